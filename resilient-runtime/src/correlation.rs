@@ -1,8 +1,9 @@
-//! One id for all that belongs to one request, from the caller's log through ours to that of whom we call.
+//! Correlation ids: one id for everything that belongs to a request, across all services that handle it.
 //!
-//! A server takes it from the request ([`CorrelationId::from_headers`]) or makes one, and opens a scope with it. The code
-//! inside, nested protected calls too, finds it with [`CorrelationId::current`]; it is in every [`Event`](crate::Event),
-//! in the words of a [`Rejection`](crate::Rejection) that is displayed inside of the scope, and in the span of the call.
+//! A server takes the id from the request ([`CorrelationId::from_headers`]) or creates one ([`CorrelationId::random`]),
+//! and opens a scope with it. Code inside the scope, including nested protected calls, reads it with
+//! [`CorrelationId::current`]. The id is part of every [`Event`](crate::Event), of the text of a
+//! [`Rejection`](crate::Rejection) that is displayed inside the scope, and of the span of the call.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -23,12 +24,14 @@ use serde::Serialize;
 
 use crate::random::Random;
 
-/// The longest id, in bytes.
+/// Maximum length of an id, in bytes.
 const LONGEST: usize = 128;
-/// Where an id is looked for, the first one first. The last is that of W3C *Trace Context*, whose trace id is taken.
+/// The headers that can contain an id, in order of precedence. The last is W3C *Trace Context*: the id is its trace id.
 const HEADERS: [&str; 3] = ["x-correlation-id", "x-request-id", "traceparent"];
 
-/// 1 to 128 letters, digits, `.`, `_` or `-`: nothing that could forge a line of a log or a header. Cheap to clone.
+/// The correlation id of a request. Cheap to clone.
+///
+/// It consists of 1 to 128 ASCII letters, digits, `.`, `_` or `-`, so it cannot be used to inject log lines or headers.
 ///
 /// ```
 /// use resilient_runtime::correlation::CorrelationId;
@@ -39,7 +42,7 @@ const HEADERS: [&str; 3] = ["x-correlation-id", "x-request-id", "traceparent"];
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CorrelationId(Text);
 
-/// A trace id, or a UUID with its hyphens, is in place: most requests have one of those, and it takes no allocation.
+/// Most ids are a trace id or a UUID with hyphens. Both are short enough to be stored inline, without an allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Text {
     Short(u8, [u8; SHORT]),
@@ -63,7 +66,7 @@ impl Text {
 }
 
 impl CorrelationId {
-    /// A new one: 32 random hexadecimal digits, the form of a trace id.
+    /// Creates a random id of 32 hexadecimal digits, the format of a trace id.
     ///
     /// ```
     /// use resilient_runtime::correlation::CorrelationId;
@@ -82,7 +85,7 @@ impl CorrelationId {
         Self(Text::Short(32, text))
     }
 
-    /// One that came from outside, if it is well-formed.
+    /// Parses an id. Returns `None` if it is malformed.
     ///
     /// ```
     /// use resilient_runtime::correlation::CorrelationId;
@@ -96,8 +99,10 @@ impl CorrelationId {
         is_well_formed.then(|| Self(Text::of(text)))
     }
 
-    /// That of a request: of `x-correlation-id`, else of `x-request-id`, else the trace id of `traceparent`; the first that
-    /// is well-formed.
+    /// Reads the id of a request from its headers.
+    ///
+    /// Returns the first well-formed id of `x-correlation-id`, `x-request-id` and the trace id of `traceparent`, in
+    /// this order.
     ///
     /// ```
     /// use resilient_runtime::correlation::CorrelationId;
@@ -112,7 +117,7 @@ impl CorrelationId {
         own(correlation).or_else(|| own(request)).or_else(|| Self::of_trace(header(traceparent)?))
     }
 
-    /// The trace id of a `traceparent`, such as `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
+    /// Returns the trace id of a `traceparent` such as `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
     fn of_trace(traceparent: &str) -> Option<Self> {
         let is_hex = |text: &str, digits: usize| {
             text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -127,7 +132,7 @@ impl CorrelationId {
         (is_whole && ends && is_set).then(|| Self(Text::of(trace)))
     }
 
-    /// The id in words.
+    /// Returns the id as a string.
     ///
     /// ```
     /// use resilient_runtime::correlation::CorrelationId;
@@ -138,7 +143,7 @@ impl CorrelationId {
         match &self.0 {
             Text::Short(length, bytes) => {
                 let text = bytes.get(..usize::from(*length)).unwrap_or_default();
-                // They are all ASCII.
+                // All bytes are ASCII.
                 std::str::from_utf8(text).unwrap_or_default()
             }
             Text::Long(text) => text,
@@ -178,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_well_formed_header_gives_it() {
+    fn the_id_comes_from_the_first_well_formed_header() {
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(of(&[("traceparent", trace)]).unwrap(), TRACE);
         assert_eq!(of(&[("traceparent", trace), ("x-request-id", "r-1")]).unwrap(), "r-1");
@@ -188,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_well_formed_is_not_taken() {
+    fn malformed_ids_are_ignored() {
         for text in ["", " ", "a b", "a\r\nset-cookie: x", "ä", "a\u{0}", &"a".repeat(129)] {
             assert!(CorrelationId::parse(text).is_none(), "{text:?}");
         }
@@ -203,7 +208,7 @@ mod tests {
             assert!(of(&[("traceparent", trace)]).is_none(), "{trace}");
         }
         let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-comes";
-        assert_eq!(of(&[("traceparent", later)]).unwrap(), TRACE, "a later version may say more");
+        assert_eq!(of(&[("traceparent", later)]).unwrap(), TRACE, "a later version can have more fields");
     }
 
     proptest! {
@@ -217,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_nest_and_end_also_by_a_panic() {
+    fn scopes_nest_and_also_end_on_a_panic() {
         let seen = || CorrelationId::current().map(|id| id.to_string());
         let (a, b) = (CorrelationId::parse("a").unwrap(), CorrelationId::parse("b").unwrap());
         let outer = a.enter();
@@ -233,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_the_same_however_long_it_is() {
+    fn ids_of_all_lengths_are_equal_to_themselves() {
         for length in [1, 32, SHORT - 1, SHORT, SHORT + 1, LONGEST] {
             let text = "a-Z_0.".chars().cycle().take(length).collect::<String>();
             let id = CorrelationId::parse(&text).unwrap();
@@ -248,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn futures_that_take_turns_each_see_their_own() {
+    async fn concurrent_futures_each_have_their_own_id() {
         // T135
         let work = |name: &'static str| {
             CorrelationId::parse(name).unwrap().scope_async(async move {

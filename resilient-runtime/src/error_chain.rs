@@ -1,14 +1,15 @@
-//! The errors in an error: its sources, and what an `io::Error`, an `Arc` or a `Box` holds.
+//! Iterates over an error, its sources, and the errors inside an `io::Error`, an `Arc` or a `Box`.
 
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-/// How many sources are looked at: an error can be made so that it is its own source.
+/// Maximum number of errors visited. An error can be its own source.
 const DEEPEST: usize = 128;
 
-/// An error and what is in it, from the outside inwards, bounded. An [`io::Error`] and an `Arc` return the source of what
-/// they hold as their own; here what they hold comes itself.
+/// Iterates over `error` and the errors inside it, outermost first, up to [`DEEPEST`].
+///
+/// `source()` of an [`io::Error`] or an `Arc` skips the error that it holds; this iterator includes it.
 pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| inner(error)).take(DEEPEST)
 }
@@ -23,7 +24,7 @@ fn inner<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stati
     }
 }
 
-/// The error, where it is one of this type, perhaps in an `Arc` or a `Box`.
+/// Returns `error` as an `E` if it is an `E`, an `Arc<E>` or a `Box<E>`.
 pub(crate) fn held_error<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     error
         .downcast_ref::<E>()

@@ -1,4 +1,4 @@
-//! The texts of errors: captured where a call fails, short, on one line, and only as the program allows.
+//! Captures the texts of errors when a call fails: truncated, on one line, and redacted as configured.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::rejection::Mark;
 
-/// The most bytes of an error text that are kept.
+/// Maximum length of a stored error text, in bytes.
 ///
 /// ```
 /// use std::io::Error;
@@ -22,15 +22,16 @@ use crate::rejection::Mark;
 /// ```
 pub const ERROR_TEXT_BYTES: usize = 256;
 
-/// Bytes of an error that are read at most: a redactor sees more than is kept, so that no secret is cut in two first.
+/// Maximum number of bytes read of an error. A redactor receives more than is stored, so that no secret is truncated
+/// before the redactor can recognize it.
 const READ: usize = 4096;
-/// Causes of an error that are followed at most.
+/// Maximum number of sources of an error that are followed.
 const CAUSES: usize = 16;
 
-/// What is kept of the texts of errors: in statistics, events, logs, spans, and in the reasons of refusals.
+/// The rule for storing error texts in statistics, events, logs, spans and rejections.
 ///
-/// An error's text may hold what was sent or a secret (a URL with a password). One rule for a registry says what happens to
-/// all of them; see [`Registry::set_error_text`](crate::Registry::set_error_text).
+/// The text of an error can contain request data or a secret, such as a URL with a password. Each registry has one rule
+/// for all error texts; see [`Registry::set_error_text`](crate::Registry::set_error_text).
 ///
 /// ```
 /// use std::io::Error;
@@ -46,17 +47,17 @@ const CAUSES: usize = 16;
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum ErrorText {
-    /// The text of the error and of its sources.
+    /// Stores the text of the error and of its sources.
     #[default]
     Full,
-    /// No text at all.
+    /// Stores no text.
     Off,
-    /// What a function makes of the text. If it panics, there is no text.
+    /// Stores the text that a function returns. If the function panics, no text is stored.
     Redacted(Arc<dyn Fn(&str) -> String + Send + Sync>),
 }
 
 impl ErrorText {
-    /// Passes every text through `redact`.
+    /// Creates a rule that passes every text through `redact`.
     ///
     /// ```
     /// use resilient_runtime::observe::ErrorText;
@@ -79,7 +80,7 @@ impl fmt::Debug for ErrorText {
     }
 }
 
-/// Takes the words of an error.
+/// A writer for the text of an error.
 ///
 /// ```
 /// use resilient_runtime::{Registry, Verdict, observe::Words};
@@ -95,7 +96,9 @@ pub struct Words {
 }
 
 impl Words {
-    /// The error, then its sources, joined by `: `. A source whose text is in what stands there already is left out.
+    /// Writes an error and its sources, joined by `: `.
+    ///
+    /// Omits a source whose text is already contained in what has been written.
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
@@ -112,7 +115,7 @@ impl Words {
         for _ in 0..CAUSES {
             let Some(source) = next else { return };
             next = source.source();
-            // The mark of a refusal repeats what its text says.
+            // The mark of a rejection only repeats its text.
             if source.is::<Mark>() {
                 continue;
             }
@@ -129,7 +132,7 @@ impl Words {
         }
     }
 
-    /// What can be displayed.
+    /// Writes a value with [`Display`](fmt::Display).
     ///
     /// ```
     /// use resilient_runtime::{Registry, Verdict};
@@ -139,11 +142,11 @@ impl Words {
     /// assert_eq!(pipeline.stats().last_error.unwrap().text, "503");
     /// ```
     pub fn display(&mut self, what: &dyn fmt::Display) {
-        // An error is that the text is full, or that the type has no more to say.
+        // An error means that the text is full, or that the implementation of `Display` failed.
         let _ = write!(self, "{what}");
     }
 
-    /// What can only be shown to a programmer.
+    /// Writes a value with [`Debug`](fmt::Debug).
     ///
     /// ```
     /// use resilient_runtime::{Registry, Verdict};
@@ -156,7 +159,7 @@ impl Words {
         let _ = write!(self, "{what:?}");
     }
 
-    /// Of a failure nothing is known but the type of what was returned.
+    /// Writes the type of a failed outcome, if nothing else is known about it.
     pub(crate) fn type_of<R>(&mut self) {
         let name = std::any::type_name::<R>();
         if name.starts_with("core::option::Option<") {
@@ -167,7 +170,7 @@ impl Words {
     }
 }
 
-/// In the place of an error's text where there is no error.
+/// The text of a failure without an error.
 pub(crate) const NOTHING: &str = "it returned nothing";
 
 impl fmt::Write for Words {
@@ -178,7 +181,7 @@ impl fmt::Write for Words {
     }
 }
 
-/// Captures texts by the rule of a registry.
+/// Captures texts according to the rule of a registry.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Texts(Arc<Shared>);
 
@@ -189,7 +192,7 @@ struct Shared {
 }
 
 thread_local! {
-    /// So that a failed call allocates nothing for its text.
+    /// Reused buffers, so that a failed call does not allocate for its text.
     static SPARE: Cell<(String, String)> = const { Cell::new((String::new(), String::new())) };
 }
 
@@ -202,12 +205,13 @@ impl Texts {
         self.0.rule.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How often an error could not be put in words, or a redactor has panicked.
+    /// The number of panics in `Display` implementations of errors and in redactors.
     pub(crate) fn panics(&self) -> u64 {
         self.0.panics.load(Ordering::Relaxed)
     }
 
-    /// What `write` says, as it may be kept, for `then`; `None` where it says nothing, or may not.
+    /// Captures the text that `write` writes, applies the rule, and passes it to `then`. `None` if no text may be
+    /// stored.
     #[cold]
     pub(crate) fn capture<R>(
         &self,
@@ -218,7 +222,7 @@ impl Texts {
         if matches!(rule, ErrorText::Off) {
             return then(None);
         }
-        // Taken, and not borrowed: what is called here may fail calls of its own.
+        // Taken rather than borrowed, because `write` can run calls that fail, too.
         let (mut text, mut kept) = SPARE.try_with(Cell::take).unwrap_or_default();
         text.clear();
         kept.clear();
@@ -238,7 +242,7 @@ impl Texts {
         result
     }
 
-    /// A text that is there already, as it may be kept.
+    /// Applies the rule to a text.
     pub(crate) fn clean(&self, text: &str) -> Option<String> {
         self.capture(|words| words.display(&text), |text| text.map(str::to_owned))
     }
@@ -248,17 +252,19 @@ impl Texts {
         result
             .map_err(|panic| {
                 self.0.panics.fetch_add(1, Ordering::Relaxed);
-                // Dropping it could panic as well.
+                // Dropping it could also panic.
                 std::mem::forget(panic);
             })
             .ok()
     }
 }
 
-/// Appends `text` on one line and cut to [`ERROR_TEXT_BYTES`]: nothing in it can forge a line of a log, or its direction.
+/// Appends `text` on one line and truncated to [`ERROR_TEXT_BYTES`].
+///
+/// Control characters are escaped, so the text cannot inject log lines or change the text direction.
 fn keep(text: &str, kept: &mut String) {
     let text = text.trim();
-    // Nearly every error text; escaping it character by character takes ten times as long.
+    // The fast path for nearly every error text. Escaping each character takes ten times as long.
     if text.len() <= ERROR_TEXT_BYTES && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         kept.push_str(text);
     } else {
@@ -311,8 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_told_with_its_sources_and_none_of_them_twice() {
-        // E2
+    fn the_text_contains_each_source_once() {
         assert_eq!(
             text_of(&layers(&["query failed", "connection refused"])),
             "query failed: connection refused"
@@ -323,8 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_at_most_256_bytes_and_cut_between_characters() {
-        // E2
+    fn a_text_is_truncated_to_256_bytes_between_characters() {
         for text in
             ["x".repeat(257), "ü".repeat(200), "€".repeat(5000), "\n".repeat(300), "\u{1f980}".repeat(99)]
         {
@@ -336,33 +340,32 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_text_begins_a_new_line_or_turns_the_direction() {
-        // E2: log injection
+    fn line_breaks_and_direction_marks_are_escaped() {
+        // Prevents log injection.
         let hostile = "a\nERROR forged\r\u{1b}[31m\u{202e}b\u{2028}c";
         let kept = Texts::default().clean(hostile).unwrap();
         assert_eq!(kept, r"a\nERROR forged\r\u{1b}[31m\u{202e}b\u{2028}c");
     }
 
     #[test]
-    fn what_panics_gives_no_text_and_harms_nobody() {
-        // E2
-        struct Falls;
-        impl fmt::Display for Falls {
+    fn after_a_panic_there_is_no_text() {
+        struct Panics;
+        impl fmt::Display for Panics {
             fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-                std::panic::resume_unwind(Box::new("the text fell"))
+                std::panic::resume_unwind(Box::new("the text panicked"))
             }
         }
         let texts = Texts::default();
-        texts.capture(|words| words.display(&Falls), |text| assert_eq!(text, None));
-        texts.set(ErrorText::redacted(|_| std::panic::resume_unwind(Box::new("the redactor fell"))));
+        texts.capture(|words| words.display(&Panics), |text| assert_eq!(text, None));
+        texts.set(ErrorText::redacted(|_| std::panic::resume_unwind(Box::new("the redactor panicked"))));
         assert_eq!((texts.clean("secret"), texts.panics()), (None, 2));
         texts.set(ErrorText::Off);
         assert_eq!(texts.clean("secret"), None);
     }
 
     #[test]
-    fn a_redactor_sees_what_is_cut_off_later() {
-        // E2: half a secret is one, too.
+    fn a_redactor_receives_the_text_before_it_is_truncated() {
+        // Half a secret is still a secret.
         let texts = Texts::default();
         texts.set(ErrorText::redacted(|text| text.replace("password", "***")));
         let text = format!("{}password", "x".repeat(250));

@@ -1,12 +1,11 @@
-//! Keys that callers bring along, such as a user's name, as what a table of them holds: a hash.
+//! Hashes of keys that clients choose, such as user names. Tables store the hash instead of the key.
 //!
-//! Keyed at run time (`SipHash` with random keys), so that nobody outside can choose keys that collide; and of 128
-//! bits where two callers must never be taken for one: among a thousand million keys the chance of that is one in
-//! 10^21.
+//! The hash is `SipHash` with random keys, so a client cannot construct keys that collide. It has 128 bits, because two
+//! clients must never share an entry: among 10^9 keys the probability of a collision is about 10^-21.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
-/// Makes hashes that are the same as long as it lives.
+/// Hashes keys. Two hashers return different hashes for the same key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KeyHasher {
     low: RandomState,
@@ -24,11 +23,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_keys_have_equal_hashes_and_others_do_not() {
+    fn only_equal_keys_have_equal_hashes() {
         let hasher = KeyHasher::default();
         assert_eq!(hasher.hash("a"), hasher.hash(&String::from("a")));
         let distinct: std::collections::BTreeSet<u128> = (0..10_000).map(|key| hasher.hash(&key)).collect();
         assert_eq!(distinct.len(), 10_000);
-        assert_ne!(hasher.hash("a"), KeyHasher::default().hash("a"), "keyed anew each time");
+        assert_ne!(hasher.hash("a"), KeyHasher::default().hash("a"), "each hasher has its own random keys");
     }
 }

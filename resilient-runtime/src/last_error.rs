@@ -1,4 +1,4 @@
-//! The last error of something, kept with its time, its attempt and its request.
+//! Stores the last error with its time, attempt and correlation id.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::clock::Instant;
 use crate::correlation::CorrelationId;
 use crate::seconds::seconds;
 
-/// The error that something failed with last.
+/// The most recent error of an operation or a component.
 ///
 /// ```
 /// use std::io::Error;
@@ -24,14 +24,14 @@ use crate::seconds::seconds;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LastError {
-    /// Its text and those of its sources, at most [`ERROR_TEXT_BYTES`](crate::observe::ERROR_TEXT_BYTES).
+    /// The text of the error and its sources, at most [`ERROR_TEXT_BYTES`](crate::observe::ERROR_TEXT_BYTES) long.
     pub text: String,
-    /// How long ago it was; in seconds when serialised.
+    /// How long ago the error occurred. Serialized in seconds.
     #[serde(serialize_with = "seconds")]
     pub age: Duration,
-    /// The attempt of its call that failed with it, from 1.
+    /// The number of the attempt that failed, counted from 1.
     pub attempt: u32,
-    /// The id of the request in whose course it was.
+    /// The correlation id of the request that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<CorrelationId>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Cause<'t> {
     pub(crate) attempt: u32,
 }
 
-/// Keeps the last error. Only calls that fail come here, so a lock will do.
+/// Stores the last error. A lock is cheap enough, because only failed calls take it.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorSlot(Mutex<Option<Box<StoredError>>>);
 

@@ -1,38 +1,40 @@
-//! The names of the levels.
+//! The levels of a fallback chain.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// How far an answer is from the real one; the order of the chain.
+/// A level of a fallback chain, ordered from the closest to the real result to the farthest.
+///
+/// A chain tries its levels in this order.
 ///
 /// ```
 /// use resilient_runtime::Level;
 ///
-/// assert!(Level::Replica < Level::Default, "the nearer to the real answer, the less");
+/// assert!(Level::Replica < Level::Default, "a replica is closer to the real result");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Level {
-    /// Another instance or region of the same thing.
+    /// Another instance or region of the same service.
     Replica,
     /// A cache shared by several machines.
     DistributedCache,
-    /// A cache of this process.
+    /// A cache in this process.
     LocalCache,
-    /// Another way to the same end: a second provider, a queue for later.
+    /// An alternative, such as a second provider or a queue that is processed later.
     Backup,
-    /// A fixed or computed stand-in.
+    /// A fixed or computed default value.
     Default,
 }
 
 impl Level {
-    /// All levels in the order of the chain.
+    /// All levels, in the order in which a chain tries them.
     pub const ALL: [Self; 5] =
         [Self::Replica, Self::DistributedCache, Self::LocalCache, Self::Backup, Self::Default];
 
-    /// The name used in the attribute, in events and in JSON.
+    /// Returns the name used in the attribute, in events and in JSON.
     ///
     /// ```
     /// use resilient_runtime::Level;

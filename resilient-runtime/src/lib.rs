@@ -1,5 +1,4 @@
-//! Makes any function survive a bad day: retried within a budget, cut off by a circuit breaker, isolated by a
-//! bulkhead, bounded in time, and answered by a fallback where all else fails.
+//! Adds retry, circuit breaker, bulkhead, timeout, fallback and other resilience patterns to any function.
 //!
 //! ```
 //! use resilient_runtime::{Rejection, resilient};
@@ -21,24 +20,28 @@
 //! println!("{}", resilient_runtime::stats());
 //! ```
 //!
-//! One engine has three faces: the attribute [`macro@resilient`], the [`Pipeline`] builder, and each
-//! component by hand ([`CircuitBreaker`], [`Retry`], [`Bulkhead`], [`Timeout`], [`Fallback`]). Components
-//! have names and live in a [`Registry`], where they can be seen and steered; `new`, as in [`CircuitBreaker::new`], makes
-//! one without a registry.
+//! There are three ways to use it:
+//! - the attribute [`macro@resilient`] on a function;
+//! - a [`Pipeline`], which combines components with a builder;
+//! - a single component, such as [`CircuitBreaker`], [`Retry`], [`Bulkhead`], [`Timeout`] or [`Fallback`].
+//!
+//! A component has a name and belongs to a [`Registry`], which reports its statistics and changes its settings at run
+//! time. Each component type also has a constructor without a registry, such as [`CircuitBreaker::new`].
 //!
 //! # Features
-//! - `inventory` (default): annotated functions are listed before their first call;
-//! - `config-file`: settings from a TOML file and the environment ([`config`]);
-//! - `http`, `redis`, `reqwest`, `sqlx`, `tonic`: [`Classify`] for `http::StatusCode`, `redis::RedisError`, `reqwest::Error`,
-//!   `sqlx::Error`, `tonic::Status`, which are then also found in the `source()` chain of other errors; with `http` also
-//!   `checked` and `Class::of_response`, which keep the `Retry-After` of a response;
-//! - `anyhow`, `eyre`: [`Classify`] for `anyhow::Error`, `eyre::Report`;
-//! - `durable`: idempotency records in a file.
+//! - `inventory` (default): lists annotated functions before their first call.
+//! - `config-file`: reads settings from a TOML file and from environment variables ([`config`]).
+//! - `http`, `redis`, `reqwest`, `sqlx`, `tonic`: implement [`Classify`] for `http::StatusCode`, `redis::RedisError`,
+//!   `reqwest::Error`, `sqlx::Error` and `tonic::Status`. The error types among them are then also recognized in the
+//!   `source()` chain of other errors. `http` also adds `checked` and `Class::of_response`, which keep the
+//!   `Retry-After` of a response.
+//! - `anyhow`, `eyre`: implement [`Classify`] for `anyhow::Error` and `eyre::Report`.
+//! - `durable`: stores idempotency records in a file.
 
 #![deny(missing_docs)]
-// Tests measure tokio's virtual time, and run on its runtime.
+// Tests run on the tokio runtime and measure its virtual time.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
-// The models exercise the lock-free parts alone.
+// The loom models exercise only the lock-free parts.
 #![cfg_attr(resilient_loom, allow(dead_code, unused_imports))]
 
 pub mod adaptive;
@@ -46,7 +49,7 @@ pub mod alert;
 pub mod budget;
 pub mod bulkhead;
 pub mod circuit_breaker;
-// The one place that reads real clocks, and waits for them.
+// The only module that reads the system clock and sleeps.
 #[allow(clippy::disallowed_methods)]
 pub mod clock;
 pub mod coalesce;
@@ -125,7 +128,7 @@ pub use retry::Retry;
 pub use settings::ConfigError;
 pub use timeout::Timeout;
 
-/// A snapshot of the process's registry.
+/// Returns a snapshot of the statistics of the global registry.
 ///
 /// ```
 /// resilient_runtime::registry().bulkhead("gateway");

@@ -1,18 +1,18 @@
-//! Names of components.
+//! Validates and normalizes the names of components.
 
 use std::sync::Arc;
 
 use crate::fnv1a::fnv1a;
 
-/// The longest name, in bytes.
+/// Maximum length of a name, in bytes.
 const LONGEST: usize = 128;
 
-/// Whether `name` can be used as it is.
+/// Whether `name` is valid: not blank, short enough, without control characters.
 pub(crate) fn is_normal(name: &str) -> bool {
     !name.trim().is_empty() && name.len() <= LONGEST && !name.contains(char::is_control)
 }
 
-/// `name` if it can be used as it is, else one that can, different for different names.
+/// Returns `name` if it is valid, and otherwise a valid name derived from it that is unique to it.
 pub(crate) fn normal(name: &str) -> Arc<str> {
     if is_normal(name) {
         return name.into();
@@ -23,7 +23,7 @@ pub(crate) fn normal(name: &str) -> Arc<str> {
     let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     let mut shown = String::new();
     for c in name.chars().map(printable) {
-        // Room for `~` and 16 digits.
+        // Leaves room for `~` and 16 digits.
         if shown.len() + c.len_utf8() > LONGEST - 17 {
             break;
         }
@@ -32,7 +32,7 @@ pub(crate) fn normal(name: &str) -> Arc<str> {
     format!("{shown}~{:016x}", fnv1a(name)).into()
 }
 
-/// Whether `name` is what [`normal`] made of another.
+/// Whether [`normal`] derived `name` from an invalid name.
 pub(crate) fn is_changed(name: &str) -> bool {
     let checksum = name.rsplit_once('~').map(|(_, sum)| sum);
     name == "(empty)"
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_name_becomes_a_good_one_and_stays_distinct() {
+    fn invalid_names_become_valid_and_stay_distinct() {
         assert_eq!(&*normal("payment"), "payment");
         assert_eq!(&*normal(" \t"), "(empty)");
         let (a, b) = (normal(&"x".repeat(10_000)), normal(&"x".repeat(10_001)));

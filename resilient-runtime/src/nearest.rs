@@ -1,13 +1,13 @@
-//! "Did you mean": the known name that is nearest to a mistyped one.
+//! Finds the known name closest to a misspelled one, for "did you mean" hints.
 
-/// The nearest of `known` by edit distance, if it is near enough to be meant.
+/// Returns the name in `known` with the smallest edit distance to `word`, if it is close enough.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     ranked(word, known).into_iter().next()
 }
 
-/// Those of `known` that are near enough to be meant, nearest first.
+/// Returns the names in `known` that are close enough to `word`, closest first.
 pub(crate) fn ranked<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    // A name of 10 kB is near to nothing, and its distance costs the product of the lengths.
+    // The cost is the product of the lengths, and no known name is close to a word this long.
     if word.len() > 256 {
         return Vec::new();
     }
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_finds_its_name_and_a_stranger_finds_none() {
+    fn a_misspelled_name_finds_its_match_and_an_unknown_one_finds_none() {
         let known = ["payment", "orders", "Payment-EU"];
         assert_eq!(nearest("paymnet", known), Some("payment"));
         assert_eq!(nearest("PAYMENT", known), Some("payment"));

@@ -1,8 +1,10 @@
-//! How important a call is.
+//! Priorities of calls.
 
 use serde::Serialize;
 
-/// The class of a call; higher classes go first where there is a queue, and keep reserved permits.
+/// The priority of a call.
+///
+/// Calls with a higher priority leave a queue first and can use reserved permits.
 ///
 /// ```
 /// use resilient_runtime::Priority;
@@ -12,22 +14,22 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Batch work that nobody waits for.
+    /// Batch work that no user waits for.
     Low,
-    /// What is not said otherwise.
+    /// The default.
     #[default]
     Normal,
-    /// A user waits.
+    /// A user waits for the result.
     High,
-    /// Must get through: payments, health, control.
+    /// Calls that must get through, such as payments, health checks and control requests.
     Critical,
 }
 
 impl Priority {
-    /// All classes, lowest first.
+    /// All priorities, lowest first.
     pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
 
-    /// The name used in the attribute, in events and in JSON.
+    /// Returns the name used in the attribute, in events and in JSON.
     ///
     /// ```
     /// use resilient_runtime::Priority;

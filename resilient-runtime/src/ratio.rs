@@ -1,10 +1,10 @@
-//! A share between nothing and all.
+//! A ratio from 0 to 1.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A share from 0 to 1, never NaN.
+/// A ratio from 0 to 1. It is never NaN.
 ///
 /// ```
 /// use resilient_runtime::Ratio;
@@ -17,14 +17,14 @@ use serde::Serialize;
 pub struct Ratio(f64);
 
 impl Ratio {
-    /// Nothing.
+    /// 0.
     pub const ZERO: Self = Self(0.0);
-    /// Half.
+    /// 0.5.
     pub const HALF: Self = Self(0.5);
-    /// All.
+    /// 1.
     pub const ONE: Self = Self(1.0);
 
-    /// The share, or `None` when it is not between 0 and 1.
+    /// Creates a ratio from a number. Returns `None` if it is not from 0 to 1.
     ///
     /// ```
     /// use resilient_runtime::Ratio;
@@ -36,7 +36,7 @@ impl Ratio {
         (0.0..=1.0).contains(&share).then_some(Self(share))
     }
 
-    /// The share of `percent` hundredths, or `None` when it is not between 0 and 100.
+    /// Creates a ratio from a percentage. Returns `None` if it is not from 0 to 100.
     ///
     /// ```
     /// use resilient_runtime::Ratio;
@@ -48,12 +48,12 @@ impl Ratio {
         Self::new(percent / 100.0)
     }
 
-    /// `part` of `whole`; zero when there is no whole.
+    /// Returns `part / whole`, at most 1, and 0 if `whole` is 0.
     pub(crate) fn of(part: u64, whole: u64) -> Self {
         if whole == 0 { Self::ZERO } else { Self((part as f64 / whole as f64).min(1.0)) }
     }
 
-    /// As a number from 0 to 1.
+    /// Returns the ratio as a number from 0 to 1.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::Ratio::HALF.get(), 0.5);
@@ -65,7 +65,7 @@ impl Ratio {
 
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One decimal at most: `33.3 %`, `50 %`.
+        // At most one decimal: `33.3 %`, `50 %`.
         let percent = (self.0 * 1000.0).round() / 10.0;
         write!(f, "{percent} %")
     }

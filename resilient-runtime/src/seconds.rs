@@ -1,4 +1,4 @@
-//! Seconds are the unit of time in everything that is serialised.
+//! Serializes durations as seconds.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub(crate) fn seconds<S: Serializer>(span: &Duration, serializer: S) -> Result<S
     serializer.serialize_f64(span.as_secs_f64())
 }
 
-/// Like [`seconds`]; null where there is none.
+/// Like [`seconds`], with `None` as null.
 #[allow(clippy::ref_option)] // serde's signature
 pub(crate) fn optional_seconds<S: Serializer>(
     span: &Option<Duration>,

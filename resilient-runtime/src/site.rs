@@ -1,7 +1,7 @@
-//! Places in the source that ask for protection: the annotated functions.
+//! Sites: the functions annotated with `#[resilient]`.
 //!
-//! Each has a static of its own, sent in at link time, so that all are known before the first call. A site
-//! finds its components once and keeps them; from then on it costs one load.
+//! Each site is a static that is collected at link time, so all sites are known before their first call. A site looks
+//! its components up at its first call and stores them; later calls cost one atomic load.
 
 use std::fmt;
 
@@ -13,36 +13,36 @@ use crate::pipeline::Pipeline;
 use crate::settings::Setting;
 use crate::sync::Mutex;
 
-/// What follows the path of the function in that of what is inside of it.
+/// The suffix after the path of the function in the path of the item inside it.
 const INSIDE: &str = "::__RESILIENT_SITE";
 
-/// What the attribute said; a constant.
+/// The arguments of the attribute and the location of the function.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // a form that the attribute fills in
+#[allow(clippy::struct_excessive_bools)] // one field for each flag of the attribute
 pub struct SiteMeta {
     /// The function's name.
     pub function: &'static str,
-    /// The path of its module.
+    /// The path of the function's module.
     pub module: &'static str,
-    /// The file it is in.
+    /// The source file of the function.
     pub file: &'static str,
-    /// The line it is in.
+    /// The line of the function.
     pub line: u32,
-    /// The path of something inside of it, with the type that it is a method of.
+    /// Returns the path of an item inside the function. For a method it contains the type.
     pub inside: fn() -> &'static str,
     /// `name = ".."`
     pub name: Option<&'static str>,
-    /// Whether it is an `async fn` or the like.
+    /// Whether the function is an `async fn` or returns a future.
     pub asynchronous: bool,
     /// `idempotent`
     pub idempotent: bool,
     /// `registry = ..`
     pub own_registry: bool,
-    /// The stages that were asked for.
+    /// The stages that the attribute lists.
     pub stages: &'static [StageUse],
     /// The fallback levels, in the order of the chain.
     pub levels: &'static [Level],
-    /// Whether the local cache among them is the built-in one.
+    /// Whether the levels include the built-in local cache.
     pub keeps: bool,
     /// `retry(when = ..)`
     pub retry_when: bool,
@@ -50,18 +50,18 @@ pub struct SiteMeta {
     pub breaker_when: bool,
 }
 
-/// A stage that an attribute asks for.
+/// A stage that an attribute lists.
 #[derive(Debug)]
 pub struct StageUse {
-    /// The kind of its component.
+    /// The kind of the component.
     pub kind: Kind,
-    /// The component's name; the operation's where there is none.
+    /// The name of the component. `None` means the name of the operation.
     pub name: Option<&'static str>,
     /// The inline settings.
     pub settings: &'static [Setting],
 }
 
-/// Where in the source; ordered by file, then line.
+/// A source location, ordered by file, then line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     file: &'static str,
@@ -81,8 +81,10 @@ pub struct Site {
     pipeline: OnceCell<Box<dyn Resolved>>,
 }
 
-/// The stages of a site. Behind a trait object, because rustc would prove anew for each site that all of them are `Sync`: a
-/// tenth of what a site costs to check.
+/// The stages of a site.
+///
+/// A trait object, because otherwise rustc proves for each site that every stage is `Sync`. That proof is a tenth of
+/// the time it takes to check a site.
 trait Resolved: Send + Sync + fmt::Debug {
     fn pipeline(&self) -> &Pipeline;
 }
@@ -94,17 +96,17 @@ impl Resolved for Pipeline {
 }
 
 impl Site {
-    /// A site that has not been called yet.
+    /// Creates a site that has not been called yet.
     pub const fn new(meta: SiteMeta) -> Self {
         Self { meta, pipeline: OnceCell::new() }
     }
 
-    /// What the attribute said.
+    /// Returns the arguments of the attribute.
     pub fn meta(&self) -> &SiteMeta {
         &self.meta
     }
 
-    /// The stages, made by `make` at the first call.
+    /// Returns the stages, and creates them with `make` at the first call.
     #[inline]
     pub(crate) fn pipeline_or(&'static self, make: impl FnOnce() -> Pipeline) -> &'static Pipeline {
         let resolved = self.pipeline.get_or_init(|| {
@@ -122,8 +124,10 @@ impl Site {
         Place { file: self.meta.file, line: self.meta.line }
     }
 
-    /// `name = ".."`, else the path of the function; with its line where two functions have the same path,
-    /// as methods of different types in one module have, and with its type where a macro has made them in one line.
+    /// Returns `name = ".."`, or the path of the function if there is no name.
+    ///
+    /// Methods of different types in one module have the same path; then the line is added. A macro can generate
+    /// several on one line; then the path contains the type.
     pub(crate) fn operation_name(&'static self) -> String {
         if let Some(name) = self.meta.name {
             return name.to_owned();
@@ -143,7 +147,7 @@ impl Site {
     }
 }
 
-/// What the link-time list holds.
+/// An entry of the link-time list.
 #[cfg(feature = "inventory")]
 #[derive(Debug)]
 pub struct SiteHook(pub &'static Site);
@@ -151,7 +155,7 @@ pub struct SiteHook(pub &'static Site);
 #[cfg(feature = "inventory")]
 inventory::collect!(SiteHook);
 
-/// Sites that the link-time list does not have: where there is no such list, they join at their first call.
+/// Sites that are missing from the link-time list. They are added at their first call.
 static JOINED: std::sync::LazyLock<Mutex<Vec<&'static Site>>> = std::sync::LazyLock::new(Mutex::default);
 
 fn join(site: &'static Site) {
@@ -173,20 +177,19 @@ fn listed() -> impl Iterator<Item = &'static Site> {
     std::iter::empty()
 }
 
-/// All annotated functions, in the order of their places.
+/// Returns all sites, ordered by source location.
 pub(crate) fn all() -> Vec<&'static Site> {
     let mut sites: Vec<_> = listed().chain(JOINED.lock().iter().copied()).collect();
     sites.sort_by_key(|site| site.place());
     sites
 }
 
-/// What any site says about a component, by the name of the component as `matches` reads it: the settings, where it gives
-/// any.
+/// Returns the settings that sites give to components of `kind` whose name satisfies `matches`. They can be empty.
 pub(crate) fn candidates(kind: Kind, matches: impl Fn(&str) -> bool) -> Vec<&'static [Setting]> {
     named(kind).into_iter().filter(|(name, _)| matches(name)).map(|(_, settings)| settings).collect()
 }
 
-/// The names that sites give to components of a kind.
+/// Returns the names and settings that sites give to components of `kind`.
 pub(crate) fn named(kind: Kind) -> Vec<(String, &'static [Setting])> {
     let stages = all().into_iter().flat_map(|site| site.meta.stages.iter().map(move |stage| (site, stage)));
     let named = stages.filter(|(_, stage)| stage.kind == kind).map(|(site, stage)| {
@@ -196,7 +199,7 @@ pub(crate) fn named(kind: Kind) -> Vec<(String, &'static [Setting])> {
     named.collect()
 }
 
-/// Where sites of the process's registry give settings for a component by its name.
+/// Returns the settings that sites of the global registry give to the component `name`, with their source locations.
 pub(crate) fn definitions(kind: Kind, name: &str) -> Vec<(&'static [Setting], Place)> {
     let stages = all()
         .into_iter()

@@ -1,4 +1,4 @@
-//! Components outside of any registry.
+//! Constructors of components that belong to no registry.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::observe::Events;
 use crate::random::Random;
 use crate::settings::{ConfigError, Layered, Settings};
 
-/// A component that belongs to no registry: the same settings, statistics and behaviour, but nobody receives its events.
+/// Creates a component that belongs to no registry. It has no event listeners.
 fn make<C: Create>(name: &'static str, clock: Clock, config: C::Config) -> Result<C, ConfigError> {
     let mut error = config.validate().err().unwrap_or_default();
     C::check_standalone(&config, &mut error);
@@ -25,10 +25,12 @@ fn make<C: Create>(name: &'static str, clock: Clock, config: C::Config) -> Resul
 macro_rules! constructors {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
         $(
-            /// Without a registry.
+            /// Constructors without a registry.
             impl crate::$module::$type {
-                /// Creates one that belongs to no registry. It is named after its kind, uses the system's clock, and
-                /// behaves like one of a [`Registry`](crate::Registry), except that nobody receives its events.
+                /// Creates a component that belongs to no registry.
+                ///
+                /// Its name is the name of its kind, and it uses the system clock. It behaves like a component of a
+                /// [`Registry`](crate::Registry), but its events are not published.
                 ///
                 /// ```
                 #[doc = concat!("use resilient_runtime::{Component, ", stringify!($type), ", ", stringify!($module), "::Config};")]
@@ -40,12 +42,14 @@ macro_rules! constructors {
                 /// ```
                 ///
                 /// # Errors
-                /// When settings are out of range, contradict each other, or name a part of a registry: with all problems.
+                /// Returns all problems if settings are out of range, contradict each other, or refer to a registry.
                 pub fn new(config: crate::$module::Config) -> Result<Self, ConfigError> {
                     make(Self::KIND.as_str(), Clock::system(), config)
                 }
 
-                /// Creates one that belongs to no registry, with a name, which refusals and logs show, and with a clock.
+                /// Creates a component with a name and a clock that belongs to no registry.
+                ///
+                /// The name appears in rejections and logs.
                 ///
                 /// ```
                 #[doc = concat!("use resilient_runtime::{Component, ", stringify!($type), ", clock::ManualClock, ", stringify!($module), "::Config};")]
@@ -57,7 +61,7 @@ macro_rules! constructors {
                 /// ```
                 ///
                 /// # Errors
-                /// Like [`new`](Self::new).
+                /// The same as for [`new`](Self::new).
                 pub fn with_name_and_clock(
                     name: &'static str,
                     clock: Clock,

@@ -1,8 +1,7 @@
-//! The atomics and locks of the crate, in one place, so that a model checker can take their place.
+//! The atomics and locks of the crate, in one module so that loom can replace them.
 //!
-//! Built with `RUSTFLAGS="--cfg resilient_loom"` the names below are loom's and `cargo xtask models`
-//! explores every interleaving of the lock-free parts. A poisoned lock is not a poisoned state here: no
-//! guarded section leaves its data half written, so the guard is taken as it is.
+//! With `RUSTFLAGS="--cfg resilient_loom"` the names below are loom's, and `cargo xtask models` explores every
+//! interleaving of the lock-free parts. Poisoning is ignored: no critical section can leave its data half written.
 
 #[cfg(resilient_loom)]
 use loom::sync as real;
@@ -48,7 +47,7 @@ impl<T> Mutex<T> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// The guard, or `None` when another thread holds it.
+    /// Returns the guard, or `None` if another thread holds the lock.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
             Ok(guard) => Some(guard),

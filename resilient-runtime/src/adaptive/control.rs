@@ -1,4 +1,4 @@
-//! The rules: from one window to the next limit.
+//! Computes the next limit from a window of calls.
 
 use std::time::Duration;
 
@@ -6,48 +6,48 @@ use super::stats::{AdaptiveLimitStats, LimitReason};
 use super::window::{Log, Reading, Sums, Totals, from_f64};
 use crate::clock::Instant;
 
-/// The shortest window.
+/// The minimum length of a window.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// No window is longer, however slow the calls are.
+/// The maximum length of a window, however slow the calls are.
 pub(super) const LONGEST: Duration = Duration::from_hours(1);
-/// And in latencies.
+/// The minimum length of a window, in latencies.
 const LATENCIES: f64 = 5.0;
-/// Calls a window needs to be judged by.
+/// The number of calls needed to evaluate a window.
 const CALLS: u64 = 50;
-/// And those it needs when it has lasted [`PATIENCE`] times as long as it should.
+/// The number of calls needed once a window is [`PATIENCE`] times as long as planned.
 const FEW_CALLS: u64 = 10;
 const PATIENCE: u32 = 4;
-/// After a change, until calls that began before it have gone, in latencies.
+/// The time to wait after a change, in latencies, until calls that started before it have ended.
 const SETTLING: f64 = 2.0;
-/// Windows between two probes: few at first, twice as many after each that has confirmed the baseline.
+/// Windows between two probes: few at first, twice as many after each probe that confirms the baseline.
 const PROBE_SOON: u32 = 2;
 const PROBE_LATE: u32 = 32;
-/// How far a baseline that is confirmed may be off, in logarithms: 10 %.
+/// How far a confirmed baseline can be off, as a logarithm: 10 %.
 const CONFIRMED: f64 = 0.138;
-/// By how much the latency may exceed the baseline and still be the baseline.
+/// How far the latency can exceed the baseline and still count as equal.
 const TOLERANCE: f64 = 1.1;
-/// The share of overloaded calls that is overlooked.
+/// The share of overloaded calls that is ignored.
 const OVERLOAD: f64 = 0.05;
-/// When concurrency falls by a per cent, and the latency by so many: calls had waited for each other. All of them where
-/// it is 1, none where it is 0.
+/// The percentage by which the latency falls per percent of lower concurrency, above which calls were waiting for
+/// each other: 1 if all of them waited, 0 if none did.
 const WAITING: f64 = 0.8;
-/// A latency that is lower than the baseline by this, a fifth, is taken at once; half of what is less, since that may be
-/// noise. In logarithms.
+/// A latency below the baseline by at least this much, a fifth, is adopted immediately. Smaller differences can be
+/// noise and are adopted by half. As a logarithm.
 const LOWER: f64 = 0.32;
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// The limit is at work.
+    /// The limit is in effect.
     Cruising,
-    /// Calls that began under another limit are still there.
+    /// Calls that started under another limit are still in flight.
     Settling,
-    /// The same, before a probe.
+    /// Settling before a probe.
     SettlingToProbe(Probe),
     Probing(Probe),
 }
 
-/// What was before a probe.
+/// The state before a probe.
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     limit: f64,
@@ -61,17 +61,18 @@ pub(super) struct Control {
     limit: f64,
     reason: LimitReason,
     phase: Phase,
-    /// The logarithm of nanoseconds, like `latency`.
+    /// A logarithm of nanoseconds, like `latency`.
     baseline: Option<f64>,
     latency: Option<f64>,
     peak: u32,
     windows: u64,
-    /// Windows until the next probe, and from that to the next.
+    /// Windows until the next probe.
     quiet: u32,
+    /// Windows between that probe and the one after it.
     interval: u32,
-    /// Probes in a row that found calls waiting for each other.
+    /// Consecutive probes that found calls waiting for each other.
     waiting: u32,
-    /// Of when the window began.
+    /// The sums at the start of the window.
     sums: Option<Sums>,
     since: Instant,
     span: Duration,
@@ -85,13 +86,13 @@ impl Control {
             max,
             limit: f64::from(initial.clamp(min, max)),
             reason: LimitReason::Initial,
-            // Of the first calls, some came when there were no others yet.
+            // Some of the first calls started when there were no others yet.
             phase: Phase::Settling,
             baseline: None,
             latency: None,
             peak: 0,
             windows: 0,
-            // The first window may have been full of calls that wait for each other.
+            // The first window can be full of calls that wait for each other.
             quiet: 0,
             interval: PROBE_SOON,
             waiting: 0,
@@ -138,15 +139,15 @@ impl Control {
 
     // The window -------------------------------------------------------------------------------------------
 
-    /// Judges the window if it is over and holds enough; when to ask again.
+    /// Evaluates the window if it is over and holds enough calls. Returns when to evaluate again.
     pub(super) fn evaluate(&mut self, now: Instant, totals: &Totals) -> Instant {
         let sums = totals.sums();
         let Some(before) = self.sums else {
             return self.open(now, sums);
         };
         if now < self.since {
-            // The call ended before the window began, and is reported late. If the difference is larger than any window, the
-            // clock went back, and the window begins again.
+            // The call ended before the window began and is reported late. If the difference is larger than any
+            // window, the clock moved back, and the window starts again.
             let is_late = self.since.since(now) < LONGEST;
             return if is_late { self.since.after(self.span) } else { self.open(now, sums) };
         }
@@ -168,7 +169,7 @@ impl Control {
         match self.phase {
             Phase::Settling => {
                 self.phase = Phase::Cruising;
-                // So that the next window is long enough.
+                // Set the latency, so that the next window is long enough.
                 self.latency = self.latency.or(window.reading().map(|reading| reading.latency));
             }
             Phase::SettlingToProbe(probe) => self.phase = Phase::Probing(probe),
@@ -178,7 +179,7 @@ impl Control {
         self.open(now, sums)
     }
 
-    /// Begins a window.
+    /// Starts a window.
     fn open(&mut self, now: Instant, sums: Sums) -> Instant {
         let latency = self.latency.map_or(0.0, f64::exp2);
         let (latencies, least) = match self.phase {
@@ -195,7 +196,7 @@ impl Control {
 
     // The rules --------------------------------------------------------------------------------------------
 
-    /// A window at the limit.
+    /// Evaluates a window at the normal limit.
     fn cruised(&mut self, window: &Sums, peak: u32) {
         self.windows += 1;
         self.peak = peak;
@@ -207,14 +208,14 @@ impl Control {
         let baseline = self.follow(reading.latency);
         let low = self.low();
         if f64::from(peak) <= low && peak < self.limit() {
-            // A probe would change nothing: the calls of others, if anything, wait.
+            // A probe would change nothing. If any calls wait, they belong to other clients.
             self.baseline = Some(baseline + (reading.latency - baseline).max(0.0) / 8.0);
             self.reason = LimitReason::LowDemand;
             return;
         }
         let can_probe = low < f64::from(self.limit());
         if !can_probe {
-            // At the minimum: there is no lower one to compare with.
+            // At the minimum there is no lower limit to compare with.
             self.baseline = Some(baseline + (reading.latency - baseline).max(0.0) / 4.0);
         }
         let next = self.gradient(self.limit, baseline, reading.latency);
@@ -229,7 +230,7 @@ impl Control {
         self.set(next);
     }
 
-    /// A window at a lower limit: how much faster were calls?
+    /// Evaluates a window at the lower limit of a probe: how much faster were calls?
     fn probed(&mut self, window: &Sums, probe: Probe) {
         self.quiet = self.interval;
         self.phase = Phase::Settling;
@@ -244,7 +245,7 @@ impl Control {
         let baseline = self.follow(latency);
         let fewer = (probe.reading.in_flight / in_flight).log2();
         if fewer < 0.05 {
-            // There were not: demand has changed meanwhile.
+            // The concurrency was not lower: demand has changed in the meantime.
             self.limit = probe.limit;
             self.reason = LimitReason::LowDemand;
             return;
@@ -260,8 +261,9 @@ impl Control {
             self.set(next);
             return;
         }
-        // Calls wait for each other even so, and the baseline may be the latency of such. Half of the way at first, since noise
-        // can look like this; then all of it, and more if the baseline says so.
+        // Calls wait for each other even at the lower limit, and the baseline can include such waiting. Lower the
+        // limit halfway at first, because noise can look the same. Then lower it fully, and further if the baseline
+        // demands it.
         self.waiting += 1;
         (self.quiet, self.interval) = (0, PROBE_SOON);
         let known = self.gradient(self.limit, baseline, latency);
@@ -271,7 +273,7 @@ impl Control {
         self.reason = LimitReason::Queueing;
     }
 
-    /// Whether there were too many overloaded calls; then the limit is lowered by their share.
+    /// Returns whether too many calls were overloaded. If so, lowers the limit by their share.
     fn is_overloaded(&mut self, window: &Sums) -> bool {
         let share = window.overloaded();
         if share <= OVERLOAD {
@@ -283,13 +285,13 @@ impl Control {
         true
     }
 
-    /// The baseline, at most as high as this latency, and the way there if that is no step.
+    /// Lowers the baseline to this latency if it is lower, by half for a small difference. Returns the baseline.
     fn follow(&mut self, latency: f64) -> f64 {
         let baseline = match self.baseline {
             Some(baseline) if latency >= baseline => baseline,
             Some(baseline) if baseline - latency < LOWER => f64::midpoint(baseline, latency),
             _ => {
-                // The calls may have waited for each other even so: a probe will tell.
+                // Even these calls can have waited for each other; a probe will show it.
                 (self.quiet, self.interval) = (0, PROBE_SOON);
                 latency
             }
@@ -298,19 +300,19 @@ impl Control {
         baseline
     }
 
-    /// The calls that are worked on, and a few more.
+    /// Returns the number of calls that are being worked on, plus an allowance.
     fn gradient(&self, limit: f64, baseline: f64, latency: f64) -> f64 {
         let share = (baseline - latency).min(0.0).exp2();
         self.clamped(limit * (TOLERANCE * share).max(0.5) + self.allowance(limit))
     }
 
-    /// By how much it grows where nothing waits, and how many may wait.
+    /// Returns how much the limit grows if no calls wait, and how many calls can wait.
     #[allow(clippy::unused_self)]
     fn allowance(&self, limit: f64) -> f64 {
         (limit.sqrt() / 2.0).max(1.0)
     }
 
-    /// The limit of a probe: a quarter less, of small ones a half.
+    /// Returns the limit of a probe: a quarter less, or half for small limits.
     fn low(&self) -> f64 {
         let less = (self.limit / 4.0).max((1.5 * self.limit.sqrt()).min(self.limit / 2.0));
         self.clamped((self.limit - less).round())

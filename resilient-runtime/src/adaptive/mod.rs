@@ -1,31 +1,36 @@
-//! Finds out how many calls at once a dependency can take, from how long they take and how they end.
+//! Adaptive concurrency limits, derived from the latency and outcome of calls.
 //!
-//! The limit wanted is the knee: the concurrency beyond which more calls bring no more throughput, and only wait for
-//! each other. By Little's law, at `n` calls in flight that take `r` each, of which `b` is work and the rest is
-//! waiting, `n * b / r` of them are worked on. That, and a little more, is the limit:
+//! The target is the knee of the throughput curve: the concurrency beyond which more calls bring no more
+//! throughput, because they only wait for each other. Assume `n` calls in flight that take `r` each: `b` is work
+//! and the rest is waiting. By Little's law, `n * b / r` of them are being worked on. The limit is that number and
+//! a small allowance:
 //!
 //! ```text
 //! limit = n * min(1.1 * b / r, 1.1) + max(1, sqrt(n) / 2)
 //! ```
 //!
-//! - `r`, the **latency**, is the geometric mean of a window of at least 250 ms, 5 latencies and 50 calls. A call counts
-//!   for at most four times and at least a quarter of the mean before: one that hung weighs no more than one that was slow.
-//! - `b`, the **baseline**, is what calls take when they do not wait for each other. It follows a lower latency
-//!   down. At low demand and at the minimum it follows a higher one slowly; else it rises only by a **probe**: every 2 windows at first, every 32 once probes agree, and at once when the latency
-//!   would have the limit cut, the limit is lowered by about a quarter for one window. If the latency falls as the concurrency does, the calls
-//!   had waited for each other: the limit comes down. If it does not, the dependency itself has become slower, and what it takes
-//!   now is the new baseline. So the limit neither drifts up on its own queue nor falls to the minimum with each slowdown.
-//! - The limit only grows while it is in use: while there are more calls in flight than a probe would let in.
-//! - More than 5 % **overloaded** calls (told so by the other side, or cut off in spite of having had the usual time)
-//!   lower it by their share, at most by half, once a window.
-//! - **Failed** calls count when they took at least as long as usual: failing fast is no proof of capacity.
+//! - The **latency** `r` is the geometric mean of a window of at least 250 ms, 5 latencies and 50 calls. The
+//!   contribution of a single call is clamped to between a quarter and four times the previous mean, so a call that
+//!   hung weighs no more than a slow one.
+//! - The **baseline** `b` is the latency of calls that do not wait for each other. It follows a lower latency down.
+//!   At low demand and at the minimum limit, it also follows a higher latency slowly. Otherwise it rises only by a
+//!   **probe**, which lowers the limit by about a quarter for one window. Probes run every 2 windows at first,
+//!   every 32 windows once they agree, and immediately when the latency would cut the limit. If the latency falls
+//!   with the concurrency, calls were waiting for each other, and the limit is lowered. If it does not, the
+//!   dependency itself has become slower, and its current latency is the new baseline. The limit therefore
+//!   does not drift up because of its own queue, and does not fall to the minimum with each slowdown.
+//! - The limit grows only while it is in use, which means that more calls are in flight than a probe would admit.
+//! - If more than 5 % of the calls are **overloaded**, the limit is lowered by their share, at most by half, once
+//!   per window. A call is overloaded if the dependency reports overload, or if the call was cut off although it
+//!   had taken at least the usual time.
+//! - **Failed** calls count if they took at least as long as usual. Fast failures are no evidence of capacity.
 //!
-//! A call pays for it with a few additions to counters of its own thread; a window is evaluated by the call that
-//! finds it over.
+//! A call pays for this with a few additions to counters of its own thread. The call that finds the window over
+//! evaluates it.
 //!
-//! What it cannot know: whether a latency that does not depend on the own calls is that of the dependency, or of
-//! many other clients waiting there. It takes it for the dependency's. Where many clients share one, let that one say
-//! when it is overloaded, and give the limit a maximum.
+//! The algorithm cannot distinguish a slow dependency from a dependency on which many other clients wait: it
+//! attributes latency that does not depend on its own calls to the dependency. If many clients share a dependency,
+//! let the dependency report overload, and set a maximum limit.
 //!
 //! ```
 //! use resilient_runtime::{Component, Registry, Rejection, adaptive::LimitReason, bulkhead::Config};
@@ -38,11 +43,12 @@
 //! ```
 //!
 //! # Sources
-//! - The gradient, and the allowance by which it still grows: Netflix `concurrency-limits` (`Gradient2Limit`,
-//!   `VegasLimit`) and Envoy's `gradient_controller`; the estimate by Little's law is Vegas's.
-//! - To look at the latency at a lower concurrency every now and then: `ProbeRTT` of BBR (Cardwell et al., ACM Queue
-//!   2016), Envoy's minRTT. They go down to almost nothing; here it is a quarter, and the answer is a slope.
-//! - That throughput has to follow concurrency: failsafe-go's `adaptivelimiter`, which correlates the two.
+//! - The gradient and the allowance for growth: Netflix `concurrency-limits` (`Gradient2Limit`, `VegasLimit`) and
+//!   Envoy's `gradient_controller`. The estimate by Little's law is from Vegas.
+//! - Measuring the latency at a lower concurrency from time to time: `ProbeRTT` of BBR (Cardwell et al., ACM Queue
+//!   2016) and Envoy's minRTT. They lower the concurrency to almost nothing. This implementation lowers it by a
+//!   quarter and evaluates the slope.
+//! - Requiring throughput to follow concurrency: failsafe-go's `adaptivelimiter`, which correlates the two.
 
 mod control;
 mod stats;
@@ -63,18 +69,19 @@ use window::Totals;
 
 const LONGEST_NANOS: u64 = crate::clock::nanos(control::LONGEST);
 
-/// How a call ended, for the limit.
+/// The outcome of a call, as the limit classifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sample {
-    /// It did what it should; its time counts.
+    /// It succeeded. Its latency counts.
     Success,
-    /// It failed; its time counts if it is not less than usual.
+    /// It failed. Its latency counts unless it is shorter than usual.
     Failed,
-    /// It was cut off, by time or by a broken connection; a sign of overload if it had had the usual time.
+    /// It was cut off by a timeout or a broken connection. This indicates overload if the call had taken at least
+    /// the usual time.
     CutOff,
-    /// The other side has too much to do.
+    /// The dependency reported overload.
     Overloaded,
-    /// No evidence: cancelled, or an answer that has nothing to do with load.
+    /// No evidence: the call was cancelled, or its result is unrelated to load.
     Ignored,
 }
 
@@ -92,20 +99,20 @@ impl From<Verdict> for Sample {
     }
 }
 
-/// A limit of concurrency that finds its own value. See the [module](self).
+/// A concurrency limit that adjusts itself. See the [module documentation](self).
 #[derive(Debug)]
 pub(crate) struct AdaptiveLimit {
     limit: AtomicU32,
-    /// What calls took in the last window, as a [`window::Log`]; 0 if there was none.
+    /// The mean latency of the last window, as a [`window::Log`]; 0 if there was none.
     usual: AtomicU64,
-    /// When the window is over, in nanoseconds of the clock; 0 before the first sample.
+    /// The end of the window, in nanoseconds of the clock; 0 before the first sample.
     until: AtomicU64,
     totals: Totals,
     control: Mutex<Control>,
 }
 
 impl AdaptiveLimit {
-    /// A limit from `min` to `max`, both at least 1, that begins at `initial`.
+    /// Creates a limit between `min` and `max`, both at least 1, that starts at `initial`.
     pub(crate) fn new(initial: u32, min: u32, max: u32) -> Self {
         let control = Control::new(initial, min, max);
         Self {
@@ -117,20 +124,21 @@ impl AdaptiveLimit {
         }
     }
 
-    /// How many calls may be in flight.
+    /// Returns the number of calls that can be in flight.
     #[inline]
     pub(crate) fn limit(&self) -> u32 {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Takes note of a call that has ended, with the number in flight before it left. Whether that has changed the limit.
+    /// Records a call that has ended, with the number of calls in flight including it. Returns whether the limit
+    /// changed.
     #[inline]
     pub(crate) fn sample(&self, started: Instant, now: Instant, in_flight: u32, sample: Sample) -> bool {
         if sample == Sample::Ignored {
             return false;
         }
         let took = window::log(now.nanos_since(started));
-        // Relaxed, here and below: hints that order nothing.
+        // Relaxed, here and below: these are hints that order nothing.
         let usual = self.usual.load(Ordering::Relaxed);
         match sample {
             Sample::Success => self.totals.measured(took, usual, in_flight),
@@ -139,12 +147,13 @@ impl AdaptiveLimit {
             Sample::CutOff if took >= usual => self.totals.overloaded(in_flight),
             _ => return false,
         }
-        // Over, or further away than any window reaches: then the clock went back.
+        // The window is over, or its end is further away than any window reaches. In the latter case the clock
+        // moved back.
         let left = self.until.load(Ordering::Relaxed).wrapping_sub(now.as_nanos());
         left.wrapping_sub(1) >= LONGEST_NANOS && self.evaluate(now)
     }
 
-    /// The window may be over. Whoever comes while another is at it goes on.
+    /// Evaluates the window if it is over. Returns at once if another thread is evaluating it.
     #[cold]
     fn evaluate(&self, now: Instant) -> bool {
         let Some(mut control) = self.control.try_lock() else { return false };
@@ -160,14 +169,14 @@ impl AdaptiveLimit {
         self.usual.store(control.usual(), Ordering::Relaxed);
     }
 
-    /// Other bounds; the limit is kept as far as they let it.
+    /// Sets new bounds. The limit does not change if it is within the bounds.
     pub(crate) fn set_bounds(&self, min: u32, max: u32) {
         let mut control = self.control.lock();
         control.set_bounds(min, max);
         self.publish(&control);
     }
 
-    /// Forgets all it has found out.
+    /// Discards everything learned so far.
     pub(crate) fn restart(&self, initial: u32, min: u32, max: u32) {
         let mut control = self.control.lock();
         *control = Control::new(initial, min, max);

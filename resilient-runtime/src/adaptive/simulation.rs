@@ -1,4 +1,6 @@
-//! The limit against a dependency in virtual time: events in the order of their time, seeds fixed, no clock read.
+//! Simulates the limit against a dependency in virtual time.
+//!
+//! Events are ordered by time, seeds are fixed, and no clock is read.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -15,42 +17,42 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 const MINUTE: Duration = Duration::from_mins(1);
 const SEEDS: [u64; 3] = [1, 0xD1CE, 0x5EED_5EED];
 
-/// How the dependency answers when it has more calls than it can work on.
+/// How the dependency responds to more calls than it can work on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Overload {
-    /// They wait in a queue.
+    /// Calls wait in a queue.
     Queue,
-    /// All are worked on at once, and each is slower.
+    /// All calls are worked on at once, and each is slower.
     Share,
 }
 
-/// A dependency, and those who call it.
+/// A dependency and its clients.
 struct World {
     limit: AdaptiveLimit,
     overload: Overload,
-    /// Calls it works on at once.
+    /// The number of calls that the dependency works on at once.
     capacity: u32,
     service: Duration,
     /// The standard deviation of the logarithm of a call's work.
     noise: f64,
-    /// Calls that want to be in flight.
+    /// The number of calls that clients want to have in flight.
     demand: u32,
-    /// Of all calls, how many fail, and after how long.
+    /// The share of calls that fail, and the time after which they do.
     failing: f64,
     fails_after: Duration,
-    /// After how long the caller gives up.
+    /// The time after which the caller gives up.
     patience: Option<Duration>,
     random: SmallRng,
     now: u64,
     in_flight: u32,
     working: u32,
-    /// When they arrived.
+    /// Arrival times.
     queue: VecDeque<u64>,
-    /// When they end, when they arrived, and whether they fail.
+    /// End time, arrival time, and whether the call fails.
     ends: BinaryHeap<Reverse<(u64, u64, bool)>>,
 }
 
-/// Where the limit was.
+/// The range of the limit during a run.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     lowest: u32,
@@ -80,7 +82,7 @@ impl World {
         }
     }
 
-    /// Twelve dice make a normal distribution.
+    /// The sum of twelve uniform values approximates a normal distribution.
     fn noise(&mut self) -> f64 {
         let normal = (0..12).map(|_| self.random.random::<f64>()).sum::<f64>() - 6.0;
         (normal * self.noise).exp()
@@ -109,7 +111,7 @@ impl World {
         self.ends.push(Reverse((self.now + took, arrived, false)));
     }
 
-    /// Lets `span` pass; where the limit was in that time.
+    /// Runs for `span`. Returns the range of the limit.
     fn run(&mut self, span: Duration) -> Seen {
         let (begin, until) = (self.now, self.now + nanos(span));
         let limit = self.limit.limit();
@@ -169,7 +171,7 @@ fn default_limit() -> AdaptiveLimit {
     AdaptiveLimit::new(20, 1, 200)
 }
 
-/// A world that has found its limit: a minute, which is some 80 windows.
+/// Returns a world that has found its limit: after a minute, about 80 windows.
 fn warm(capacity: u32, noise: f64, seed: u64) -> World {
     let mut world = World::new(default_limit(), capacity, noise, seed);
     world.run(MINUTE);
@@ -177,7 +179,8 @@ fn warm(capacity: u32, noise: f64, seed: u64) -> World {
 }
 
 impl World {
-    /// Lets so many windows pass; where the limit was after the first `within` of them, and the lowest of all.
+    /// Runs for `within` and then `then` windows. Returns the range of the limit in the second part, and the lowest
+    /// limit of both.
     fn run_windows(&mut self, within: u64, then: u64) -> (Seen, u32) {
         let begin = self.stats().windows;
         let mut lowest = u32::MAX;
@@ -194,7 +197,8 @@ impl World {
         (seen, lowest.min(seen.lowest))
     }
 
-    /// It converges to this range within so many windows, stays there, and is on the way never as low as `pinned`.
+    /// Asserts that the limit converges to the range `to` within that many windows, stays there, and never falls to
+    /// `pinned`.
     fn converges(&mut self, within: u64, to: RangeInclusive<u32>, pinned: u32) {
         let (seen, lowest) = self.run_windows(within, 40);
         let stays = to.contains(&seen.lowest) && to.contains(&seen.highest);
@@ -204,7 +208,7 @@ impl World {
 
 #[test]
 fn under_saturating_demand_it_stays_at_the_capacity_of_40() {
-    // T57: after a minute, probes and all.
+    // T57: after a minute, including probes.
     for overload in [Overload::Queue, Overload::Share] {
         for noise in [0.05, 0.3] {
             let mut world = World::new(default_limit(), 40, noise, SEEDS[0]);
@@ -219,7 +223,7 @@ fn under_saturating_demand_it_stays_at_the_capacity_of_40() {
 }
 
 #[test]
-fn it_stays_there_for_hours_whatever_the_dice() {
+fn it_stays_there_for_hours_with_any_seed() {
     // T57
     for seed in &SEEDS[1..] {
         let mut world = warm(40, 0.3, *seed);
@@ -248,7 +252,7 @@ fn it_does_not_exceed_twice_a_capacity_of_4() {
 }
 
 #[test]
-fn a_slowdown_of_the_dependency_by_3_and_its_end_leave_the_limit_where_it_was() {
+fn a_threefold_slowdown_of_the_dependency_and_its_end_leave_the_limit_unchanged() {
     // T60: within 20 windows both ways, and never below 15.
     for seed in SEEDS {
         for noise in [0.05, 0.3] {
@@ -276,7 +280,7 @@ fn it_follows_a_capacity_that_falls_to_a_third_and_comes_back() {
 }
 
 #[test]
-fn an_outage_in_which_all_calls_are_cut_off_is_forgotten_when_it_is_over() {
+fn the_limit_recovers_after_an_outage_that_cut_off_all_calls() {
     // T60
     let mut world = warm(40, 0.3, SEEDS[0]);
     world.patience = Some(MS(400));
@@ -288,14 +292,14 @@ fn an_outage_in_which_all_calls_are_cut_off_is_forgotten_when_it_is_over() {
 }
 
 #[test]
-fn demand_far_below_it_does_not_let_it_grow() {
+fn it_does_not_grow_at_demand_far_below_the_limit() {
     let mut fresh = World::new(default_limit(), 40, 0.3, SEEDS[0]);
     fresh.demand = 5;
     let seen = fresh.run(MINUTE * 10);
     assert_eq!((seen.lowest, seen.highest, fresh.stats().reason), (20, 20, LimitReason::LowDemand));
     let mut grown = warm(40, 0.3, SEEDS[0]);
     grown.demand = 5;
-    // What was in flight has to end first.
+    // The calls in flight must end first.
     grown.run(Duration::from_secs(2));
     let limit = grown.stats().limit;
     let seen = grown.run(MINUTE * 10);
@@ -304,7 +308,7 @@ fn demand_far_below_it_does_not_let_it_grow() {
 
 #[test]
 fn a_slowdown_at_low_demand_does_not_cut_it() {
-    // T60: there are no calls that could wait for each other.
+    // T60: there are too few calls to wait for each other.
     let mut world = World::new(default_limit(), 40, 0.3, SEEDS[0]);
     world.demand = 5;
     world.run(MINUTE);
@@ -326,7 +330,7 @@ fn it_adapts_to_calls_of_50_microseconds() {
 }
 
 #[test]
-fn failures_that_are_fast_do_not_let_it_rise() {
+fn fast_failures_do_not_raise_the_limit() {
     // T62
     let mut cold = World::new(default_limit(), 40, 0.3, SEEDS[0]);
     cold.failing = 1.0;

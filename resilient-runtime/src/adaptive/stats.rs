@@ -1,4 +1,4 @@
-//! What an adaptive limit shows of itself.
+//! Statistics of an adaptive limit.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,27 +20,27 @@ use crate::seconds::optional_seconds;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AdaptiveLimitStats {
-    /// How many calls may be in flight.
+    /// The number of calls that can be in flight.
     pub limit: u32,
-    /// It never goes below.
+    /// The lower bound of the limit.
     pub min: u32,
-    /// It never goes above.
+    /// The upper bound of the limit.
     pub max: u32,
-    /// Why it is what it is.
+    /// The reason for the last change of the limit.
     pub reason: LimitReason,
-    /// What calls took in the last window, as a geometric mean; `None` before there was one.
+    /// The geometric mean latency of the last window; `None` before the first window.
     #[serde(serialize_with = "optional_seconds")]
     pub latency: Option<Duration>,
-    /// What they take when they do not wait for each other.
+    /// The latency of calls that do not wait for each other.
     #[serde(serialize_with = "optional_seconds")]
     pub baseline: Option<Duration>,
-    /// The most calls in flight in the last window.
+    /// The peak number of calls in flight in the last window.
     pub peak: u32,
-    /// Windows evaluated so far.
+    /// The number of windows evaluated.
     pub windows: u64,
 }
 
-/// What the last window has done to an adaptive limit.
+/// How the last window affected an adaptive limit.
 ///
 /// ```
 /// use resilient_runtime::adaptive::LimitReason;
@@ -51,24 +51,24 @@ pub struct AdaptiveLimitStats {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LimitReason {
-    /// There was no window yet.
+    /// No window has been evaluated yet. The limit has its initial value.
     Initial,
-    /// There were too few calls in flight to learn from: it stays.
+    /// Too few calls were in flight to draw conclusions. The limit stays.
     LowDemand,
-    /// Calls hardly wait for each other: it grows.
+    /// Calls hardly wait for each other. The limit grows.
     Growing,
-    /// It is where throughput ends to grow.
+    /// The limit is where throughput stops growing.
     Steady,
-    /// Calls wait for each other: it comes down.
+    /// Calls wait for each other. The limit is lowered.
     Queueing,
-    /// Calls were overloaded or cut off: it comes down.
+    /// Calls were overloaded or cut off. The limit is lowered.
     Overloaded,
-    /// It is lowered for a window, to see whether calls wait for each other.
+    /// The limit is lowered for one window to test whether calls wait for each other.
     Probing,
 }
 
 impl LimitReason {
-    /// The name used in JSON.
+    /// Returns the name used in JSON.
     ///
     /// ```
     /// use resilient_runtime::adaptive::LimitReason;

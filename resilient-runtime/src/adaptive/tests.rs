@@ -10,7 +10,7 @@ fn at(span: Duration) -> Instant {
 }
 
 #[test]
-fn the_logarithm_is_right_within_a_hundredth() {
+fn the_logarithm_is_accurate_to_a_hundredth() {
     let mut nanos = 1_u64;
     while nanos < u64::MAX / 3 {
         let off = to_f64(log(nanos)) - (nanos as f64).log2();
@@ -22,15 +22,15 @@ fn the_logarithm_is_right_within_a_hundredth() {
 }
 
 #[test]
-fn it_begins_where_it_is_told_within_its_bounds() {
+fn it_starts_at_the_initial_value_clamped_to_its_bounds() {
     assert_eq!(AdaptiveLimit::new(20, 1, 200).limit(), 20);
     assert_eq!(AdaptiveLimit::new(0, 5, 200).limit(), 5);
     assert_eq!(AdaptiveLimit::new(500, 5, 200).limit(), 200);
-    assert_eq!(AdaptiveLimit::new(7, 9, 3).limit(), 9, "whatever it is told, it can be");
+    assert_eq!(AdaptiveLimit::new(7, 9, 3).limit(), 9, "the maximum is raised to the minimum");
 }
 
 #[test]
-fn one_window_of_calls_that_are_not_slower_lets_it_grow_and_says_why() {
+fn one_window_without_a_slowdown_lets_it_grow_and_reports_the_reason() {
     let limit = AdaptiveLimit::new(20, 1, 200);
     for call in 0..200 {
         let now = at(MS(10 * call));
@@ -44,7 +44,7 @@ fn one_window_of_calls_that_are_not_slower_lets_it_grow_and_says_why() {
 }
 
 #[test]
-fn it_leaves_the_minimum_when_calls_are_well_again() {
+fn it_leaves_the_minimum_when_calls_succeed_again() {
     // T60
     let limit = AdaptiveLimit::new(20, 1, 200);
     let mut now = at(MS(0));
@@ -60,7 +60,7 @@ fn it_leaves_the_minimum_when_calls_are_well_again() {
 }
 
 #[test]
-fn a_few_overloaded_calls_are_overlooked_and_more_lower_it_by_their_share() {
+fn a_few_overloaded_calls_are_ignored_and_more_lower_it_by_their_share() {
     let after = |every: u32| {
         let limit = AdaptiveLimit::new(100, 1, 100);
         let mut now = at(MS(0));
@@ -68,18 +68,18 @@ fn a_few_overloaded_calls_are_overlooked_and_more_lower_it_by_their_share() {
             let started = now;
             now = now.after(MS(1));
             let sample = if number % every == 0 { Sample::Overloaded } else { Sample::Success };
-            // In no use, so that nothing else moves it.
+            // Below the limit, so that nothing else moves it.
             limit.sample(started, now, 10, sample);
         }
         limit.limit()
     };
     assert_eq!(after(25), 100);
     assert_eq!(after(5), 80);
-    assert_eq!(after(1), 50, "a half at most in one window");
+    assert_eq!(after(1), 50, "at most by half in one window");
 }
 
 #[test]
-fn a_call_that_was_cut_off_before_the_usual_time_says_nothing() {
+fn a_call_cut_off_before_the_usual_time_is_ignored() {
     let limit = AdaptiveLimit::new(20, 1, 200);
     let mut now = at(MS(0));
     let mut call = |took: Duration, sample| {
@@ -89,13 +89,13 @@ fn a_call_that_was_cut_off_before_the_usual_time_says_nothing() {
     };
     (0..100).for_each(|_| call(MS(20), Sample::Success));
     (0..500).for_each(|_| call(MS(5), Sample::CutOff));
-    assert_eq!(limit.limit(), 20, "its caller had no more time");
+    assert_eq!(limit.limit(), 20, "its caller had less than the usual time");
     (0..100).for_each(|_| call(MS(30), Sample::CutOff));
     assert!(limit.limit() < 20, "{:?}", limit.stats());
 }
 
 #[test]
-fn calls_of_the_callers_own_mistake_are_neutral() {
+fn errors_of_the_caller_are_neutral() {
     use crate::classify::Class;
     let ignored = [Class::Ignored, Class::NotExecuted { retry_after: None }];
     assert!(ignored.iter().all(|class| Sample::from(Verdict::Failure(*class)) == Sample::Ignored));
@@ -120,7 +120,7 @@ fn one_call_that_hung_for_a_day_does_not_move_the_latency() {
 }
 
 #[test]
-fn a_clock_that_stands_still_or_runs_back_harms_nothing() {
+fn a_clock_that_stops_or_moves_back_does_no_harm() {
     // T88
     let limit = AdaptiveLimit::new(20, 1, 200);
     for number in 0..1000 {
@@ -129,7 +129,7 @@ fn a_clock_that_stands_still_or_runs_back_harms_nothing() {
     limit.sample(at(MS(0)), Instant::NEVER, 1, Sample::Success);
     limit.sample(Instant::NEVER, at(MS(0)), 1, Sample::CutOff);
     assert!((1..=200).contains(&limit.limit()));
-    // It still learns afterwards.
+    // The limit still adapts afterwards.
     let before = limit.limit();
     let mut now = at(Duration::from_hours(1));
     for _ in 0..2000 {
@@ -141,7 +141,7 @@ fn a_clock_that_stands_still_or_runs_back_harms_nothing() {
 }
 
 #[test]
-fn a_call_that_is_reported_late_does_not_begin_the_window_anew() {
+fn a_call_that_is_reported_late_does_not_restart_the_window() {
     // T156
     let limit = AdaptiveLimit::new(20, 1, 200);
     let call = |millis| limit.sample(at(MS(millis)), at(MS(millis + 10)), 20, Sample::Success);
@@ -150,7 +150,7 @@ fn a_call_that_is_reported_late_does_not_begin_the_window_anew() {
         now += 10;
         call(now);
     }
-    // It ended before the window began, and its thread was stopped meanwhile.
+    // The call ended before the window began, and its thread was suspended in between.
     limit.evaluate(at(MS(now - 200)));
     for number in 0..1000 {
         call(now + 100 + number / 10);
@@ -172,15 +172,15 @@ fn threads_that_end_calls_at_once_close_a_window_once() {
         }
     });
     let stats = limit.stats();
-    // Ten seconds of windows of a quarter of a second.
+    // Ten seconds with windows of a quarter of a second.
     assert!((1..=40).contains(&stats.windows), "{stats:?}");
-    assert!((21..=200).contains(&stats.limit), "it grows while calls succeed in full use: {stats:?}");
+    assert!((21..=200).contains(&stats.limit), "it grows while calls succeed at full use: {stats:?}");
     let latency = stats.latency.unwrap();
     assert!((MS(8)..=MS(11)).contains(&latency), "each call took 10 ms: {stats:?}");
 }
 
 #[test]
-fn other_bounds_hold_at_once() {
+fn new_bounds_apply_immediately() {
     let limit = AdaptiveLimit::new(20, 1, 200);
     limit.set_bounds(40, 50);
     assert_eq!(limit.limit(), 40);

@@ -1,28 +1,29 @@
-//! What is added up in a window.
+//! Sums over the calls of a window.
 
 use crate::observe::Striped;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// The binary logarithm of a time in nanoseconds, in 65 536ths. Of logarithms, the mean is that of factors: what takes ten
-/// times as long weighs as much as what takes a tenth.
+/// The binary logarithm of a time in nanoseconds, in units of 1/65536. The mean of logarithms is a geometric mean:
+/// ten times as long weighs as much as a tenth.
 pub(super) type Log = u64;
 
 pub(super) const ONE: u64 = 1 << 16;
-/// What one call can count for, against the usual time.
+/// The largest deviation from the usual time that a single call can contribute.
 const MOST_OFF: u64 = 2 * ONE;
 
-/// At most 0.9 % off, and at most 9 % off in its slope; without a call into the mathematics library.
+/// Returns the logarithm with an error of at most 0.9 % (at most 9 % in its slope), without calling the math
+/// library.
 #[inline]
 pub(super) fn log(nanos: u64) -> Log {
-    // The exponent and the mantissa of a float are its logarithm, drawn with straight lines.
+    // The exponent and mantissa of a float are a piecewise linear approximation of its logarithm.
     let bits = (nanos.max(1) as f64).to_bits() >> 36;
     let straight = bits - (1023 << 16);
     let rest = straight & (ONE - 1);
-    // And bent by a parabola between the powers of two.
+    // A parabola between the powers of two corrects it.
     straight + ((rest * (ONE - rest)) >> 16) * 22_518 / ONE
 }
 
-/// The same as a number.
+/// Converts a logarithm to a float.
 pub(super) fn to_f64(log: Log) -> f64 {
     log as f64 / ONE as f64
 }
@@ -39,11 +40,11 @@ const LOGS: usize = 1;
 const IN_FLIGHT: usize = 2;
 const OVERLOADED: usize = 3;
 
-/// Sums that only grow: what happened in a window is the difference to those of its begin.
+/// Sums that only grow. The sums of a window are the difference from the sums at its start.
 #[derive(Debug)]
 pub(super) struct Totals {
     sums: Striped<4>,
-    /// The most calls in flight since the last [`take_peak`](Self::take_peak).
+    /// The peak number of calls in flight since the last [`take_peak`](Self::take_peak).
     peak: AtomicU32,
     /// The longest call since the last [`take_slowest`](Self::take_slowest).
     slowest: AtomicU64,
@@ -58,7 +59,7 @@ impl Totals {
     pub(super) fn measured(&self, took: Log, usual: Log, in_flight: u32) {
         let took =
             if usual > 0 { took.clamp(usual.saturating_sub(MOST_OFF), usual + MOST_OFF) } else { took };
-        // First, so that what is added up is not beyond it.
+        // Update the maximum first, so that the sums never exceed it.
         if took > self.slowest.load(Ordering::Relaxed) {
             self.slowest.fetch_max(took, Ordering::Relaxed);
         }
@@ -72,7 +73,7 @@ impl Totals {
         self.note(in_flight);
     }
 
-    /// Written a few times a window, else only read.
+    /// Written a few times per window; otherwise only read.
     #[inline]
     fn note(&self, in_flight: u32) {
         if in_flight > self.peak.load(Ordering::Relaxed) {
@@ -84,7 +85,7 @@ impl Totals {
         self.peak.swap(0, Ordering::Relaxed)
     }
 
-    /// The longest call since the last time, within what was usual.
+    /// Returns the longest call since the last time, after clamping.
     pub(super) fn take_slowest(&self) -> Log {
         self.slowest.swap(0, Ordering::Relaxed)
     }
@@ -98,7 +99,7 @@ impl Totals {
 pub(super) struct Sums([u64; 4]);
 
 impl Sums {
-    /// What was added since.
+    /// Returns the difference from earlier sums.
     pub(super) fn since(&self, before: &Self) -> Self {
         Self(std::array::from_fn(|index| self.0[index].saturating_sub(before.0[index])))
     }
@@ -107,13 +108,13 @@ impl Sums {
         self.0[MEASURED] + self.0[OVERLOADED]
     }
 
-    /// The share of calls that were overloaded.
+    /// Returns the share of overloaded calls.
     pub(super) fn overloaded(&self) -> f64 {
         self.0[OVERLOADED] as f64 / self.calls().max(1) as f64
     }
 
-    /// Without what cannot be: the sums are not read at one moment, and of a call that ends meanwhile the time may be there
-    /// already, and its count not yet. In a window of few calls the mean would be beyond all of them.
+    /// Removes impossible values. The sums are not read atomically: for a call that ends during the read, the time
+    /// can be included but not yet the count. In a window of few calls the mean would exceed all of them.
     pub(super) fn bounded(mut self, peak: u32, slowest: Log) -> Self {
         let count = self.0[MEASURED];
         self.0[LOGS] = self.0[LOGS].min(slowest.saturating_mul(count));
@@ -121,7 +122,7 @@ impl Sums {
         self
     }
 
-    /// The means of the calls that were measured.
+    /// Returns the means of the measured calls.
     pub(super) fn reading(&self) -> Option<Reading> {
         let count = self.0[MEASURED];
         (count > 0).then(|| Reading {
@@ -131,10 +132,10 @@ impl Sums {
     }
 }
 
-/// What calls took, and how many there were at once.
+/// The mean latency and concurrency of calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Reading {
-    /// The logarithm of nanoseconds.
+    /// A logarithm of nanoseconds.
     pub(super) latency: f64,
     pub(super) in_flight: f64,
 }

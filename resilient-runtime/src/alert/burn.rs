@@ -1,5 +1,7 @@
-//! How fast a budget of errors burns: the multi-window, multi-burn-rate alert of the *Site Reliability Workbook*
-//! (Google, 2018, chapter 5).
+//! Error budget burn rates.
+//!
+//! The algorithm is the multi-window, multi-burn-rate alert of the *Site Reliability Workbook* (Google, 2018,
+//! chapter 5).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,10 +10,10 @@ use super::judge::Severity;
 use crate::clock::Instant;
 
 const MINUTE: Duration = Duration::from_mins(1);
-/// Three days of minutes, of 24 bytes each.
-const KEPT: usize = 3 * 24 * 60;
+/// Three days of minutes, 24 bytes each.
+const MAX_MINUTES: usize = 3 * 24 * 60;
 
-/// A long window in which much of the budget has gone, and a short one that shows it still does.
+/// A long window that shows significant budget consumption, and a short one that shows that it continues.
 struct Tier {
     factor: f64,
     long: usize,
@@ -19,11 +21,11 @@ struct Tier {
     severity: Severity,
 }
 
-/// 2 % of the budget of 30 days, 5 %, and 10 %.
+/// 2 %, 5 % and 10 % of a budget for 30 days.
 const TIERS: [Tier; 3] = [
     Tier { factor: 14.4, long: 60, short: 5, severity: Severity::Critical },
     Tier { factor: 6.0, long: 360, short: 30, severity: Severity::Critical },
-    Tier { factor: 1.0, long: KEPT, short: 360, severity: Severity::Warning },
+    Tier { factor: 1.0, long: MAX_MINUTES, short: 360, severity: Severity::Warning },
 ];
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,23 +35,25 @@ struct Minute {
     errors: u64,
 }
 
-/// Calls and errors by the minute.
+/// Calls and errors per minute.
 #[derive(Debug, Default)]
 pub(super) struct Burn {
-    /// The latest at the back; a minute in which nobody looked is not there.
+    /// The latest is at the back. Minutes without an evaluation are absent.
     minutes: VecDeque<Minute>,
     seen: Option<(Instant, u64, u64)>,
 }
 
 impl Burn {
-    /// Takes note of the calls and errors since the beginning. Those of more than a minute without a look are left out:
-    /// nobody knows when in it they were, and booked in one minute they would burn in each window.
+    /// Records the total number of calls and errors so far.
+    ///
+    /// Counts that accumulated over more than a minute without an evaluation are discarded. It is unknown when they
+    /// happened, and added to a single minute they would distort every window.
     pub(super) fn observe(&mut self, now: Instant, calls: u64, errors: u64) {
         let number = now.as_nanos() / crate::clock::nanos(MINUTE);
         let (looked, calls_before, errors_before) =
             self.seen.replace((now, calls, errors)).unwrap_or((now, calls, errors));
         let unseen = now.since(looked) > MINUTE;
-        // After a reset the counts begin again.
+        // Counts start at zero again after a reset.
         let is_reset = calls < calls_before || errors < errors_before;
         let (calls_before, errors_before) = if is_reset { (0, 0) } else { (calls_before, errors_before) };
         let since = |now: u64, before: u64| if unseen { 0 } else { now.saturating_sub(before) };
@@ -61,13 +65,13 @@ impl Burn {
             }
             _ => self.minutes.push_back(Minute { number, calls, errors }),
         }
-        let oldest = number.saturating_sub(KEPT as u64);
+        let oldest = number.saturating_sub(MAX_MINUTES as u64);
         while self.minutes.front().is_some_and(|minute| minute.number <= oldest) {
             self.minutes.pop_front();
         }
     }
 
-    /// How bad it is, and the rate over the last hour.
+    /// Returns the severity, and the burn rate over the last hour.
     pub(super) fn judge(&self, now: Instant, objective: f64, min_samples: u64) -> (Option<Severity>, f64) {
         let budget = 1.0 - objective;
         let current = now.as_nanos() / crate::clock::nanos(MINUTE);
@@ -87,7 +91,7 @@ impl Burn {
 mod tests {
     use super::*;
 
-    /// The minutes, of 1000 calls each, after which it was found as bad.
+    /// Returns the minutes, with 1000 calls each, after which the warning and the critical severity fired.
     fn found(error_rate: f64, minutes: u64) -> (Option<u64>, Option<u64>) {
         let mut burn = Burn::default();
         let (mut calls, mut errors) = (0, 0);
@@ -106,24 +110,24 @@ mod tests {
                 None => {}
             }
         };
-        // Four days of peace first.
+        // Four days without errors first.
         (0..5760).for_each(|minute| look(minute, 0.0));
         (5760..5760 + minutes).for_each(|minute| look(minute, error_rate));
         (warned.map(|at| at - 5760), critical.map(|at| at - 5760))
     }
 
     #[test]
-    fn the_faster_it_burns_the_sooner_it_is_found() {
+    fn a_faster_burn_is_detected_sooner() {
         assert_eq!(found(0.0, 100), (None, None));
-        assert_eq!(found(0.001, 5000), (None, None), "just what may be");
+        assert_eq!(found(0.001, 5000), (None, None), "exactly the sustainable rate");
         let (warned, critical) = found(0.002, 5000);
         assert_eq!(
             (warned.map(|minute| minute / 60), critical),
             (Some(36), None),
-            "after half of three days"
+            "once half of the three days has the doubled rate"
         );
         let (_, critical) = found(0.010, 300);
-        assert!((200..230).contains(&critical.unwrap()), "6 of 10 in 6 hours: {critical:?}");
+        assert!((200..230).contains(&critical.unwrap()), "after 6/10 of the 6-hour window: {critical:?}");
         let (_, critical) = found(1.0, 60);
         assert!(critical.unwrap() <= 5, "{critical:?}");
     }
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_saw_is_left_out() {
+    fn counts_from_a_gap_between_evaluations_are_discarded() {
         let mut burn = Burn::default();
         let at = |second: u64| Instant::from_nanos(second * 1_000_000_000);
         burn.observe(at(0), 0, 0);
@@ -153,9 +157,9 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_three_days_and_no_more() {
+    fn at_most_three_days_are_stored() {
         let mut burn = Burn::default();
         (0..10_000).for_each(|minute| burn.observe(Instant::from_nanos(minute * 60_000_000_000), minute, 0));
-        assert_eq!(burn.minutes.len(), KEPT);
+        assert_eq!(burn.minutes.len(), MAX_MINUTES);
     }
 }

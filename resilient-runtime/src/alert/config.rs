@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::ratio::Ratio;
 use crate::settings::{ConfigError, settings, words};
 
-/// What an alert looks at.
+/// The value that an alert evaluates.
 ///
 /// ```
 /// use resilient_runtime::{Registry, Component, alert::{Config, Signal}};
@@ -22,24 +22,29 @@ use crate::settings::{ConfigError, settings, words};
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Signal {
-    /// The share of calls that ended badly, from 0 to 1: failed, refused, cut off or panicked. What a fallback answered is
-    /// not among them.
+    /// The share of calls that failed, were rejected, timed out or panicked, from 0 to 1.
+    ///
+    /// Calls answered by a fallback do not count as errors.
     #[default]
     ErrorRate,
-    /// The share of calls that a fallback answered.
+    /// The share of calls answered by a fallback, from 0 to 1.
     DegradedRate,
-    /// The time that half of the calls do not exceed, in seconds.
+    /// The median latency, in seconds.
     LatencyP50,
-    /// The time that 95 % of the calls do not exceed, in seconds.
+    /// The 95th percentile of the latency, in seconds.
     LatencyP95,
-    /// The time that 99 % of the calls do not exceed, in seconds.
+    /// The 99th percentile of the latency, in seconds.
     LatencyP99,
-    /// Calls a second.
+    /// Calls per second.
     Traffic,
-    /// The share of the fullest bulkhead that is in use.
+    /// The highest saturation of all bulkheads, load shedders and rate limiters, from 0 to 1.
+    ///
+    /// It does not depend on the operation.
     Saturation,
-    /// How many times as fast as it may the budget of errors is used up that `objective` leaves: over 1 h and 5 min from
-    /// 14.4 and over 6 h and 30 min from 6 critical, over 3 days and 6 h from 1 a warning.
+    /// How fast the error budget of `objective` burns, as a multiple of the sustainable rate.
+    ///
+    /// Limits are built in: critical above 14.4 over 1 h and 5 min, critical above 6 over 6 h and 30 min, warning
+    /// above 1 over 3 days and 6 h.
     BurnRate,
 }
 
@@ -84,31 +89,38 @@ impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         let is_share = matches!(self.signal, Signal::ErrorRate | Signal::DegradedRate | Signal::Saturation);
         let reached = |limit: f64| {
-            // What is no number has been refused above.
+            // Values that are not finite are rejected by the range check.
             !limit.is_finite() || if self.below { limit > 0.0 } else { limit < 1.0 || !is_share }
         };
-        let passable = "one that the signal can pass: a share is at most 1, and nothing is below 0";
+        let passable =
+            "a limit that the signal can cross: less than 1 for a share; with `below`, more than 0";
         error.require(self.warning.is_none_or(reached), "warning", self.warning, passable);
         error.require(self.critical.is_none_or(reached), "critical", self.critical, passable);
         if let (Some(warning), Some(critical)) = (self.warning, self.critical) {
             let worse = if self.below { critical <= warning } else { critical >= warning };
-            error.require(worse, "critical", self.critical, format!("worse than warning = {warning}"));
+            let side = if self.below { "at most" } else { "at least" };
+            error.require(worse, "critical", self.critical, format!("{side} warning = {warning}"));
         }
         let objective = self.objective.is_none_or(|share| share < Ratio::ONE);
-        error.require(objective, "objective", self.objective, "more than 0, below 1");
+        error.require(objective, "objective", self.objective, "more than 0, less than 1");
         let burns = self.signal == Signal::BurnRate;
         let fits = burns == self.objective.is_some();
         error.require(
             fits,
             "objective",
             self.objective,
-            "a burn_rate has an objective, and nothing else has",
+            "required for signal = burn_rate, not allowed for other signals",
         );
         let limits = !burns || self.warning.is_none() && self.critical.is_none();
-        error.require(limits, "critical", self.critical, "a burn_rate has limits of its own");
+        error.require(
+            limits,
+            "critical",
+            self.critical,
+            "not allowed for signal = burn_rate: its limits are built in",
+        );
     }
 
-    /// The limit of a severity.
+    /// Returns the limit of a severity.
     pub(super) fn limit(&self, severity: super::Severity) -> Option<f64> {
         match severity {
             super::Severity::Warning => self.warning,

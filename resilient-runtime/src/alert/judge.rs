@@ -1,4 +1,4 @@
-//! When an alert fires, and when it ends: not at the first look, and not at the edge.
+//! Decides when an alert fires and when it ends, with a hold time and hysteresis.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::config::Config;
 use crate::clock::Instant;
 
-/// How bad it is.
+/// The severity of an alert.
 ///
 /// ```
 /// use resilient_runtime::alert::Severity;
@@ -18,14 +18,14 @@ use crate::clock::Instant;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Severity {
-    /// Somebody should look at it today.
+    /// Needs attention today.
     Warning,
-    /// Somebody should get up for it.
+    /// Needs attention immediately.
     Critical,
 }
 
 impl Severity {
-    /// The name in JSON and metrics.
+    /// Returns the name used in JSON and metrics.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::alert::Severity::Warning.as_str(), "warning");
@@ -38,15 +38,15 @@ impl Severity {
     }
 }
 
-/// How one severity of an alert stands.
+/// The state of one severity of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Side {
-    /// Since when it has been beyond its limit.
+    /// When the signal went beyond its limit.
     beyond_since: Option<Instant>,
     fires: bool,
 }
 
-/// How an alert stands.
+/// The state of both severities of an alert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Judge {
     warning: Side,
@@ -54,26 +54,26 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// The worst severity that fires.
+    /// Returns the worst severity that fires.
     pub(super) fn severity(&self) -> Option<Severity> {
         let critical = self.critical.fires.then_some(Severity::Critical);
         critical.or_else(|| self.warning.fires.then_some(Severity::Warning))
     }
 
-    /// Nobody looked for a while: what is beyond its limit may have been within it. What fires does so until it is known
-    /// better.
-    pub(super) fn hold_anew(&mut self) {
+    /// Restarts the hold after a gap between evaluations, in which the signal could have been within its limit. A
+    /// severity that fires continues to fire.
+    pub(super) fn restart_hold(&mut self) {
         self.warning.beyond_since = None;
         self.critical.beyond_since = None;
     }
 
-    /// Takes note of a reading; `None`: there is too little to judge by.
+    /// Evaluates a value. `None` means that there is too little data.
     pub(super) fn observe(&mut self, now: Instant, value: Option<f64>, config: &Config) {
         self.warning.observe(now, value, config.limit(Severity::Warning), config);
         self.critical.observe(now, value, config.limit(Severity::Critical), config);
     }
 
-    /// Takes note of what was judged elsewhere.
+    /// Applies a severity that was determined elsewhere.
     pub(super) fn set(&mut self, now: Instant, severity: Option<Severity>, hold: Duration) {
         self.warning.follow(now, severity == Some(Severity::Warning), hold);
         self.critical.follow(now, severity == Some(Severity::Critical), hold);
@@ -86,7 +86,8 @@ impl Side {
             *self = Self::default();
             return;
         };
-        // An alert that fires has the easier limit: what swings around one limit fires once.
+        // Hysteresis: an alert that fires has an easier limit, so that a value that oscillates around the limit
+        // fires once.
         let ease = if self.fires { config.hysteresis.get() } else { 1.0 };
         let is_beyond =
             if config.below { value < limit / ease.max(f64::EPSILON) } else { value > limit * ease };
@@ -125,25 +126,25 @@ mod tests {
     }
 
     #[test]
-    fn it_must_be_so_for_a_while_and_ends_when_it_is_well_below() {
+    fn an_alert_fires_after_the_hold_and_ends_well_below_the_limit() {
         let readings = [0.0, 0.2, 0.0, 0.2, 0.2, 0.2, 0.095, 0.2, 0.08, 0.2, 0.0].map(Some);
         assert_eq!(fired(&config(), &readings), ".....www...");
     }
 
     #[test]
-    fn the_worse_of_two_shows() {
+    fn the_worst_severity_is_reported() {
         let readings = [0.6, 0.6, 0.6, 0.6, 0.4, 0.4, 0.0].map(Some);
         assert_eq!(fired(&config(), &readings), "..ccww.");
     }
 
     #[test]
-    fn too_little_to_judge_by_ends_it() {
+    fn too_little_data_ends_an_alert() {
         let readings = [Some(0.6), Some(0.6), Some(0.6), None, Some(0.6)];
         assert_eq!(fired(&config(), &readings), "..c..");
     }
 
     #[test]
-    fn below_is_the_other_way_round() {
+    fn below_inverts_the_comparison() {
         let config = Config::default().warning(10.0).below(true).hold(Duration::ZERO);
         let readings = [11.0, 9.0, 10.5, 11.2, 10.5].map(Some);
         assert_eq!(fired(&config, &readings), ".ww..");

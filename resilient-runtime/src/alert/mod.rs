@@ -1,15 +1,17 @@
-//! Tells when something is wrong for too long: a warning, or critical.
+//! Alerts that fire when a signal stays beyond a limit.
 //!
-//! - An alert looks at one [`Signal`] of one operation, or of all together. It fires once that has been beyond a limit for
-//!   `hold`, with enough calls to say so, and ends when the signal is well within it again.
-//! - A burn rate needs no limits: an `objective`, such as 99.9 % of the calls, has a budget of errors, and how fast that
-//!   burns is judged over long and short windows together.
-//! - Somebody has to look about once a second: the admin API does by itself, and so does
-//!   [`Registry::watch_alerts`](crate::Registry::watch_alerts). Nothing is added to a call, and no thread runs for it.
-//! - Where nobody looked for more than 3 s and a quarter of the window, nobody knows: it must be so for `hold` anew, and a
-//!   rate is never taken over more than the window and that quarter.
-//! - One that a [file](crate::config) has a table of is there from then on; no code needs to ask for it.
-//! - Firing and ending are [events](crate::EventKind::AlertChanged).
+//! - An alert evaluates one [`Signal`] of one operation, or of all operations together. It fires with severity
+//!   warning or critical once the signal has been beyond the limit for `hold`. It ends when the signal is within the
+//!   limit again by a margin (`hysteresis`). Shares and latencies are evaluated only with at least `min_samples`
+//!   calls.
+//! - A burn rate needs no limits. An `objective`, such as 99.9 % of the calls, leaves an error budget. The alert
+//!   evaluates how fast the budget burns, over long and short windows together.
+//! - Alerts must be evaluated about once a second. The admin API does this, and so does
+//!   [`Registry::watch_alerts`](crate::Registry::watch_alerts). Alerts add no work to calls and start no thread.
+//! - After a gap between evaluations of more than 3 s and more than a quarter of the window, `hold` starts again. A
+//!   rate never covers more than the window and such a gap.
+//! - An alert that has a table in a [configuration file](crate::config) is created without any code.
+//! - Firing and ending are reported as [events](crate::EventKind::AlertChanged).
 //!
 //! ```
 //! use std::time::Duration;
@@ -47,9 +49,10 @@ use burn::Burn;
 use judge::Judge;
 use reading::Past;
 
-/// Tells when something is wrong for too long. See the [module](self).
+/// Fires when a signal stays beyond a limit.
 ///
-/// New settings keep what it saw, unless it looks at another operation, signal or window from then on.
+/// See the [module documentation](self). A new config keeps the collected data, unless it changes the operation,
+/// the signal or the window.
 ///
 /// ```
 /// use resilient_runtime::{Alert, Component, Registry, alert::{Config, Signal}};
@@ -66,9 +69,9 @@ pub struct Alert {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What it looked at.
+    /// The subject of the collected data.
     subject: Option<Subject>,
-    looked: Option<Instant>,
+    last_evaluated: Option<Instant>,
     past: Past,
     burn: Burn,
     judge: Judge,
@@ -76,7 +79,7 @@ struct State {
     fired: u64,
 }
 
-/// What counts and rates are of; those of another say nothing of this one.
+/// The subject of the collected data. Data about another subject is discarded.
 #[derive(Clone, Debug, PartialEq)]
 struct Subject {
     operation: Option<Arc<str>>,
@@ -85,8 +88,8 @@ struct Subject {
 }
 
 impl State {
-    /// Begins anew where it looked at something else before.
-    fn turn_to(&mut self, config: &Config) {
+    /// Discards the collected data if the subject has changed.
+    fn set_subject(&mut self, config: &Config) {
         let Config { operation, signal, window, .. } = config;
         let subject = Subject { operation: operation.clone(), signal: *signal, window: *window };
         if self.subject.as_ref() != Some(&subject) {
@@ -96,45 +99,45 @@ impl State {
     }
 }
 
-/// How an alert stands from now on.
+/// The new state of an alert that has changed.
 #[derive(Debug)]
 pub(crate) struct Change {
     severity: Option<Severity>,
     value: Option<f64>,
 }
 
-/// Looks that are further apart do not belong together.
+/// The longest gap between two evaluations that are still considered continuous.
 fn longest_gap(window: Duration) -> Duration {
     (window / 4).max(Duration::from_secs(3))
 }
 
 impl Alert {
-    /// Takes note of how things are; what is to be [told](Self::tell).
-    pub(crate) fn observe(&self, config: &Config, reading: &Reading) -> Option<Change> {
+    /// Evaluates the alert. Returns the change to [report](Self::report), if any.
+    pub(crate) fn evaluate(&self, config: &Config, reading: &Reading) -> Option<Change> {
         let now = self.core.clock().now();
         let (before, after, value) = {
             let mut state = self.state.lock();
             let before = state.judge.severity();
-            state.turn_to(config);
-            let State { looked, past, burn, judge, value, fired, .. } = &mut *state;
-            if looked.replace(now).is_some_and(|last| now.since(last) > longest_gap(config.window)) {
-                judge.hold_anew();
+            state.set_subject(config);
+            let State { last_evaluated, past, burn, judge, value, fired, .. } = &mut *state;
+            if last_evaluated.replace(now).is_some_and(|last| now.since(last) > longest_gap(config.window)) {
+                judge.restart_hold();
             }
             if let Some(objective) = config.objective {
                 burn.observe(now, reading.calls, reading.errors);
                 let (severity, rate) = burn.judge(now, objective.get(), config.min_samples.into());
-                // The windows have waited long enough.
+                // No further hold: the windows are the hold.
                 judge.set(now, severity, Duration::ZERO);
-                *value = reading.is_there.then_some(rate);
+                *value = reading.exists.then_some(rate);
             } else {
-                *value = past.observe(now, reading, config).filter(|_| reading.is_there);
+                *value = past.observe(now, reading, config).filter(|_| reading.exists);
                 judge.observe(now, *value, config);
             }
             let after = judge.severity();
             *fired += u64::from(after > before);
             if before != after {
                 let (severity, value) = (after.map(Severity::as_str), *value);
-                // Under the lock: looks at the same time are told of in their order (D2).
+                // Queue the event under the lock, so that events of concurrent evaluations stay in order.
                 self.core.put(Self::KIND, || EventKind::AlertChanged { severity, value });
             }
             (before, after, *value)
@@ -143,7 +146,7 @@ impl Alert {
     }
 
     #[cold]
-    pub(crate) fn tell(&self, change: &Change) {
+    pub(crate) fn report(&self, change: &Change) {
         self.core.events().deliver();
         let (name, severity, value) = (self.core.name, change.severity.map(Severity::as_str), change.value);
         tracing::warn!(target: "resilient_runtime::alert", alert = %name, severity, value, "alert changed");
@@ -177,7 +180,7 @@ impl Component for Alert {
         }
     }
 
-    /// Forgets what it saw.
+    /// Clears the collected data.
     fn reset(&self) {
         {
             let mut state = self.state.lock();

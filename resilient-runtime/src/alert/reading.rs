@@ -1,4 +1,4 @@
-//! What a signal says of some calls.
+//! Computes the value of a signal from the statistics of operations.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use super::longest_gap;
 use crate::clock::Instant;
 use crate::observe::OperationStats;
 
-/// Everything an alert may want to know.
+/// The input of an alert evaluation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
-    /// Whether what is looked at is there.
-    pub(crate) is_there: bool,
+    /// Whether the operation exists.
+    pub(crate) exists: bool,
     pub(crate) calls: u64,
     pub(crate) errors: u64,
     pub(crate) degraded: u64,
     pub(crate) p50: Duration,
     pub(crate) p95: Duration,
     pub(crate) p99: Duration,
-    /// Calls whose time was taken lately.
+    /// The number of recent calls whose latency was measured.
     pub(crate) measured: u64,
     pub(crate) saturation: f64,
 }
 
 impl Reading {
-    /// Adds an operation. Of several the longest time counts.
+    /// Adds the statistics of an operation. With several operations, the highest latency counts.
     pub(crate) fn add(&mut self, stats: &OperationStats) {
-        self.is_there = true;
+        self.exists = true;
         self.calls += stats.calls.saturating_sub(stats.in_flight);
         self.errors += stats.failed + stats.rejected + stats.timed_out + stats.panicked;
         self.degraded += stats.fell_back;
@@ -46,34 +46,34 @@ struct Count {
     degraded: u64,
 }
 
-/// Counts as they were, for rates.
+/// Past counts, from which rates are computed.
 #[derive(Debug, Default)]
 pub(super) struct Past(VecDeque<Count>);
 
-/// Looks that are kept, however often somebody looks.
-const LOOKS: usize = 256;
+/// Maximum number of counts stored, however often an alert is evaluated.
+const MAX_COUNTS: usize = 256;
 
 impl Past {
-    /// The value of the signal now; `None` where there is too little to say so.
+    /// Returns the current value of the signal, or `None` if there is too little data.
     pub(super) fn observe(&mut self, now: Instant, reading: &Reading, config: &Config) -> Option<f64> {
         let Reading { calls, errors, degraded, .. } = *reading;
         let count = Count { at: now, calls, errors, degraded };
         let is_more = |last: &Count| last.calls > calls || last.errors > errors || last.degraded > degraded;
         if self.0.back().is_some_and(is_more) {
-            // Reset meanwhile.
+            // The statistics were reset in between.
             self.0.clear();
         }
         let is_past = |count: &Count| now.since(count.at) >= config.window;
         while self.0.get(1).is_some_and(is_past) {
             self.0.pop_front();
         }
-        // From before a gap in which nobody looked: over that, a rate would be one of long ago.
+        // Drop counts from before a gap between evaluations. A rate over the gap would be outdated.
         let oldest = config.window + longest_gap(config.window);
         while self.0.front().is_some_and(|count| now.since(count.at) > oldest) {
             self.0.pop_front();
         }
         let before = self.0.front().copied();
-        let step = config.window / u32::try_from(LOOKS).unwrap_or(1);
+        let step = config.window / u32::try_from(MAX_COUNTS).unwrap_or(1);
         if self.0.back().is_none_or(|last| now.since(last.at) >= step) {
             self.0.push_back(count);
         }
@@ -96,7 +96,7 @@ impl Past {
                 let seen = calls.saturating_sub(before.calls);
                 let span = now.since(before.at).as_secs_f64();
                 let whole = now.since(before.at) >= config.window;
-                // Too little is seen only after a whole window.
+                // A low rate counts only after a whole window.
                 (span > 0.0 && (whole || !config.below)).then(|| seen as f64 / span)
             }
             Signal::BurnRate => None,

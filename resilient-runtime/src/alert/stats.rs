@@ -1,4 +1,4 @@
-//! How an alert stands.
+//! Statistics of an alert.
 
 use std::fmt;
 
@@ -20,25 +20,30 @@ use crate::settings::Parameter;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The operation it looks at; none: all together.
+    /// The operation that is evaluated, or `None` for all operations together.
     pub operation: Option<String>,
-    /// What of it.
+    /// The signal that is evaluated.
     pub signal: Signal,
-    /// How bad it is; none: it does not fire.
+    /// The severity, or `None` if the alert does not fire.
     pub severity: Option<Severity>,
-    /// The signal when somebody looked last; none: too little was seen, or there is no such operation.
+    /// The value at the last evaluation.
+    ///
+    /// `None` if there is too little data or no such operation.
     pub value: Option<f64>,
-    /// How often it fired, or got worse.
+    /// How often the alert fired or increased in severity.
     pub fired: u64,
 }
 
 impl Describe for Stats {
     const LABEL: &str = "alert";
-    const METRICS: &[Family<Self>] =
-        &[Family::gauge("resilient_alert_state", "1 where it fires.", |alert, to| {
+    const METRICS: &[Family<Self>] = &[Family::gauge(
+        "resilient_alert_state",
+        "1 while the alert fires with this severity, otherwise 0.",
+        |alert, to| {
             let all = [Severity::Warning, Severity::Critical];
             to.by("severity", all.map(|severity| (severity.as_str(), alert.severity == Some(severity))));
-        })];
+        },
+    )];
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = self.severity.map_or("quiet", Severity::as_str);

@@ -1,4 +1,4 @@
-//! Alerts over real operations, in virtual time.
+//! Alerts on real operations, in virtual time.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Fixture {
         Self { time, registry }
     }
 
-    /// A second with so many calls, of which so many fail; how the alert stands after it.
+    /// Runs a second with `calls` calls and lets `failures` of them fail. Returns the severity afterwards.
     fn second(&self, operation: &str, calls: u32, failures: u32) -> Option<Severity> {
         let pipeline = self.registry.pipeline(operation).build();
         for call in 0..calls {
@@ -38,19 +38,19 @@ impl Fixture {
 }
 
 #[test]
-fn errors_for_a_while_are_critical_and_then_not() {
+fn lasting_errors_fire_a_critical_alert_that_ends_afterwards() {
     let config = Config::default().warning(0.1).critical(0.5).hold(SECOND * 3).window(SECOND * 5);
     let fixture = Fixture::new(config);
     let mut events = fixture.registry.subscribe();
     let seen: Vec<_> = (0..5).map(|_| fixture.second("charge", 10, 9)).collect();
-    assert_eq!(seen, [None, None, None, None, Some(Severity::Critical)], "20 calls, and 3 s");
+    assert_eq!(seen, [None, None, None, None, Some(Severity::Critical)], "after 20 calls and 3 s");
     let after: Vec<_> = (0..6).map(|_| fixture.second("charge", 10, 0)).collect();
     assert_eq!(after.last(), Some(&None));
-    let told = std::iter::from_fn(|| events.try_recv()).filter_map(|event: Event| match event.what {
+    let reported = std::iter::from_fn(|| events.try_recv()).filter_map(|event: Event| match event.what {
         EventKind::AlertChanged { severity, .. } => Some(severity),
         _ => None,
     });
-    assert_eq!(told.collect::<Vec<_>>(), [Some("critical"), Some("warning"), None]);
+    assert_eq!(reported.collect::<Vec<_>>(), [Some("critical"), Some("warning"), None]);
     assert_eq!(fixture.registry.stats().alert["a"].fired, 1);
 }
 
@@ -85,7 +85,7 @@ fn saturation_and_traffic() {
 }
 
 #[test]
-fn what_needs_no_past_is_seen_at_the_first_look() {
+fn signals_without_history_fire_at_the_first_evaluation() {
     let registry = Registry::new();
     let full = Config::default().signal(Signal::Saturation).critical(0.9).hold(Duration::ZERO).min_samples(0);
     registry.alert("full").reconfigure(full).unwrap();
@@ -101,20 +101,20 @@ fn full(hold: Duration) -> Config {
 }
 
 #[test]
-fn an_outage_that_is_over_and_that_nobody_saw_is_none() {
+fn an_outage_during_a_gap_between_evaluations_does_not_fire() {
     let fixture = Fixture::new(Config::default().critical(0.5));
-    assert_eq!(fixture.second("charge", 100, 100), None, "not for long enough");
+    assert_eq!(fixture.second("charge", 100, 100), None, "shorter than the hold");
     let pipeline = fixture.registry.pipeline("charge").build();
     (0..200).for_each(|_| assert!(pipeline.call(|| None::<u32>).is_none()));
     fixture.time.advance(SECOND * 600);
     for second in 0..60 {
-        assert_eq!(fixture.second("charge", 20, 0), None, "{second} s after it");
+        assert_eq!(fixture.second("charge", 20, 0), None, "{second} s after the gap");
     }
     assert_eq!(fixture.registry.stats().alert["a"].value, Some(0.0));
 }
 
 #[test]
-fn looks_far_apart_tell_the_rate_of_the_window_and_do_not_add_up_to_the_hold() {
+fn infrequent_evaluations_report_the_rate_but_do_not_complete_the_hold() {
     let fixture = Fixture::new(Config::default().critical(0.5));
     for _ in 0..10 {
         fixture.time.advance(SECOND * 29);
@@ -123,14 +123,14 @@ fn looks_far_apart_tell_the_rate_of_the_window_and_do_not_add_up_to_the_hold() {
         assert_eq!(value, Some(0.8));
     }
     let seen: Vec<_> = (0..40).map(|_| fixture.second("charge", 100, 80)).collect();
-    assert_eq!(seen.iter().position(Option::is_some), Some(29), "30 s after the last of those");
-    // A hiccup is no gap.
+    assert_eq!(seen.iter().position(Option::is_some), Some(29), "30 s after the last infrequent evaluation");
+    // A short delay does not count as a gap.
     fixture.time.advance(SECOND * 12);
     assert_eq!(fixture.second("charge", 100, 80), Some(Severity::Critical));
 }
 
 #[test]
-fn a_hold_begins_anew_after_a_gap_and_what_fires_goes_on() {
+fn a_gap_restarts_the_hold_and_a_firing_alert_continues() {
     let fixture = Fixture::new(full(SECOND * 30));
     let gate = fixture.registry.bulkhead("gate");
     gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1)).unwrap();
@@ -140,11 +140,11 @@ fn a_hold_begins_anew_after_a_gap_and_what_fires_goes_on() {
     let seen: Vec<_> = (0..31).map(|_| fixture.second("a", 0, 0)).collect();
     assert_eq!(seen.iter().position(Option::is_some), Some(30));
     fixture.time.advance(SECOND * 60);
-    assert_eq!(fixture.second("a", 0, 0), Some(Severity::Critical), "it still is");
+    assert_eq!(fixture.second("a", 0, 0), Some(Severity::Critical), "it still fires");
 }
 
 #[test]
-fn who_watches_looks_once_a_second_on_the_clock_of_the_registry() {
+fn watch_alerts_evaluates_once_a_second_on_the_clock_of_the_registry() {
     let fixture = Fixture::new(full(SECOND * 3));
     let gate = fixture.registry.bulkhead("gate");
     gate.reconfigure(crate::bulkhead::Config::default().max_concurrent(1)).unwrap();
@@ -161,7 +161,7 @@ fn who_watches_looks_once_a_second_on_the_clock_of_the_registry() {
 }
 
 #[test]
-fn an_alert_that_turns_to_something_else_begins_anew() {
+fn a_change_of_subject_discards_collected_data() {
     let config = Config::default().critical(0.5).hold(Duration::ZERO);
     let busy = config.clone().operation(Arc::<str>::from("busy"));
     let fixture = Fixture::new(busy.clone());
@@ -171,13 +171,13 @@ fn an_alert_that_turns_to_something_else_begins_anew() {
     }
     fixture.second("calm", 1000, 0);
     let alert = fixture.registry.alert("a");
-    let turn_to = |config: &Config| {
+    let evaluate_as = |config: &Config| {
         alert.reconfigure(config.clone()).unwrap();
         fixture.registry.evaluate_alerts();
         alert.stats()
     };
-    // More calls than were seen, and fewer failures.
-    let calm = turn_to(&busy.clone().operation(Arc::<str>::from("calm")));
+    // More calls than the other operation had, and fewer failures.
+    let calm = evaluate_as(&busy.clone().operation(Arc::<str>::from("calm")));
     assert_eq!((calm.value, calm.severity), (None, None));
     fixture.second("calm", 50, 0);
     assert_eq!(alert.stats().value, Some(0.0));
@@ -187,7 +187,7 @@ fn an_alert_that_turns_to_something_else_begins_anew() {
         busy.clone().window(SECOND * 5).signal(Signal::DegradedRate),
         busy.window(SECOND * 5).signal(Signal::DegradedRate).operation(None),
     ] {
-        assert_eq!(turn_to(&other).value, None, "{other:?}");
+        assert_eq!(evaluate_as(&other).value, None, "{other:?}");
         fixture.second("busy", 100, 30);
         assert!(alert.stats().value.is_some_and(|value| value < 0.5), "{other:?}");
     }
@@ -195,7 +195,7 @@ fn an_alert_that_turns_to_something_else_begins_anew() {
 }
 
 #[test]
-fn a_burn_rate_that_turns_to_another_operation_begins_anew_and_what_fired_ends() {
+fn a_burn_rate_of_another_operation_discards_data_and_ends_the_alert() {
     let objective = Config::default().signal(Signal::BurnRate).objective(Ratio::new(0.999).unwrap());
     let fixture = Fixture::new(objective.clone().operation(Arc::<str>::from("bad")));
     fixture.second("good", 5000, 0);
@@ -212,7 +212,7 @@ fn a_burn_rate_that_turns_to_another_operation_begins_anew_and_what_fired_ends()
 }
 
 #[test]
-fn an_operation_that_is_not_there_has_no_value_and_is_reported() {
+fn a_missing_operation_has_no_value_and_is_a_validation_problem() {
     let traffic = Config::default().signal(Signal::Traffic).critical(5.0).below(true).hold(Duration::ZERO);
     let fixture = Fixture::new(traffic.window(SECOND).operation(Arc::<str>::from("chrage")));
     for _ in 0..3 {
@@ -228,7 +228,7 @@ fn an_operation_that_is_not_there_has_no_value_and_is_reported() {
 }
 
 #[test]
-fn a_limit_that_nothing_passes_is_refused() {
+fn a_limit_that_the_signal_cannot_cross_is_refused() {
     let alert = Registry::new().alert("a");
     let share = Config::default().signal(Signal::ErrorRate);
     assert!(alert.reconfigure(share.clone().critical(1.0)).is_err());
@@ -248,7 +248,7 @@ fn a_budget_that_burns_fast_is_critical() {
 }
 
 #[test]
-fn an_alert_in_a_file_is_there_without_any_code() {
+fn an_alert_from_a_file_needs_no_code() {
     use crate::component::Kind;
     use crate::settings::Raw;
     let mut tables = crate::config::Tables::default();

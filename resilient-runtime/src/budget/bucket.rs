@@ -1,4 +1,4 @@
-//! The tokens of a retry budget: what fills them, what a retry takes, and the debt that it may make.
+//! The tokens of a retry budget: how the bucket fills, what a retry takes, and the debt it can make.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use super::Config;
 use super::recent::Recent;
 use crate::clock::Instant;
 
-/// How many seconds of reserve can be saved up; a new budget starts with as many.
+/// How many seconds of reserve the bucket holds. A new budget starts full.
 pub(super) const SAVED_SECONDS: f64 = 10.0;
 
-/// Calls are few where ten retries of each are free.
+/// Calls are few if ten retries of each are free.
 const FEW: u64 = 10;
 const FORGIVEN_AFTER: Duration = Duration::from_secs(10);
 
-/// Ten tenths are a token, though their sum in floating point is a little less.
+/// Ten tenths make a token, although their floating-point sum is slightly smaller.
 const WHOLE: f64 = 1.0 - 1e-9;
 
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// Below 0: a debt, of retries that were made without a token.
+    /// Negative values are a debt from retries without a token.
     tokens: f64,
-    /// How many deposits are in `tokens` already.
+    /// The number of deposits already included in `tokens`.
     counted: u64,
-    /// How many deposits there were when it was new.
+    /// The number of deposits when the bucket was created.
     first: u64,
-    /// Up to when the reserve is in `tokens` already.
+    /// The time up to which the reserve is included in `tokens`.
     filled: Instant,
     recent: Recent,
-    /// When calls were last many, or a debt was last forgiven.
+    /// When there last were many calls, or a debt was last forgiven.
     unforgiven: Instant,
 }
 
@@ -44,7 +44,7 @@ impl Bucket {
         }
     }
 
-    /// Takes a token, if there is one.
+    /// Takes a token, if one is available.
     pub(super) fn take(&mut self) -> bool {
         let is_there = self.tokens >= WHOLE;
         if is_there {
@@ -53,17 +53,17 @@ impl Bucket {
         is_there
     }
 
-    /// The tokens; 0 while there is a debt.
+    /// Returns the tokens; 0 while there is a debt.
     pub(super) fn tokens(&self) -> f64 {
         self.tokens.max(0.0)
     }
 
-    /// How many of these deposits came since it was new.
+    /// Returns how many of these deposits were made since the bucket was created.
     pub(super) fn calls(&self, deposits: u64) -> u64 {
         deposits.saturating_sub(self.first)
     }
 
-    /// Makes debts for this retry of a call, if calls are few.
+    /// Grants this retry on debt, if calls are few.
     #[cold]
     pub(super) fn borrow(&mut self, config: &Config, now: Instant, deposits: u64, retry: u32) -> bool {
         let calls = self.recent.calls(now, deposits).max(1);
@@ -71,7 +71,7 @@ impl Bucket {
         if config.reserve <= 0.0 || calls.saturating_mul(u64::from(retry)) > free {
             return false;
         }
-        // A debt is there so that a storm pays for how it began. Calls that stay few are none.
+        // The debt makes a storm of calls pay for its start. While calls stay few, the debt is forgiven.
         let are_many = calls.saturating_mul(FEW) > free;
         if are_many || now.since(self.unforgiven) >= FORGIVEN_AFTER {
             self.tokens = if are_many { self.tokens } else { self.tokens.max(0.0) };
@@ -87,7 +87,7 @@ impl Bucket {
         let tokens = self.tokens + calls * config.ratio.get() + seconds * config.reserve;
         self.tokens = tokens.min(config.capacity());
         self.counted = self.counted.max(deposits);
-        // A clock that steps back must not pay the same second twice.
+        // If the clock steps back, the same second is not added twice.
         self.filled = self.filled.max(now);
     }
 }

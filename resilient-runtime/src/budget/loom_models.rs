@@ -1,4 +1,4 @@
-//! Every interleaving of a few threads at the budget.
+//! Loom models: every interleaving of a few threads that use the budget.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -22,8 +22,8 @@ fn loom_two_retries_get_one_token_between_them_and_no_deposit_is_lost() {
         });
         let here = budget.try_withdraw();
         let there = thread.join().unwrap();
-        assert!(!(here && there), "two deposits of a half are one token");
-        assert!(here || there, "which one of them gets");
+        assert!(!(here && there), "two deposits of a half make one token");
+        assert!(here || there, "one of them gets the token");
         assert!(!budget.try_withdraw());
     });
 }

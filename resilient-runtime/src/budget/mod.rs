@@ -1,15 +1,18 @@
-//! A retry budget bounds the retries and hedges of many calls together: when a dependency is down, `max = 3` alone would make four calls of
-//! every one, and the load that brought it down would grow fourfold.
+//! Retry budgets: limit the retries and hedges of many calls together.
 //!
-//! The rule: each call deposits `ratio` of a token and each second `reserve` tokens; a retry takes one, and without a
-//! token it is not made. While calls are few, a retry without a token is made all the same: the n-th retry of a call, as
-//! long as n times the calls of the last ten seconds is at most `free`. What is made so is a debt that later deposits
-//! pay first, so that the load of a lasting storm stays within `1 + ratio` times the calls, plus the reserve.
+//! When a dependency is down, `max = 3` alone would turn every call into four, and the load that brought it down would
+//! grow fourfold.
 //!
-//! So a lone caller and a small batch have their own `max`, and more calls share about `free / 10` retries a second
-//! evenly; a debt of calls that stay few is forgiven after ten seconds. With the defaults (`ratio` 10 %, `reserve` 3, `free` 1000), in virtual time:
+//! Each call deposits `ratio` of a token, and each second adds `reserve` tokens. A retry takes one token; without a
+//! token it is not made. While calls are few, a retry is granted even without a token: the n-th retry of a call is free
+//! if n times the calls of the last ten seconds is at most `free`. A free retry makes a debt, which later deposits pay
+//! first. The load of a long outage therefore stays within `1 + ratio` times the calls, plus the reserve.
 //!
-//! | | retries made | given up for the budget |
+//! A single caller and a small batch are therefore limited only by their `max`. More calls share about `free / 10`
+//! retries per second evenly. If calls stay few, the debt is forgiven after ten seconds. With the defaults (`ratio` 10
+//! %, `reserve` 3, `free` 1000), measured in virtual time:
+//!
+//! | calls | retries made | calls stopped by the budget |
 //! |---|---|---|
 //! | one transaction, fails 99 times, then succeeds; `max = 100` | 99 | 0 |
 //! | 100 downloads at once, each fails twice; `max = 9` | 200 | 0 |
@@ -17,18 +20,19 @@
 //! | 300 downloads at once, each fails 3 times; `max = 3` | 900 | 0 |
 //! | 500 downloads at once, each fails twice; `max = 9` | 1000 | 0 |
 //! | 1000 downloads at once, each fails twice; `max = 9` | 1000 | all 1000, after one retry each |
-//! | the same with `free = 10000` | 2000 | 0 |
+//! | the same 1000 downloads with `free = 10000` | 2000 | 0 |
 //! | 1000 calls/s for 60 s, all fail; `max = 3` | at most 1.1 times the calls, and 210 of reserve | nearly all calls |
 //!
-//! There is a cliff: where all calls of a batch of more than `free / n` fail n times, none of them gets its n-th retry. Each
-//! ends with its own error; the span, [`stopped`](crate::retry::stopped), the statistics, an event and a warning name the
-//! budget. Such a batch needs a larger `free`, or `budget = off`.
+//! The limit is sharp: if all calls of a batch larger than `free / n` fail n times, none of them gets its n-th retry.
+//! Each call ends with its own error. The span, [`stopped`](crate::retry::stopped), the statistics, an event and a
+//! warning name the budget. For such a batch, increase `free` or set `budget = off`.
 //!
-//! The token bucket is that of Finagle's `RetryBudget`; gRPC (A6), the AWS SDKs and Linkerd have similar ones, Envoy
-//! bounds the retries in flight instead (`min_retry_concurrency` is its reserve). None of these lets a batch of 100 calls
-//! that all fail twice come through with its defaults.
+//! The token bucket follows Finagle's `RetryBudget`. gRPC (proposal A6), the AWS SDKs and Linkerd have similar ones;
+//! Envoy limits the concurrent retries instead (its `min_retry_concurrency` corresponds to the reserve). With their
+//! defaults, none of these lets a batch of 100 calls succeed that all fail twice.
 //!
-//! Deposits are a striped count on the success path; they are turned into tokens when one is withdrawn.
+//! On the success path, a deposit only increments a striped counter. Deposits are converted into tokens when a token is
+//! withdrawn.
 
 mod bucket;
 mod config;
@@ -44,9 +48,9 @@ use crate::settings::{ConfigError, Layered};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use bucket::Bucket;
 
-/// Bounds the retries of many calls together. See [`Config`] for its rule.
+/// Limits the retries of many calls together. See the [module](self) for the rule.
 ///
-/// Every [`Retry`](crate::Retry) has one of its own, unless `budget = "name"` makes several share one.
+/// Every [`Retry`](crate::Retry) has its own budget, unless `budget = "name"` makes several share one.
 ///
 /// ```
 /// use resilient_runtime::{RetryBudget, budget::Config};
@@ -54,7 +58,7 @@ use bucket::Bucket;
 /// let budget = RetryBudget::new(Config::default())?;
 /// (0..100).for_each(|_| budget.deposit());
 /// assert!(budget.try_withdraw());
-/// assert_eq!(budget.tokens().floor(), 39.0); // 30 of reserve, 10 of 100 calls, one withdrawn
+/// assert_eq!(budget.tokens().floor(), 39.0); // 30 from the reserve, 10 from 100 calls, 1 withdrawn
 /// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
@@ -68,7 +72,7 @@ pub struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// One call has begun.
+    /// Adds the deposit of one call. Call it when a call begins.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry};
@@ -82,7 +86,7 @@ impl RetryBudget {
         self.deposits.add(0);
     }
 
-    /// Takes the token that one retry costs; `false` when there is none.
+    /// Takes the token for one retry. Returns `false` if there is none.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, clock::ManualClock};
@@ -96,22 +100,24 @@ impl RetryBudget {
         self.withdraw(0)
     }
 
-    /// As [`try_withdraw`](Self::try_withdraw), for the `number`-th retry of a call, from 1: one that needs no token while calls
-    /// are few. See [`Config::free`].
+    /// Takes the token for the `number`-th retry of a call, counted from 1.
+    ///
+    /// Unlike [`try_withdraw`](Self::try_withdraw), it succeeds without a token while calls are few. See
+    /// [`Config::free`].
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, clock::ManualClock};
     ///
     /// let backend = Registry::with_clock(ManualClock::new().clock()).retry_budget("backend");
     /// backend.deposit();
-    /// assert!((1..=1000).all(|number| backend.try_withdraw_retry(number)), "a lone call");
+    /// assert!((1..=1000).all(|number| backend.try_withdraw_retry(number)), "a single call");
     /// assert!(!backend.try_withdraw_retry(1001));
     /// ```
     pub fn try_withdraw_retry(&self, number: u32) -> bool {
         self.withdraw(number)
     }
 
-    /// For this retry of a call; 0 for what always needs a token.
+    /// Withdraws for this retry of a call. `retry` is 0 if a token is always required.
     fn withdraw(&self, retry: u32) -> bool {
         let config = self.core.config();
         let granted = {
@@ -129,7 +135,7 @@ impl RetryBudget {
         granted
     }
 
-    /// The tokens in the bucket now; 0 while there is a debt.
+    /// Returns the tokens in the bucket; 0 while there is a debt.
     ///
     /// ```
     /// use resilient_runtime::{Registry, clock::ManualClock};
@@ -146,13 +152,13 @@ impl RetryBudget {
         bucket.tokens()
     }
 
-    /// A budget that is in no registry, of the component of this name.
+    /// Makes a budget that is in no registry and has the name of its component.
     pub(crate) fn standing_alone(name: &'static str, environment: Environment, config: Config) -> Self {
         Self::create(Core { name, environment, settings: Layered::of(config) })
     }
 }
 
-/// What is a part of a retry or a hedge has no name of its own, and tells nobody.
+/// For the budget of a single retry or hedge, which has no name of its own and publishes no events.
 impl RetryBudget {
     pub(crate) fn begin_anew(&self) {
         let config = self.core.config();
@@ -162,9 +168,9 @@ impl RetryBudget {
         self.denied.store(0, Ordering::Relaxed);
     }
 
-    /// Valid by the owner's own check of the same ranges.
+    /// Follows a configuration that the owner has already validated.
     pub(crate) fn follow(&self, config: Config) {
-        // What came before is paid at the rates of before.
+        // First add the tokens earned at the previous rates.
         self.tokens();
         let _ = self.core.change(config, |_| ());
     }
@@ -210,7 +216,7 @@ impl Component for RetryBudget {
     }
 
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
-        // What came before is paid at the rates of before.
+        // First add the tokens earned at the previous rates.
         self.tokens();
         self.core.reconfigure(Self::KIND, config, |_| ())
     }

@@ -1,4 +1,4 @@
-//! The budget against a model so plain that it can be seen to be right.
+//! Compares the budget with a simple model.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ proptest! {
                     tokens = (tokens + f64::from(percent) / 100.0).min(capacity);
                 }
                 Step::Withdraw => {
-                    // Too close to call in floating point.
+                    // Skip comparisons that are too close for floating point.
                     prop_assume!((tokens - 1.0).abs() > 1e-6);
                     let granted = tokens > 1.0;
                     if granted {

@@ -1,20 +1,20 @@
-//! How many calls began in the last ten seconds, found out from a running total that is looked at now and then.
+//! Estimates the number of calls in the last ten seconds from samples of a running total.
 
 use crate::clock::Instant;
 
 const SECOND: u64 = 1_000_000_000;
-/// Ten whole seconds, and the one that has begun.
+/// Ten whole seconds and the current one.
 const SLOTS: usize = 11;
 
-/// The running total as it was at the beginning of each of the last seconds.
+/// The running total at the beginning of each of the last seconds.
 ///
-/// Nothing is kept while nobody looks, so that a call that succeeds pays nothing: calls that came between two looks
-/// count as spread evenly over the time between them.
+/// It is updated only when it is read, so that a successful call pays nothing. Calls between two reads count as evenly
+/// distributed.
 #[derive(Debug)]
 pub(super) struct Recent {
     at_start: [u64; SLOTS],
     second: u64,
-    /// The last look: the time in nanoseconds, and the total.
+    /// The last read: the time in nanoseconds and the total.
     looked: (u64, u64),
 }
 
@@ -24,12 +24,12 @@ impl Recent {
         Self { at_start: [total; SLOTS], second: nanos / SECOND, looked: (nanos, total) }
     }
 
-    /// The calls of the last ten to eleven seconds.
+    /// Returns the calls of the last ten to eleven seconds.
     pub(super) fn calls(&mut self, now: Instant, total: u64) -> u64 {
         let nanos = now.as_nanos();
         let second = nanos / SECOND;
         if second.saturating_add(SLOTS as u64) < self.second {
-            // The clock has stepped back.
+            // The clock stepped back.
             *self = Self::new(now, self.looked.1);
         }
         let (then, before) = self.looked;
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(
             recent.calls(at(5_012_000), 109),
             1 + 1,
-            "the one of 5009.9 counts, those of 5000.5 do not"
+            "the call at 5009.9 s counts, the calls at 5000.5 s do not"
         );
     }
 
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_clock_at_its_ends_or_stepping_back_overflows_nothing() {
-        // D3, T88
+        // T88
         let mut recent = Recent::new(Instant::NEVER, u64::MAX);
         assert_eq!(recent.calls(Instant::NEVER, u64::MAX), 0);
         assert_eq!(recent.calls(at(1), u64::MAX), 0);

@@ -1,4 +1,4 @@
-//! What a retry budget counts.
+//! The statistics of a retry budget.
 
 use std::fmt;
 
@@ -20,17 +20,17 @@ use crate::observe::Describe;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Tokens in the bucket; 0 while there is a debt.
+    /// The tokens in the bucket; 0 while there is a debt.
     pub tokens: f64,
-    /// Tokens it can hold.
+    /// The maximum number of tokens.
     pub capacity: f64,
-    /// Calls that have deposited.
+    /// The number of calls that made a deposit.
     pub calls: u64,
-    /// Retries granted.
+    /// The number of granted retries.
     pub withdrawn: u64,
-    /// Of them, those made without a token because calls were few, or the budget is switched off.
+    /// The number of retries granted without a token because calls were few or the budget is off.
     pub free: u64,
-    /// Retries refused.
+    /// The number of denied retries.
     pub denied: u64,
 }
 

@@ -15,7 +15,7 @@ fn budget(config: Config) -> (ManualClock, Arc<RetryBudget>) {
 }
 
 #[test]
-fn who_looks_at_a_budget_takes_nothing_from_it() {
+fn reading_the_tokens_takes_none() {
     let (_, budget) = budget(Config::default().reserve(0.0));
     for _ in 0..10 {
         budget.deposit();
@@ -27,16 +27,16 @@ fn who_looks_at_a_budget_takes_nothing_from_it() {
 }
 
 #[test]
-fn new_rates_of_a_budget_hold_from_now_on() {
+fn new_rates_apply_from_the_change_on() {
     // T117
     let (time, budget) = budget(Config::default());
     (0..100).for_each(|_| budget.deposit());
     budget.reconfigure(Config::default().ratio(Ratio::ZERO).reserve(0.0)).unwrap();
-    assert!((budget.tokens() - 40.0).abs() < 1e-6, "what was earned stays: {}", budget.tokens());
+    assert!((budget.tokens() - 40.0).abs() < 1e-6, "earned tokens stay: {}", budget.tokens());
     (0..100).for_each(|_| budget.deposit());
     time.advance(Duration::from_hours(24));
     budget.reconfigure(Config::default().ratio(Ratio::ONE)).unwrap();
-    assert!((budget.tokens() - 40.0).abs() < 1e-6, "and the past earns no more: {}", budget.tokens());
+    assert!((budget.tokens() - 40.0).abs() < 1e-6, "past calls earn no more: {}", budget.tokens());
 }
 
 #[test]

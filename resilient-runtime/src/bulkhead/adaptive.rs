@@ -1,4 +1,4 @@
-//! The limit that a bulkhead finds out by itself, where it is told to.
+//! The adaptive limit of a bulkhead.
 
 use once_cell::race::OnceBox;
 
@@ -9,7 +9,7 @@ use crate::sync::{AtomicBool, Ordering};
 #[derive(Debug)]
 pub(super) struct Adaptive {
     on: AtomicBool,
-    /// Made when it is first turned on: most bulkheads never do.
+    /// Allocated when it is first turned on. Most bulkheads never do.
     limit: OnceBox<AdaptiveLimit>,
 }
 
@@ -22,17 +22,17 @@ impl Adaptive {
 
     #[inline]
     pub(super) fn is_on(&self) -> bool {
-        // Relaxed: a setting. What it leads to is published by the `OnceBox`.
+        // Relaxed: a setting. The `OnceBox` publishes the limit.
         self.on.load(Ordering::Relaxed)
     }
 
-    /// The limit, where it is on.
+    /// Returns the limit if it is on.
     #[inline]
     pub(super) fn get(&self) -> Option<&AdaptiveLimit> {
         if self.is_on() { self.limit.get() } else { None }
     }
 
-    /// Turned on it begins anew; left on it keeps what it has found.
+    /// Applies the settings. Turning it on restarts the limit; a limit that stays on is kept.
     pub(super) fn apply(&self, config: &Config) {
         let Bounds { initial, min, max } = config.bounds();
         match self.limit.get() {
@@ -46,7 +46,7 @@ impl Adaptive {
         self.on.store(config.adaptive, Ordering::Relaxed);
     }
 
-    /// Forgets what it has found.
+    /// Restarts the limit.
     pub(super) fn reset(&self, config: &Config) {
         if let Some(limit) = self.get() {
             let Bounds { initial, min, max } = config.bounds();
@@ -54,7 +54,7 @@ impl Adaptive {
         }
     }
 
-    /// Calls that may run at once.
+    /// Returns the maximum number of concurrent calls.
     pub(super) fn permits(&self, config: &Config) -> u32 {
         self.get().map_or_else(|| config.admitted(), AdaptiveLimit::limit)
     }

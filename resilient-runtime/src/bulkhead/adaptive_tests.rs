@@ -1,4 +1,4 @@
-//! A bulkhead that finds its limit by itself. That it finds the right one, see `adaptive/simulation.rs`.
+//! Tests of the adaptive bulkhead. `adaptive/simulation.rs` tests that it finds the right limit.
 
 use std::task::{Poll, Waker};
 
@@ -22,7 +22,8 @@ fn fixture(config: Config) -> (ManualClock, Arc<Bulkhead>) {
     (time, bulkhead)
 }
 
-/// Fills the bulkhead, lets each call take 10 ms, and ends them all in this way; ten times, which is less than a window.
+/// Fills the bulkhead, lets each call take 10 ms, and ends all calls with this verdict. Repeats this ten times, which
+/// is less than a window.
 fn tenth_of_a_second(time: &ManualClock, bulkhead: &Bulkhead, verdict: Verdict) {
     for _ in 0..10 {
         let permits: Vec<_> = std::iter::from_fn(|| bulkhead.try_acquire().ok()).collect();
@@ -36,7 +37,7 @@ fn second(time: &ManualClock, bulkhead: &Bulkhead, verdict: Verdict) {
 }
 
 #[test]
-fn it_grows_while_calls_are_not_slower_and_the_gate_with_it() {
+fn the_limit_grows_while_latency_is_stable() {
     let (time, bulkhead) = fixture(adaptive());
     assert_eq!(
         (bulkhead.stats().limit, bulkhead.stats().adaptive.unwrap().reason),
@@ -53,7 +54,7 @@ fn it_grows_while_calls_are_not_slower_and_the_gate_with_it() {
 }
 
 #[test]
-fn overload_brings_it_down_and_interrupts_nobody() {
+fn overload_lowers_the_limit_without_interrupting_calls() {
     // T51
     let (time, bulkhead) = fixture(adaptive());
     let held: Vec<_> = (0..10).map(|_| bulkhead.try_acquire().unwrap()).collect();
@@ -75,13 +76,13 @@ fn a_growing_limit_admits_waiters_at_once() {
         let held = permits.pop();
         waiter = Some(bulkhead.queue(Priority::Normal, Instant::NEVER));
         let poll = |waiter: &mut Option<Admission<'_>>| {
-            let waiter = waiter.as_mut().expect("it was just made");
+            let waiter = waiter.as_mut().expect("it was just created");
             std::pin::Pin::new(waiter).poll(&mut std::task::Context::from_waker(Waker::noop()))
         };
         assert!(poll(&mut waiter).is_pending());
         time.advance(MS(10));
         let (limit, before) = (bulkhead.stats().limit, bulkhead.stats().in_use);
-        // All of them leave, but those who grow the limit first let the waiter in.
+        // All calls end, but if one of them raises the limit, the waiting call is admitted first.
         bulkhead.learn(Verdict::Success, Instant::from_nanos(0), || time.clock().now());
         let grown = bulkhead.stats().limit > limit;
         if grown {
@@ -93,11 +94,11 @@ fn a_growing_limit_admits_waiters_at_once() {
         drop(held);
     }
     drop(waiter);
-    panic!("it never grew: {:?}", bulkhead.stats());
+    panic!("the limit never grew: {:?}", bulkhead.stats());
 }
 
 #[test]
-fn a_permit_that_is_dropped_is_no_evidence() {
+fn a_dropped_permit_does_not_change_the_limit() {
     // T68, T147
     let (time, bulkhead) = fixture(adaptive());
     for _ in 0..1000 {
@@ -110,7 +111,7 @@ fn a_permit_that_is_dropped_is_no_evidence() {
 }
 
 #[test]
-fn failures_that_are_fast_do_not_let_it_grow() {
+fn fast_failures_do_not_raise_the_limit() {
     // T62
     let (time, bulkhead) = fixture(adaptive());
     (0..20).for_each(|_| second(&time, &bulkhead, Verdict::Failure(Class::TRANSIENT)));
@@ -118,7 +119,7 @@ fn failures_that_are_fast_do_not_let_it_grow() {
 }
 
 #[test]
-fn it_is_turned_on_and_off_while_it_is_in_use() {
+fn adaptive_can_be_switched_while_calls_run() {
     // T117
     let (time, bulkhead) = fixture(Config::default());
     let held = bulkhead.try_acquire().unwrap();
@@ -126,13 +127,13 @@ fn it_is_turned_on_and_off_while_it_is_in_use() {
     assert_eq!((bulkhead.stats().limit, bulkhead.stats().adaptive), (64, None));
     bulkhead.reconfigure(adaptive()).unwrap();
     assert_eq!((bulkhead.stats().limit, bulkhead.stats().in_use), (20, 1));
-    // It does not know when it was taken.
+    // This permit has no start time.
     held.settle(OVERLOAD);
     (0..5).for_each(|_| second(&time, &bulkhead, Verdict::Success));
     let found = bulkhead.stats();
     assert!(found.limit > 40, "{found:?}");
     bulkhead.reconfigure(adaptive().max_queue(3).max_wait(MS(1))).unwrap();
-    assert_eq!(bulkhead.stats().adaptive, found.adaptive, "another setting has changed");
+    assert_eq!(bulkhead.stats().adaptive, found.adaptive, "another setting changed");
     bulkhead.reconfigure(adaptive().adaptive_max(30)).unwrap();
     assert_eq!(bulkhead.stats().limit, 30);
     let held = bulkhead.try_acquire().unwrap();
@@ -141,11 +142,11 @@ fn it_is_turned_on_and_off_while_it_is_in_use() {
     held.settle(OVERLOAD);
     assert_eq!(std::iter::from_fn(|| bulkhead.try_acquire().ok().map(std::mem::forget)).count(), 64);
     bulkhead.reconfigure(adaptive().adaptive_initial(7)).unwrap();
-    assert_eq!(bulkhead.stats().limit, 7, "it begins anew");
+    assert_eq!(bulkhead.stats().limit, 7, "the limit restarts");
 }
 
 #[test]
-fn reset_lets_it_begin_anew() {
+fn reset_restarts_the_limit() {
     let (time, bulkhead) = fixture(adaptive());
     (0..5).for_each(|_| second(&time, &bulkhead, Verdict::Success));
     assert!(bulkhead.stats().limit > 40);
@@ -155,7 +156,7 @@ fn reset_lets_it_begin_anew() {
 }
 
 #[test]
-fn a_reserve_is_kept_of_whatever_it_finds() {
+fn reserves_apply_to_the_adaptive_limit() {
     // T63
     let (time, bulkhead) = fixture(adaptive().adaptive_min(5).reserve_critical(4));
     (0..5).for_each(|_| second(&time, &bulkhead, OVERLOAD));
@@ -164,7 +165,7 @@ fn a_reserve_is_kept_of_whatever_it_finds() {
 }
 
 #[test]
-fn calls_by_hand_measure_themselves() {
+fn calls_without_the_attribute_are_measured() {
     let (time, bulkhead) = fixture(adaptive().adaptive_initial(1));
     for _ in 0..200 {
         let outcome: Result<(), Rejection> = bulkhead.call(|| {
@@ -177,7 +178,7 @@ fn calls_by_hand_measure_themselves() {
 }
 
 #[tokio::test]
-async fn asynchronous_calls_by_hand_tell_by_their_judge_that_they_were_overloaded() {
+async fn a_custom_judge_reports_overload() {
     let (time, bulkhead) = fixture(adaptive());
     for _ in 0..200 {
         let work = async || {
@@ -190,7 +191,7 @@ async fn asynchronous_calls_by_hand_tell_by_their_judge_that_they_were_overloade
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_whole() {
+fn invalid_settings_are_rejected_as_a_whole() {
     // T127
     let (_, bulkhead) = fixture(Config::default());
     let refused = |config: Config| {
@@ -204,7 +205,7 @@ fn settings_that_cannot_be_are_refused_whole() {
     assert_eq!(refused(adaptive().reserve_high(1)), ["reserve_high"]);
     assert_eq!(*bulkhead.config(), Config::default());
     let off = Config::default().adaptive_min(9).adaptive_max(8);
-    assert!(bulkhead.reconfigure(off).is_ok(), "of no effect, and so no error");
+    assert!(bulkhead.reconfigure(off).is_ok(), "no effect, so no error");
     assert_eq!(adaptive().adaptive_min(30).bounds().initial, 30);
     assert_eq!(adaptive().adaptive_max(9).bounds().initial, 9);
 }

@@ -1,4 +1,4 @@
-//! Waiting for a permit.
+//! The future of a call that waits for a permit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use crate::clock::{BoxedTimer, Instant, unparker};
 use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// A call on its way into a bulkhead.
+/// A call that enters a bulkhead.
 ///
 /// # Cancel safety
-/// Dropping it leaves the queue; a permit granted at that moment goes to the next.
+/// Dropping the future leaves the queue. A permit that was granted at that moment passes to the next call.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct Admission<'a> {
     bulkhead: &'a Bulkhead,
     priority: Priority,
     deadline: Instant,
-    /// Whether it was in the queue.
+    /// Whether the call was in the queue.
     has_waited: bool,
-    /// Made once the call has to wait, and boxed, so that calls that need not wait are small.
+    /// Boxed, and allocated only if the call has to wait, so that other calls stay small.
     waiting: Option<Box<Waiting<'a>>>,
 }
 
@@ -34,7 +34,7 @@ struct Waiting<'a> {
     timer: BoxedTimer,
 }
 
-/// A place in the queue; dropped, it is given up.
+/// A position in the queue. Dropping it leaves the queue.
 #[derive(Debug)]
 struct QueueTicket<'a> {
     bulkhead: &'a Bulkhead,
@@ -44,11 +44,11 @@ struct QueueTicket<'a> {
     open: bool,
 }
 
-/// How often a call in the queue looks whether a permit before it was not picked up.
+/// How often a waiting call checks for permits that were not picked up.
 const LOOK_AGAIN: Duration = gate::PICK_UP;
 
 impl QueueTicket<'_> {
-    /// What became of the call, if that is known; else `waker` is woken when it is.
+    /// Returns the result if it is known. If not, `waker` is woken when it is.
     fn look(&mut self, waker: Option<&Waker>) -> Option<Result<(), Rejection>> {
         match self.bulkhead.gate.claim(self.place, waker) {
             Claim::Waiting => return None,
@@ -64,7 +64,7 @@ impl QueueTicket<'_> {
         Some(Ok(()))
     }
 
-    /// The time to look again has come: takes back what nobody picked up, unless the wait is over.
+    /// Takes back permits that were not picked up. Returns the time of the next check, or `None` if the wait is over.
     fn look_around(&self, now: Instant) -> Option<Instant> {
         if now >= self.until {
             return None;
@@ -91,12 +91,12 @@ impl<'a> Admission<'a> {
         Self { bulkhead, priority, deadline, has_waited: false, waiting: None }
     }
 
-    /// Whether it was in the queue: else it was refused at once.
+    /// Whether the call was in the queue. If not, it was admitted or rejected at once.
     pub(crate) fn has_waited(&self) -> bool {
         self.has_waited
     }
 
-    /// The same as awaiting it, blocking the thread.
+    /// Like awaiting the future, but blocks the thread.
     pub(crate) fn block(&mut self) -> Result<(), Rejection> {
         if self.bulkhead.try_enter(self.priority) { Ok(()) } else { self.wait_blocking() }
     }
@@ -117,21 +117,21 @@ impl<'a> Admission<'a> {
                 drop(ticket);
                 return Err(bulkhead.refuse());
             };
-            // A thread that holds up a paused clock waits on, and only `park` says that its time is over.
+            // A blocked thread can hold up a paused clock. Only `park` reports that the time is over.
             if bulkhead.core.clock().park(at) {
                 look_at = ticket.look_around(at);
             }
         }
     }
 
-    /// Joins the queue, now. The error: there is no need to, or no room.
+    /// Joins the queue. The error is the result of a call that was admitted or rejected at once.
     #[cold]
     fn join(&mut self, waker: &Waker) -> Result<(QueueTicket<'a>, Instant), Result<(), Rejection>> {
         let (bulkhead, priority) = (self.bulkhead, self.priority);
         if !bulkhead.gate.has_queue() {
             return Err(Err(bulkhead.refuse()));
         }
-        // Before it joins the queue: who sees it there may move the clock at once.
+        // Read the clock before joining: another thread that sees the call in the queue might advance the clock.
         let now = bulkhead.core.clock().now();
         let until = bulkhead.patience(now, self.deadline);
         match bulkhead.gate.arrive(priority, Some(waker), now, until) {

@@ -1,4 +1,4 @@
-//! The settings of a bulkhead and their defaults.
+//! Settings of a bulkhead and their defaults.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::priority::Priority;
 use crate::settings::{ConfigError, settings};
 
 settings! {
-    /// The settings of a [`Bulkhead`](crate::Bulkhead).
+    /// Settings of a [`Bulkhead`](crate::Bulkhead).
     ///
     /// ```
     /// use std::time::Duration;
@@ -35,7 +35,7 @@ settings! {
 const MOST: u32 = 1_000_000;
 const INITIAL: u32 = 20;
 
-/// Where an adaptive limit begins, and where it may go.
+/// The initial value and the range of an adaptive limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
     pub(super) initial: u32,
@@ -47,22 +47,22 @@ impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         let pooled = self.threads.is_some();
         let waits = !pooled || self.max_wait.is_none();
-        let allowed = "calls wait for a thread as long as their timeout lets them: leave it away";
+        let allowed = "not allowed with `threads`, where the timeout limits the wait: remove it";
         error.require(waits, "max_wait", self.max_wait, allowed);
         let bounded = self.max_queue == 0 || self.max_wait.is_some() || pooled;
         error.require(
             bounded,
             "max_queue",
             self.max_queue,
-            "a queue needs max_wait, or its callers could wait for ever",
+            "a queue needs max_wait, or calls could wait forever",
         );
         let useful = self.max_wait.is_none() || self.max_queue > 0;
-        error.require(useful, "max_wait", self.max_wait, "waiting needs a queue: set max_queue");
-        let allowed = "a bulkhead with threads cannot be switched off: calls run on them";
+        error.require(useful, "max_wait", self.max_wait, "`max_wait` requires a queue: set `max_queue`");
+        let allowed = "a bulkhead with `threads` cannot be switched off, because calls run on them";
         error.require(self.enabled || !pooled, "enabled", self.enabled, allowed);
         self.check_reserves(error);
         if self.adaptive {
-            let allowed = "a bulkhead has threads, or finds its limit, not both";
+            let allowed = "`adaptive` and `threads` cannot be combined";
             error.require(self.threads.is_none(), "adaptive", self.adaptive, allowed);
             self.check_adaptive(error);
         }
@@ -72,19 +72,19 @@ impl Config {
         let (of, permits) = if self.adaptive {
             ("adaptive_min", self.adaptive_min)
         } else if self.threads.is_some() {
-            ("threads and max_queue together", self.admitted())
+            ("threads + max_queue", self.admitted())
         } else {
             ("max_concurrent", self.max_concurrent)
         };
         let reserved = u64::from(self.reserve_critical) + u64::from(self.reserve_high);
         let some_left = reserved < u64::from(permits) || permits == 0;
-        let allowed = format!("all reserves together less than {of} = {permits}");
+        let allowed = format!("all reserves together must be less than {of} = {permits}");
         let field = if self.reserve_high > 0 { "reserve_high" } else { "reserve_critical" };
         let value = if self.reserve_high > 0 { self.reserve_high } else { self.reserve_critical };
         error.require(some_left, field, value, allowed);
     }
 
-    /// What the gate goes by: with no bound where the bulkhead is switched off.
+    /// Returns the settings that the gate uses: without limits if the bulkhead is disabled.
     pub(super) fn in_force(self: Arc<Self>) -> Arc<Self> {
         if self.enabled {
             return self;
@@ -93,12 +93,12 @@ impl Config {
         Arc::new(off.reserve_critical(0).reserve_high(0))
     }
 
-    /// The calls that may be in at once, where the limit is not found.
+    /// Returns the maximum number of admitted calls of a fixed limit.
     pub(super) fn admitted(&self) -> u32 {
         self.threads.map_or(self.max_concurrent, |threads| threads.saturating_add(self.max_queue))
     }
 
-    /// The calls that may wait for a permit.
+    /// Returns the maximum number of calls that wait for a permit.
     pub(super) fn gate_queue(&self) -> u32 {
         if self.threads.is_some() { 0 } else { self.max_queue }
     }
@@ -117,7 +117,7 @@ impl Config {
         Bounds { initial, min, max }
     }
 
-    /// The calls in flight up to which one of this class may enter, of so many permits.
+    /// Returns the number of calls in flight below which this class is admitted, given the number of permits.
     pub(super) fn limit_of(&self, permits: u32, priority: Priority) -> u32 {
         let kept = match priority {
             Priority::Critical => 0,

@@ -1,4 +1,5 @@
-//! Who is in and who waits: one word, and a queue behind a lock that is touched only when it is not empty.
+//! Admission: permits and waiting calls in one word, and a queue behind a lock that is only used when it is not
+//! empty.
 
 use std::task::Waker;
 use std::time::Duration;
@@ -9,29 +10,31 @@ use crate::clock::Instant;
 use crate::priority::Priority;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
-/// Permits in use are the low half of the word, waiters the high half.
+/// Counts permits in use and waiting calls.
 ///
-/// That both are in one word is what makes a lost wake-up impossible. A newcomer joins the queue by a
-/// compare-and-swap that succeeds only while there is no permit for it; whoever gives a permit back
-/// learns from the very same word, in the same instant, whether anybody waits. There is no moment in which
-/// the one could see "no permit" and the other "no waiter".
+/// The low half of the word counts permits in use, the high half counts waiting calls. Both are in one word to make a
+/// lost wake-up impossible. A newcomer joins the queue with a compare-and-swap that succeeds only while no permit is
+/// free for it. A call that releases a permit reads from the same word, in the same operation, whether calls wait. No
+/// interleaving lets the first read "no permit" and the second "no waiting call".
 #[derive(Debug)]
 pub(super) struct Gate {
     word: AtomicU64,
-    /// By [`Priority`]: the calls in flight up to which one of this class may enter.
+    /// By [`Priority`]: a call of this class is admitted while fewer calls are in flight.
     limits: [AtomicU32; 4],
     max_queue: AtomicU32,
     queue: Mutex<Queue>,
-    /// Permits that were granted and not picked up yet. Written with the queue locked; relaxed, a hint to look there.
+    /// Number of permits that were granted but not picked up. Written with the queue locked. Relaxed: a hint to look
+    /// there.
     unclaimed: AtomicU32,
 }
 
-/// How long a granted permit is kept for a call that does not pick it up. A task that is alive is polled within microseconds.
+/// How long a granted permit is reserved for a call that does not pick it up. A live task is polled within
+/// microseconds.
 pub(super) const PICK_UP: Duration = Duration::from_secs(1);
 
 const WAITER: u64 = 1 << 32;
 
-#[allow(clippy::cast_possible_truncation)] // the low half is meant
+#[allow(clippy::cast_possible_truncation)] // keeps the low half
 fn in_use(word: u64) -> u32 {
     word as u32
 }
@@ -40,7 +43,7 @@ fn waiting(word: u64) -> u64 {
     word >> 32
 }
 
-/// What became of a newcomer.
+/// The result of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
     Entered,
@@ -68,10 +71,10 @@ impl Gate {
         self.max_queue.store(config.gate_queue(), Ordering::Relaxed);
     }
 
-    /// A permit, if one is free and nobody waits.
+    /// Takes a permit if one is free and no call waits.
     #[inline]
     pub(super) fn try_enter(&self, priority: Priority) -> bool {
-        // Relaxed: a setting. A call may still be admitted by the limit before the change.
+        // Relaxed: a setting. A call can still be admitted with the limit from before a change.
         let limit = self.limits[priority as usize].load(Ordering::Relaxed);
         let mut word = self.word.load(Ordering::Relaxed);
         while waiting(word) == 0 && in_use(word) < limit {
@@ -81,7 +84,7 @@ impl Gate {
                 Err(now) => word = now,
             }
         }
-        // Those who wait may all be of a lower class than this one.
+        // All waiting calls might be of a lower class than this one.
         waiting(word) > 0 && self.try_enter_past_queue(priority, limit)
     }
 
@@ -91,13 +94,13 @@ impl Gate {
         queue.first().is_none_or(|first| first < priority) && self.take_permit(limit)
     }
 
-    /// Takes a permit whoever waits; with the queue locked.
+    /// Takes a permit even if calls wait. The queue must be locked.
     fn take_permit(&self, limit: u32) -> bool {
         let take = |word: u64| (in_use(word) < limit).then_some(word + 1);
         self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
     }
 
-    /// Gives a permit back; release: what the call did comes before.
+    /// Releases a permit. Release: orders the work of the call before it.
     #[inline]
     pub(super) fn leave(&self, now: impl FnOnce() -> Instant) {
         let before = self.word.fetch_sub(1, Ordering::Release);
@@ -106,17 +109,17 @@ impl Gate {
         }
     }
 
-    /// Whether a permit waits to be picked up by a call that may never come.
+    /// Whether a granted permit has not been picked up yet.
     pub(super) fn is_unclaimed(&self) -> bool {
         self.unclaimed.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether there is a queue to wait in.
+    /// Whether calls can wait in a queue.
     pub(super) fn has_queue(&self) -> bool {
         self.max_queue.load(Ordering::Relaxed) > 0
     }
 
-    /// Enters, or joins the queue until then.
+    /// Takes a permit, or joins the queue until the deadline.
     #[cold]
     pub(super) fn arrive(
         &self,
@@ -160,7 +163,7 @@ impl Gate {
         }
     }
 
-    /// Hands over the permit of the waiter at `place`, if it has been given one; else `waker` is woken when it is.
+    /// Picks up the permit of the call at `place` if it was granted. If not, `waker` is woken when it is.
     pub(super) fn claim(&self, place: Place, waker: Option<&Waker>) -> Claim {
         let mut queue = self.queue.lock();
         let claim = queue.claim(place, waker);
@@ -168,7 +171,7 @@ impl Gate {
         claim
     }
 
-    /// The waiter gives up. What it may have been granted in the meantime goes to the next.
+    /// Leaves the queue. A permit that was granted in the meantime passes to the next call.
     pub(super) fn withdraw(&self, place: Place, now: Instant) {
         let claim = {
             let mut queue = self.queue.lock();
@@ -181,28 +184,28 @@ impl Gate {
         };
         match claim {
             Claim::Granted => self.leave(|| now),
-            // The one behind may be of a class that could enter and was held back by this one.
+            // The next call might be of a class that can be admitted and was blocked by this one.
             Claim::Waiting => self.admit_waiters(now),
             Claim::Expired => {}
         }
     }
 
-    /// Takes back what nobody picks up, and hands free permits to those who wait, in their order.
+    /// Takes back permits that were not picked up, and grants free permits to waiting calls in order.
     #[cold]
     pub(super) fn admit_waiters(&self, now: Instant) {
         let woken = self.settle(&mut self.queue.lock(), now);
-        // Outside the lock: a woken call may leave at once.
+        // After releasing the lock: a woken call might release its permit at once.
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// See [`admit_waiters`](Self::admit_waiters). Returns the wakers; wake them after unlocking the queue.
+    /// See [`admit_waiters`](Self::admit_waiters). Returns the wakers, which must be woken after unlocking the queue.
     fn settle(&self, queue: &mut Queue, now: Instant) -> Vec<Waker> {
         let expired = queue.expire(now);
         self.word.fetch_sub(expired.waiters * WAITER + expired.permits, Ordering::Release);
         let mut woken = expired.wakers;
         while let Some(first) = queue.first() {
             let limit = self.limits[first as usize].load(Ordering::Relaxed);
-            // One waiter less, one permit more, in one step.
+            // One waiting call less and one permit more, in one step.
             let admit = |word: u64| (in_use(word) < limit).then_some(word - WAITER + 1);
             if self.word.fetch_update(Ordering::Acquire, Ordering::Relaxed, admit).is_err() {
                 break;

@@ -1,4 +1,4 @@
-//! Every interleaving of a few threads at the gate.
+//! Loom models of the gate: all interleavings of a few threads.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -17,7 +17,7 @@ fn gate(permits: u32, queue: u32) -> Arc<Gate> {
 }
 
 #[test]
-fn loom_a_permit_given_back_reaches_who_joins_the_queue() {
+fn loom_a_released_permit_reaches_a_call_that_joins_the_queue() {
     // T50, T154
     loom::model(|| {
         let gate = gate(1, 1);
@@ -36,13 +36,13 @@ fn loom_a_permit_given_back_reaches_who_joins_the_queue() {
 }
 
 #[test]
-fn loom_a_permit_granted_to_who_gives_up_is_not_lost() {
+fn loom_a_permit_granted_to_a_call_that_leaves_is_not_lost() {
     // T50, T154
     loom::model(|| {
         let gate = gate(1, 1);
         assert!(gate.try_enter(Priority::Normal));
         let Arrival::Queued(place) = gate.arrive(Priority::Normal, None, START, Instant::NEVER) else {
-            panic!("it is full")
+            panic!("the bulkhead is full")
         };
         let other = Arc::clone(&gate);
         let leaver = thread::spawn(move || other.leave(|| START));
@@ -54,7 +54,7 @@ fn loom_a_permit_granted_to_who_gives_up_is_not_lost() {
 }
 
 #[test]
-fn loom_never_more_than_the_limit_are_in() {
+fn loom_the_limit_is_never_exceeded() {
     // T154
     loom::model(|| {
         let gate = gate(1, 0);
@@ -76,13 +76,13 @@ fn loom_never_more_than_the_limit_are_in() {
 }
 
 #[test]
-fn loom_nobody_slips_in_between_a_permit_given_back_and_the_waiter() {
+fn loom_a_newcomer_does_not_take_a_permit_before_a_waiting_call() {
     // T56
     loom::model(|| {
         let gate = gate(1, 1);
         assert!(gate.try_enter(Priority::Normal));
         let Arrival::Queued(place) = gate.arrive(Priority::Normal, None, START, Instant::NEVER) else {
-            panic!("it is full")
+            panic!("the bulkhead is full")
         };
         let other = Arc::clone(&gate);
         let leaver = thread::spawn(move || other.leave(|| START));
@@ -93,13 +93,12 @@ fn loom_nobody_slips_in_between_a_permit_given_back_and_the_waiter() {
 }
 
 #[test]
-fn loom_a_permit_is_picked_up_or_taken_back_and_never_both() {
-    // Finding D1
+fn loom_a_permit_is_either_picked_up_or_taken_back() {
     loom::model(|| {
         let gate = gate(1, 1);
         assert!(gate.try_enter(Priority::Normal));
         let Arrival::Queued(place) = gate.arrive(Priority::Normal, None, START, Instant::NEVER) else {
-            panic!("it is full")
+            panic!("the bulkhead is full")
         };
         gate.leave(|| START);
         let other = Arc::clone(&gate);

@@ -1,17 +1,20 @@
-//! Bounds how many calls run at once, so that one slow dependency cannot take all of a process with it.
+//! Bulkhead: limits concurrent calls.
 //!
-//! - A call takes a permit or is refused. With `max_queue` it may wait up to `max_wait` for one.
-//! - The queue is ordered by [`Priority`], then by arrival; nobody overtakes their own class. A low class can
-//!   be overtaken again and again, but waits no longer than `max_wait`.
-//! - A call whose future is kept and not polled holds nobody up. Once its `max_wait` is over it is passed over, and a permit
-//!   that was granted and not picked up within a second goes to the next; a call in the queue notices within two. When it is
-//!   polled again it is refused.
-//! - `reserve_critical` and `reserve_high` keep permits for the higher classes.
-//! - The limit can be changed while calls run: a smaller one lets the calls in flight end, a larger one admits
-//!   waiters at once.
-//! - With `adaptive` it finds the limit [by itself](crate::adaptive), from how long calls take and how they end. By hand,
-//!   [`call`](Bulkhead::call) and its like say so, and a [`Permit`] by [`settle`](Permit::settle).
-//! - With `threads` it has threads of its own, for blocking code: see [below](#threads-of-its-own).
+//! This prevents one slow dependency from taking down the whole process.
+//!
+//! - A call takes a permit or is rejected. With `max_queue`, it can wait for a permit for up to `max_wait`.
+//! - The queue is ordered by [`Priority`], then by arrival. Calls of the same class do not overtake each other. A
+//!   call of a low class can be overtaken repeatedly, but waits at most `max_wait`.
+//! - A waiting future that is not polled does not block other calls. After its `max_wait` it is skipped. A granted
+//!   permit that is not picked up within a second passes to the next call; a queued call gets it within two seconds.
+//!   The next poll of the skipped future returns a rejection.
+//! - `reserve_critical` and `reserve_high` reserve permits for the higher classes.
+//! - The limit can be changed while calls run. After lowering it, the calls in flight finish normally. After raising
+//!   it, waiting calls are admitted at once.
+//! - With `adaptive`, the bulkhead [adjusts the limit](crate::adaptive) to the latency and the results of calls.
+//!   Without the attribute, [`call`](Bulkhead::call) and its variants measure calls, and [`Permit::settle`] measures
+//!   a permit.
+//! - With `threads`, the bulkhead has its own threads for blocking code: see [below](#thread-pool).
 //!
 //! ```
 //! use resilient_runtime::{Component, Registry, RejectionKind, bulkhead::Config};
@@ -25,27 +28,31 @@
 //! assert!(bulkhead.try_acquire().is_ok());
 //! ```
 //!
-//! # Threads of its own
+//! # Thread pool
 //!
-//! After Hystrix' thread isolation and resilience4j's `ThreadPoolBulkhead`.
-//! [`call_in_threads`](Bulkhead::call_in_threads) and [`call_in_threads_async`](Bulkhead::call_in_threads_async), those of a
-//! pipeline's [`Request`](crate::pipeline::Request), and `bulkhead("x", threads = 8)` in the attribute hand blocking work to
-//! the threads; who waits for it can leave, which makes a timeout of synchronous code possible.
+//! The design follows Hystrix's thread isolation and resilience4j's `ThreadPoolBulkhead`. The following run blocking
+//! work on the threads: [`call_in_threads`](Bulkhead::call_in_threads),
+//! [`call_in_threads_async`](Bulkhead::call_in_threads_async), their counterparts on a pipeline's
+//! [`Request`](crate::pipeline::Request), and `bulkhead("x", threads = 8)` in the attribute. The caller can stop
+//! waiting, which makes timeouts of synchronous code possible.
 //!
-//! - So many run as there are `threads`, `max_queue` wait, by [`Priority`] and then by arrival; one more is refused at once.
-//!   How long a call waits is a matter of its timeout. A low class may be overtaken without end: `reserve_*` keeps places
-//!   for the higher ones, not for it.
-//! - Work whose caller has left, because its time is over or its future is dropped, never runs if it has not begun. Else
-//!   it runs on: nothing can stop a thread. It keeps its thread and its place until it ends, and
-//!   [`abandoned`](PoolStats::abandoned) counts it meanwhile. In it `deadline::remaining()` says that the time is over.
-//! - A panic of the work is one of the call; the thread lives on. The deadline and the number of the attempt, and the span
-//!   and the subscriber of `tracing`, are in the thread as they are around the call.
-//! - Work that calls into its own pool, also by way of another, does that in place, on the thread that it has: to wait for
-//!   one could be to wait for itself. Such a call takes a place as any other, and cannot be left.
-//! - Threads start when there is work for them, are named `resilient-NAME-NUMBER`, and stay until the settings want fewer.
-//!   They never keep the process alive.
-//! - Where the settings have no `threads` (any more), the work is done where the call is made, and cannot be left. A permit
-//!   by hand, or a function without `threads` in its attribute, takes a place of a bulkhead with threads, and runs on none.
+//! - Up to `threads` calls run and `max_queue` calls wait, by [`Priority`], then by arrival. Further calls are
+//!   rejected at once. The timeout of a call limits its wait. A call of a low class can be overtaken indefinitely:
+//!   `reserve_*` reserves slots only for the higher classes.
+//! - If the caller stops waiting, because of a timeout or a dropped future, work that has not started never runs.
+//!   Work that has started continues, because a thread cannot be stopped. It occupies its thread and its permit until
+//!   it ends, and is counted in [`abandoned`](PoolStats::abandoned). In that work `deadline::remaining()` reports
+//!   that the time is over.
+//! - A panic of the work is propagated to the caller, and the thread survives. The deadline, the attempt number, and
+//!   the span and subscriber of `tracing` are the same on the thread as around the call.
+//! - Work that calls into its own pool, directly or through another pool, runs the inner call on its current thread,
+//!   because waiting for a thread could deadlock. The inner call takes a permit as usual, but its caller cannot stop
+//!   waiting.
+//! - Threads start when there is work for them, and are named `resilient-NAME-NUMBER`. They stay until the settings
+//!   ask for fewer threads. They never keep the process alive.
+//! - Without `threads` in the settings, the work runs on the caller's thread, and the caller cannot stop waiting. A
+//!   permit that is taken directly, and a function without `threads` in its attribute, take a permit of a bulkhead
+//!   with threads but do not run on them.
 //!
 //! ```
 //! use resilient_runtime::{Component, Priority, Registry, Rejection, bulkhead::Config};
@@ -101,14 +108,14 @@ use gate::Gate;
 use pool::Pool;
 use stats::Counters;
 
-/// Bounds concurrent calls. See the [module](self).
+/// Limits concurrent calls. See the [module](self).
 ///
 /// ```
 /// use resilient_runtime::{Bulkhead, bulkhead::Config};
 ///
 /// let bulkhead = Bulkhead::new(Config::default().max_concurrent(1))?;
 /// let inner = bulkhead.call(|| Some(bulkhead.call(|| Some("both"))));
-/// assert_eq!(inner, Some(None), "a call in it is the second");
+/// assert_eq!(inner, Some(None), "the inner call is the second one");
 /// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
@@ -116,13 +123,13 @@ pub struct Bulkhead {
     core: Core<Config>,
     gate: Gate,
     counters: Counters,
-    /// Made when the settings first want threads, which start with the first call that runs there.
+    /// Created when the settings first ask for threads. The threads start with the first call that runs there.
     pool: OnceCell<Pool>,
     adaptive: Adaptive,
 }
 
 impl Bulkhead {
-    /// A permit for a call of normal priority, if there is one now.
+    /// Takes a permit for a call of normal priority, if one is free.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry};
@@ -135,13 +142,13 @@ impl Bulkhead {
     /// ```
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns a rejection if no permit is free.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
         self.try_acquire_as(Priority::Normal)
     }
 
-    /// A permit for a call of this priority, if there is one now.
+    /// Takes a permit for a call of this priority, if one is free.
     ///
     /// ```
     /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
@@ -155,14 +162,15 @@ impl Bulkhead {
     /// ```
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns a rejection if no permit is free for this priority.
     #[inline]
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
         self.admit(priority).map(|()| Permit::new(self))
     }
 
-    /// A permit for a call of normal priority; waits in the queue if there is one, and no longer than a protected
-    /// call around it may take.
+    /// Takes a permit for a call of normal priority, and waits in the queue if needed.
+    ///
+    /// It does not wait past the deadline of an enclosing protected call.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -181,15 +189,15 @@ impl Bulkhead {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the queue; a permit granted at that moment goes to the next.
+    /// Dropping the future leaves the queue. A permit that was granted at that moment passes to the next call.
     ///
     /// # Errors
-    /// When the queue is full or `max_wait` is over.
+    /// Returns a rejection if the queue is full or `max_wait` has passed.
     pub async fn acquire(&self) -> Result<Permit<'_>, Rejection> {
         self.acquire_as(Priority::Normal).await
     }
 
-    /// A permit for a call of this priority; waits in the queue if there is one.
+    /// Takes a permit for a call of this priority, and waits in the queue if needed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -211,15 +219,15 @@ impl Bulkhead {
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`acquire`](Self::acquire).
+    /// Same as [`acquire`](Self::acquire).
     ///
     /// # Errors
-    /// As of [`acquire`](Self::acquire).
+    /// Same as [`acquire`](Self::acquire).
     pub async fn acquire_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
         self.queue(priority, self.inherited()).await.map(|()| Permit::new(self))
     }
 
-    /// A permit for a call of normal priority; blocks the thread in the queue if there is one.
+    /// Like [`acquire`](Self::acquire), but blocks the thread.
     ///
     /// ```
     /// use resilient_runtime::{Component, RejectionKind, Registry, bulkhead::Config};
@@ -228,17 +236,17 @@ impl Bulkhead {
     /// bulkhead.reconfigure(Config::default().max_concurrent(1)).unwrap();
     /// let permit = bulkhead.acquire_blocking().unwrap();
     /// let refused = bulkhead.acquire_blocking().unwrap_err();
-    /// assert_eq!(refused.kind(), RejectionKind::BulkheadFull, "without a queue nobody waits");
+    /// assert_eq!(refused.kind(), RejectionKind::BulkheadFull, "without a queue calls do not wait");
     /// # drop(permit);
     /// ```
     ///
     /// # Errors
-    /// When the queue is full or `max_wait` is over.
+    /// Returns a rejection if the queue is full or `max_wait` has passed.
     pub fn acquire_blocking(&self) -> Result<Permit<'_>, Rejection> {
         self.acquire_blocking_as(Priority::Normal)
     }
 
-    /// A permit for a call of this priority; blocks the thread in the queue if there is one.
+    /// Like [`acquire_as`](Self::acquire_as), but blocks the thread.
     ///
     /// ```
     /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
@@ -252,7 +260,7 @@ impl Bulkhead {
     /// ```
     ///
     /// # Errors
-    /// When the queue is full or `max_wait` is over.
+    /// Returns a rejection if the queue is full or `max_wait` has passed.
     pub fn acquire_blocking_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
         let mut queue = self.queue(priority, self.inherited());
         let admitted = queue.block();
@@ -262,7 +270,9 @@ impl Bulkhead {
         admitted.map(|()| Permit::new(self))
     }
 
-    /// Runs `work` with a permit; blocks in the queue if there is one. Judged by [`Verdict::of`](crate::Verdict::of).
+    /// Runs `work` with a permit, and blocks in the queue if needed.
+    ///
+    /// [`Verdict::of`](crate::Verdict::of) classifies the result.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Rejection};
@@ -275,7 +285,9 @@ impl Bulkhead {
         self.call_judged(work, Judgement::of)
     }
 
-    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class): an adaptive bulkhead learns from
+    /// Like [`call`](Self::call), with a custom judge.
+    ///
+    /// An example is [`Verdict::by_class`](crate::Verdict::by_class). An adaptive bulkhead lowers its limit on
     /// [`Class::Overload`](crate::Class::Overload).
     ///
     /// ```
@@ -286,7 +298,7 @@ impl Bulkhead {
     /// let busy = Class::Overload { retry_after: None };
     /// let judge = |stock: &Option<u32>| if stock.is_some() { Verdict::Success } else { Verdict::Failure(busy) };
     /// assert_eq!(bulkhead.call_judged(|| None::<u32>, judge), None);
-    /// assert_eq!(bulkhead.stats().adaptive.unwrap().limit, 20, "one is not enough to learn from");
+    /// assert_eq!(bulkhead.stats().adaptive.unwrap().limit, 20, "one call does not change the limit");
     /// ```
     pub fn call_judged<R: Reject, J: Into<Judgement>>(
         &self,
@@ -302,7 +314,9 @@ impl Bulkhead {
         outcome
     }
 
-    /// Runs `work` with a permit; waits in the queue if there is one. Judged by [`Verdict::of`](crate::Verdict::of).
+    /// Runs `work` with a permit, and waits in the queue if needed.
+    ///
+    /// [`Verdict::of`](crate::Verdict::of) classifies the result.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -321,12 +335,12 @@ impl Bulkhead {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future drops the work and gives the permit back.
+    /// Dropping the future drops the work and releases the permit.
     pub async fn call_async<R: Reject<Error: 'static>>(&self, work: impl AsyncFnOnce() -> R) -> R {
         self.call_judged_async(work, Judgement::of).await
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own.
+    /// Like [`call_async`](Self::call_async), with a custom judge.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -342,13 +356,13 @@ impl Bulkhead {
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
+    /// Same as [`call_async`](Self::call_async).
     pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         work: impl AsyncFnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
     ) -> R {
-        // A statement of its own: what is matched on would be part of the future, refusal and all.
+        // A separate statement: a scrutinee would be stored in the future, including the rejection.
         let permit = match self.acquire().await {
             Ok(permit) => permit,
             Err(rejection) => return R::from_rejection(rejection),
@@ -358,44 +372,44 @@ impl Bulkhead {
         outcome
     }
 
-    /// The deadline of the calls around this one.
+    /// Returns the deadline of the enclosing calls.
     fn inherited(&self) -> Instant {
         Scope::current().deadline_on(self.core.clock())
     }
 
-    // What the pipeline calls ------------------------------------------------------------------------------
+    // For the pipeline -------------------------------------------------------------------------------------
 
-    /// Takes a permit if there is one now; counts nothing if not.
+    /// Takes a permit if one is free. Does not count a rejection.
     #[inline]
     pub(crate) fn try_enter(&self, priority: Priority) -> bool {
         self.gate.try_enter(priority) || (self.gate.is_unclaimed() && self.enter_after_others(priority))
     }
 
-    /// As [`try_enter`](Self::try_enter), once what nobody picked up is taken back.
+    /// Like [`try_enter`](Self::try_enter), after taking back permits that were not picked up.
     #[cold]
     fn enter_after_others(&self, priority: Priority) -> bool {
         self.gate.admit_waiters(self.core.clock().now());
         self.gate.try_enter(priority)
     }
 
-    /// Takes a permit or refuses; never waits.
+    /// Takes a permit or rejects the call, without waiting.
     #[inline]
     pub(crate) fn admit(&self, priority: Priority) -> Result<(), Rejection> {
         if self.try_enter(priority) { Ok(()) } else { Err(self.refuse()) }
     }
 
-    /// Takes a permit, if need be after waiting in the queue until `deadline`: to be awaited, or blocked on.
+    /// Returns a future that takes a permit and waits for it until `deadline`. It can also be blocked on.
     pub(crate) fn queue(&self, priority: Priority, deadline: Instant) -> Admission<'_> {
         Admission::new(self, priority, deadline)
     }
 
-    /// Its threads, if it has any by its settings.
+    /// Returns the thread pool, if the settings enable it.
     #[inline]
     fn pool(&self) -> Option<&Pool> {
         self.pool.get().filter(|pool| pool.is_on())
     }
 
-    /// Whether a permit is one to wait for a thread, and not yet to run.
+    /// Whether a permit means waiting for a thread instead of running.
     pub(crate) fn has_threads(&self) -> bool {
         self.pool().is_some()
     }
@@ -409,13 +423,13 @@ impl Bulkhead {
         }
     }
 
-    /// Whether it learns from how long calls take.
+    /// Whether the bulkhead measures call durations.
     #[inline]
     pub(crate) fn needs_time(&self) -> bool {
         self.adaptive.is_on()
     }
 
-    /// A call that has had a permit since `started` is about to give it back.
+    /// Records a call that is about to release the permit it has held since `started`.
     #[inline]
     pub(crate) fn learn(&self, verdict: Verdict, started: Instant, now: impl FnOnce() -> Instant) {
         if let Some(limit) = self.adaptive.get()
@@ -425,21 +439,21 @@ impl Bulkhead {
         }
     }
 
-    /// The limit has changed: sets the gate to it.
+    /// Applies a changed limit to the gate.
     #[cold]
     fn resize(&self) {
         loop {
             let config = self.core.config().in_force();
             let permits = self.adaptive.permits(&config);
             self.gate.resize(&config, permits, self.core.clock().now());
-            // Of two who do this at once, the one who has the older limit may be the later to set it.
+            // If two threads run concurrently, the one with the older limit might store it last.
             if permits == self.adaptive.permits(&self.core.config().in_force()) {
                 break;
             }
         }
     }
 
-    /// Gives a permit back.
+    /// Releases a permit.
     #[inline]
     pub(crate) fn release(&self) {
         self.gate.leave(|| self.core.clock().now());
@@ -453,12 +467,12 @@ impl Bulkhead {
     #[cold]
     fn refuse_for(&self, kind: RejectionKind) -> Rejection {
         self.counters.rejected();
-        tracing::debug!(target: "resilient_runtime::bulkhead", bulkhead = %self.core.name, kind = kind.as_str(), "refused");
+        tracing::debug!(target: "resilient_runtime::bulkhead", bulkhead = %self.core.name, kind = kind.as_str(), "call rejected");
         self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, self.core.name)
     }
 
-    /// Until when a call that arrives now may wait.
+    /// Returns the time until which a call that arrives now can wait.
     fn patience(&self, now: Instant, deadline: Instant) -> Instant {
         let wait = self.core.config().max_wait.unwrap_or(Duration::ZERO);
         now.after(wait).min(deadline)
@@ -494,7 +508,7 @@ impl Component for Bulkhead {
     }
 
     fn apply(&self, config: &Config) {
-        // Threads first: who is admitted finds them, and no other way to run.
+        // Threads first: an admitted call must find them.
         self.apply_threads(config);
         self.adaptive.apply(&Arc::new(config.clone()).in_force());
         self.resize();
@@ -511,7 +525,7 @@ impl Component for Bulkhead {
         }
     }
 
-    /// Zeroes the counts, and lets an adaptive limit begin anew; permits in use and waiters stay.
+    /// Resets the counts and restarts an adaptive limit. Permits in use and waiting calls stay.
     fn reset(&self) {
         self.counters.reset();
         self.adaptive.reset(&self.core.config().in_force());

@@ -1,4 +1,4 @@
-//! The bulkhead against a model so plain that it can be seen to be right.
+//! Compares the bulkhead with a simple model.
 
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,20 +11,20 @@ use crate::priority::Priority;
 use crate::registry::Registry;
 
 const WAIT: u64 = 100;
-/// How long a permit is kept for a waiter that does not pick it up.
+/// How long a permit is reserved for a call that does not pick it up.
 const KEPT: u64 = 1000;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Arrives, and waits if it must.
+    /// Arrives, and waits if needed.
     Arrive(usize),
-    /// Arrives and does not wait.
+    /// Arrives, and does not wait.
     Try(usize),
-    /// One that is in leaves.
+    /// One running call ends.
     Leave,
-    /// The waiter at this place gives up.
+    /// The waiting call at this index leaves the queue.
     GiveUp(usize),
-    /// Nobody polls the waiter at this place any more; its future is kept.
+    /// The future of the waiting call at this index stays alive but is no longer polled.
     Forget(usize),
     Wait(u64),
     Resize(u32),
@@ -43,14 +43,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A list of waiters in the order of their arrival, looked through from the front each time.
+/// Waiting calls in order of arrival, searched from the front each time.
 struct Model {
     config: Config,
     in_use: u32,
     waiting: Vec<(u32, Priority, u64)>,
     admitted: Vec<u32>,
     forgotten: Vec<u32>,
-    /// The ends of the permits that were granted to those who are forgotten.
+    /// The times at which permits of unpolled calls expire.
     unclaimed: Vec<u64>,
 }
 
@@ -68,7 +68,7 @@ impl Model {
         self.waiting.iter().all(|(_, waiter, _)| *waiter < priority) && self.may_enter(priority)
     }
 
-    /// Lets in whoever may enter: the best class first, in it the earliest; stops at the first who may not.
+    /// Admits waiting calls: the highest class first, then the earliest. Stops at the first that cannot be admitted.
     fn admit(&mut self, now: u64) {
         while let Some(best) = self.waiting.iter().map(|(_, class, _)| *class).max() {
             if !self.may_enter(best) {
@@ -85,7 +85,7 @@ impl Model {
         }
     }
 
-    /// Takes out whose time is over: the forgotten ones are taken out by those who look, and so a moment later.
+    /// Removes expired calls. Unpolled calls are removed by others, and so a moment later.
     fn expire(&mut self, now: u64) {
         let forgotten = &self.forgotten;
         self.waiting.retain(|(id, _, until)| *until > now || (*until == now && forgotten.contains(id)));
@@ -100,7 +100,7 @@ struct Waiter<'a> {
     admission: Admission<'a>,
 }
 
-/// Polls every waiter; returns who got in, and drops who was refused.
+/// Polls every waiting call. Returns the admitted ones and drops the rejected ones.
 fn poll_all(waiters: &mut Vec<Waiter<'_>>) -> Vec<u32> {
     let mut cx = Context::from_waker(Waker::noop());
     let mut entered = Vec::new();
@@ -184,7 +184,7 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
         }
         model.admit(now);
-        // Somebody looks.
+        // Any access to the bulkhead removes expired calls.
         bulkhead.stats();
         let mut entered = poll_all(&mut waiters);
         entered.sort_unstable();
@@ -194,7 +194,7 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
         let stats = bulkhead.stats();
         prop_assert_eq!((stats.in_use, stats.queued), (model.in_use, model.waiting.len() as u64));
     }
-    // Those who come back give nothing back that they do not have.
+    // Dropping unpolled calls must not release permits that they no longer have.
     let in_use = model.in_use - u32::try_from(model.unclaimed.len()).unwrap();
     drop((waiters, unpolled));
     let stats = bulkhead.stats();
@@ -204,7 +204,7 @@ fn run(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
-    fn it_admits_whom_the_model_admits(
+    fn it_admits_the_same_calls_as_the_model(
         permits in 3..6u32,
         queue in 0..5u32,
         critical in 0..2u32,

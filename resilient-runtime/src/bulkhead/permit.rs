@@ -1,13 +1,13 @@
-//! The right to run, as long as it is held.
+//! A permit of a bulkhead.
 
 use super::Bulkhead;
 use crate::classify::{Judgement, Verdict};
 use crate::clock::Instant;
 use crate::context;
 
-/// A permit of a [`Bulkhead`]; dropped, it goes back, also in a panic.
+/// A permit of a [`Bulkhead`]. Dropping it releases it, also in a panic.
 ///
-/// An adaptive bulkhead learns from permits that are [settled](Self::settle), and from no others.
+/// An adaptive bulkhead measures only permits that are [settled](Self::settle).
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
@@ -20,10 +20,10 @@ use crate::context;
 /// # drop(two);
 /// ```
 #[derive(Debug)]
-#[must_use = "a permit that is dropped at once protects nothing"]
+#[must_use = "a permit that is dropped at once limits nothing"]
 pub struct Permit<'a> {
     bulkhead: &'a Bulkhead,
-    /// When it was taken; [`Instant::NEVER`] where nobody wants to know.
+    /// When the permit was taken. [`Instant::NEVER`] if the time is not needed.
     started: Instant,
 }
 
@@ -34,14 +34,16 @@ impl<'a> Permit<'a> {
         Self { bulkhead, started }
     }
 
-    /// Out of the way of bulkheads whose limit is fixed.
+    /// Out of line, because bulkheads with a fixed limit do not need it.
     #[cold]
     fn now(bulkhead: &Bulkhead) -> Instant {
         bulkhead.core.clock().now()
     }
 
-    /// Gives the permit back and says how the call ended, from which an adaptive bulkhead learns. To any other it is the
-    /// same as dropping it.
+    /// Releases the permit and records how the call ended.
+    ///
+    /// An adaptive bulkhead uses the result to adjust its limit. For other bulkheads this is the same as dropping the
+    /// permit.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Verdict, bulkhead::Config};
@@ -49,7 +51,7 @@ impl<'a> Permit<'a> {
     /// let bulkhead = Registry::new().bulkhead("gateway");
     /// bulkhead.reconfigure(Config::default().adaptive(true)).unwrap();
     /// let permit = bulkhead.try_acquire().unwrap();
-    /// // ... send, and hear of the answer elsewhere ...
+    /// // ... send the request, and receive the response elsewhere ...
     /// permit.settle(Verdict::Success);
     /// assert_eq!(bulkhead.stats().in_use, 0);
     /// ```
@@ -61,7 +63,7 @@ impl<'a> Permit<'a> {
         }
     }
 
-    /// Whether it ended only because the deadline of the calls around is over.
+    /// Whether the call ended only because an enclosing deadline passed.
     fn is_cut_short(&self, verdict: Verdict) -> bool {
         verdict != Verdict::Success && context::is_cut_short(verdict, self.bulkhead.core.clock())
     }

@@ -1,7 +1,7 @@
-//! The calls that wait for a permit, by priority, then arrival.
+//! The queue of calls that wait for a permit, by priority, then by arrival.
 //!
-//! Each waits until a time of its own. A call whose time is over, and a permit that nobody picks up, are taken out by the
-//! next call that looks at the queue: a future that nobody polls holds nothing up.
+//! Each call waits until its own deadline. The next access to the queue removes expired calls and permits that were
+//! not picked up, so a future that is not polled does not block the queue.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,20 +10,20 @@ use std::task::Waker;
 use crate::clock::Instant;
 use crate::priority::Priority;
 
-/// A waiter's place: the highest class first, then the earliest.
+/// The position of a waiting call: the highest class first, then the earliest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     priority: Reverse<Priority>,
     number: u64,
 }
 
-/// What a place in the queue is worth.
+/// The state of a call in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     Waiting,
-    /// It has a permit.
+    /// The call has a permit.
     Granted,
-    /// Its time was over and somebody else came.
+    /// The deadline has passed, and the call was removed.
     Expired,
 }
 
@@ -36,29 +36,30 @@ struct Waiter {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: BTreeMap<Place, Waiter>,
-    /// Calls that have a permit and do not know it yet, with the time until which it is kept for them.
+    /// Calls that were granted a permit but have not picked it up, with the time until which it is reserved.
     granted: BTreeMap<Place, Instant>,
-    /// The last moment of each place, the next one first.
+    /// Deadline of each entry, the earliest first.
     ends: BTreeSet<(Instant, Place)>,
     arrivals: u64,
 }
 
-/// What was taken out because its time is over.
+/// The expired entries that were removed.
 #[derive(Debug, Default)]
 pub(super) struct Expired {
     pub(super) waiters: u64,
     pub(super) permits: u64,
-    /// To be woken with the queue unlocked: a waker may hold the last reference to a task that waits here.
+    /// Must be woken after the lock is released: a waker can hold the last reference to a task that waits in this
+    /// queue.
     pub(super) wakers: Vec<Waker>,
 }
 
 impl Queue {
-    /// The class of the first.
+    /// Returns the class of the first waiting call.
     pub(super) fn first(&self) -> Option<Priority> {
         self.waiting.first_key_value().map(|(place, _)| place.priority.0)
     }
 
-    /// How many permits wait to be picked up.
+    /// Returns the number of permits that wait to be picked up.
     pub(super) fn granted(&self) -> usize {
         self.granted.len()
     }
@@ -71,7 +72,7 @@ impl Queue {
         place
     }
 
-    /// Gives a permit to the first waiter and keeps it for the waiter until `until`. Returns the waker to wake.
+    /// Grants a permit to the first waiting call and reserves it until `until`. Returns the waker to wake.
     pub(super) fn grant_first(&mut self, until: Instant) -> Option<Waker> {
         let (place, waiter) = self.waiting.pop_first()?;
         self.ends.remove(&(waiter.until, place));
@@ -80,7 +81,7 @@ impl Queue {
         waiter.waker
     }
 
-    /// Hands the permit over if the place has one; else keeps `waker` for it.
+    /// Picks up the permit if the call has one. If not, stores `waker`.
     pub(super) fn claim(&mut self, place: Place, waker: Option<&Waker>) -> Claim {
         match self.waiting.get_mut(&place) {
             Some(waiter) => {
@@ -93,7 +94,7 @@ impl Queue {
         }
     }
 
-    /// Takes a waiter out; returns what its place was worth.
+    /// Removes a call and returns its state.
     pub(super) fn remove(&mut self, place: Place) -> Claim {
         if let Some(until) = self.granted.remove(&place) {
             self.ends.remove(&(until, place));
@@ -104,7 +105,7 @@ impl Queue {
         Claim::Waiting
     }
 
-    /// Takes out all places whose last moment has passed.
+    /// Removes all expired entries.
     pub(super) fn expire(&mut self, now: Instant) -> Expired {
         let mut expired = Expired::default();
         while let Some(&(until, place)) = self.ends.first()

@@ -1,4 +1,4 @@
-//! What a bulkhead counts.
+//! Counters and statistics of a bulkhead.
 
 use std::fmt;
 
@@ -76,25 +76,25 @@ impl Counters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls in flight.
+    /// Number of calls in flight.
     pub in_use: u32,
-    /// Calls that may be in flight.
+    /// Maximum number of calls in flight.
     pub limit: u32,
-    /// Permits left, for a critical call.
+    /// Number of free permits, for a critical call.
     pub available: u32,
-    /// Calls that wait now.
+    /// Number of calls that wait now.
     pub queued: u64,
-    /// Calls that may wait.
+    /// Maximum number of waiting calls.
     pub max_queue: u32,
-    /// Up to how many calls in flight each class may enter.
+    /// Number of calls in flight below which each class is admitted.
     pub limits: ClassLimits,
-    /// Calls refused.
+    /// Number of rejected calls.
     pub rejected: u64,
-    /// Calls that had to wait, whatever became of them.
+    /// Number of calls that had to wait, whatever their outcome.
     pub waited: u64,
-    /// What its threads do; none: it has none.
+    /// State of the thread pool. `None` if the bulkhead has no threads.
     pub pool: Option<PoolStats>,
-    /// Where the bulkhead finds its limit by itself, how.
+    /// State of the adaptive limit. `None` if the limit is fixed.
     pub adaptive: Option<AdaptiveLimitStats>,
 }
 
@@ -103,16 +103,20 @@ impl Describe for Stats {
         Family::gauge("resilient_bulkhead_in_flight", "Calls that hold a permit.", |bulkhead, to| {
             to.add(bulkhead.in_use);
         }),
-        Family::gauge("resilient_bulkhead_limit", "Calls that may hold one.", |bulkhead, to| {
+        Family::gauge("resilient_bulkhead_limit", "Maximum number of permits.", |bulkhead, to| {
             to.add(bulkhead.limit);
         }),
         Family::gauge("resilient_bulkhead_queued", "Calls that wait for a permit.", |bulkhead, to| {
             to.add(bulkhead.queued);
         }),
-        Family::gauge("resilient_bulkhead_queue_limit", "Calls that may wait.", |bulkhead, to| {
-            to.add(bulkhead.max_queue);
-        }),
-        Family::counter("resilient_bulkhead_rejected_total", "Calls that were refused.", |bulkhead, to| {
+        Family::gauge(
+            "resilient_bulkhead_queue_limit",
+            "Maximum number of waiting calls.",
+            |bulkhead, to| {
+                to.add(bulkhead.max_queue);
+            },
+        ),
+        Family::counter("resilient_bulkhead_rejected_total", "Rejected calls.", |bulkhead, to| {
             to.add(bulkhead.rejected);
         }),
         Family::counter("resilient_bulkhead_waited_total", "Calls that waited.", |bulkhead, to| {
@@ -120,12 +124,12 @@ impl Describe for Stats {
         }),
         Family::gauge(
             "resilient_bulkhead_threads_running",
-            "Bodies that run on threads of the bulkhead.",
+            "Calls that run on threads of the bulkhead.",
             |bulkhead, to| to.add(bulkhead.pool.map_or(0, |pool| pool.running)),
         ),
         Family::gauge(
             "resilient_bulkhead_threads_abandoned",
-            "Of them, those that nobody waits for any more.",
+            "Calls on its threads whose caller no longer waits.",
             |bulkhead, to| to.add(bulkhead.pool.map_or(0, |pool| pool.abandoned)),
         ),
     ];
@@ -139,14 +143,14 @@ impl Describe for Stats {
         if let Some(AdaptiveLimitStats { reason, latency, baseline, .. }) = self.adaptive {
             write!(f, "; adaptive: {reason}")?;
             if let (Some(latency), Some(baseline)) = (latency, baseline) {
-                write!(f, ", latency {latency:.1?} against {baseline:.1?}")?;
+                write!(f, ", latency {latency:.1?} (baseline {baseline:.1?})")?;
             }
         }
         Ok(())
     }
 }
 
-/// Up to how many calls in flight each class may enter.
+/// Number of calls in flight below which each class is admitted.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, bulkhead::Config};
@@ -160,10 +164,10 @@ impl Describe for Stats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ClassLimits {
-    /// Low and normal calls.
+    /// Limit for low and normal calls.
     pub normal: u32,
-    /// High calls.
+    /// Limit for high calls.
     pub high: u32,
-    /// Critical calls.
+    /// Limit for critical calls.
     pub critical: u32,
 }

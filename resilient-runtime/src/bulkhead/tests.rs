@@ -25,19 +25,19 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 
 fn enqueue(bulkhead: &Bulkhead, priority: Priority) -> Admission<'_> {
     let mut admission = bulkhead.queue(priority, Instant::NEVER);
-    assert!(poll(&mut admission).is_pending(), "it waits");
+    assert!(poll(&mut admission).is_pending(), "the call waits");
     admission
 }
 
 #[test]
-fn waiters_that_time_out_leave_every_permit() {
+fn waiting_calls_that_time_out_leak_no_permit() {
     // T48
     let (time, bulkhead) = fixture(queued(8, 8));
     let permits: Vec<_> = (0..8).map(|_| bulkhead.try_acquire().unwrap()).collect();
     let mut waiters: Vec<_> = (0..8).map(|_| enqueue(&bulkhead, Priority::Normal)).collect();
     time.advance(MS(50));
     for waiter in &mut waiters {
-        let Poll::Ready(Err(rejection)) = poll(waiter) else { panic!("its time is over") };
+        let Poll::Ready(Err(rejection)) = poll(waiter) else { panic!("its deadline has passed") };
         assert_eq!(rejection.kind(), RejectionKind::BulkheadFull);
     }
     drop(permits);
@@ -54,7 +54,7 @@ fn a_permit_granted_to_a_waiter_that_is_dropped_goes_to_the_next() {
     let first = enqueue(&bulkhead, Priority::Normal);
     let mut second = enqueue(&bulkhead, Priority::Normal);
     drop(held);
-    assert_eq!(bulkhead.stats().in_use, 1, "the first has been granted it");
+    assert_eq!(bulkhead.stats().in_use, 1, "the first call was granted the permit");
     drop(first);
     assert_eq!(poll(&mut second), Poll::Ready(Ok(())));
     bulkhead.release();
@@ -63,12 +63,12 @@ fn a_permit_granted_to_a_waiter_that_is_dropped_goes_to_the_next() {
 
 #[test]
 fn a_permit_that_an_unpolled_waiter_does_not_pick_up_goes_to_the_next() {
-    // Finding D1: a future that was polled once and is kept.
+    // A future that was polled once and then stays unpolled.
     let (time, bulkhead) = fixture(queued(1, 4));
     let held = bulkhead.try_acquire().unwrap();
     let mut unpolled = enqueue(&bulkhead, Priority::Normal);
     drop(held);
-    assert!(bulkhead.try_acquire().is_err(), "it is kept for the waiter for a second");
+    assert!(bulkhead.try_acquire().is_err(), "the permit is reserved for the waiting call for a second");
     time.advance(Duration::from_hours(1));
     assert_eq!(bulkhead.stats().in_use, 0);
     for _ in 0..10 {
@@ -76,15 +76,14 @@ fn a_permit_that_an_unpolled_waiter_does_not_pick_up_goes_to_the_next() {
         assert_eq!(bulkhead.call(|| Some(1)), Some(1));
     }
     let permit = bulkhead.try_acquire().unwrap();
-    let Poll::Ready(Err(rejection)) = poll(&mut unpolled) else { panic!("its time is over") };
+    let Poll::Ready(Err(rejection)) = poll(&mut unpolled) else { panic!("its deadline has passed") };
     assert_eq!(rejection.kind(), RejectionKind::BulkheadFull);
     drop((unpolled, permit));
     assert_eq!((bulkhead.stats().in_use, bulkhead.stats().queued), (0, 0));
 }
 
 #[test]
-fn those_behind_an_unpolled_waiter_get_its_permit_within_two_seconds() {
-    // Finding D1
+fn calls_behind_an_unpolled_waiter_get_its_permit_within_two_seconds() {
     let (time, bulkhead) = fixture(queued(1, 4).max_wait(Duration::from_mins(1)));
     let held = bulkhead.try_acquire().unwrap();
     let unpolled = enqueue(&bulkhead, Priority::Normal);
@@ -97,14 +96,13 @@ fn those_behind_an_unpolled_waiter_get_its_permit_within_two_seconds() {
     }
     assert_eq!(looks, 2);
     drop(unpolled);
-    assert_eq!(bulkhead.stats().in_use, 1, "it was one permit");
+    assert_eq!(bulkhead.stats().in_use, 1, "there is one permit");
     bulkhead.release();
     assert_eq!(bulkhead.stats().in_use, 0);
 }
 
 #[test]
-fn unpolled_waiters_do_not_fill_the_queue_and_are_passed_over() {
-    // Finding D1
+fn unpolled_waiters_do_not_fill_the_queue_and_are_skipped() {
     let (time, bulkhead) = fixture(queued(1, 2));
     let held = bulkhead.try_acquire().unwrap();
     let mut unpolled = [enqueue(&bulkhead, Priority::Critical), enqueue(&bulkhead, Priority::Normal)];
@@ -120,7 +118,6 @@ fn unpolled_waiters_do_not_fill_the_queue_and_are_passed_over() {
 
 #[test]
 fn a_thread_in_the_queue_gets_the_permit_that_a_future_does_not_pick_up() {
-    // Finding D1
     let bulkhead = Registry::with_clock(crate::clock::Clock::system()).bulkhead("b");
     bulkhead.reconfigure(queued(1, 4).max_wait(Duration::from_mins(9))).unwrap();
     let held = bulkhead.try_acquire().unwrap();
@@ -141,7 +138,7 @@ fn a_thread_in_the_queue_gets_the_permit_that_a_future_does_not_pick_up() {
 }
 
 #[test]
-fn a_full_queue_refuses_at_once() {
+fn a_full_queue_rejects_at_once() {
     let (_, bulkhead) = fixture(queued(1, 1));
     let _held = bulkhead.try_acquire().unwrap();
     let _waiter = enqueue(&bulkhead, Priority::Normal);
@@ -150,7 +147,7 @@ fn a_full_queue_refuses_at_once() {
 }
 
 #[test]
-fn a_smaller_limit_drains() {
+fn a_lower_limit_applies_as_calls_end() {
     // T51
     let (_, bulkhead) = fixture(Config::default().max_concurrent(5));
     let mut permits: Vec<_> = (0..5).map(|_| bulkhead.try_acquire().unwrap()).collect();
@@ -158,14 +155,14 @@ fn a_smaller_limit_drains() {
     for left in (2..5).rev() {
         permits.pop();
         assert_eq!(bulkhead.stats().in_use, left);
-        assert!(bulkhead.try_acquire().is_err(), "{left} are in");
+        assert!(bulkhead.try_acquire().is_err(), "{left} calls are in flight");
     }
     permits.pop();
     assert!(bulkhead.try_acquire().is_ok());
 }
 
 #[test]
-fn a_larger_limit_admits_waiters_at_once() {
+fn a_higher_limit_admits_waiting_calls_at_once() {
     // T52, T117
     let (_, bulkhead) = fixture(queued(2, 8));
     let _permits: Vec<_> = (0..2).map(|_| bulkhead.try_acquire().unwrap()).collect();
@@ -178,7 +175,7 @@ fn a_larger_limit_admits_waiters_at_once() {
 }
 
 #[test]
-fn a_panic_gives_the_permit_back() {
+fn a_panic_releases_the_permit() {
     // T55
     let (_, bulkhead) = fixture(Config::default().max_concurrent(1));
     let panicked =
@@ -200,7 +197,7 @@ fn the_order_is_by_priority_then_arrival() {
         let has_permit = |waiter: &mut Option<Admission<'_>>| {
             waiter.as_mut().is_some_and(|waiter| poll(waiter) == Poll::Ready(Ok(())))
         };
-        let index = waiters.iter_mut().position(has_permit).expect("one has the permit");
+        let index = waiters.iter_mut().position(has_permit).expect("one call has the permit");
         waiters[index] = None;
         order.push(index);
         bulkhead.release();
@@ -209,7 +206,7 @@ fn the_order_is_by_priority_then_arrival() {
 }
 
 #[test]
-fn nobody_overtakes_their_own_class() {
+fn calls_of_one_class_do_not_overtake_each_other() {
     // T56
     let (_, bulkhead) = fixture(queued(1, 2000));
     let held = bulkhead.try_acquire().unwrap();
@@ -224,7 +221,7 @@ fn nobody_overtakes_their_own_class() {
 }
 
 #[test]
-fn a_reserve_is_kept_for_the_higher_classes() {
+fn reserved_permits_are_for_the_higher_classes() {
     // T63
     let config = Config::default().max_concurrent(10).reserve_critical(2).reserve_high(3);
     let (_, bulkhead) = fixture(config);
@@ -240,7 +237,7 @@ fn a_reserve_is_kept_for_the_higher_classes() {
 }
 
 #[test]
-fn a_critical_call_passes_waiters_that_may_not_enter() {
+fn a_critical_call_overtakes_calls_that_cannot_be_admitted() {
     let (_, bulkhead) = fixture(queued(2, 8).reserve_critical(1));
     let _normal = bulkhead.try_acquire().unwrap();
     let _waits = enqueue(&bulkhead, Priority::Normal);
@@ -248,7 +245,7 @@ fn a_critical_call_passes_waiters_that_may_not_enter() {
 }
 
 #[test]
-fn a_waiter_of_a_higher_class_that_leaves_lets_the_next_in() {
+fn a_waiting_call_that_leaves_unblocks_the_next() {
     let (_, bulkhead) = fixture(queued(2, 8));
     let one = bulkhead.try_acquire().unwrap();
     let two = bulkhead.try_acquire().unwrap();
@@ -275,7 +272,7 @@ fn the_callers_deadline_ends_the_wait() {
 }
 
 #[test]
-fn a_blocking_wait_gets_the_permit_that_another_thread_gives_back() {
+fn a_blocking_wait_gets_the_permit_that_another_thread_releases() {
     let bulkhead = Registry::new().bulkhead("b");
     let config = Config::default().max_concurrent(1).max_queue(8).max_wait(Duration::from_mins(1));
     bulkhead.reconfigure(config).unwrap();
@@ -285,7 +282,7 @@ fn a_blocking_wait_gets_the_permit_that_another_thread_gives_back() {
             scope.spawn(|| {
                 for _ in 0..200 {
                     let outcome: Result<(), Rejection> = bulkhead.call(|| {
-                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "alone");
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "only one call runs");
                         inside.fetch_sub(1, Ordering::SeqCst);
                         Ok(())
                     });
@@ -298,7 +295,7 @@ fn a_blocking_wait_gets_the_permit_that_another_thread_gives_back() {
 }
 
 #[test]
-fn a_blocking_wait_on_a_manual_clock_ends_when_the_clock_is_moved() {
+fn a_blocking_wait_on_a_manual_clock_ends_when_the_clock_is_advanced() {
     let (time, bulkhead) = fixture(queued(1, 1));
     let _held = bulkhead.try_acquire().unwrap();
     std::thread::scope(|scope| {
@@ -313,20 +310,20 @@ fn a_blocking_wait_on_a_manual_clock_ends_when_the_clock_is_moved() {
 }
 
 #[test]
-fn without_a_timer_a_waiter_is_told_so_and_leaves_the_queue() {
+fn without_a_timer_a_waiting_call_is_rejected_and_leaves_the_queue() {
     // T149
     let bulkhead = Registry::new().bulkhead("b");
     bulkhead.reconfigure(queued(1, 1)).unwrap();
     let held = bulkhead.try_acquire().unwrap();
     let mut waiter = bulkhead.queue(Priority::Normal, Instant::NEVER);
-    let Poll::Ready(Err(rejection)) = poll(&mut waiter) else { panic!("no timer can be had") };
+    let Poll::Ready(Err(rejection)) = poll(&mut waiter) else { panic!("no timer is available") };
     assert_eq!(rejection.kind(), RejectionKind::NoTimer);
     assert_eq!((bulkhead.stats().queued, bulkhead.stats().rejected), (0, 1));
     drop(held);
     assert_eq!(bulkhead.stats().in_use, 0);
 }
 
-/// Counts who is inside, also when the call is dropped there.
+/// Counts the calls inside, also when a call is dropped there.
 struct Inside<'a>(&'a AtomicU32);
 
 impl<'a> Inside<'a> {
@@ -343,7 +340,7 @@ impl Drop for Inside<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn after_a_storm_with_calls_dropped_anywhere_nothing_is_held() {
+async fn dropping_calls_at_any_point_leaks_no_permit() {
     // T50, T150
     let bulkhead = Registry::new().bulkhead("b");
     bulkhead.reconfigure(queued(3, 16)).unwrap();
@@ -378,7 +375,7 @@ async fn after_a_storm_with_calls_dropped_anywhere_nothing_is_held() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_whole() {
+fn invalid_settings_are_rejected_as_a_whole() {
     // T127
     let (_, bulkhead) = fixture(Config::default());
     let refused = |config: Config| {
@@ -401,7 +398,7 @@ fn it_is_small() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thread_that_queues_gives_up_though_it_holds_a_paused_clock() {
+async fn a_thread_that_blocks_under_a_paused_clock_times_out() {
     // T148
     let bulkhead = Registry::with_clock(crate::clock::Clock::tokio()).bulkhead("b");
     bulkhead.reconfigure(queued(1, 1).max_wait(MS(1))).unwrap();

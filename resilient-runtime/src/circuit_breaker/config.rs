@@ -1,4 +1,4 @@
-//! The settings of a circuit breaker and their defaults.
+//! Settings of a circuit breaker and their defaults.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::ratio::Ratio;
 use crate::settings::{ConfigError, settings};
 
 settings! {
-    /// The settings of a [`CircuitBreaker`](crate::CircuitBreaker).
+    /// Settings of a [`CircuitBreaker`](crate::CircuitBreaker).
     ///
     /// ```
     /// use std::time::Duration;
@@ -38,13 +38,13 @@ settings! {
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
-        // T18: a window that can never hold enough calls would never decide.
+        // T18: a window that cannot hold enough calls would never open the circuit.
         if let (Some(calls), Window::Count(size)) = (self.min_calls, self.window) {
-            let allowed = format!("at most window = {size}, or the share is never judged");
+            let allowed = format!("at most window = {size}, or the rates are never checked");
             error.require(calls <= size, "min_calls", self.min_calls, allowed);
         }
         let slow = self.slow_call.is_some();
-        let allowed = "only together with slow_call, which says what slow is";
+        let allowed = "requires `slow_call`, which defines a slow call";
         error.require(slow || self.slow_rate.is_none(), "slow_rate", self.slow_rate, allowed);
         error.require(slow || !self.slow_in_flight, "slow_in_flight", self.slow_in_flight, allowed);
         if let Some(longest) = self.open_max.filter(|longest| *longest < self.open_for) {
@@ -52,7 +52,7 @@ impl Config {
         }
     }
 
-    /// The share of failed calls that opens the circuit, where that rule is in force.
+    /// Returns the share of failed calls that opens the circuit, if that rule applies.
     pub(super) fn rate_rule(&self) -> Option<Ratio> {
         self.failure_rate.or_else(|| self.failure_threshold.is_none().then_some(Ratio::HALF))
     }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_never_decide_is_refused() {
+    fn settings_that_could_never_open_the_circuit_are_rejected() {
         // T18
         let base = || Config::default().window(10);
         assert_eq!(refused(&base().min_calls(11)), ["min_calls"]);

@@ -1,4 +1,4 @@
-//! What an operator does: force, resume, reset, reconfigure.
+//! Operator controls: force a state, resume, reset and reconfigure.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -19,7 +19,9 @@ use crate::rejection::RejectionKind;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
 impl CircuitBreaker {
-    /// Refuses every call until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
+    /// Rejects all calls.
+    ///
+    /// The state stays until [`resume`](Self::resume), [`reset`](Component::reset) or another forced state.
     ///
     /// ```
     /// use resilient_runtime::{OpenReason, Registry};
@@ -32,8 +34,9 @@ impl CircuitBreaker {
         self.force(State::ForcedOpen);
     }
 
-    /// Lets every call pass until [`resume`](Self::resume), [`reset`](Component::reset) or another order.
-    /// Calls are still counted.
+    /// Admits all calls and still counts them.
+    ///
+    /// The state stays until [`resume`](Self::resume), [`reset`](Component::reset) or another forced state.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, circuit_breaker::State};
@@ -48,8 +51,9 @@ impl CircuitBreaker {
         self.force(State::ForcedClosed);
     }
 
-    /// Lets every call pass as if there were no circuit breaker, until [`resume`](Self::resume),
-    /// [`reset`](Component::reset) or another order.
+    /// Admits all calls without counting them, as if there were no circuit breaker.
+    ///
+    /// The state stays until [`resume`](Self::resume), [`reset`](Component::reset) or another forced state.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry};
@@ -63,9 +67,10 @@ impl CircuitBreaker {
         self.force(State::Disabled);
     }
 
-    /// Ends what [`force_open`](Self::force_open), [`force_closed`](Self::force_closed) or
-    /// [`disable`](Self::disable) began: the circuit is closed, its window empty, and it acts by itself
-    /// again. Does nothing else: a circuit that opened by itself stays open.
+    /// Ends a forced state and closes the circuit with an empty window.
+    ///
+    /// It ends [`force_open`](Self::force_open), [`force_closed`](Self::force_closed) and [`disable`](Self::disable).
+    /// A circuit that opened by itself stays open. A circuit that is disabled in the settings stays disabled.
     ///
     /// ```
     /// use resilient_runtime::{Registry, circuit_breaker::State};
@@ -79,7 +84,7 @@ impl CircuitBreaker {
         let now = self.core.clock().now();
         let change = {
             let mut inner = self.inner.lock();
-            // By its settings it is off: only they switch it on again.
+            // If the settings disable it, only the settings can enable it again.
             let forced = self.word().state().is_forced() && self.core.config().enabled;
             forced.then(|| self.change(&mut inner, State::Closed, None, None, now))
         };
@@ -97,7 +102,7 @@ impl CircuitBreaker {
         self.tell(change.as_ref());
     }
 
-    /// A circuit that is closed already gets a new epoch all the same: what is in flight is of the past.
+    /// Resets the circuit. A closed circuit also gets a new epoch, so results of calls in flight are late.
     fn change_to_new(&self, inner: &mut Inner) -> Option<Change> {
         let was_closed = self.word().state() == State::Closed;
         let now = self.core.clock().now();
@@ -157,7 +162,7 @@ impl Create for CircuitBreaker {
         let now = core.clock().now();
         let time_span = match config.window {
             Window::Time(span) => span,
-            // Set when it comes into use.
+            // Replaced when a time window is first used.
             Window::Count(_) => Duration::from_secs(30),
         };
         let word = if config.enabled { Word::NEW } else { Word::NEW.next(State::Disabled) };
@@ -187,13 +192,13 @@ impl Component for CircuitBreaker {
         &self.core
     }
 
-    /// State, window, probes and the running open period stay as they are; only a change between a window of
-    /// time and one of calls begins with an empty window.
+    /// Keeps the state, the window, the probes and the current open period. A change between a time window and a
+    /// count window starts with an empty window.
     fn apply(&self, _: &Config) {
         let now = self.core.clock().now();
         let change = {
             let mut inner = self.inner.lock();
-            // Under the lock, the settings of now: two threads may be changing them.
+            // Read the current settings under the lock: two threads can change them at the same time.
             let config = self.core.config();
             self.rules.apply_limits(&config);
             self.apply_window(config.window, now);
@@ -208,7 +213,7 @@ impl Component for CircuitBreaker {
                 _ if !config.enabled && !was_off => {
                     Some(self.change(&mut inner, State::Disabled, None, None, now))
                 }
-                // The new settings may have decided already, and then no probe would come to find out.
+                // With the new settings the existing results can be decisive, and no further probe might come.
                 State::HalfOpen => self.decide(&mut inner, None, None, now),
                 _ => None,
             }
@@ -220,7 +225,7 @@ impl Component for CircuitBreaker {
         self.snapshot()
     }
 
-    /// Closes the circuit, with an empty window and all counts at zero. Results of calls in flight will be
+    /// Closes the circuit with an empty window and sets all counts to zero. Results of calls in flight are counted as
     /// late.
     fn reset(&self) {
         let change = self.change_to_new(&mut self.inner.lock());

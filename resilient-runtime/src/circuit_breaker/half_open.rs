@@ -1,4 +1,4 @@
-//! The probes of a half-open circuit: who may go, and what their results decide.
+//! The probes of a half-open circuit: which calls are admitted, and what their results decide.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::clock::Instant;
 use crate::outage::OpenReason;
 use crate::ratio::Ratio;
 
-/// Probes on their way, each with a lease, and the results so far.
+/// Probes in flight, each with a lease, and the results so far.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     out: Vec<Probe>,
@@ -22,7 +22,7 @@ struct Probe {
     until: Instant,
 }
 
-/// What the probes decided.
+/// The decision that the probe results lead to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Decision {
     Close,
@@ -30,7 +30,7 @@ pub(super) enum Decision {
 }
 
 impl Probes {
-    /// A new half-open period.
+    /// Starts a new half-open period.
     pub(super) fn restart(&mut self) {
         self.out.clear();
         (self.good, self.bad) = (0, 0);
@@ -48,12 +48,15 @@ impl Probes {
         self.bad
     }
 
-    /// Lets a probe go, if one may. Those whose lease is over are given up for it, and not before: whether the result of
-    /// a lost one counts does not depend on who was refused meanwhile.
+    /// Admits a probe if a slot is free.
+    ///
+    /// Probes whose lease has expired are dropped only when a new probe is admitted. A rejection in between
+    /// therefore does not change whether the result of a lost probe counts.
     pub(super) fn grant(&mut self, lease: Lease, now: Instant, config: &Config) -> bool {
         let longest = now.after(config.probe_lease);
         for probe in &mut self.out {
-            // No lease ends later than one that begins now: not if the clock went back or the lease shrank.
+            // No lease ends later than one that starts now, even if the clock stepped back or the lease was
+            // shortened.
             probe.until = probe.until.min(longest);
         }
         let is_lost = |probe: &Probe| probe.until <= now;
@@ -67,24 +70,25 @@ impl Probes {
     }
 
     fn is_full(&self, out: u32, config: &Config) -> bool {
-        // Where a number of successes decides, there is no number of probes that must do.
+        // If a number of successes decides, the total number of probes is not limited.
         let ended = if config.success_threshold.is_some() { 0 } else { self.ended() };
         out.saturating_add(ended) >= config.half_open_calls
     }
 
-    /// How long nobody may go even if no probe ends; `None` when somebody may. A lost probe holds no place,
-    /// though its result still counts if it comes before another probe has the place.
+    /// Returns how long no probe can be admitted if none ends, or `None` if one can be admitted now.
+    ///
+    /// A lost probe does not occupy a slot, but its result still counts until another probe takes the slot.
     pub(super) fn full_for(&self, now: Instant, config: &Config) -> Option<Duration> {
         let mut held: Vec<_> =
             self.out.iter().map(|probe| probe.until).filter(|until| now < *until).collect();
         held.sort_unstable();
-        // Where fewer are permitted than when they went, the end of the first lease makes no place yet.
+        // If `half_open_calls` was lowered, the end of the first lease does not free a slot yet.
         let full = (1..=u32::try_from(held.len()).unwrap_or(u32::MAX)).rev();
         let (last, _) = held.iter().zip(full).take_while(|(_, out)| self.is_full(*out, config)).last()?;
         Some(last.since(now).min(config.probe_lease))
     }
 
-    /// Takes a probe back; `false` when it was given up before.
+    /// Removes a probe. Returns `false` if it was dropped before.
     pub(super) fn take_back(&mut self, lease: Lease) -> bool {
         let before = self.out.len();
         self.out.retain(|probe| probe.lease != lease);
@@ -100,7 +104,7 @@ impl Probes {
         *count = count.saturating_add(1);
     }
 
-    /// As early as the outcome is certain (T8).
+    /// Decides as soon as the outcome is certain (T8).
     pub(super) fn decide(&self, config: &Config) -> Option<Decision> {
         let (reopen, close) = if let Some(successes) = config.success_threshold {
             (self.bad > 0, self.good >= successes)
@@ -134,11 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn the_decision_falls_as_soon_as_it_is_certain() {
+    fn the_decision_is_made_as_soon_as_it_is_certain() {
         // T8, T17
         let config = Config::default().half_open_calls(10).failure_rate(Ratio::HALF);
-        assert!(reopens(&config, "xxxxx"), "5 of 10 cannot be undone");
-        assert_eq!(decision(&config, "xxxx....."), None, "the last one decides");
+        assert!(reopens(&config, "xxxxx"), "5 of 10 failures are already decisive");
+        assert_eq!(decision(&config, "xxxx....."), None, "the last probe decides");
         assert!(reopens(&config, "xxxx.....x"));
         assert_eq!(decision(&config, "xxxx......"), Some(Decision::Close));
         assert_eq!(decision(&config, "....."), None, "five more could fail");
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn with_every_number_of_probes_all_results_together_decide() {
+    fn the_share_of_all_results_decides_for_every_number_of_probes() {
         for (probes, percent) in (1_u8..=12).flat_map(|n| [1_u8, 33, 50, 67, 100].map(|percent| (n, percent)))
         {
             let limit = Ratio::percent(f64::from(percent)).unwrap();
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_threshold_wants_a_row_without_a_failure() {
+    fn a_success_threshold_requires_successes_without_a_failure() {
         let config = Config::default().success_threshold(4);
         assert_eq!(decision(&config, "..."), None);
         assert_eq!(decision(&config, "...."), Some(Decision::Close));
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_probe_is_given_up_with_its_lease() {
+    fn a_lost_probe_is_dropped_when_its_lease_expires() {
         let config = Config::default().half_open_calls(1);
         let start = Instant::from_nanos(0);
         let mut probes = Probes::default();
@@ -179,13 +183,13 @@ mod tests {
         let later = start.after(config.probe_lease);
         assert!(!probes.grant(lease(2), Instant::from_nanos(later.as_nanos() - 1), &config));
         assert!(probes.grant(lease(3), later, &config));
-        assert!(!probes.take_back(lease(1)), "it has no lease any more");
+        assert!(!probes.take_back(lease(1)), "the lease has expired");
         assert!(probes.take_back(lease(3)));
         assert_eq!(probes.full_for(later, &config), None);
     }
 
     #[test]
-    fn with_fewer_probes_allowed_those_left_still_fill_the_place_of_a_lost_one() {
+    fn after_lowering_the_limit_the_remaining_probe_fills_the_only_slot() {
         // T117
         let config = Config::default().half_open_calls(2);
         let mut probes = Probes::default();
@@ -193,23 +197,27 @@ mod tests {
         assert!(probes.grant(lease(1), start, &config) && probes.grant(lease(2), later, &config));
         let one = config.half_open_calls(1);
         let lost = start.after(one.probe_lease);
-        assert_eq!(probes.full_for(lost, &one), Some(Duration::from_nanos(500)), "the second is still out");
+        assert_eq!(
+            probes.full_for(lost, &one),
+            Some(Duration::from_nanos(500)),
+            "the second probe is in flight"
+        );
     }
 
     #[test]
-    fn the_result_of_a_lost_probe_counts_until_another_has_its_place() {
-        // T117: a refusal in between, which may or may not have taken the lock, changes nothing.
+    fn the_result_of_a_lost_probe_counts_until_another_takes_its_slot() {
+        // T117: a rejection in between, with or without the lock, changes nothing.
         let config = Config::default().half_open_calls(2);
         let mut probes = Probes::default();
         let (start, later) = (Instant::from_nanos(0), Instant::from_nanos(500));
         assert!(probes.grant(lease(1), start, &config) && probes.grant(lease(2), later, &config));
         let one = config.half_open_calls(1);
-        assert!(!probes.grant(lease(3), start.after(one.probe_lease), &one), "the second is still out");
+        assert!(!probes.grant(lease(3), start.after(one.probe_lease), &one), "the second probe is in flight");
         assert!(probes.take_back(lease(1)));
     }
 
     #[test]
-    fn a_clock_that_went_back_does_not_lengthen_a_lease() {
+    fn a_clock_that_steps_back_does_not_lengthen_a_lease() {
         // T10
         let config = Config::default().half_open_calls(1);
         let mut probes = Probes::default();

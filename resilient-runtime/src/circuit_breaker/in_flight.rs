@@ -1,4 +1,4 @@
-//! Calls in flight and when they began, for breakers that are told to watch them (`slow_in_flight`).
+//! Calls in flight and their start times, for breakers with `slow_in_flight`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::state::Lease;
 use crate::clock::Instant;
 
-/// The beginning of each call in flight, by its lease, which grows.
+/// The start time of each call in flight, by lease. Leases increase.
 #[derive(Debug, Default)]
 pub(super) struct InFlight(BTreeMap<Lease, Instant>);
 
@@ -23,8 +23,9 @@ impl InFlight {
         self.0.clear();
     }
 
-    /// How many have already taken at least `limit`. They stand in the order of their beginning, as far as
-    /// clocks of several threads have one.
+    /// Returns how many calls have already taken at least `limit`.
+    ///
+    /// The calls are in order of their start, as far as the clocks of several threads agree.
     pub(super) fn slow(&self, now: Instant, limit: Duration) -> u64 {
         self.0.values().take_while(|began| now.since(**began) >= limit).count() as u64
     }

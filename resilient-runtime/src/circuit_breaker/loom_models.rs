@@ -1,4 +1,4 @@
-//! Every interleaving of a few threads at the places where it matters. Run by
+//! Loom models of the circuit breaker: all interleavings of a few threads. Run with
 //! `RUSTFLAGS="--cfg resilient_loom" cargo test -p resilient-runtime --lib --release loom`.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ const FAILED: Verdict = Verdict::Failure(Class::TRANSIENT);
 const SPAN: Duration = Duration::from_secs(10);
 const START: Instant = Instant::from_nanos(1 << 40);
 
-/// All interleavings of up to two threads beside the main one, with at most so many switches in the middle.
+/// Explores all interleavings of up to two threads besides the main one, with a bounded number of preemptions.
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -47,7 +47,7 @@ impl Timed {
 }
 
 #[test]
-fn loom_an_edge_between_buckets_neither_loses_nor_doubles_a_count() {
+fn loom_an_edge_between_buckets_counts_each_call_once() {
     // T154, T155
     explore(3, || {
         let timed = Arc::new(Timed::new());
@@ -62,14 +62,14 @@ fn loom_an_edge_between_buckets_neither_loses_nor_doubles_a_count() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         let all = Content { calls: 3, failed: 1, slow: 1, failed_or_slow: 2 };
         assert_eq!(timed.content(edge), all);
-        // In whichever bucket they were counted, they leave in time: the first call alone at first.
+        // They leave in time, whichever bucket they were counted in: the first call leaves first.
         assert!(timed.content(START.after(SPAN)).calls <= 2);
         assert_eq!(timed.content(START.after(2 * SPAN)).calls, 0);
     });
 }
 
 #[test]
-fn loom_the_first_calls_after_a_long_pause_are_all_in_the_window_and_no_old_one_is() {
+fn loom_after_a_long_pause_the_window_holds_only_the_new_calls() {
     // T12, T155
     explore(3, || {
         let timed = Arc::new(Timed::new());
@@ -86,7 +86,7 @@ fn loom_the_first_calls_after_a_long_pause_are_all_in_the_window_and_no_old_one_
 }
 
 #[test]
-fn loom_a_reader_whose_clock_is_behind_sees_one_base_and_not_parts_of_two() {
+fn loom_a_reader_with_a_late_clock_reads_one_consistent_base() {
     // T154
     explore(3, || {
         let timed = Arc::new(Timed::new());
@@ -103,7 +103,7 @@ fn loom_a_reader_whose_clock_is_behind_sees_one_base_and_not_parts_of_two() {
 }
 
 #[test]
-fn loom_an_evicted_outcome_is_subtracted_once_and_whole() {
+fn loom_an_evicted_result_is_subtracted_once_and_completely() {
     // T19, T154
     explore(3, || {
         let window = Arc::new(CountWindow::new(1));
@@ -119,12 +119,12 @@ fn loom_an_evicted_outcome_is_subtracted_once_and_whole() {
         let held = window.content();
         assert!(held == of(0) || held == of(1), "{held:?}");
         window.record(Grade::Good);
-        assert_eq!(window.content(), of(0), "the totals are those of the slots");
+        assert_eq!(window.content(), of(0), "the totals match the slots");
     });
 }
 
 #[test]
-fn loom_a_shrinking_window_leaves_no_outcome_behind() {
+fn loom_a_shrinking_window_clears_the_removed_slots() {
     // T117, T154
     explore(3, || {
         let window = Arc::new(CountWindow::new(3));
@@ -150,7 +150,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// With a circuit that one failure opened, and whose open period is over if `half_open`.
+    /// With a circuit that one failure has opened. If `half_open`, the open period has ended.
     fn open(config: Config, half_open: bool) -> Arc<Self> {
         let time = ManualClock::new();
         let config = config.failure_threshold(1).open_jitter(Ratio::ZERO);
@@ -178,7 +178,7 @@ impl Fixture {
 }
 
 #[test]
-fn loom_two_callers_of_a_half_open_circuit_get_its_one_permit_between_them() {
+fn loom_two_callers_of_a_half_open_circuit_share_its_one_permit() {
     // T9, T154
     explore(2, || {
         let fixture = Fixture::open(Config::default().half_open_calls(1), true);
@@ -193,7 +193,7 @@ fn loom_two_callers_of_a_half_open_circuit_get_its_one_permit_between_them() {
 }
 
 #[test]
-fn loom_a_returned_permit_is_given_again_and_never_twice() {
+fn loom_a_returned_permit_is_granted_once() {
     // T4, T154
     explore(2, || {
         let fixture = Fixture::open(Config::default().half_open_calls(1), true);
@@ -211,7 +211,7 @@ fn loom_a_returned_permit_is_given_again_and_never_twice() {
         let other = other.join().unwrap();
         let out = u32::from(own.is_some()) + u32::from(other.is_some());
         assert!(out <= 1, "{out} probes at once");
-        // Whoever was refused was refused for good reason: now there is one place, or none.
+        // A rejection was correct: now one slot is free, or none.
         assert_eq!(fixture.admit().is_some(), out == 0);
     });
 }
@@ -261,9 +261,9 @@ fn loom_a_refusal_never_mixes_two_reasons() {
             let fixture = Arc::clone(&fixture);
             thread::spawn(move || fixture.settle(probe, Some(FAILED)))
         };
-        let rejection = fixture.breaker.admit(|| fixture.now()).expect_err("one probe is all");
+        let rejection = fixture.breaker.admit(|| fixture.now()).expect_err("only one probe is admitted");
         let reason = rejection.reason();
-        // Of one outage, half-open or open again, and then for ten seconds.
+        // The outage is half-open, or open again for ten seconds.
         let opened = Some(OpenReason::Consecutive { failures: 1 });
         let (before, after) = ((opened, None), (opened, Some(Duration::from_secs(10))));
         let seen = (reason, rejection.retry_after());

@@ -1,4 +1,4 @@
-//! Stops calling what does not answer, and finds out gently when it does again.
+//! Circuit breaker: stops calls to a failing dependency until it recovers.
 //!
 //! ```text
 //!            too many failed or slow               open period over
@@ -8,29 +8,29 @@
 //!    └──────────────────────────────── probes succeeded ───────────────────────┘
 //! ```
 //!
-//! **Closed.** Calls pass. When one has failed or was slow, the circuit opens if
-//! - at least `failure_rate` of the calls in the `window` failed, and the window holds `min_calls`
-//!   (a slow call counts as failed, unless `slow_rate` judges slowness separately), or
-//! - the window holds fewer, and the last `low_volume_failures` calls all failed, or
-//! - the last `failure_threshold` calls all failed, where that is given.
+//! **Closed.** Calls pass. After each failed or slow call, the circuit opens if
+//! - the `window` holds at least `min_calls` calls and at least `failure_rate` of them failed (a slow call counts as
+//!   failed, unless `slow_rate` is set), or
+//! - the window holds fewer calls and the last `low_volume_failures` calls all failed, or
+//! - `failure_threshold` is set and the last `failure_threshold` calls all failed.
 //!
-//! All limits are reached by "at least". `failure_threshold`, `success_threshold` and `open_for` alone make
-//! the classic circuit breaker: where `failure_threshold` is given and `failure_rate` is not, only the row
-//! of failures counts.
+//! A limit is reached when the value is equal or greater. `failure_threshold`, `success_threshold` and `open_for`
+//! alone make the classic circuit breaker: if `failure_threshold` is set and `failure_rate` is not, only consecutive
+//! failures count.
 //!
-//! **Open.** Calls are refused at once, with the time that is left as `retry_after`, and with the reason.
-//! The open period is `open_for`, twice as long each time the probes fail, up to `open_max`; a part of it
-//! (`open_jitter`) is left to chance, so that the instances of a service do not probe in step. A longer
-//! `retry_after` of the dependency wins, up to 1 h, and is spread by the same chance.
+//! **Open.** Calls are rejected at once. The rejection contains the reason, and the remaining time as `retry_after`.
+//! The open period starts at `open_for` and doubles each time the probes fail, up to `open_max`. A random share of it
+//! (`open_jitter`) is subtracted, so that the instances of a service do not probe at the same time. If the dependency
+//! returns a longer `retry_after`, that value is used, up to 1 h, plus the same random share.
 //!
-//! **Half-open.** At most `half_open_calls` probes pass, everybody else is refused at once. Either they are
-//! judged by `failure_rate` as soon as the outcome is certain, or, where `success_threshold` is given, so
-//! many successes close the circuit and one failure opens it again. A probe that was slow has failed. A
-//! probe that says nothing (cancelled, refused further in, an ignored error) makes place for another; one
-//! that is lost does so when its `probe_lease` is over.
+//! **Half-open.** At most `half_open_calls` probes pass, and all other calls are rejected at once. By default
+//! `failure_rate` decides as soon as the outcome is certain. If `success_threshold` is set, that many successes close
+//! the circuit and one failure reopens it. A slow probe counts as failed. A probe without a result (cancelled,
+//! rejected by an inner component, or an ignored error) releases its slot for another probe. The slot of a probe that
+//! never ends is released after `probe_lease`.
 //!
-//! A result counts only in the period that admitted the call: what comes late from before the last change
-//! of state is counted as late, and decides nothing.
+//! A result counts only in the period that admitted the call. A result that arrives after the state has changed is
+//! counted as late and does not affect the state.
 //!
 //! ```
 //! use std::time::Duration;
@@ -53,8 +53,9 @@
 //! assert_eq!(breaker.state(), State::Closed);
 //! ```
 //!
-//! The pattern is Michael Nygard's (*Release It!*, 2007); the sliding windows and the slow calls are those
-//! of resilience4j; the evaluation on failures only, and the success path without a lock, are our own.
+//! The pattern comes from Michael Nygard (*Release It!*, 2007). The sliding windows and slow calls come from
+//! resilience4j. This implementation evaluates the rules only after failed or slow calls, and takes no lock on the
+//! success path.
 
 mod config;
 mod control;
@@ -92,10 +93,10 @@ use state::{NO_LEASE, Word};
 use transition::Inner;
 use window::{Content, CountWindow, Grade, TimeWindow};
 
-/// Stops calls to what does not answer. See the [module](self).
+/// Stops calls to a failing dependency. See the [module](self).
 ///
-/// New settings keep the state, the window, the probes and the running open period; only a change between a window of time
-/// and one of calls begins with an empty window.
+/// New settings keep the state, the window, the probes and the current open period. A change between a time window
+/// and a count window starts with an empty window.
 ///
 /// ```
 /// use resilient_runtime::{CircuitBreaker, circuit_breaker::{Config, State}};
@@ -108,15 +109,15 @@ use window::{Content, CountWindow, Grade, TimeWindow};
 #[derive(Debug)]
 pub struct CircuitBreaker {
     core: Core<Config>,
-    /// Switched off by its settings.
+    /// Disabled in the settings.
     is_off: AtomicBool,
-    /// The bits of a [`Word`]; written under the lock.
+    /// The bits of a [`Word`]. Written with the lock held.
     word: AtomicU64,
-    /// Bad calls in a row.
+    /// Number of consecutive bad calls.
     row: AtomicU32,
     rules: Rules,
     opening: Opening,
-    /// First those of the window, by [`Grade`], then those below. Never reset.
+    /// The counters of the window, by [`Grade`], then those below. Never reset.
     counters: Striped<11>,
     time_window: TimeWindow,
     count_window: OnceLock<Box<CountWindow>>,
@@ -126,23 +127,23 @@ pub struct CircuitBreaker {
 const IGNORED: usize = 4;
 const REJECTED: usize = 5;
 const LATE: usize = 6;
-/// The first of four, by [`Grade`]: results of probes are no part of the window.
+/// The first of four counters, by [`Grade`]. Probe results are not part of the window.
 const PROBED: usize = 7;
 
 impl CircuitBreaker {
     #[inline]
     fn word(&self) -> Word {
-        // Acquire: with a state one sees the window, the gate and the reason that belong to it.
+        // Acquire: a thread that reads a state also reads the window, the gate and the reason that belong to it.
         Word::from_bits(self.word.load(Ordering::Acquire))
     }
 
-    /// Whether a success in the closed circuit is a matter of time.
+    /// Whether a success in the closed circuit needs the time.
     #[inline]
     pub(crate) fn needs_time(&self) -> bool {
         !self.rules.counts_calls() || self.rules.times_calls()
     }
 
-    /// Lets a call pass or refuses it. The clock is read only if it matters.
+    /// Admits or rejects a call. Reads the clock only if needed.
     #[inline]
     pub(crate) fn admit(&self, now: impl FnOnce() -> Instant) -> Result<Ticket, Rejection> {
         let word = self.word();
@@ -152,7 +153,7 @@ impl CircuitBreaker {
         self.admit_otherwise(word, now)
     }
 
-    /// Lets a call pass if the circuit is closed and nothing is to be watched; counts nothing.
+    /// Admits a call if the circuit is closed and not watched. Does not count a rejection.
     #[inline]
     pub(crate) fn admit_plainly(&self) -> Option<Ticket> {
         let word = self.word();
@@ -166,7 +167,8 @@ impl CircuitBreaker {
         match state {
             State::ForcedClosed | State::Disabled => Ok(word.ticket(NO_LEASE)),
             State::Closed => self.admit_locked(now()),
-            // Who is told of refusals is told in the order of the changes of state, which the lock has.
+            // Event listeners must receive rejections in order with the state changes, so they are made under the
+            // lock.
             _ if word.is_changing() || self.core.events().are_wanted() => self.admit_locked(now()),
             State::ForcedOpen => Err(self.refuse_forced()),
             State::Open | State::HalfOpen => {
@@ -179,16 +181,17 @@ impl CircuitBreaker {
         }
     }
 
-    /// How long nobody can be admitted, as far as can be told without the lock.
+    /// Returns how long no call can be admitted, as far as this is known without the lock.
     #[inline]
     fn refused_for(&self, now: Instant) -> Option<u64> {
         let left = self.opening.left(now);
-        // Longer than it ever was: the clock went back, and the gate must be set anew (T10).
+        // Longer than the whole period: the clock stepped back, and the gate must be set again (T10).
         (left > 0 && left <= self.opening.span()).then_some(left)
     }
 
-    /// Refuses a call that found this state, if it still is the state: else what was read of the gate and
-    /// the reason may belong to two of them.
+    /// Rejects a call in this state, if it is still the current state.
+    ///
+    /// If the state has changed, the gate and the reason might belong to different states.
     #[inline]
     fn refuse_as(&self, word: Word, left: u64, now: Instant) -> Result<Ticket, Rejection> {
         let (reason, outage) = (self.opening.reason(), self.opening.met(now));
@@ -199,8 +202,11 @@ impl CircuitBreaker {
         Err(self.refuse(retry_after, reason, outage))
     }
 
-    /// The end of an admitted call. `None` is no evidence at all: cancelled, refused further in, or never
-    /// executed. `error` is the text of a failure; `started` and `ended` are compared with `slow_call`.
+    /// Ends an admitted call.
+    ///
+    /// A verdict of `None` is not counted as success or failure: the call was cancelled, rejected by an inner
+    /// component, or did not run. `error` is the text of a failure. The time from `started` to `ended` is compared
+    /// with `slow_call`.
     #[inline]
     pub(crate) fn settle(
         &self,
@@ -216,10 +222,10 @@ impl CircuitBreaker {
         }
     }
 
-    #[allow(clippy::inline_always)] // not inlined, it costs 30 more instructions
+    #[allow(clippy::inline_always)] // saves 30 instructions
     #[inline(always)]
     fn settle_success(&self, ticket: Ticket, started: Instant, ended: impl FnOnce() -> Instant) {
-        // Neither watched nor a probe, and still in its epoch.
+        // The call is not watched and not a probe, and its epoch is current.
         if ticket.word.is_plainly_closed() && ticket.word == self.word() {
             self.succeeded(ticket, started, ended);
         } else {
@@ -248,7 +254,7 @@ impl CircuitBreaker {
         if let Some(window) = window {
             window.record(grade);
             if grade == Grade::Good {
-                // Known from the window.
+                // The window already counts it.
                 return;
             }
         } else {
@@ -259,7 +265,7 @@ impl CircuitBreaker {
 
     #[inline]
     fn end_row(&self) {
-        // Written only if there is something to end, so that the line stays shared among the cores.
+        // Written only if there is something to reset, so that the cache line stays shared among cores.
         if self.row.load(Ordering::Relaxed) != 0 {
             self.row.store(0, Ordering::Relaxed);
         }
@@ -304,7 +310,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether a call is slow that began at `started` and ends now.
+    /// Whether a call that started at `started` and ends now is slow.
     pub(crate) fn is_slow(&self, started: Instant, now: Instant) -> bool {
         self.rules.is_slow(now.nanos_since(started))
     }
@@ -319,7 +325,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// The call has its answer, and goes on: it does not hang. A probe keeps its place.
+    /// The call has a result but continues, so it is not hanging. A probe keeps its slot.
     pub(crate) fn answered(&self, ticket: &mut Ticket) {
         if ticket.state() != State::HalfOpen {
             self.stop_watching(*ticket);
@@ -333,7 +339,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Counts a call of the present epoch, and opens the circuit if it was the one too many.
+    /// Counts a call of the current epoch, and opens the circuit if a limit is reached.
     fn record(
         &self,
         ticket: Ticket,
@@ -355,8 +361,8 @@ impl CircuitBreaker {
         if grade == Grade::Good {
             return;
         }
-        // Of two failures at once that are enough together, one at least sees the other: each has counted before
-        // it looks. Without this each could look before its own count is seen.
+        // If two concurrent failures reach a limit only together, at least one of them must read both: each counts
+        // before it reads. Without the fence each could read before its own count is visible.
         fence(Ordering::SeqCst);
         if let Some(reason) = self.rules.judge(row, || self.content(now)) {
             self.open(ticket, reason, hint, error, now);
@@ -370,7 +376,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Whether a call would be refused now. Changes nothing.
+    /// Whether a call would be rejected now. Does not change the state.
     pub(crate) fn would_refuse(&self, now: Instant) -> bool {
         match self.word().state() {
             State::Closed | State::ForcedClosed | State::Disabled => false,
@@ -380,8 +386,9 @@ impl CircuitBreaker {
         }
     }
 
-    /// Where it stands now. An open circuit whose open period is over is half-open already, though no probe
-    /// has been asked for yet.
+    /// Returns the current state.
+    ///
+    /// An open circuit whose open period has ended is reported as half-open, even before the first probe.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, circuit_breaker::{Config, State}, clock::ManualClock};

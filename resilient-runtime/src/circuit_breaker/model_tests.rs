@@ -1,4 +1,4 @@
-//! The circuit breaker against a slow, obvious model of it: random orders, the same answers.
+//! Compares the circuit breaker with a simple model, in random sequences of steps.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,9 +25,9 @@ enum Result {
 #[derive(Clone, Debug)]
 enum Step {
     Admit,
-    /// The call in flight at this position, counted from the oldest.
+    /// The index of the call in flight, counted from the oldest.
     Settle(usize, Result),
-    /// Admitted, and ended after as many milliseconds.
+    /// A call that ends after this many milliseconds.
     Call(u64, Result),
     Advance(u64),
     ForceOpen,
@@ -38,7 +38,7 @@ enum Step {
     Reconfigure(Settings),
 }
 
-/// The settings that the model knows.
+/// The settings that the model supports.
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     window: Window,
@@ -105,13 +105,13 @@ struct Call {
     number: u64,
 }
 
-/// What the breaker should be doing, in the plainest words.
+/// The expected behavior of the breaker, implemented as simply as possible.
 struct Model {
     settings: Settings,
     now: u64,
     state: State,
     epoch: u64,
-    /// When the buckets of the window began to be counted.
+    /// Start of the window's buckets.
     window_begin: u64,
     window: VecDeque<Ended>,
     row: u32,
@@ -173,7 +173,7 @@ impl Model {
         self.go(State::Open);
     }
 
-    /// The calls that the window holds now.
+    /// Returns the calls in the window.
     fn held(&self) -> Vec<Ended> {
         match self.settings.window {
             Window::Count(_) => self.window.iter().copied().collect(),
@@ -283,7 +283,7 @@ impl Model {
         let (reopen, close) = if let Some(successes) = self.settings.successes {
             (bad > 0, good >= successes)
         } else {
-            // Whatever the probes to come bring, none, all, or some of them failing: is the answer the same?
+            // Is the decision the same whatever number of the remaining probes fails?
             let all = self.settings.probes.max(good + bad);
             let limit = self.settings.rate().unwrap_or(0.5);
             let mut ends = (bad..=all - good).map(|bad| f64::from(bad) / f64::from(all) >= limit);
@@ -317,7 +317,7 @@ impl Model {
     }
 }
 
-/// Both, side by side.
+/// The model and the breaker, side by side.
 struct Pair {
     model: Model,
     breaker: CircuitBreaker,
@@ -344,7 +344,7 @@ impl Pair {
         let ticket = self.breaker.admit(|| now);
         let call = self.model.admit();
         assert_eq!(ticket.is_ok(), call.is_some(), "admission");
-        assert_eq!(ticket.is_err(), refuses, "the look ahead");
+        assert_eq!(ticket.is_err(), refuses, "would_refuse");
         if let Err(rejection) = &ticket {
             let open = self.model.state == State::Open;
             let left = open.then(|| millis(self.model.open_until - self.model.now));
@@ -401,7 +401,7 @@ impl Pair {
                     Model { now, window_begin: now, epoch: epoch + 1, calls, ..Model::new(settings) };
             }
             Step::Reconfigure(settings) => {
-                // A window of time keeps its span: what it keeps when that changes has tests of its own.
+                // A time window keeps its span: other tests cover a change of the span.
                 let window = match (self.model.settings.window, settings.window) {
                     (Window::Count(_), Window::Count(size)) => Window::Count(size),
                     (kept, _) => kept,
@@ -511,14 +511,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
 
     #[test]
-    fn with_a_window_of_calls_it_does_what_the_model_does(
+    fn a_breaker_with_a_count_window_matches_the_model(
         settings in settings(count_windows()), steps in steps()
     ) {
         run(settings, &steps);
     }
 
     #[test]
-    fn with_a_window_of_time_it_does_what_the_model_does(
+    fn a_breaker_with_a_time_window_matches_the_model(
         settings in settings(time_windows()), steps in steps()
     ) {
         run(settings, &steps);

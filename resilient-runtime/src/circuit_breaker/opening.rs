@@ -1,4 +1,4 @@
-//! How long and why a circuit refuses calls, readable without a lock.
+//! How long and why a circuit rejects calls, readable without a lock.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use crate::sync::{AtomicU64, Ordering};
 
 const RULE_BITS: u32 = 8;
 
-/// Until when nobody needs to ask under the lock, and why the circuit opened last.
+/// The time until which calls are rejected without the lock, and why the circuit opened.
 ///
-/// Written under the breaker's lock. A new reason is written only while the state is marked as changing, so
-/// that a reader who finds the same unmarked state before and after has read one reason, not parts of two.
+/// Written with the breaker's lock held. A new reason is written only while the state is marked as changing. A reader
+/// that finds the same unmarked state before and after has therefore read one consistent reason.
 #[derive(Debug, Default)]
 pub(super) struct Opening {
-    /// The end of the open period, or of the first lease when all probes are out; 0 for none.
+    /// End of the open period, or of the first lease if all probe slots are in use. 0 if there is none.
     gate: AtomicU64,
-    /// How long the gate is closed at most. Further away it can only be because the clock went back (T10).
+    /// Maximum time that the gate is closed. More time left means that the clock stepped back (T10).
     span: AtomicU64,
-    /// The rule, and above it the number of the outage.
+    /// The rule in the low bits, and the number of the outage above.
     rule: AtomicU64,
     numbers: [AtomicU64; 3],
-    /// Where the outages are kept, from the first failure on.
+    /// Storage for the outages, allocated at the first failure.
     outages: OnceRef<'static, Outages>,
 }
 
 impl Opening {
-    /// Refuses from `now` on for `span`.
+    /// Rejects calls from `now` on for `span`.
     pub(super) fn close_gate(&self, now: Instant, span: Duration) {
-        // Release, for the Acquire in `left`: with a new gate a reader sees the state it belongs to.
+        // Release, for the Acquire in `left`: a reader of a new gate also reads the state that it belongs to.
         self.span.store(nanos(span), Ordering::Release);
         self.gate.store(now.after(span).as_nanos(), Ordering::Release);
     }
@@ -40,13 +40,13 @@ impl Opening {
         self.gate.store(0, Ordering::Release);
     }
 
-    /// For how many nanoseconds the gate is still closed.
+    /// Returns the nanoseconds until the gate opens.
     #[inline]
     pub(super) fn left(&self, now: Instant) -> u64 {
         Instant::from_nanos(self.gate.load(Ordering::Acquire)).nanos_since(now)
     }
 
-    /// For how many nanoseconds the gate was closed when it was closed.
+    /// Returns the total nanoseconds for which the gate was closed.
     #[inline]
     pub(super) fn span(&self) -> u64 {
         self.span.load(Ordering::Acquire)
@@ -61,7 +61,7 @@ impl Opening {
         }
     }
 
-    /// What is known of its outages.
+    /// Returns the outages of this circuit. Allocates their storage on first use.
     pub(super) fn outages(&self) -> &'static Outages {
         if let Some(known) = self.known_outages() {
             return known;
@@ -69,7 +69,7 @@ impl Opening {
         let place = Outages::place();
         match self.outages.set(place) {
             Ok(()) => place,
-            // Another thread was faster.
+            // Another thread was first.
             Err(()) => {
                 place.give_back();
                 self.known_outages().unwrap_or(place)
@@ -77,12 +77,12 @@ impl Opening {
         }
     }
 
-    /// The same, if there was one.
+    /// Like `outages`, but returns `None` if there are none.
     pub(super) fn known_outages(&self) -> Option<&'static Outages> {
         self.outages.get()
     }
 
-    /// The outage that goes with [`reason`](Self::reason), for a refusal.
+    /// Returns the outage that belongs to [`reason`](Self::reason), for a rejection.
     #[inline]
     pub(super) fn met(&self, at: Instant) -> Option<Met> {
         let number = self.rule.load(Ordering::Acquire) >> RULE_BITS;
@@ -93,10 +93,10 @@ impl Opening {
         self.rule.store(0, Ordering::Release);
     }
 
-    /// Why the last outage began.
+    /// Returns why the last outage began.
     #[inline]
     pub(super) fn reason(&self) -> Option<OpenReason> {
-        // Acquire: having read a newer word, the second look at the state finds that changed.
+        // Acquire: after reading a newer value, the second read of the state sees that it changed.
         let rule = self.rule.load(Ordering::Acquire) & ((1 << RULE_BITS) - 1);
         decode(rule, std::array::from_fn(|index| self.numbers[index].load(Ordering::Acquire)))
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_comes_back_as_it_was() {
+    fn every_reason_survives_encoding() {
         let (observed, limit) = (Ratio::new(0.7).unwrap(), Ratio::HALF);
         let opening = Opening::default();
         assert_eq!(opening.reason(), None);

@@ -1,4 +1,4 @@
-//! The circuit breaker by hand: around a closure, around a future, or as a permit.
+//! Uses a circuit breaker without the attribute: for a closure, a future, or with a permit.
 
 use std::mem::ManuallyDrop;
 
@@ -13,8 +13,9 @@ use crate::outcome::Reject;
 use crate::rejection::Rejection;
 
 impl CircuitBreaker {
-    /// Calls `work` if the circuit lets it pass, and learns from what it returns, judged by
-    /// [`Verdict::of`], unless you [say more](Self::call_judged).
+    /// Calls `work` if the circuit admits it, and records the result.
+    ///
+    /// [`Verdict::of`] classifies the result. Use [`call_judged`](Self::call_judged) for another judge.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection};
@@ -31,7 +32,7 @@ impl CircuitBreaker {
         self.call_judged(work, Judgement::of)
     }
 
-    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
+    /// Like [`call`](Self::call), with a custom judge such as [`Verdict::by_class`].
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Verdict};
@@ -72,8 +73,8 @@ impl CircuitBreaker {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future drops the work and is no evidence for or against the dependency; a probe makes
-    /// place for another.
+    /// Dropping the future drops the work. The call does not count as a success or a failure. A probe
+    /// releases its slot.
     pub fn call_async<R: Reject<Error: 'static>>(
         &self,
         work: impl AsyncFnOnce() -> R,
@@ -81,7 +82,7 @@ impl CircuitBreaker {
         self.call_judged_async(work, Judgement::of)
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own.
+    /// Like [`call_async`](Self::call_async), with a custom judge.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -96,13 +97,13 @@ impl CircuitBreaker {
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
+    /// Same as [`call_async`](Self::call_async).
     pub async fn call_judged_async<R: Reject<Error: 'static>, J: Into<Judgement>>(
         &self,
         work: impl AsyncFnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
     ) -> R {
-        // A statement of its own: what is matched on would be part of the future, refusal and all.
+        // A separate statement: a scrutinee would be stored in the future, including the rejection.
         let permit = match self.try_acquire() {
             Ok(permit) => permit,
             Err(rejection) => return R::from_rejection(rejection),
@@ -112,24 +113,24 @@ impl CircuitBreaker {
         outcome
     }
 
-    /// Admission without a call around it.
+    /// Admits a call and returns a permit for its result.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Verdict};
     ///
     /// let breaker = Registry::new().circuit_breaker("queue");
     /// let permit = breaker.try_acquire().unwrap();
-    /// // ... send, and hear of the answer elsewhere ...
+    /// // ... send the request, and receive the response elsewhere ...
     /// permit.settle(Verdict::Success);
     /// assert_eq!(breaker.stats().successful, 1);
     /// ```
     ///
     /// # Errors
-    /// With the reason and the time to wait, when the circuit is open.
+    /// Returns a rejection with the reason and the time to wait if the circuit is open.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
         let ticket = self.admit(|| self.core.clock().now())?;
-        // A call that began at the end of time took none, whenever it ends.
+        // A start at the end of time gives a duration of zero.
         let started = if self.rules.times_calls() { self.core.clock().now() } else { Instant::NEVER };
         Ok(Permit { breaker: self, ticket, started })
     }
@@ -137,17 +138,17 @@ impl CircuitBreaker {
 
 /// One admitted call.
 ///
-/// Dropped without [`settle`](Self::settle) it is no evidence at all, unless the thread is panicking: then it
-/// is a failure.
+/// A permit that is dropped without [`settle`](Self::settle) does not count as a success or a failure.
+/// If the thread is panicking, it counts as a failure.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
 ///
 /// let breaker = Registry::new().circuit_breaker("queue");
-/// drop(breaker.try_acquire().unwrap()); // the answer was never heard
+/// drop(breaker.try_acquire().unwrap()); // no result was received
 /// assert_eq!((breaker.stats().ignored, breaker.stats().failed), (1, 0));
 /// ```
-#[must_use = "a permit that is dropped at once is a call that was never made"]
+#[must_use = "a permit that is dropped at once counts as a call that did not run"]
 #[derive(Debug)]
 pub struct Permit<'a> {
     breaker: &'a CircuitBreaker,
@@ -156,7 +157,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// How the call ended.
+    /// Records the result of the call.
     ///
     /// ```
     /// use resilient_runtime::{Class, Component, Registry, Verdict};
@@ -174,8 +175,10 @@ impl Permit<'_> {
         }
     }
 
-    /// How the call ended, with the error that it failed with, for the statistics and the reason of refusals. What is kept of
-    /// its text says [`Registry::set_error_text`](crate::Registry::set_error_text).
+    /// Records the result of the call together with its error.
+    ///
+    /// The error appears in the statistics and in the reason of rejections.
+    /// [`Registry::set_error_text`](crate::Registry::set_error_text) sets how much of its text is stored.
     ///
     /// ```
     /// use resilient_runtime::{Class, Component, Registry, Verdict, circuit_breaker::Config};
@@ -224,7 +227,7 @@ impl Permit<'_> {
         });
     }
 
-    /// What ended only because the deadline of the calls around is over is no evidence, unless it was slow by then.
+    /// A call that ended only because an enclosing deadline passed is not counted, unless it was already slow.
     #[cold]
     fn evidence(&self, verdict: Verdict) -> Option<Verdict> {
         let clock = self.breaker.core.clock();

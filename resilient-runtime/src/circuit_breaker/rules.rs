@@ -1,4 +1,4 @@
-//! When a closed circuit opens.
+//! The rules that open a closed circuit.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::outage::OpenReason;
 use crate::ratio::Ratio;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-/// What a call needs of the config, readable without a lock.
+/// The settings that a call needs, readable without a lock.
 ///
-/// All relaxed: a call that ends while the settings change may be judged by some of the old and some of the
-/// new ones.
+/// All accesses are relaxed: a call that ends while the settings change can be evaluated with a mix of old and new
+/// ones.
 #[derive(Debug)]
 pub(super) struct Rules {
-    /// In nanoseconds; [`NEVER_SLOW`] where no call is slow.
+    /// In nanoseconds. [`NEVER_SLOW`] if no call is slow.
     slow_call: AtomicU64,
-    /// The bits of the share; of [`NO_SHARE`] where there is no such rule.
+    /// The bits of the share, or of [`NO_SHARE`] if there is no such rule.
     failure_rate: AtomicU64,
     slow_rate: AtomicU64,
     min_calls: AtomicU32,
-    /// 0 where there is no such rule.
+    /// 0 if there is no such rule.
     failure_threshold: AtomicU32,
     low_volume_failures: AtomicU32,
-    /// Whether the window is one of the last so many calls.
+    /// Whether the window is a count window.
     counts_calls: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ impl Rules {
         self.counts_calls.load(Ordering::Relaxed)
     }
 
-    /// Whether it matters how long a call takes.
+    /// Whether the duration of a call matters.
     #[inline]
     pub(super) fn times_calls(&self) -> bool {
         self.slow_call.load(Ordering::Relaxed) != NEVER_SLOW
@@ -78,12 +78,12 @@ impl Rules {
         nanos >= self.slow_call.load(Ordering::Relaxed)
     }
 
-    /// How long a call may take before it is slow.
+    /// Returns the duration from which a call is slow.
     pub(super) fn slow_call(&self) -> Option<Duration> {
         self.times_calls().then(|| Duration::from_nanos(self.slow_call.load(Ordering::Relaxed)))
     }
 
-    /// Whether a call of this grade counts as failed: slow ones do, unless they have a rule of their own.
+    /// Whether a call of this grade counts as failed. Slow calls do, unless `slow_rate` is set.
     pub(super) fn is_bad(&self, grade: Grade) -> bool {
         grade.is_failed() || grade.is_slow() && self.slow_is_failed()
     }
@@ -92,8 +92,9 @@ impl Rules {
         self.slow_rate.load(Ordering::Relaxed) == NO_SHARE.to_bits()
     }
 
-    /// Why the circuit must open after `row` bad calls in a row, if it must. `content` is asked only if it
-    /// matters. All comparisons are "at least" (T17).
+    /// Returns why the circuit must open after `row` consecutive bad calls, if it must.
+    ///
+    /// `content` is called only if needed. A limit is reached when the value is equal or greater (T17).
     pub(super) fn judge(&self, row: u32, content: impl FnOnce() -> Content) -> Option<OpenReason> {
         let reached = |limit: &AtomicU32| {
             let limit = limit.load(Ordering::Relaxed);
@@ -115,7 +116,7 @@ impl Rules {
         let failed = if self.slow_is_failed() { content.failed_or_slow } else { content.failed };
         let reached = |rate: &AtomicU64, part: u64| {
             let limit = f64::from_bits(rate.load(Ordering::Relaxed));
-            // Divided, not multiplied: 7 of 100 is exactly what is written 0.07.
+            // Divide instead of multiplying: 7 of 100 is exactly the value written 0.07.
             let observed = Ratio::of(part, calls);
             (observed.get() >= limit).then(|| (observed, Ratio::new(limit).unwrap_or(observed)))
         };
@@ -126,8 +127,9 @@ impl Rules {
         Some(OpenReason::SlowRate { observed, limit, calls })
     }
 
-    /// Why the circuit must open although `hanging` slow calls have not ended yet: what the window would
-    /// hold, or the row would be, if they had.
+    /// Returns why the circuit must open because of `hanging` slow calls in flight.
+    ///
+    /// It evaluates the window and the row as if these calls had ended.
     pub(super) fn judge_hanging(
         &self,
         hanging: u64,
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_is_just_reached_opens_whatever_its_digits() {
+    fn a_share_that_is_exactly_reached_opens() {
         // T17
         for (percent, times) in (1..=100_u32).flat_map(|percent| [1, 3, 7].map(|times| (percent, times))) {
             let limit = Ratio::percent(f64::from(percent)).unwrap();
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_opens_only_below_the_fewest_calls() {
+    fn consecutive_failures_open_only_below_min_calls() {
         let config = Config::default();
         assert_eq!(judge(&config, 5, content(19, 5, 0)), Some(OpenReason::Consecutive { failures: 5 }));
         assert_eq!(judge(&config, 4, content(19, 4, 0)), None);
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_classic_threshold_looks_at_the_row_alone() {
+    fn the_classic_threshold_checks_only_consecutive_failures() {
         let classic = Config::default().failure_threshold(7);
         assert_eq!(judge(&classic, 6, content(100, 100, 0)), None);
         assert_eq!(judge(&classic, 7, content(100, 7, 0)), Some(OpenReason::Consecutive { failures: 7 }));
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_calls_count_as_failed_until_they_have_a_rule_of_their_own() {
+    fn slow_calls_count_as_failed_unless_slow_rate_is_set() {
         let config = Config::default().slow_call(Duration::from_secs(1));
         assert!(matches!(judge(&config, 1, content(20, 4, 6)), Some(OpenReason::FailureRate { .. })));
         let own = config.slow_rate(Ratio::new(0.8).unwrap());
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn hanging_calls_are_judged_as_if_they_had_ended() {
+    fn hanging_calls_are_evaluated_as_if_they_had_ended() {
         // T22
         let rules = Rules::new(&Config::default().slow_call(Duration::from_secs(1)));
         assert_eq!(rules.judge_hanging(19, 0, Content::default), None);
@@ -222,7 +224,7 @@ mod tests {
             rules.judge_hanging(20, 0, Content::default),
             Some(OpenReason::SlowInFlight { calls: 20 })
         );
-        assert_eq!(rules.judge_hanging(20, 0, || content(21, 0, 0)), None, "not half of them");
-        assert_eq!(rules.judge_hanging(0, 0, || content(20, 20, 0)), None, "none hangs");
+        assert_eq!(rules.judge_hanging(20, 0, || content(21, 0, 0)), None, "fewer than half of the calls");
+        assert_eq!(rules.judge_hanging(0, 0, || content(20, 20, 0)), None, "no call hangs");
     }
 }

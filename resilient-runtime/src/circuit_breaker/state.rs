@@ -1,11 +1,11 @@
-//! The state of a circuit in one word, and the tickets that remember it.
+//! The state of a circuit in one word, and the tickets of admitted calls.
 
 use std::fmt;
 use std::num::NonZeroU64;
 
 use serde::Serialize;
 
-/// Where a circuit breaker stands.
+/// The state of a circuit breaker.
 ///
 /// ```
 /// use resilient_runtime::{Registry, circuit_breaker::State};
@@ -19,26 +19,26 @@ use serde::Serialize;
 #[non_exhaustive]
 #[repr(u8)]
 pub enum State {
-    /// Calls pass, and are judged.
+    /// Calls pass and their results are evaluated.
     Closed,
-    /// Calls are refused until the open period is over.
+    /// Calls are rejected until the open period ends.
     Open,
-    /// A few probes pass, and decide.
+    /// A few probes pass, and their results decide the next state.
     HalfOpen,
-    /// Calls are refused until somebody ends it.
+    /// Calls are rejected until an operator ends this state.
     ForcedOpen,
-    /// Calls pass and are counted, and nothing opens the circuit.
+    /// Calls pass and are counted, but the circuit never opens.
     ForcedClosed,
-    /// Calls pass and are not even counted.
+    /// Calls pass and are not counted.
     Disabled,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 6] =
         [Self::Closed, Self::Open, Self::HalfOpen, Self::ForcedOpen, Self::ForcedClosed, Self::Disabled];
 
-    /// The name used in events, statistics and JSON.
+    /// Returns the name used in events, statistics and JSON.
     ///
     /// ```
     /// use resilient_runtime::circuit_breaker::State;
@@ -56,7 +56,7 @@ impl State {
         }
     }
 
-    /// Whether only an operator can end it.
+    /// Whether only an operator can end the state.
     ///
     /// ```
     /// use resilient_runtime::circuit_breaker::State;
@@ -75,9 +75,10 @@ impl fmt::Display for State {
     }
 }
 
-/// Epoch (upper half), whether the state is about to change (bit 9), whether calls in flight are watched
-/// (bit 8), and [`State`] (the lowest byte): one load tells a call all it needs to know. Every transition is
-/// a new epoch.
+/// Epoch (upper half), whether the state is changing (bit 9), whether calls in flight are watched (bit 8), and
+/// [`State`] (lowest byte).
+///
+/// One load gives a call everything it needs. Every transition starts a new epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(u64);
 
@@ -96,7 +97,7 @@ impl Word {
         self.0
     }
 
-    /// Closed, with nothing to do but to let the call pass.
+    /// Whether the state is closed, not watched and not changing, so that a call simply passes.
     #[inline]
     pub(super) const fn is_plainly_closed(self) -> bool {
         self.0 & 0xFFFF_FFFF == State::Closed as u64
@@ -115,7 +116,7 @@ impl Word {
         self.0 & CHANGING != 0
     }
 
-    /// Wraps after four billion transitions: a call would have to outlive them all to be mistaken.
+    /// Wraps after four billion transitions. A call would have to outlive all of them to be mistaken.
     #[inline]
     pub(super) const fn epoch(self) -> u32 {
         // The shift leaves 32 bits.
@@ -125,17 +126,17 @@ impl Word {
         }
     }
 
-    /// `state`, in the next epoch.
+    /// Returns `state` in the next epoch.
     pub(super) const fn next(self, state: State) -> Self {
         Self((self.epoch().wrapping_add(1) as u64) << 32 | state as u64)
     }
 
-    /// The same state in the same epoch, with or without a watch.
+    /// Returns the same state in the same epoch, with or without a watch.
     pub(super) const fn watched(self, watched: bool) -> Self {
         Self(if watched { self.0 | WATCHED } else { self.0 & !WATCHED })
     }
 
-    /// The same, about to change: what belongs to the state must not be believed any more.
+    /// Marks the state as changing: readers must not rely on the data that belongs to it.
     pub(super) const fn changing(self) -> Self {
         Self(self.0 | CHANGING)
     }
@@ -146,18 +147,19 @@ impl Word {
     }
 }
 
-/// The number of a probe, or of a watched call in flight. Never given twice.
+/// The number of a probe or of a watched call in flight. Never reused.
 pub(super) type Lease = NonZeroU64;
 
-/// Of a call that is neither.
+/// For a call that is not a probe and not watched.
 pub(super) const NO_LEASE: Lease = NonZeroU64::MIN;
 
-/// The admission of one call: where its result belongs. Two whole words, because a copy made of smaller
-/// parts costs more than everything else a call does here.
+/// The admission of one call, which identifies where its result belongs.
+///
+/// It is two whole words: copying smaller parts costs more than the rest of the call's work here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(super) lease: Lease,
-    /// The state in which the call was admitted.
+    /// The state that admitted the call.
     pub(super) word: Word,
 }
 
@@ -176,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_gives_back_what_was_put_in() {
+    fn a_word_returns_the_state_and_epoch_that_it_stores() {
         let mut word = Word::NEW;
         for (number, state) in (1..).zip(State::ALL) {
             word = word.next(state);
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_fits_two_words_also_as_an_option() {
+    fn an_optional_ticket_fits_in_two_words() {
         assert_eq!(size_of::<Option<Ticket>>(), 16);
     }
 }

@@ -1,4 +1,4 @@
-//! What a circuit breaker shows of itself.
+//! Statistics of a circuit breaker.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::outage::{OpenReason, Outage};
 use crate::ratio::Ratio;
 use crate::seconds::{optional_seconds, seconds};
 
-/// A snapshot of a [`CircuitBreaker`]. Times are seconds when serialised.
+/// A snapshot of a [`CircuitBreaker`]. Times are serialized in seconds.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, circuit_breaker::State};
@@ -30,43 +30,51 @@ use crate::seconds::{optional_seconds, seconds};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Where it stands; an open circuit whose open period is over is half-open.
+    /// The current state.
+    ///
+    /// An open circuit whose open period has ended is reported as half-open.
     pub state: State,
-    /// For how long it has been in the state that it changed to last.
+    /// Time since the last change of state.
     #[serde(serialize_with = "seconds")]
     pub unchanged_for: Duration,
-    /// Why it opened at first, while it is open, half-open or forced open.
+    /// Why the circuit opened, while it is open, half-open or forced open.
     pub reason: Option<OpenReason>,
-    /// The outage that lasts.
+    /// The current outage.
     pub outage: Option<Outage>,
     /// The last outage that has ended.
     pub last_outage: Option<Outage>,
-    /// The last error that was counted, where its text is known: that of an annotated function or of a pipeline.
+    /// The last recorded error whose text is known.
+    ///
+    /// Annotated functions and pipelines provide the text.
     pub last_error: Option<LastError>,
-    /// What is left of the open period.
+    /// Remaining time of the open period.
     #[serde(serialize_with = "optional_seconds")]
     pub retry_after: Option<Duration>,
-    /// The calls that are judged.
+    /// The window of calls that the rules evaluate.
     pub window: WindowStats,
-    /// Failed calls since the last one that did not.
+    /// Number of consecutive failed calls.
     pub failures_in_a_row: u32,
-    /// The probes of the half-open circuit.
+    /// The probes of a half-open circuit.
     pub probes: ProbeStats,
-    /// Changes of state.
+    /// Number of changes of state.
     pub transitions: u64,
-    /// How often each state was entered.
+    /// Number of times that each state was entered.
     pub entered: BTreeMap<State, u64>,
-    /// Calls that succeeded.
+    /// Number of successful calls.
     pub successful: u64,
-    /// Calls that failed.
+    /// Number of failed calls.
     pub failed: u64,
-    /// Those of the successful and the failed ones that were slow.
+    /// Number of slow calls, both successful and failed.
     pub slow: u64,
-    /// Calls that were no evidence: cancelled, refused further in, or with an error that is the caller's own.
+    /// Number of calls without a result.
+    ///
+    /// These calls were cancelled, rejected by an inner component, or failed with an ignored error.
     pub ignored: u64,
-    /// Calls that ended after the state in which they were admitted, and were not judged for that.
+    /// Number of calls that ended after the state that admitted them.
+    ///
+    /// The rules do not evaluate them.
     pub late: u64,
-    /// Calls that were refused.
+    /// Number of rejected calls.
     pub rejected: u64,
 }
 
@@ -74,14 +82,14 @@ impl Describe for Stats {
     const METRICS: &[Family<Self>] = &[
         Family::gauge(
             "resilient_circuit_breaker_state",
-            "1 for the state it is in, 0 for the others.",
+            "1 for the current state, 0 for the others.",
             |breaker, to| {
                 to.by("state", State::ALL.map(|state| (state.as_str(), state == breaker.state)));
             },
         ),
         Family::counter(
             "resilient_circuit_breaker_calls_total",
-            "Calls that were judged, by what they were.",
+            "Admitted calls that ended, by result.",
             |breaker, to| {
                 to.by(
                     "kind",
@@ -94,37 +102,33 @@ impl Describe for Stats {
                 );
             },
         ),
-        Family::counter(
-            "resilient_circuit_breaker_slow_calls_total",
-            "Calls that were slow.",
-            |breaker, to| {
-                to.add(breaker.slow);
-            },
-        ),
-        Family::counter(
-            "resilient_circuit_breaker_rejected_total",
-            "Calls that were refused.",
-            |breaker, to| {
-                to.add(breaker.rejected);
-            },
-        ),
-        Family::gauge("resilient_circuit_breaker_window_calls", "Calls in the window.", |breaker, to| {
-            let window = &breaker.window;
-            to.by("kind", [("all", window.calls), ("failed", window.failed), ("slow", window.slow)]);
+        Family::counter("resilient_circuit_breaker_slow_calls_total", "Slow calls.", |breaker, to| {
+            to.add(breaker.slow);
+        }),
+        Family::counter("resilient_circuit_breaker_rejected_total", "Rejected calls.", |breaker, to| {
+            to.add(breaker.rejected);
         }),
         Family::gauge(
+            "resilient_circuit_breaker_window_calls",
+            "Calls in the window, by kind.",
+            |breaker, to| {
+                let window = &breaker.window;
+                to.by("kind", [("all", window.calls), ("failed", window.failed), ("slow", window.slow)]);
+            },
+        ),
+        Family::gauge(
             "resilient_circuit_breaker_failure_rate",
-            "The share of failed calls in the window, from 0 to 1.",
+            "Share of failed calls in the window, from 0 to 1.",
             |breaker, to| to.add(breaker.window.failure_rate.get()),
         ),
         Family::gauge(
             "resilient_circuit_breaker_slow_call_rate",
-            "The share of slow calls in the window, from 0 to 1.",
+            "Share of slow calls in the window, from 0 to 1.",
             |breaker, to| to.add(breaker.window.slow_rate.get()),
         ),
         Family::counter(
             "resilient_circuit_breaker_transitions_total",
-            "Changes of state, by the state entered.",
+            "State changes, by the new state.",
             |breaker, to| {
                 to.by("to", breaker.entered.iter().map(|(state, entered)| (state.as_str(), *entered)));
             },
@@ -135,7 +139,7 @@ impl Describe for Stats {
         let WindowStats { calls, failed, slow, .. } = self.window;
         write!(f, "{}, {failed} failed and {slow} slow of {calls} in the window", self.state)?;
         if let Some(span) = self.retry_after {
-            write!(f, ", again in {span:.1?}")?;
+            write!(f, ", next probe in {span:.1?}")?;
         }
         if let Some(outage) = &self.outage {
             write!(f, " (opened by: {outage})")?;
@@ -160,23 +164,23 @@ impl Describe for Stats {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct WindowStats {
-    /// How far it reaches.
+    /// Size of the window.
     pub size: Window,
-    /// The calls that it must hold before shares are judged.
+    /// Minimum number of calls in the window before rates are evaluated.
     pub min_calls: u32,
-    /// The calls that it holds.
+    /// Number of calls in the window.
     pub calls: u64,
-    /// Those of them that failed.
+    /// Number of failed calls in the window.
     pub failed: u64,
-    /// Those of them that were slow, whether they failed or not.
+    /// Number of slow calls in the window, whether they failed or not.
     pub slow: u64,
-    /// The share of failed calls.
+    /// Share of failed calls.
     pub failure_rate: Ratio,
-    /// The share of slow calls.
+    /// Share of slow calls.
     pub slow_rate: Ratio,
 }
 
-/// The probes of a half-open circuit; all zero in other states.
+/// The probes of a half-open circuit. All zero in other states.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, circuit_breaker::Config, clock::ManualClock};
@@ -194,15 +198,15 @@ pub struct WindowStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProbeStats {
-    /// Probes on their way.
+    /// Number of probes in flight.
     pub in_flight: u32,
-    /// Probes that succeeded.
+    /// Number of successful probes.
     pub successful: u32,
-    /// Probes that failed or were slow.
+    /// Number of probes that failed or were slow.
     pub failed: u32,
 }
 
-/// By [`Grade`], then [`IGNORED`], [`REJECTED`] and [`LATE`].
+/// Indexed by [`Grade`], then [`IGNORED`], [`REJECTED`] and [`LATE`].
 pub(super) type Totals = [u64; PROBED];
 
 impl CircuitBreaker {
@@ -251,7 +255,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// Since the last reset.
+    /// Returns the totals since the last reset.
     fn totals(&self, inner: &Inner) -> Totals {
         let mut totals = self.lifetime();
         let since = totals.iter_mut().zip(inner.baseline());
@@ -259,8 +263,8 @@ impl CircuitBreaker {
         totals
     }
 
-    /// Since the beginning: the counters, what probes brought, and the good calls of a window of calls,
-    /// which only that counts.
+    /// Returns the totals since creation: the counters, the probe results, and the good calls of a count window,
+    /// which only the window counts.
     pub(super) fn lifetime(&self) -> Totals {
         let mut totals = std::array::from_fn(|index| self.counters.sum(index));
         for grade in Grade::ALL {

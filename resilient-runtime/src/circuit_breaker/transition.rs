@@ -1,7 +1,7 @@
-//! Every change of state, one at a time, under one lock.
+//! State changes, one at a time, under one lock.
 //!
-//! Its event gets its place in the order of events under the lock, before anybody can see the new state; it is delivered, and
-//! logged, after the lock.
+//! The event is placed in the event order under the lock, before the new state is visible. It is delivered and logged
+//! after the lock is released.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::outage::{Met, OpenReason};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::Ordering;
 
-/// A number for each state.
+/// A counter for each state.
 pub(super) type Entered = [u64; State::ALL.len()];
 
-/// What only changes of state, probes and watched calls need.
+/// Data that only state changes, probes and watched calls need.
 #[derive(Debug)]
 pub(super) struct Inner {
     /// When the state last changed.
     pub(super) since: Instant,
-    /// What is only counted.
+    /// Counters that do not affect decisions.
     counted: Option<Box<Counted>>,
     /// How often the probes failed since the circuit was last closed.
     pub(super) reopened: u32,
@@ -37,16 +37,16 @@ pub(super) struct Inner {
     last_lease: Lease,
 }
 
-/// None before the first change of state.
+/// Not allocated before the first state change.
 #[derive(Debug, Default)]
 struct Counted {
-    /// By the state entered.
+    /// Indexed by the new state.
     transitions: Entered,
-    /// What the totals were at the last reset.
+    /// The totals at the last reset.
     baseline: Totals,
 }
 
-/// A change of state that is yet to be told.
+/// A state change that has not been reported yet.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Change {
@@ -54,14 +54,14 @@ pub(super) struct Change {
     to: State,
     reason: Option<OpenReason>,
     error: Option<Arc<str>>,
-    /// Lines of the log may come in another order than the changes; this is theirs.
+    /// Log lines can appear in another order than the changes. The epoch gives their order.
     epoch: u32,
 }
 
-/// Of what is logged.
+/// Target of the log records.
 pub(super) const TARGET: &str = "resilient_runtime::circuit_breaker";
 
-/// A server's wish for a longer open period is heard up to here.
+/// Maximum `retry_after` of a server that lengthens the open period.
 const LONGEST_HINT: Duration = Duration::from_hours(1);
 
 impl Inner {
@@ -76,17 +76,17 @@ impl Inner {
         }
     }
 
-    /// How often each state was entered since the last reset.
+    /// Returns how often each state was entered since the last reset.
     pub(super) fn entered(&self) -> Entered {
         self.counted.as_ref().map(|counted| counted.transitions).unwrap_or_default()
     }
 
-    /// Counts anew from these totals on.
+    /// Starts counting from these totals.
     pub(super) fn count_from(&mut self, baseline: Totals) {
         self.counted = Some(Box::new(Counted { transitions: Entered::default(), baseline }));
     }
 
-    /// What the totals were at the last reset.
+    /// Returns the totals at the last reset.
     pub(super) fn baseline(&self) -> Totals {
         self.counted.as_ref().map(|counted| counted.baseline).unwrap_or_default()
     }
@@ -98,8 +98,9 @@ impl Inner {
 }
 
 impl CircuitBreaker {
-    /// Changes the state, and gives the event its place. The caller holds the lock, and [tells](Self::tell) of the change after
-    /// it.
+    /// Changes the state and places the event in the event order.
+    ///
+    /// The caller holds the lock, and [reports](Self::tell) the change after releasing it.
     pub(super) fn change(
         &self,
         inner: &mut Inner,
@@ -110,7 +111,7 @@ impl CircuitBreaker {
     ) -> Change {
         let from = self.word().state();
         self.note_outage(from, to, reason, error.as_ref(), now);
-        // Before the state can be seen: a refusal that follows from it is told of later (D2).
+        // Before the state is visible: a rejection that follows from it must be reported later.
         self.core.put(Self::KIND, || {
             let (from, to, error) = (from.as_str(), to.as_str(), error.clone());
             EventKind::Transition { from, to, reason, error }
@@ -119,7 +120,8 @@ impl CircuitBreaker {
         Change { from, to, reason, error, epoch: self.word().epoch() }
     }
 
-    /// An outage begins when the circuit opens, not when probes open it again, and ends when it lets all calls pass.
+    /// An outage begins when the circuit opens, but not when probes reopen it. It ends when the circuit admits all
+    /// calls.
     fn note_outage(
         &self,
         from: State,
@@ -144,7 +146,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// The one place where the state changes.
+    /// The only function that stores a new state.
     pub(super) fn enter(&self, inner: &mut Inner, to: State, now: Instant) {
         let word = self.word();
         inner.since = now;
@@ -156,7 +158,7 @@ impl CircuitBreaker {
             self.clear_window(now);
         }
         let watched = to == State::Closed && self.core.config().slow_in_flight;
-        // Release: with the new state one sees what belongs to it.
+        // Release: a thread that reads the new state also reads the data that belongs to it.
         self.word.store(word.next(to).watched(watched).bits(), Ordering::Release);
     }
 
@@ -203,25 +205,28 @@ impl CircuitBreaker {
         self.change(inner, State::Open, Some(reason), error, now)
     }
 
-    /// To be called before the reason is replaced. Relaxed, because the Release stores of the new reason carry
-    /// it to whoever reads them.
+    /// Must be called before the reason is replaced.
+    ///
+    /// Relaxed: the Release stores of the new reason publish it to all readers of the reason.
     pub(super) fn about_to_change(&self) {
         self.word.store(self.word().changing().bits(), Ordering::Relaxed);
     }
 
-    /// Grows with each failed half-open, less what is left to chance (T27).
+    /// Doubles with each failed half-open period, minus the random share (T27).
     fn open_period(&self, reopened: u32, hint: Option<Duration>) -> Duration {
         let config = self.core.config();
         let doublings = 1_u32.checked_shl(reopened).unwrap_or(u32::MAX);
         let full = config.open_for.saturating_mul(doublings).min(config.longest_open());
         let chance = full.mul_f64(self.core.environment.random.share() * config.open_jitter.get());
         let period = full.saturating_sub(chance);
-        // Not before the server wants it, and not all instances at that very moment either.
+        // Not before the time that the server asked for, and not at the same moment in all instances.
         hint.map_or(period, |hint| period.max(hint.min(LONGEST_HINT).saturating_add(chance)))
     }
 
-    /// Admits or refuses a call under the lock. Only here does a call become a probe or a watched call. Refusals that are
-    /// reported as events are made here too, so that they keep their order among the changes of state.
+    /// Admits or rejects a call under the lock.
+    ///
+    /// Calls become probes or watched calls only here. Rejections that are reported as events are also made here, so
+    /// that they stay in order with the state changes.
     #[cold]
     pub(super) fn admit_locked(&self, now: Instant) -> Result<Ticket, Rejection> {
         let mut change = None;
@@ -241,7 +246,7 @@ impl CircuitBreaker {
         admitted
     }
 
-    /// The ticket, or when to come again.
+    /// Returns a ticket, or the time to wait.
     fn admit_under(
         &self,
         inner: &mut Inner,
@@ -266,7 +271,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// What is left of the open period; begins it anew if the clock went back before its beginning (T10).
+    /// Returns the remaining open period. Restarts it if the clock stepped back before its start (T10).
     fn time_left(&self, now: Instant) -> u64 {
         let span = self.opening.span();
         if self.opening.left(now) > span {
@@ -282,7 +287,7 @@ impl CircuitBreaker {
         if granted { Ok(self.word().ticket(lease)) } else { Err(None) }
     }
 
-    /// While no probe may go, everybody is refused without the lock (T9).
+    /// While no probe slot is free, all calls are rejected without the lock (T9).
     pub(super) fn set_gate(&self, inner: &Inner, now: Instant) {
         match inner.probes.full_for(now, &self.core.config()) {
             Some(span) => self.opening.close_gate(now, span),
@@ -309,7 +314,7 @@ impl CircuitBreaker {
         Ok(word.ticket(lease))
     }
 
-    /// The result of a probe, if it is still one.
+    /// Records the result of a probe, if its lease is still valid.
     pub(super) fn settle_probe(
         &self,
         ticket: Ticket,
@@ -334,7 +339,7 @@ impl CircuitBreaker {
         self.tell(change.as_ref());
     }
 
-    /// A probe that said nothing makes place for another (T4, T6, T7).
+    /// Releases the slot of a probe without a result (T4, T6, T7).
     pub(super) fn return_probe(&self, ticket: Ticket, now: Instant) {
         let mut inner = self.inner.lock();
         let returned = self.take_back(&mut inner, ticket);
@@ -346,11 +351,11 @@ impl CircuitBreaker {
     }
 
     fn take_back(&self, inner: &mut Inner, ticket: Ticket) -> bool {
-        // A lease is never given twice, so that one of an earlier half-open is simply not there.
+        // A lease is never reused, so the lease of an earlier half-open period is not found.
         ticket.is_of(self.word().epoch()) && inner.probes.take_back(ticket.lease)
     }
 
-    /// Ends the half-open state as soon as its probes leave no doubt.
+    /// Ends the half-open state as soon as the outcome of the probes is certain.
     pub(super) fn decide(
         &self,
         inner: &mut Inner,
@@ -383,11 +388,11 @@ impl CircuitBreaker {
         outage: Option<Met>,
     ) -> Rejection {
         self.counters.add(REJECTED);
-        tracing::debug!(target: TARGET, circuit_breaker = %self.core.name, ?retry_after, "call refused");
+        tracing::debug!(target: TARGET, circuit_breaker = %self.core.name, ?retry_after, "call rejected");
         Rejection::circuit_open(self.core.name, retry_after, reason, outage)
     }
 
-    /// Tells about a change, with no lock held: a listener may call back, or take its time (T23).
+    /// Reports a change without holding a lock: a listener can call back or take a long time (T23).
     pub(super) fn tell(&self, change: Option<&Change>) {
         self.core.events().deliver();
         let Some(Change { from, to, reason, error, epoch }) = change else {
@@ -398,7 +403,7 @@ impl CircuitBreaker {
             let error = error.as_deref();
             tracing::warn!(target: TARGET, circuit_breaker = name, from, to, %reason, error, epoch, "circuit opened");
         } else {
-            tracing::info!(target: TARGET, circuit_breaker = name, from, to, epoch, "circuit changed");
+            tracing::info!(target: TARGET, circuit_breaker = name, from, to, epoch, "circuit state changed");
         }
     }
 }

@@ -1,24 +1,24 @@
-//! The classes of failures. The class says whether a call can be repeated.
+//! Classes of failures. The class determines whether a call can be repeated.
 
 use std::error::Error;
 use std::time::Duration;
 
 use super::Judgement;
 
-/// What kind of failure an error is.
+/// The class of a failure.
 ///
-/// | class | effect | retried | the circuit breaker sees | idempotency key | fallback |
+/// | class | effect | retry | circuit breaker | idempotency key | fallback |
 /// |---|---|---|---|---|---|
-/// | `Transient` | none | yes | a failure | free | yes |
-/// | `Overload` | none | yes, after its hint | a failure, the hint lengthens the open period | free | yes |
-/// | `Uncertain` | possible | only where the function is `idempotent` | a failure | stays taken | yes |
-/// | `Unknown` | unknown | yes; with an idempotency key only as `Uncertain` | a failure | stays taken | yes |
-/// | `Permanent` | none | no | a failure | free | yes |
-/// | `Ignored` | none | no | nothing | free | no |
-/// | `NotExecuted` | none | only after its hint | nothing | free | yes |
+/// | `Transient` | none | yes | failure | freed | yes |
+/// | `Overload` | none | yes, after `retry_after` | failure; `retry_after` extends the open period | freed | yes |
+/// | `Uncertain` | possible | only if the function is `idempotent` | failure | stays taken | yes |
+/// | `Unknown` | unknown | yes; with an idempotency key like `Uncertain` | failure | stays taken | yes |
+/// | `Permanent` | none | no | failure | freed | yes |
+/// | `Ignored` | none | no | not counted | freed | no |
+/// | `NotExecuted` | none | only after `retry_after` | not counted | freed | yes |
 ///
-/// `retry(when = ..)` and `circuit_breaker("x", when = ..)` have the last word on their column. With an idempotency key,
-/// `on_unknown = reexecute` repeats what may have had an effect.
+/// `retry(when = ..)` and `circuit_breaker("x", when = ..)` override their column. With an idempotency key,
+/// `on_unknown = reexecute` repeats calls that may have had an effect.
 ///
 /// ```
 /// use std::io::{Error, ErrorKind};
@@ -30,35 +30,36 @@ use super::Judgement;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Class {
-    /// Another attempt may succeed, and this one had no effect.
+    /// The attempt had no effect, and another attempt can succeed.
     Transient {
-        /// The server's wish: not before this span has passed.
+        /// How long the server asks to wait before the next attempt.
         retry_after: Option<Duration>,
     },
-    /// Another attempt may succeed, but this one may have had its effect: the connection broke after the
-    /// request was sent, or time ran out.
+    /// The attempt may have had an effect, and another attempt can succeed. For example, it timed out, or the
+    /// connection broke after the request was sent.
     Uncertain {
-        /// The server's wish: not before this span has passed.
+        /// How long the server asks to wait before the next attempt.
         retry_after: Option<Duration>,
     },
-    /// Nothing is known: nobody classified the error, and its `source()` chain holds no known cause. It is retried where
-    /// `retry` was asked for, but it never frees an idempotency key: whether it had an effect is unknown.
+    /// The error does not implement `Classify`, and its `source()` chain contains no known cause.
+    ///
+    /// The attempt may have had an effect. A retry repeats it. The idempotency key, if any, stays taken.
     Unknown {
-        /// The server's wish: not before this span has passed.
+        /// How long the server asks to wait before the next attempt.
         retry_after: Option<Duration>,
     },
-    /// The other side has too much to do.
+    /// The dependency is overloaded.
     Overload {
-        /// The server's wish: not before this span has passed.
+        /// How long the server asks to wait before the next attempt.
         retry_after: Option<Duration>,
     },
-    /// The dependency failed without an effect, and would fail again.
+    /// The dependency failed without an effect, and another attempt would fail, too.
     Permanent,
-    /// The caller's own mistake: an answer like any other, and no evidence against the dependency.
+    /// The caller made a mistake. The dependency works, and a circuit breaker does not count the failure.
     Ignored,
-    /// Refused on this side before anything was sent.
+    /// The call was rejected locally before anything was sent.
     NotExecuted {
-        /// When another call has a chance.
+        /// When another call can succeed.
         retry_after: Option<Duration>,
     },
 }
@@ -70,17 +71,18 @@ impl Class {
     /// An uncertain failure without a hint.
     pub const UNCERTAIN: Self = Self::Uncertain { retry_after: None };
 
-    /// A failure about which nothing is known.
+    /// An unknown failure without a hint.
     pub const UNKNOWN: Self = Self::Unknown { retry_after: None };
 
     /// Returns the class of the first known cause in an error and its `source()` chain.
     ///
-    /// Known causes are [`Rejection`](crate::Rejection), [`std::io::Error`] (also inside another one), tokio's `Elapsed`, and with the features of
-    /// their names `http::Error`, `redis::RedisError`, `reqwest::Error`, `sqlx::Error` and `tonic::Status`; also in a `Box` or an
-    /// `Arc`.
+    /// Known causes are [`Rejection`](crate::Rejection), [`std::io::Error`] (also inside another one) and tokio's
+    /// `Elapsed`. With the features of their names, `http::Error`, `redis::RedisError`, `reqwest::Error`, `sqlx::Error`
+    /// and `tonic::Status` are known, too. A known cause is also found in a `Box` or an `Arc`.
     ///
-    /// A variant with `#[error(transparent)]` returns the source of what it holds as its own source: an [`std::io::Error`] in it
-    /// is not in the chain. Write `#[error("..: {0}")] Io(#[source] io::Error)` (or `#[from]`), or implement [`Classify`](super::Classify).
+    /// An error in a `#[error(transparent)]` variant is not part of the `source()` chain; only its source is. For
+    /// example, an [`std::io::Error`] in such a variant is not found. Instead, implement [`Classify`](super::Classify), or
+    /// write `#[error("..: {0}")] Io(#[source] io::Error)` (or `#[from]`).
     ///
     /// ```
     /// use std::io;
@@ -105,7 +107,7 @@ impl Class {
         Judgement::found_in(error).and_then(Judgement::class)
     }
 
-    /// Whether another attempt, made at the same time, may do better.
+    /// Whether another attempt at the same time can succeed.
     pub(crate) const fn is_worth_another(self) -> bool {
         matches!(
             self,
@@ -115,7 +117,7 @@ impl Class {
         )
     }
 
-    /// Whether what failed so may have failed because the time of the calls around it was over, and for nothing else.
+    /// Whether the only reason for such a failure can be that an inherited deadline passed.
     pub(crate) const fn may_be_cut_short(self) -> bool {
         !matches!(
             self,
@@ -127,7 +129,7 @@ impl Class {
         )
     }
 
-    /// The other side's wish, where it gave one.
+    /// Returns how long to wait before the next attempt, if known.
     ///
     /// ```
     /// use std::time::Duration;

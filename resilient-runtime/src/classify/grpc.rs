@@ -1,4 +1,4 @@
-//! What a status of gRPC means, for `tonic::Status` and for responses of any HTTP client alike.
+//! Classifies gRPC status codes, for `tonic::Status` and for responses of any HTTP client.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use super::Class;
 use crate::classify::Judgement;
 
 impl Judgement {
-    /// The judgement on a [code](https://grpc.io/docs/guides/status-codes/) of gRPC and on the value of
-    /// `grpc-retry-pushback-ms`, [where there is one](https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback):
+    /// Judges a gRPC [status code](https://grpc.io/docs/guides/status-codes/) and an optional
+    /// [pushback](https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback).
     ///
     /// | code | class |
     /// |---|---|
     /// | `OK` | success |
     /// | `ABORTED` | transient |
-    /// | `UNAVAILABLE`, `DEADLINE_EXCEEDED`, `CANCELLED`, `UNKNOWN`, `INTERNAL`, `DATA_LOSS`, and codes that do not exist | uncertain: it is no proof that nothing was done |
+    /// | `UNAVAILABLE`, `DEADLINE_EXCEEDED`, `CANCELLED`, `UNKNOWN`, `INTERNAL`, `DATA_LOSS`, undefined codes | uncertain, because the call may have had an effect |
     /// | `RESOURCE_EXHAUSTED` | overload |
     /// | `UNIMPLEMENTED` | permanent |
-    /// | others | ignored: the caller's own mistake |
+    /// | others | ignored, because the caller made a mistake |
     ///
-    /// A pushback is the server's wish when to try again. If it is negative or no number, the call is not retried; whether it
-    /// had an effect is for the code to say.
+    /// The pushback is the value of `grpc-retry-pushback-ms`: how long the server asks to wait before a retry. If it is
+    /// negative or not a number, the call is not retried. The class does not depend on it.
     ///
     /// ```
     /// use resilient_runtime::{Class, Judgement};
     ///
     /// const UNAVAILABLE: i32 = 14;
     /// let stop = Judgement::of_grpc(UNAVAILABLE, Some(b"-1"));
-    /// assert_eq!(stop.class(), Some(Class::UNCERTAIN), "it may have been carried out");
+    /// assert_eq!(stop.class(), Some(Class::UNCERTAIN), "the call may have been executed");
     /// assert_eq!(stop, Judgement::from(Class::UNCERTAIN).retry_when(false));
     /// ```
     pub fn of_grpc(code: i32, pushback: Option<&[u8]>) -> Self {

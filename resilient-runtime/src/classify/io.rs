@@ -5,12 +5,12 @@ use std::io::{Error, ErrorKind};
 use super::{Class, Classify, found};
 use crate::classify::Judgement;
 
-/// What the kind of an [`Error`] says.
+/// The class of an [`Error`] by its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ByKind {
-    /// This, unless the error holds a refusal.
+    /// This class, unless the error contains a rejection.
     Known(Class),
-    /// This, unless the error holds one that says more.
+    /// This class, unless the error contains another error with a known class.
     Otherwise(Class),
 }
 
@@ -30,7 +30,7 @@ impl ByKind {
             | ErrorKind::TimedOut
             | ErrorKind::WouldBlock
             | ErrorKind::UnexpectedEof
-            // Found only once some of it was written.
+            // Reported only after part of the data was written.
             | ErrorKind::WriteZero
             | ErrorKind::StorageFull
             | ErrorKind::QuotaExceeded
@@ -53,7 +53,7 @@ impl ByKind {
             | ErrorKind::TooManyLinks
             | ErrorKind::InvalidFilename
             | ErrorKind::ArgumentListTooLong => Self::Known(Class::Permanent),
-            // What came cannot be read: it would not help to ask again, but the request was sent.
+            // The response cannot be read, but the request was sent.
             ErrorKind::InvalidData => Self::Otherwise(Class::UNCERTAIN),
             _ => Self::Otherwise(Class::UNKNOWN),
         }
@@ -61,8 +61,15 @@ impl ByKind {
 }
 
 impl Classify for Error {
-    /// Not sent: transient. Refused by the system: permanent. Broken on the way or cut off: uncertain. A
-    /// [`Rejection`](crate::Rejection) or another known cause inside: as it says. Else: unknown.
+    /// Classifies an I/O error by its kind.
+    ///
+    /// | error | class |
+    /// |---|---|
+    /// | nothing was sent, such as connection refused | transient |
+    /// | connection broken, timeout, incomplete write, invalid data | uncertain |
+    /// | rejected by the operating system, such as permission denied | permanent |
+    /// | contains a [`Rejection`](crate::Rejection), or is of another kind and contains a known cause | the class of that |
+    /// | others | unknown |
     fn classify(&self) -> Class {
         self.__judged().class().unwrap_or(Class::UNKNOWN)
     }

@@ -1,4 +1,4 @@
-//! A verdict, and what predicates say besides.
+//! A verdict together with the decisions of predicates.
 
 use std::error::Error;
 
@@ -6,10 +6,10 @@ use super::{Class, Classify, Verdict, found, found_in_value};
 use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// A [`Verdict`], and what predicates say besides: whether to try again, and whether the circuit breaker counts it.
+/// A [`Verdict`], with optional decisions whether to retry and whether the circuit breaker counts a failure.
 ///
-/// It is what `retry(when = ..)` and `circuit_breaker("x", when = ..)` make in an annotated function; a judge by hand can
-/// return it in place of a verdict.
+/// `retry(when = ..)` and `circuit_breaker("x", when = ..)` of the attribute set these decisions. Without the
+/// attribute, a judge can return a `Judgement` instead of a verdict.
 ///
 /// ```
 /// use resilient_runtime::{Component, Judgement, Registry, Verdict};
@@ -26,11 +26,11 @@ use crate::rejection::{Rejection, RejectionKind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {
     verdict: Verdict,
-    /// `retry(when = ..)`, where there is one and the outcome is an error.
+    /// The result of `retry(when = ..)`, if the outcome is an error.
     again: Option<bool>,
-    /// `circuit_breaker("x", when = ..)`, likewise; `Some(false)` for a refusal further in.
+    /// The result of `circuit_breaker("x", when = ..)`. `Some(false)` for some rejections by inner components.
     counts: Option<bool>,
-    /// A refusal further in says that the call was not carried out, whatever the class.
+    /// An inner component rejected the call, so it was not executed, whatever the class.
     is_refused: bool,
 }
 
@@ -79,7 +79,7 @@ impl Judgement {
         outcome.error().and_then(found_in_value).unwrap_or(Self::UNKNOWN)
     }
 
-    /// The error's own word.
+    /// Judges an outcome by the [`Classify`] implementation of its error.
     #[inline]
     pub(crate) fn by_class<T, E: Classify>(outcome: &Result<T, E>) -> Self {
         match outcome {
@@ -93,8 +93,10 @@ impl Judgement {
         first.and_then(found).unwrap_or(Self::UNKNOWN)
     }
 
-    /// The judgement of the first known cause in an error and its `source()` chain: its class, as [`Class::found_in`] finds it,
-    /// and what else the cause says: that it is not to be repeated, or that it is no evidence for a circuit breaker.
+    /// Returns the judgement of the first known cause in an error and its `source()` chain.
+    ///
+    /// It contains the class of [`Class::found_in`], and whether the cause forbids a retry or must not be counted by a
+    /// circuit breaker.
     ///
     /// ```
     /// use resilient_runtime::{Class, Judgement, Registry, Rejection};
@@ -109,7 +111,7 @@ impl Judgement {
         found(error).filter(|judgement| judgement.class() != Some(Class::UNKNOWN))
     }
 
-    /// The verdict alone.
+    /// Returns the verdict.
     ///
     /// ```
     /// use resilient_runtime::{Judgement, Verdict};
@@ -121,7 +123,7 @@ impl Judgement {
         self.verdict
     }
 
-    /// The class of a failure.
+    /// Returns the class of a failure, or `None` for a success.
     ///
     /// ```
     /// use resilient_runtime::{Class, Judgement, Verdict};
@@ -136,7 +138,8 @@ impl Judgement {
         }
     }
 
-    /// Whether the retry tries again, whatever the class says. It keeps to its own limits: `max`, its budget, deadlines.
+    /// Sets whether to retry, regardless of the class. The limits of the retry still apply: `max`, budget and
+    /// deadlines.
     ///
     /// ```
     /// use resilient_runtime::{Class, Judgement, Registry, clock::ManualClock};
@@ -156,7 +159,7 @@ impl Judgement {
         Self { again: Some(again), ..self }
     }
 
-    /// Whether the circuit breaker counts it as a failure, whatever the class says; if not, it counts as nothing.
+    /// Sets whether the circuit breaker counts the failure, regardless of the class.
     ///
     /// ```
     /// use resilient_runtime::{Class, Component, Judgement, Registry};
@@ -171,13 +174,13 @@ impl Judgement {
         Self { counts: Some(counts), ..self }
     }
 
-    /// A refusal further in: the call was not carried out.
+    /// Marks the call as rejected by an inner component and therefore not executed.
     #[must_use]
     pub(crate) fn refused(self) -> Self {
         Self { is_refused: true, ..self }
     }
 
-    /// Whether the call was not carried out, and costs no token of a rate limit.
+    /// Whether the call was not executed, so it costs no token of a rate limit.
     pub(crate) fn is_unexecuted(self) -> bool {
         self.is_refused || matches!(self.verdict, Verdict::Failure(Class::NotExecuted { .. }))
     }
@@ -187,13 +190,13 @@ impl Judgement {
         Self { verdict: self.verdict.or_failure(failed), ..self }
     }
 
-    /// Whether to try again, where a predicate has said it.
+    /// Returns whether to retry, if a predicate has decided it.
     #[inline]
     pub(crate) fn again(self) -> Option<bool> {
         self.again
     }
 
-    /// What the circuit breaker sees.
+    /// Returns the verdict for the circuit breaker.
     #[inline]
     pub(crate) fn for_breaker(self) -> Verdict {
         match (self.verdict, self.counts) {
@@ -205,19 +208,21 @@ impl Judgement {
         }
     }
 
-    /// Whether another attempt, made at the same time, may do better.
+    /// Whether another attempt at the same time can succeed.
     pub(crate) fn is_worth_another(self) -> bool {
         let by_class = self.class().is_some_and(Class::is_worth_another);
         by_class && self.again != Some(false) || self.class().is_some() && self.again == Some(true)
     }
 
-    /// What a call of this end means that a stage has refused or cut off, where the error made of the refusal was judged
-    /// so. A refusal is what it is: the error can say that it is not to be repeated, and that a timeout is no evidence.
+    /// Returns the judgement of a call that a stage rejected or timed out, given the judgement of the error created
+    /// from the rejection.
+    ///
+    /// The rejection determines the class. The error can only change it to `Permanent` or `Ignored`.
     #[must_use]
     pub(crate) fn of_rejection(self, rejection: &Rejection) -> Self {
         let own = match rejection.kind() {
             RejectionKind::BulkheadFull | RejectionKind::RateLimited | RejectionKind::CircuitOpen => {
-                // The hint of an open circuit is for who insists.
+                // The hint of an open circuit is used only if a predicate asks for a retry.
                 let is_open = rejection.kind() == RejectionKind::CircuitOpen && self.again != Some(true);
                 Class::NotExecuted { retry_after: rejection.retry_after().filter(|_| !is_open) }
             }

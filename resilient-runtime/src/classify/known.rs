@@ -1,4 +1,4 @@
-//! The causes that are known, searched for in errors of any type.
+//! Finds known causes in errors of any type.
 
 use std::any::{Any, TypeId};
 use std::cell::Cell;
@@ -15,14 +15,14 @@ use crate::error_text::Words;
 use crate::outcome::{FallbackFailed, Outcome};
 use crate::rejection::{Mark, Rejection};
 
-/// How many known errors that look for a cause among their own sources are entered one in another.
+/// Maximum nesting of known errors that search their own sources for a cause.
 const NESTED: u32 = 8;
 
 thread_local! {
     static NESTING: Cell<u32> = const { Cell::new(0) };
 }
 
-/// One search inside another, until it is dropped.
+/// Counts a nested search until it is dropped.
 struct Nested;
 
 impl Nested {
@@ -41,15 +41,15 @@ impl Drop for Nested {
     }
 }
 
-/// What the first known cause says, from the error itself inwards. A known error that says nothing is passed over, as
-/// long as one further in says more.
+/// Returns the judgement of the first known cause, starting with the error itself. A known error of class `Unknown` is
+/// skipped if an inner error has a class.
 #[cold]
 pub(crate) fn found(error: &(dyn Error + 'static)) -> Option<Judgement> {
     let _nested = Nested::enter()?;
     let mut otherwise = None;
     for error in chain(error) {
         let judgement = match held_error::<io::Error>(error) {
-            // What it holds comes next.
+            // The error inside it comes next in the chain.
             Some(error) => match ByKind::of(error) {
                 ByKind::Known(class) if !error.get_ref().is_some_and(|held| holds_refusal(held)) => {
                     class.into()
@@ -78,7 +78,7 @@ fn holds_refusal(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(<dyn Error>::is::<Mark>)
 }
 
-/// Passes every type of error that is known to the macro `$each`.
+/// Calls the macro `$each` with every known error type.
 macro_rules! known_errors {
     ($each:ident) => {
         $each!(Rejection);
@@ -101,7 +101,7 @@ macro_rules! known_errors {
     };
 }
 
-/// Likewise, also those that hold an error of any type, and what is no `Error`.
+/// Like `known_errors`, with types that can contain any error, and with types that are not an `Error`.
 macro_rules! known_values {
     ($each:ident) => {
         known_errors!($each);
@@ -120,7 +120,7 @@ macro_rules! known_values {
 }
 
 impl Classify for Elapsed {
-    /// Cut off: uncertain.
+    /// Returns [`Class::Uncertain`], because the work may have had an effect before it timed out.
     fn classify(&self) -> Class {
         Class::UNCERTAIN
     }
@@ -149,10 +149,10 @@ fn as_error<E: Error + Classify + 'static>(error: &(dyn Error + 'static)) -> Opt
     held_error::<E>(error).map(Classify::__judged)
 }
 
-/// The judgement found in an error whose type is known to this crate, or which wraps an error of any type.
+/// Returns the judgement of an error whose type is known, or that can contain any error.
 #[inline]
 pub(crate) fn found_in_value<E: 'static>(error: &E) -> Option<Judgement> {
-    // By constants: a type that is not known costs nothing.
+    // Decided at compile time, so an unknown type costs nothing.
     if is_known::<E>() { look_into(error) } else { None }
 }
 
@@ -199,8 +199,7 @@ fn held_value<E: 'static>(value: &dyn Any) -> Option<&E> {
         .or_else(|| value.downcast_ref::<Box<E>>().map(|value| &**value))
 }
 
-/// Puts an error in words whose type is known to this crate, which wraps an error of any type, or which is a string. Whether
-/// it is one of these.
+/// Writes the text of an error if its type is known, can contain any error, or is a string. Returns whether it did.
 #[cold]
 fn describe_value<E: 'static>(error: &E, words: &mut Words) -> bool {
     let error: &dyn Any = error;
@@ -234,7 +233,7 @@ fn describe_value<E: 'static>(error: &E, words: &mut Words) -> bool {
 }
 
 impl Words {
-    /// The error of a failed outcome, where its type is known or a string; else the name of its type.
+    /// Writes the error of a failed outcome if its type is known or a string, and otherwise the name of its type.
     #[cold]
     pub(crate) fn outcome<R: Outcome<Error: 'static>>(&mut self, outcome: &R) {
         if !self.known_error(outcome) {
@@ -242,7 +241,7 @@ impl Words {
         }
     }
 
-    /// The error of a failed outcome, where its type is known or a string; else nothing, and `false`.
+    /// Writes the error of a failed outcome if its type is known or a string. Returns whether it did.
     #[cold]
     pub(crate) fn known_error<R: Outcome<Error: 'static>>(&mut self, outcome: &R) -> bool {
         outcome.error().is_some_and(|error| describe_value(error, self))

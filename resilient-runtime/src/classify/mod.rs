@@ -1,4 +1,4 @@
-//! What an error means for retry, circuit breaker and idempotency key: the one place that decides it.
+//! Classifies errors for retry, circuit breaker, idempotency and fallback.
 
 mod class;
 #[cfg(any(feature = "http", feature = "tonic"))]
@@ -32,11 +32,13 @@ pub use judgement::Judgement;
 use known::{found, found_in_value};
 pub use verdict::Verdict;
 
-/// An error that says what it is. Implement it for your error type, and retry and circuit breaker follow.
+/// An error that has a [`Class`]. Implement it for your error type to control retry and circuit breaker.
 ///
-/// Without it an error is judged by the first known cause in its `source()` chain ([`Class::found_in`]), and is
-/// [`Class::Unknown`] where there is none. What it says is believed: an error that is `Transient`, `Overload`, `Permanent`
-/// or `Ignored` frees an idempotency key.
+/// An error without `Classify` is classified by the first known cause in its `source()` chain ([`Class::found_in`]). If
+/// there is none, it is [`Class::Unknown`].
+///
+/// The class is not verified: an error that is `Transient`, `Overload`, `Permanent` or `Ignored` frees an idempotency
+/// key.
 ///
 /// ```
 /// use resilient_runtime::{Class, Classify};
@@ -56,7 +58,7 @@ pub use verdict::Verdict;
 /// # assert_eq!(ApiError::Parse(String::new()).classify(), Class::Permanent);
 /// ```
 pub trait Classify {
-    /// What this error is.
+    /// Returns the class of the error.
     ///
     /// ```
     /// use resilient_runtime::{Class, Classify, Registry};
@@ -68,14 +70,14 @@ pub trait Classify {
     /// ```
     fn classify(&self) -> Class;
 
-    /// The class, and whether it is evidence: a refusal further in is none.
+    /// Returns the class, and whether it is evidence. A rejection by an inner component is not.
     #[doc(hidden)]
     fn __judged(&self) -> Judgement {
         self.classify().into()
     }
 }
 
-/// `Classify` for what holds another error that is.
+/// Implements `Classify` for pointers to an error that implements it.
 macro_rules! classify_as_inner {
     ($($outer:ty),*) => {$(
         impl<E: Classify + ?Sized> Classify for $outer {
@@ -92,12 +94,12 @@ macro_rules! classify_as_inner {
 
 classify_as_inner!(&E, Box<E>, Arc<E>);
 
-/// `Classify` for errors of any type: by the first known cause in the chain.
+/// Implements `Classify` for errors of any type by the first known cause in the chain.
 macro_rules! classify_by_chain {
     ($($(#[$about:meta])* $error:ty => |$this:ident| $first:expr;)*) => {$(
         $(#[$about])*
         impl Classify for $error {
-            /// The first known cause in the chain, as [`Class::found_in`] finds it; else unknown.
+            /// Returns the class of the first known cause in the `source()` chain ([`Class::found_in`]), or unknown.
             fn classify(&self) -> Class {
                 let $this = self;
                 Class::found_in($first).unwrap_or(Class::UNKNOWN)
@@ -131,7 +133,7 @@ impl Classify for Rejection {
     }
 }
 
-/// Whether the `source()` chain that starts at `first` contains a refusal that was made before anything was tried.
+/// Whether the `source()` chain that starts at `first` contains a rejection made before anything was attempted.
 #[cold]
 pub(crate) fn was_refused(first: &(dyn Error + 'static)) -> bool {
     chain(first).find_map(|error| error.downcast_ref::<Mark>()).is_some_and(|mark| mark.is_refusal())
@@ -143,7 +145,7 @@ impl Classify for Mark {
             return Class::Uncertain { retry_after: self.retry_after };
         }
         match self.kind {
-            // A body that needed a timer has begun. And an earlier call with the same key may have had its effect.
+            // A body that needed a timer has begun. An earlier call with the same key may have had an effect.
             RejectionKind::TotalTimeout
             | RejectionKind::AttemptTimeout
             | RejectionKind::ReadTimeout
@@ -151,16 +153,16 @@ impl Classify for Mark {
             | RejectionKind::OutcomeUnknown => Class::UNCERTAIN,
             // Nothing was sent yet.
             RejectionKind::ConnectTimeout => Class::TRANSIENT,
-            // The call ran, and what it returned counts as failed.
+            // The call returned a value that counts as failed.
             RejectionKind::FallbackFailed => Class::UNKNOWN,
-            // It would be refused again and again: for its weight, for the caller's key, or for the way it is called.
+            // Every repetition would be rejected: for its weight, its key, or the calling method.
             RejectionKind::WeightExceedsLimit
             | RejectionKind::KeyReused
             | RejectionKind::InvalidKey
             | RejectionKind::StoredValueMismatch
             | RejectionKind::Unsupported => Class::Permanent,
-            // A retry would not wait for the circuit, nor add to an overload: whoever holds it knows better.
-            // And another attempt would meet the same record of an idempotency key.
+            // No hint: a retry must not wait for the circuit or add to an overload; the outer caller decides.
+            // Another attempt would find the same idempotency record.
             RejectionKind::CircuitOpen
             | RejectionKind::Shed
             | RejectionKind::QueueTimeout
@@ -188,13 +190,20 @@ impl Classify for Mark {
 
 #[cfg(feature = "http")]
 impl Classify for http::StatusCode {
-    /// 5xx is unknown, but what the server will never do (501, 505) is permanent; 408 and 425 are transient; 429 is overload;
-    /// every other code is an answer.
+    /// Classifies a status code.
     ///
-    /// A server may have done what it was asked before it failed with 5xx, and a status knows nothing of the request. It is
-    /// retried where `retry` was asked for, but frees no idempotency key; where the request must not be sent twice, give
-    /// the server a key, or use what goes by the method (`ClientLayer::http` and `ReqwestMiddleware` of `resilient-http`), or
-    /// say `retry(when = ..)`.
+    /// | status | class |
+    /// |---|---|
+    /// | 408, 425 | transient |
+    /// | 429 | overload |
+    /// | 501, 505 | permanent |
+    /// | other 5xx | unknown |
+    /// | all others | ignored |
+    ///
+    /// A server that returns 5xx may have executed the request before it failed. A retry repeats such a request. The
+    /// idempotency key of the call, if any, stays taken. If the request must not be sent twice, send an idempotency key to
+    /// the server, use a client that considers the method (`ClientLayer::http` or `ReqwestMiddleware` of
+    /// `resilient-http`), or set `retry(when = ..)`.
     fn classify(&self) -> Class {
         match self.as_u16() {
             429 => Class::Overload { retry_after: None },
@@ -208,7 +217,7 @@ impl Classify for http::StatusCode {
 
 #[cfg(feature = "http")]
 impl Classify for http::Error {
-    /// A request that could not be made: ignored, the dependency was not asked.
+    /// Returns [`Class::Ignored`]: the request could not be built, so nothing was sent.
     fn classify(&self) -> Class {
         Class::Ignored
     }

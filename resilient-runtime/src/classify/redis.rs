@@ -7,9 +7,15 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use super::{Class, Classify, found};
 
 impl Classify for RedisError {
-    /// Not connected, or refused by a server that loads, moves or has no master: transient. Out of memory: overload. Broken on
-    /// the way, an answer that cannot be read, and a pipeline of which only some failed: uncertain. A request that cannot be
-    /// carried out: permanent. Else: unknown.
+    /// Classifies an error of `redis`.
+    ///
+    /// | error | class |
+    /// |---|---|
+    /// | connection refused; server is loading, moved, read-only or without a master | transient |
+    /// | out of memory | overload |
+    /// | timeout, connection lost, invalid response, error of a script, partially failed pipeline | uncertain |
+    /// | invalid request or configuration, failed authentication, aborted transaction | permanent |
+    /// | others | unknown |
     fn classify(&self) -> Class {
         if self.is_connection_refusal() {
             return Class::TRANSIENT;
@@ -21,7 +27,7 @@ impl Classify for RedisError {
         if kind == ErrorKind::Server(ServerErrorKind::ExecAbort) {
             return Class::Permanent;
         }
-        // Of a pipeline the rest was carried out.
+        // The other commands of the pipeline were executed.
         if self.clone().into_server_errors().is_some_and(|errors| !errors.is_empty()) && self.code().is_none()
         {
             return Class::UNCERTAIN;
@@ -70,8 +76,8 @@ mod tests {
     use crate::{Class, Classify as _};
 
     #[test]
-    fn an_error_of_redis_tells_what_was_surely_not_done_from_what_may_have_been() {
-        // B1, T33
+    fn errors_are_classified_by_whether_the_command_may_have_been_executed() {
+        // T33
         let io = |kind: io::ErrorKind| RedisError::from(io::Error::from(kind)).classify();
         assert_eq!(io(io::ErrorKind::ConnectionRefused), Class::TRANSIENT);
         assert_eq!(io(io::ErrorKind::ConnectionReset), Class::UNCERTAIN);
@@ -89,8 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_in_other_errors() {
-        // B2
+    fn it_is_found_in_the_source_chain_of_other_errors() {
         #[derive(Debug, thiserror::Error)]
         #[error("the cache")]
         struct Cache(#[source] RedisError);

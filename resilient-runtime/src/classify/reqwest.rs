@@ -5,12 +5,19 @@ use std::error::Error as _;
 use super::{Class, Classify};
 
 impl Classify for reqwest::Error {
-    /// A status as its [`StatusCode`](http::StatusCode), whatever the method. Not connected: transient. Cut off, or broken on the way:
-    /// uncertain. A request that could not be made: ignored, the dependency was not asked. A [`Rejection`](crate::Rejection)
-    /// inside: as it says. Redirected in circles, or an answer that cannot be read: uncertain, as the request was sent.
+    /// Classifies an error of `reqwest`.
     ///
-    /// An error made by `error_for_status` has lost the headers of the response, and with them `Retry-After`. Use
-    /// [`checked`](crate::checked) in its place: `checked(client.get(url).send().await?)?`.
+    /// | error | class |
+    /// |---|---|
+    /// | HTTP status | the class of the [`StatusCode`](http::StatusCode), regardless of the method |
+    /// | request that could not be built, so nothing was sent | ignored |
+    /// | connection failed | transient |
+    /// | timeout | uncertain |
+    /// | known cause in the `source()` chain, such as a [`Rejection`](crate::Rejection) | the class of the cause |
+    /// | others, such as a redirect loop or an invalid response, because the request was sent | uncertain |
+    ///
+    /// `error_for_status` drops the headers of the response, including `Retry-After`. Use [`checked`](crate::checked)
+    /// instead: `checked(client.get(url).send().await?)?`.
     fn classify(&self) -> Class {
         if let Some(status) = self.status() {
             return status.classify();
@@ -26,7 +33,7 @@ impl Classify for reqwest::Error {
         }
         match self.source().and_then(Class::found_in) {
             Some(known) => known,
-            // The connection ended before the answer did, or the answer is of no use: the request was sent.
+            // The response is incomplete or invalid, so the request was sent.
             None => Class::UNCERTAIN,
         }
     }
@@ -42,7 +49,8 @@ mod tests {
 
     use crate::{Class, Classify as _};
 
-    /// What becomes of a request to a server that answers so, and then hangs up; or hangs on, where it says nothing.
+    /// Sends a request to a server that sends `answer` and closes the connection, or that never responds if it is
+    /// `None`.
     async fn met(answer: Option<&'static str>) -> reqwest::Result<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -62,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_of_reqwest_tells_what_was_surely_not_sent_from_what_may_have_been() {
+    async fn errors_are_classified_by_whether_the_request_was_sent() {
         // T33
         let class = async |answer| met(answer).await.unwrap_err().classify();
         assert_eq!(
@@ -70,19 +78,19 @@ mod tests {
             Class::UNKNOWN
         );
         assert_eq!(class(Some("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")).await, Class::Ignored);
-        // Hung up at once, in the middle of the head, and of the body.
+        // The connection closes immediately, in the middle of the head, and in the middle of the body.
         assert_eq!(class(Some("")).await, Class::UNCERTAIN);
         assert_eq!(class(Some("HTTP/1.1 200 OK\r\ncont")).await, Class::UNCERTAIN);
         assert_eq!(class(Some("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")).await, Class::UNCERTAIN);
         assert_eq!(class(None).await, Class::UNCERTAIN);
-        // And what is no HTTP may have done something, too.
+        // A server that does not speak HTTP may also have done something.
         assert_eq!(class(Some("SSH-2.0-OpenSSH_10\r\n")).await, Class::UNCERTAIN);
 
-        let nobody = {
+        let unused = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap()
         };
-        let refused = Client::new().get(format!("http://{nobody}/")).send().await.unwrap_err();
+        let refused = Client::new().get(format!("http://{unused}/")).send().await.unwrap_err();
         assert_eq!(refused.classify(), Class::TRANSIENT);
         let unfinished = Client::new().get("http://[").send().await.unwrap_err();
         assert_eq!(unfinished.classify(), Class::Ignored);

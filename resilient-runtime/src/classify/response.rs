@@ -1,4 +1,4 @@
-//! What a response of HTTP means ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110)).
+//! Classifies HTTP responses ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110)).
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -9,14 +9,14 @@ use super::{Class, Classify};
 use crate::classify::Verdict;
 
 impl Class {
-    /// The class of a response, with its `Retry-After`; `None` for a success (1xx, 2xx and 3xx).
+    /// Returns the class of a response with its `Retry-After`, or `None` for a success (1xx, 2xx and 3xx).
     ///
-    /// The status decides as in the [`Classify`] of [`StatusCode`], which knows nothing of the request. Use
-    /// [`of_response_to`](Self::of_response_to) where the method is known.
+    /// The [`Classify`] implementation of [`StatusCode`] determines the class. It does not consider the request. If the
+    /// method is known, use [`of_response_to`](Self::of_response_to).
     ///
-    /// `Retry-After` is a number of seconds or a date. A date is compared with the `Date` of the same response, which is on
-    /// the server's clock; with the local clock only if the response has no `Date`. A date in the past is no wait, and a
-    /// malformed value is ignored.
+    /// `Retry-After` is a number of seconds or a date. A date is compared with the `Date` of the response, which is the
+    /// clock of the server, or with the local clock if the response has no `Date`. A date in the past means no wait,
+    /// and a malformed value is ignored.
     ///
     /// ```
     /// use std::time::Duration;
@@ -31,7 +31,7 @@ impl Class {
     /// assert_eq!(Class::of_response(StatusCode::NOT_FOUND, &headers), Some(Class::Ignored));
     /// assert_eq!(Class::of_response(StatusCode::NO_CONTENT, &headers), None);
     /// ```
-    #[allow(clippy::disallowed_methods)] // a date without the server's clock is on no other
+    #[allow(clippy::disallowed_methods)] // without a `Date`, only the system clock can be compared with a date
     pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         if !status.is_client_error() && !status.is_server_error() {
             return None;
@@ -39,10 +39,11 @@ impl Class {
         Some(status.classify().with_hint(retry_after(headers, SystemTime::now)))
     }
 
-    /// The class of the response to a request; `None` for a success.
+    /// Returns the class of the response to a request, or `None` for a success.
     ///
-    /// As [`of_response`](Self::of_response), but a request that fails with 5xx and must not be carried out twice is
-    /// [`Class::Uncertain`]: the server may have done it before it failed. A request may be carried out twice if its method is
+    /// Like [`of_response`](Self::of_response), except for a class of [`Class::Unknown`]. If the request is idempotent,
+    /// it becomes [`Class::Transient`]. If not, it becomes [`Class::Uncertain`], because the server may have executed
+    /// the request before it failed. A request is idempotent if its method is
     /// [idempotent](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2), or if it has an `Idempotency-Key`.
     ///
     /// ```
@@ -62,14 +63,14 @@ impl Class {
         let is_idempotent = method.is_idempotent() || request_headers.contains_key("idempotency-key");
         let class = Self::of_response(status, headers)?;
         Some(match class {
-            // The server may have done it before it failed: that matters only where twice is not once.
+            // The server may have executed the request before it failed, which matters only if it is not idempotent.
             Self::Unknown { retry_after } if is_idempotent => Self::Transient { retry_after },
             Self::Unknown { retry_after } => Self::Uncertain { retry_after },
             class => class,
         })
     }
 
-    /// The same class with this hint, where it can have one.
+    /// Sets the `retry_after` of a class, if the class has one.
     fn with_hint(self, hint: Option<Duration>) -> Self {
         match self {
             Self::Transient { .. } => Self::Transient { retry_after: hint },
@@ -82,7 +83,7 @@ impl Class {
 }
 
 impl Verdict {
-    /// The verdict on a response: [`Class::of_response`], or success.
+    /// Returns the verdict on a response: the class of [`Class::of_response`], or success.
     ///
     /// ```
     /// use http::{Response, StatusCode};
@@ -95,14 +96,14 @@ impl Verdict {
     /// };
     /// let teapot = || Ok(Response::builder().status(StatusCode::IM_A_TEAPOT).body(()).unwrap());
     /// assert_eq!(pipeline.request().judge(judge).call(teapot).unwrap().status(), 418);
-    /// assert_eq!(pipeline.stats().ignored, 1, "an answer like any other");
+    /// assert_eq!(pipeline.stats().ignored, 1, "a 4xx response is not a failure of the dependency");
     /// ```
     pub fn of_response(status: StatusCode, headers: &HeaderMap) -> Self {
         Class::of_response(status, headers).map_or(Self::Success, Self::Failure)
     }
 }
 
-/// A response of any client that has a status and headers; see [`checked`].
+/// A response with a status and headers, of any HTTP client. See [`checked`].
 ///
 /// ```
 /// use resilient_runtime::HttpResponse;
@@ -111,7 +112,7 @@ impl Verdict {
 /// assert_eq!(response.status_and_headers().0, 404);
 /// ```
 pub trait HttpResponse {
-    /// The status and the headers.
+    /// Returns the status and the headers.
     ///
     /// ```
     /// use resilient_runtime::HttpResponse;
@@ -135,7 +136,9 @@ impl HttpResponse for reqwest::Response {
     }
 }
 
-/// Turns a response of 4xx or 5xx into an error that keeps its `Retry-After`, which the `error_for_status` of `reqwest` drops.
+/// Turns a 4xx or 5xx response into an error that keeps its `Retry-After`.
+///
+/// The `error_for_status` of `reqwest` drops the `Retry-After`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -156,12 +159,12 @@ impl HttpResponse for reqwest::Response {
 ///     Ok(response.into_body())
 /// }
 ///
-/// let Err(StockError::Status(error)) = stock() else { panic!("the server answers 429") };
+/// let Err(StockError::Status(error)) = stock() else { panic!("the server returns 429") };
 /// assert_eq!((error.status().as_u16(), error.retry_after()), (429, Some(Duration::from_secs(1))));
 /// ```
 ///
 /// # Errors
-/// When the status is 4xx or 5xx. The response with its body is dropped.
+/// Returns a [`StatusError`] if the status is 4xx or 5xx. The response and its body are dropped.
 pub fn checked<R: HttpResponse>(response: R) -> Result<R, StatusError> {
     let (status, headers) = response.status_and_headers();
     match StatusError::of(status, headers) {
@@ -170,7 +173,7 @@ pub fn checked<R: HttpResponse>(response: R) -> Result<R, StatusError> {
     }
 }
 
-/// A response of 4xx or 5xx, as an error that knows when to try again. Made by [`checked`].
+/// The error of a 4xx or 5xx response, with its `Retry-After`. Created by [`checked`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -178,13 +181,13 @@ pub fn checked<R: HttpResponse>(response: R) -> Result<R, StatusError> {
 ///
 /// let busy = http::Response::builder().status(503).header("retry-after", "2").body(()).unwrap();
 /// let error = checked(busy).unwrap_err();
-/// assert_eq!(error.to_string(), "the server answered 503 Service Unavailable; try again in 2.0s");
+/// assert_eq!(error.to_string(), "the server returned 503 Service Unavailable; try again in 2.0s");
 /// assert_eq!(error.classify().retry_after(), Some(Duration::from_secs(2)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusError(Answer);
 
-/// What is known of the response: the source of its error, so that it shows also where the error is transparent.
+/// The status and class of a response. It is the source of the error, so it is also found behind a transparent error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     status: StatusCode,
@@ -206,7 +209,7 @@ impl Classify for Answer {
 }
 
 impl StatusError {
-    /// The error of a response; `None` if its status is neither 4xx nor 5xx.
+    /// Creates the error of a response. Returns `None` if the status is not 4xx or 5xx.
     ///
     /// ```
     /// use http::{HeaderMap, StatusCode};
@@ -219,7 +222,7 @@ impl StatusError {
         Class::of_response(status, headers).map(|class| Self(Answer { status, class }))
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     ///
     /// ```
     /// let gone = http::Response::builder().status(410).body(()).unwrap();
@@ -229,7 +232,7 @@ impl StatusError {
         self.0.status
     }
 
-    /// How long the server asks to wait, where it has said so and the failure is worth a retry.
+    /// Returns how long the server asks to wait, if it does and the failure can be retried.
     ///
     /// ```
     /// let busy = http::Response::builder().status(429).body(()).unwrap();
@@ -241,7 +244,7 @@ impl StatusError {
 }
 
 impl Classify for StatusError {
-    /// [`Class::of_response`].
+    /// Returns the class of [`Class::of_response`].
     fn classify(&self) -> Class {
         self.0.class
     }
@@ -249,7 +252,7 @@ impl Classify for StatusError {
 
 impl fmt::Display for StatusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server answered {}", self.0.status)?;
+        write!(f, "the server returned {}", self.0.status)?;
         match self.retry_after() {
             Some(span) => write!(f, "; try again in {span:.1?}"),
             None => Ok(()),
@@ -263,16 +266,16 @@ impl std::error::Error for StatusError {
     }
 }
 
-/// `Retry-After` as a span, counted from the response.
+/// Returns `Retry-After` as a duration from the arrival of the response.
 fn retry_after(headers: &HeaderMap, local: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let text = |name| Some(headers.get(name)?.to_str().ok()?.trim());
     let value = text(header::RETRY_AFTER)?;
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number that is too large to count is a long time, not a malformed one.
+        // A number that overflows is a long time, not a malformed value.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    // The server's clock when this arrived: when it was made (B8), and how long a cache on the way has kept it.
+    // The time on the server's clock when the response arrived: its `Date`, plus its `Age` in a cache.
     let age = || text(header::AGE)?.parse().ok().map(Duration::from_secs);
     let made = text(header::DATE).and_then(|made| httpdate::parse_http_date(made).ok());
     let now = match made {
@@ -298,13 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_said_in_seconds_or_as_a_date_and_malformed_ones_are_ignored() {
+    fn retry_after_is_a_number_of_seconds_or_a_date_and_malformed_values_are_ignored() {
         let secs = |secs| Some(Duration::from_secs(secs));
         assert_eq!(hint(&[("retry-after", "120")]), secs(120));
         assert_eq!(hint(&[("retry-after", " 0 ")]), secs(0));
         assert_eq!(hint(&[("retry-after", "99999999999999999999")]), secs(u64::MAX));
         assert_eq!(hint(&[("retry-after", "Wed, 25 Nov 2026 12:00:30 GMT")]), secs(30));
-        // The two obsolete forms that a recipient must accept.
+        // The two obsolete formats that a recipient must accept.
         assert_eq!(hint(&[("retry-after", "Wednesday, 25-Nov-26 12:00:30 GMT")]), secs(30));
         assert_eq!(hint(&[("retry-after", "Wed Nov 25 12:00:30 2026")]), secs(30));
         assert_eq!(hint(&[("retry-after", "Wed, 25 Nov 2026 11:00:00 GMT")]), secs(0), "in the past");
@@ -315,23 +318,21 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_relative_to_the_servers_own_clock() {
-        // B8
+    fn a_date_is_relative_to_the_clock_of_the_server() {
         let wait = |now, until| hint(&[("date", now), ("retry-after", until)]);
         let secs = |secs| Some(Duration::from_secs(secs));
-        assert_eq!(wait(FIVE_PAST, "Wed, 25 Nov 2026 12:05:02 GMT"), secs(2), "its clock is ahead");
+        assert_eq!(wait(FIVE_PAST, "Wed, 25 Nov 2026 12:05:02 GMT"), secs(2), "the clock is ahead");
         assert_eq!(wait("Wed, 25 Nov 2026 11:55:00 GMT", "Wed, 25 Nov 2026 11:55:02 GMT"), secs(2), "behind");
         assert_eq!(wait(FIVE_PAST, NOON), secs(0));
-        assert_eq!(wait("noon", "Wed, 25 Nov 2026 12:00:02 GMT"), secs(2), "a malformed one is none");
+        assert_eq!(wait("noon", "Wed, 25 Nov 2026 12:00:02 GMT"), secs(2), "a malformed date is ignored");
         let cached = [("date", NOON), ("age", "290"), ("retry-after", FIVE_PAST)];
-        assert_eq!(hint(&cached), secs(10), "most of it has passed in a cache");
+        assert_eq!(hint(&cached), secs(10), "most of it has passed in a cache on the way");
         let nonsense = [("date", NOON), ("age", "18446744073709551615"), ("retry-after", FIVE_PAST)];
         assert_eq!(hint(&nonsense), secs(300));
     }
 
     #[test]
-    fn the_status_is_found_also_in_an_error_that_is_transparent() {
-        // H3
+    fn the_status_is_also_found_behind_a_transparent_error() {
         #[derive(Debug, thiserror::Error)]
         enum Error {
             #[error(transparent)]
@@ -349,8 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hint_is_kept_where_it_says_something() {
-        // H3
+    fn retry_after_is_kept_for_classes_that_can_have_it() {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, "3".parse().unwrap());
         let of = |status: u16| Class::of_response(StatusCode::from_u16(status).unwrap(), &headers);

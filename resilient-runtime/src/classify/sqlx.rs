@@ -6,10 +6,21 @@ use sqlx::error::{DatabaseError, ErrorKind};
 use super::{Class, Classify, found};
 
 impl Classify for Error {
-    /// What the database rolled back because of other transactions (SQLSTATE 40001, 40P01): transient; so is a pool without
-    /// a connection. A violated constraint and a row that is not there: ignored. Too many connections: overload. A statement
-    /// that is wrong: permanent. Broken off: uncertain, and by the cause where it is one of the network. An answer that
-    /// cannot be read: uncertain, as the statement was carried out. Else: unknown.
+    /// Classifies an error of `sqlx`.
+    ///
+    /// | error | class |
+    /// |---|---|
+    /// | serialization failure (SQLSTATE 40001), deadlock (40P01), lock not available, database not open, `SQLite` busy or locked | transient |
+    /// | timeout while waiting for a connection of the pool | transient |
+    /// | closed pool | not executed |
+    /// | insufficient resources, such as too many connections (SQLSTATE class 53) | overload |
+    /// | violated constraint, row not found | ignored |
+    /// | invalid or forbidden statement, invalid argument | permanent |
+    /// | I/O error | by its kind |
+    /// | configuration or TLS error | by its cause, otherwise permanent |
+    /// | connection lost, statement cancelled, outcome not known | uncertain |
+    /// | response that cannot be decoded, because the statement was executed | uncertain |
+    /// | others | unknown |
     fn classify(&self) -> Class {
         match self {
             Self::Database(error) => of_database(&**error),
@@ -34,26 +45,26 @@ impl Classify for Error {
     }
 }
 
-/// By its SQLSTATE, or its code of `SQLite`.
+/// Classifies an error of the database by its SQLSTATE or `SQLite` code.
 pub(super) fn of_database(error: &dyn DatabaseError) -> Class {
     if !matches!(error.kind(), ErrorKind::Other) {
         return Class::Ignored;
     }
     let code = error.code();
     match code.as_deref() {
-        // Serialization failure, deadlock, lock not available; not connected; not yet, or no longer, open. And SQLite: busy
-        // and locked, with their extended codes.
+        // Serialization failure, deadlock, lock not available; not connected; database not accepting connections.
+        // SQLite: busy and locked, with their extended codes.
         Some(
             "40001" | "40P01" | "55P03" | "08001" | "08004" | "57P03" | "5" | "261" | "517" | "773" | "6"
             | "262" | "518",
         ) => Class::TRANSIENT,
         Some(code) if code.starts_with("53") => Class::Overload { retry_after: None },
         Some(code) if code.starts_with("23") || code == "40002" => Class::Ignored,
-        // What the statement says is wrong, or not allowed.
+        // The statement is invalid or not allowed.
         Some(code) if code.len() == 5 && (code.starts_with("22") || code.starts_with("42")) => {
             Class::Permanent
         }
-        // Broken off, cancelled, or not known to be complete.
+        // Connection lost, statement cancelled, or completion not known.
         Some(code) if code.starts_with("08") || code.starts_with("57") || code == "40003" => Class::UNCERTAIN,
         _ => Class::UNKNOWN,
     }
@@ -112,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_database_rolled_back_is_transient_and_a_violated_constraint_is_an_answer() {
-        // B1, T33
+    fn database_errors_are_classified_by_their_code() {
+        // T33
         for code in ["40001", "40P01", "55P03", "57P03", "5", "517"] {
             assert_eq!(database(code).classify(), Class::TRANSIENT, "{code}");
         }
@@ -128,8 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_client_is_judged_by_when_it_happened() {
-        // B1
+    fn client_errors_are_classified_by_whether_the_statement_was_sent() {
         assert_eq!(Error::RowNotFound.classify(), Class::Ignored);
         assert_eq!(Error::PoolTimedOut.classify(), Class::TRANSIENT);
         assert_eq!(Error::PoolClosed.classify(), Class::NotExecuted { retry_after: None });
@@ -140,8 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_found_in_other_errors_also_where_they_are_transparent() {
-        // B2
+    fn it_is_found_in_the_source_chain_of_other_errors() {
         #[derive(Debug, thiserror::Error)]
         enum Store {
             #[error("the store: {0}")]
@@ -153,6 +162,6 @@ mod tests {
         assert_eq!(class(Store::Plain(Error::RowNotFound)), Some(Class::Ignored));
         assert_eq!(class(Store::Plain(database("40001"))), Some(Class::TRANSIENT));
         assert_eq!(class(Store::Transparent(database("40001"))), Some(Class::TRANSIENT));
-        assert_eq!(class(Store::Transparent(Error::RowNotFound)), None, "it has no source");
+        assert_eq!(class(Store::Transparent(Error::RowNotFound)), None, "the error has no source");
     }
 }

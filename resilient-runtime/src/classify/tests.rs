@@ -11,8 +11,8 @@ fn kind(kind: io::ErrorKind) -> io::Error {
 }
 
 #[test]
-fn an_io_error_tells_what_was_surely_not_sent_from_what_may_have_been() {
-    // T33, B1
+fn io_errors_are_classified_by_whether_the_request_may_have_been_sent() {
+    // T33
     use io::ErrorKind;
     let class = |of| kind(of).classify();
     assert_eq!(class(ErrorKind::ConnectionRefused), Class::TRANSIENT);
@@ -31,12 +31,11 @@ fn an_io_error_tells_what_was_surely_not_sent_from_what_may_have_been() {
 
 #[test]
 fn an_io_error_inside_another_is_found() {
-    // B2
     let nested = io::Error::other(io::Error::other(kind(io::ErrorKind::ConnectionRefused)));
     assert_eq!(nested.classify(), Class::TRANSIENT);
     assert_eq!(Class::found_in(&nested), Some(Class::TRANSIENT));
     let named = io::Error::new(io::ErrorKind::ConnectionReset, kind(io::ErrorKind::NotFound));
-    assert_eq!(named.classify(), Class::UNCERTAIN, "its own kind says it");
+    assert_eq!(named.classify(), Class::UNCERTAIN, "the outer kind decides");
     assert_eq!(io::Error::other("a riddle").classify(), Class::UNKNOWN);
 }
 
@@ -57,8 +56,7 @@ enum Layered {
 }
 
 #[test]
-fn the_first_known_cause_in_the_chain_says_what_an_error_is() {
-    // B2
+fn the_first_known_cause_in_the_chain_decides() {
     let found = |error: &Layered| Class::found_in(error);
     let reset = || kind(io::ErrorKind::ConnectionReset);
     assert_eq!(found(&reset().into()), Some(Class::UNCERTAIN));
@@ -71,14 +69,13 @@ fn the_first_known_cause_in_the_chain_says_what_an_error_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_tokio_may_have_had_an_effect() {
-    // B1
+async fn a_tokio_timeout_is_uncertain() {
     let late = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await.unwrap_err();
     assert_eq!(Class::found_in(&Layered::from(late)), Some(Class::UNCERTAIN));
 }
 
 #[test]
-fn an_error_that_is_its_own_source_is_not_followed_for_ever() {
+fn an_error_that_is_its_own_source_does_not_cause_an_endless_loop() {
     #[derive(Debug, thiserror::Error)]
     #[error("round")]
     struct Round;
@@ -99,8 +96,7 @@ fn an_error_that_is_its_own_source_is_not_followed_for_ever() {
 }
 
 #[test]
-fn by_hand_every_type_that_is_known_or_holds_any_error_is_judged_by_its_cause() {
-    // B5
+fn without_the_attribute_known_types_are_judged_by_their_cause() {
     let reset = || kind(io::ErrorKind::ConnectionReset);
     let uncertain = Verdict::Failure(Class::UNCERTAIN);
     assert_eq!(Verdict::of(&Err::<(), _>(reset())), uncertain);
@@ -116,8 +112,7 @@ fn by_hand_every_type_that_is_known_or_holds_any_error_is_judged_by_its_cause() 
 
 #[cfg(feature = "anyhow")]
 #[test]
-fn an_error_of_anyhow_is_judged_by_its_cause_below_all_context() {
-    // B2
+fn an_anyhow_error_is_judged_by_its_cause_below_all_context() {
     use anyhow::Context as _;
     let bare = || anyhow::Error::from(kind(io::ErrorKind::NotFound));
     let once = Err::<(), _>(kind(io::ErrorKind::NotFound)).context("reading").unwrap_err();
@@ -133,8 +128,7 @@ fn an_error_of_anyhow_is_judged_by_its_cause_below_all_context() {
 
 #[cfg(feature = "eyre")]
 #[test]
-fn a_report_of_eyre_is_judged_by_its_cause_below_all_context() {
-    // B2
+fn an_eyre_report_is_judged_by_its_cause_below_all_context() {
     use eyre::WrapErr as _;
     let bare = || eyre::Report::from(kind(io::ErrorKind::NotFound));
     let once = Err::<(), _>(kind(io::ErrorKind::NotFound)).wrap_err("reading").unwrap_err();
@@ -145,8 +139,7 @@ fn a_report_of_eyre_is_judged_by_its_cause_below_all_context() {
 }
 
 #[test]
-fn a_refusal_that_will_be_met_again_is_permanent_and_one_that_hides_an_effect_is_uncertain() {
-    // H7, B1
+fn a_rejection_that_would_recur_is_permanent_and_one_with_a_possible_effect_is_uncertain() {
     let class = |kind| Rejection::new(kind, "once").classify();
     for kind in [RejectionKind::KeyReused, RejectionKind::InvalidKey, RejectionKind::StoredValueMismatch] {
         assert_eq!(class(kind), Class::Permanent, "{kind:?}");
@@ -161,8 +154,8 @@ fn a_refusal_that_will_be_met_again_is_permanent_and_one_that_hides_an_effect_is
 }
 
 #[test]
-fn a_refusal_for_the_callers_key_is_no_evidence_for_the_breaker_around_it() {
-    // H7, T21
+fn an_outer_breaker_does_not_count_a_rejection_for_the_idempotency_key() {
+    // T21
     use crate::{Component as _, Registry};
     let breaker = Registry::new().circuit_breaker("outer");
     for kind in [RejectionKind::KeyReused, RejectionKind::OutcomeUnknown, RejectionKind::NoTimer] {
@@ -174,10 +167,10 @@ fn a_refusal_for_the_callers_key_is_no_evidence_for_the_breaker_around_it() {
 
 #[cfg(feature = "http")]
 #[test]
-fn a_status_code_says_whether_the_server_failed_or_the_caller() {
+fn status_codes_are_classified_by_whether_the_server_or_the_caller_failed() {
     let class = |code: u16| http::StatusCode::from_u16(code).unwrap().classify();
     for code in [500, 502, 503, 504] {
-        // B1: it may have been carried out.
+        // The request may have been executed.
         assert_eq!(class(code), Class::UNKNOWN, "{code}");
     }
     assert_eq!((class(408), class(425)), (Class::TRANSIENT, Class::TRANSIENT));
@@ -190,7 +183,7 @@ fn a_status_code_says_whether_the_server_failed_or_the_caller() {
 
 static CIRCLE: std::sync::LazyLock<io::Error> = std::sync::LazyLock::new(|| io::Error::other(Around));
 
-/// An error whose source is the [`io::Error`] that holds it.
+/// An error whose source is the [`io::Error`] that contains it.
 #[derive(Debug)]
 struct Around;
 
@@ -223,8 +216,7 @@ impl Error for Own {
 }
 
 #[test]
-fn a_chain_of_sources_without_an_end_is_given_up() {
-    // S6
+fn an_endless_chain_of_sources_is_abandoned() {
     for endless in [&Own as &(dyn Error + 'static), &*CIRCLE, &Around] {
         assert_eq!(RejectionKind::found_in(endless), None);
         assert_eq!(Rejection::found_in(endless), None);
@@ -238,8 +230,7 @@ fn a_chain_of_sources_without_an_end_is_given_up() {
 struct Wrapped(#[source] io::Error);
 
 #[test]
-fn errors_in_errors_are_looked_at_once() {
-    // S6
+fn each_error_in_a_chain_is_examined_once() {
     let nested = |depth: u32, innermost: io::Error| {
         (0..depth).fold(innermost, |inner, _| io::Error::other(Wrapped(inner)))
     };

@@ -9,11 +9,12 @@ use super::{Class, Classify};
 use crate::classify::Judgement;
 
 impl Classify for tonic::Status {
-    /// The class of its code, as [`Judgement::of_grpc`] has it.
+    /// Classifies a status by its code, as [`Judgement::of_grpc`] does.
     ///
-    /// A status with a `source()` was not sent by the server: the transport made it of an error of its own. A connection that
-    /// was refused is transient, and a [`Rejection`](crate::Rejection) inside as it says. Any other is uncertain, whatever its
-    /// code: a connection that broke (`Unknown`, `Internal`), a timeout of the channel (`Cancelled`).
+    /// A status with a `source()` was not sent by the server, but created from an error of the transport. A refused
+    /// connection is transient, and a [`Rejection`](crate::Rejection) determines the class itself. Other transport
+    /// errors are uncertain, such as a broken connection (`Unknown`, `Internal`) or a timeout of the channel
+    /// (`Cancelled`).
     fn classify(&self) -> Class {
         self.__judged().class().unwrap_or(Class::UNKNOWN)
     }
@@ -34,7 +35,7 @@ impl Classify for tonic::Status {
             }
         }
         let pushback = self.metadata().get("grpc-retry-pushback-ms");
-        // `Ok` is no error, though a `Status` can be made of it.
+        // `Ok` is not an error, but a `Status` can have this code.
         match self.code() {
             Code::Ok => Class::Ignored.into(),
             code => Judgement::of_grpc(code.into(), pushback.map(MetadataValue::as_encoded_bytes)),
@@ -54,14 +55,14 @@ mod tests {
     use crate::{Class, Classify as _, Judgement};
 
     #[test]
-    fn a_status_of_grpc_is_retried_where_its_code_allows_it() {
+    fn a_status_is_classified_by_its_code() {
         // T33
         let class = |code| Status::new(code, "").classify();
         assert_eq!(class(Code::Aborted), Class::TRANSIENT);
         assert_eq!(class(Code::Unavailable), Class::UNCERTAIN);
         assert_eq!(class(Code::DeadlineExceeded), Class::UNCERTAIN);
         assert_eq!(class(Code::ResourceExhausted), Class::Overload { retry_after: None });
-        // B1: it may have been carried out.
+        // The call may have been executed.
         for code in [Code::Unknown, Code::Internal, Code::DataLoss, Code::Cancelled] {
             assert_eq!(class(code), Class::UNCERTAIN, "{code:?}");
         }
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn pushback_says_when_or_not_at_all() {
+    fn pushback_delays_or_forbids_a_retry() {
         let judged = |code, wish: &str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-retry-pushback-ms", wish.parse().unwrap());
@@ -80,7 +81,7 @@ mod tests {
         };
         let later = Class::Uncertain { retry_after: Some(Duration::from_millis(1500)) };
         assert_eq!(judged(Code::Unavailable, "1500"), Judgement::from(later));
-        // B1: that it is not to be repeated does not say that nothing was done.
+        // A pushback that forbids a retry does not mean that nothing was executed.
         for stop in ["-1", "soon"] {
             let uncertain = Judgement::from(Class::UNCERTAIN);
             assert_eq!(judged(Code::Unavailable, stop), uncertain.retry_when(false));
@@ -89,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inside_is_found() {
+    fn the_cause_inside_a_status_is_found() {
         let of = |error: Box<dyn std::error::Error + Send + Sync>| Status::from_error(error).classify();
         let open = Rejection::new(RejectionKind::CircuitOpen, "db");
         assert_eq!(of(open.into()), Class::NotExecuted { retry_after: None });
-        let mut refused = Status::unavailable("nobody there");
+        let mut refused = Status::unavailable("no server");
         refused.set_source(std::sync::Arc::new(Error::from(ErrorKind::ConnectionRefused)));
         assert_eq!(refused.classify(), Class::TRANSIENT);
-        // E6: the transport's own, and no word of the server's.
+        // An error of the transport, not of the server.
         assert_eq!(of("h2 protocol error".into()), Class::UNCERTAIN);
         let mut timed_out = Status::cancelled("Timeout expired");
         timed_out.set_source(std::sync::Arc::new(Error::other("Timeout expired")));

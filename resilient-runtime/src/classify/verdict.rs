@@ -1,11 +1,11 @@
-//! How one attempt is judged.
+//! The verdict on an attempt.
 
 use std::error::Error;
 
 use super::{Class, Classify, Judgement};
 use crate::outcome::Outcome;
 
-/// How one attempt is judged; what retry, circuit breaker and fallback act on.
+/// The verdict on an attempt: success, or a class of failure. Retry, circuit breaker and fallback act on it.
 ///
 /// ```
 /// use resilient_runtime::{Class, Component, Registry, Verdict};
@@ -18,21 +18,23 @@ use crate::outcome::Outcome;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It succeeded.
+    /// The attempt succeeded.
     Success,
-    /// It failed, in this way.
+    /// The attempt failed with this class.
     Failure(Class),
 }
 
 impl Verdict {
-    /// Judges an outcome by the type of its error: the rule of every `call` without a judge.
+    /// Judges an outcome by the type of its error. Every `call` without a judge uses it.
     ///
-    /// An error of a known type, and one that holds any error, is judged by the first known cause in its `source()` chain:
-    /// [`Rejection`](crate::Rejection), [`std::io::Error`], `Box<dyn Error>`, and with the features of their names `anyhow::Error`,
-    /// `eyre::Report`, `http::StatusCode`, `redis::RedisError`, `reqwest::Error`, `sqlx::Error` and `tonic::Status`. Anything
-    /// else is [`Class::Unknown`]: Rust cannot see here whether a type of your own is an `Error` or has `Classify`. For those
-    /// there are [`judge!`](crate::judge), which judges as the attribute does, [`by_class`](Self::by_class) and
-    /// [`by_error`](Self::by_error).
+    /// Known error types are judged by the first known cause in their `source()` chain. They are
+    /// [`Rejection`](crate::Rejection), [`std::io::Error`], `Box<dyn Error>`, and with the features of their names
+    /// `anyhow::Error`, `eyre::Report`, `http::StatusCode`, `redis::RedisError`, `reqwest::Error`, `sqlx::Error` and
+    /// `tonic::Status`.
+    ///
+    /// An error of any other type is [`Class::Unknown`], because this function cannot detect whether a type implements
+    /// `Error` or [`Classify`]. For such types use [`by_class`](Self::by_class), [`by_error`](Self::by_error) or
+    /// [`judge!`](crate::judge), which follows the rules of the attribute.
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
@@ -48,7 +50,7 @@ impl Verdict {
         Judgement::of(outcome).verdict()
     }
 
-    /// The error's own word.
+    /// Judges an outcome by the [`Classify`] implementation of its error.
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
@@ -65,7 +67,9 @@ impl Verdict {
         }
     }
 
-    /// The first known cause in the error and its `source()` chain, as [`Class::found_in`] finds it; else unknown.
+    /// Judges an outcome by the first known cause in its error and `source()` chain.
+    ///
+    /// The class is the result of [`Class::found_in`], or [`Class::Unknown`] if there is no known cause.
     ///
     /// ```
     /// use resilient_runtime::{Class, Component, Registry, Rejection, Verdict};
@@ -82,7 +86,7 @@ impl Verdict {
     /// inner.force_open();
     /// let pay = || inner.call(|| Ok::<u32, PayError>(995));
     /// assert!(outer.call_judged(pay, Verdict::by_error).is_err());
-    /// assert_eq!(outer.stats().failed, 0, "a refusal further in is no evidence");
+    /// assert_eq!(outer.stats().failed, 0, "a rejection by an inner component is not evidence");
     /// assert_eq!(Verdict::by_error(&Err::<u32, _>(PayError::Declined)), Verdict::Failure(Class::UNKNOWN));
     /// ```
     pub fn by_error<T, E: Error + 'static>(outcome: &Result<T, E>) -> Self {
@@ -92,8 +96,10 @@ impl Verdict {
         }
     }
 
-    /// The first known cause in a `source()` chain, of which the first error is given; else unknown. (A rejection is its own
-    /// source, and so found even where an error is transparent.)
+    /// Judges a failure by the first known cause in the `source()` chain that starts at `first`.
+    ///
+    /// If there is no known cause, the failure is [`Class::Unknown`]. A rejection is also found behind a transparent
+    /// error, because its source identifies it.
     ///
     /// ```
     /// use resilient_runtime::{Class, Registry, Verdict};
@@ -108,7 +114,7 @@ impl Verdict {
         Judgement::by_source(first).verdict()
     }
 
-    /// `failure = ..` makes a failure of what looked like a success. What it did is unknown.
+    /// Turns a success into a failure of class [`Class::Unknown`] if `failed` is true, as `failure = ..` does.
     ///
     /// ```
     /// use resilient_runtime::{Class, Verdict};

@@ -1,4 +1,4 @@
-//! A wait that is made once the call knows that it must wait: blocking or as a future.
+//! A wait between attempts: blocking, or as a future.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,8 +9,8 @@ use super::{BoxedTimer, Clock, NoTimer};
 
 /// A pause between two attempts.
 ///
-/// Boxed: it is made only after a failure, and would otherwise be part of every call. One word, none of them where
-/// there is nothing to wait for.
+/// Boxed, because it is created only after a failure and would otherwise enlarge every call. It is one word, and
+/// `None` if there is nothing to wait for.
 #[derive(Debug, Default)]
 pub struct Delay(Option<Box<Wait>>);
 
@@ -21,22 +21,23 @@ enum Wait {
 }
 
 impl Delay {
-    /// Nothing to wait for.
+    /// No wait.
     pub(crate) const NONE: Self = Self(None);
 
-    /// Whether there is nothing to wait for.
+    /// Returns whether there is nothing to wait for.
     #[inline]
     pub(crate) fn is_none(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Blocks the thread. Never refused; a `Result` so that it can stand where [`timer_in`](Self::timer_in) does.
+    /// Creates a wait that blocks the thread. Never fails; returns a `Result` to match the signature of
+    /// [`timer_in`](Self::timer_in).
     #[allow(clippy::unnecessary_wraps)]
     pub(crate) fn blocking_in(_: &Clock, span: Duration) -> Result<Self, NoTimer> {
         Ok(Self((!span.is_zero()).then(|| Box::new(Wait::Blocking(span)))))
     }
 
-    /// A future.
+    /// Creates a wait that is polled as a future.
     pub(crate) fn timer_in(clock: &Clock, span: Duration) -> Result<Self, NoTimer> {
         if span.is_zero() {
             return Ok(Self::NONE);
@@ -44,7 +45,7 @@ impl Delay {
         Ok(Self(Some(Box::new(Wait::Timer(BoxedTimer::armed(clock, clock.now().after(span))?)))))
     }
 
-    /// Blocks the thread for as long, on the same clock.
+    /// Blocks the thread for the span of the wait.
     #[cold]
     pub(crate) fn block(self, clock: &Clock) {
         if let Some(Wait::Blocking(span)) = self.0.as_deref() {

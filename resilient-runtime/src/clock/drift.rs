@@ -1,19 +1,19 @@
-//! A registry on the system clock in a program on a paused tokio clock.
+//! Detects a registry on the system clock in a program on a paused tokio clock.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Two readings one after the other are closer than this on any machine that still works.
+/// Two consecutive readings of the real clock are closer than this on any working machine.
 const FAR: Duration = Duration::from_millis(500);
-/// A test of paused time is short: its first timers are looked at, then one of so many.
+/// Tests with paused time are short: check the first `FIRST` timers of a thread, then one in every `THEN`.
 const FIRST: u32 = 256;
 const THEN: u32 = 1024;
 
-static IS_TOLD: AtomicBool = AtomicBool::new(false);
+static WARNED: AtomicBool = AtomicBool::new(false);
 
-/// Says once that tokio's clock is not the real one. Called where a timer of tokio is armed for the system clock; only a
-/// debug build looks, as only tests pause the clock.
+/// Warns once if tokio's clock is not the real one. Called when a tokio timer is armed for the system clock. Only
+/// debug builds check, because only tests pause the clock.
 #[inline]
 pub(super) fn look() {
     if cfg!(debug_assertions) {
@@ -25,12 +25,13 @@ fn look_at_some() {
     thread_local!(static ARMED: Cell<u32> = const { Cell::new(0) });
     let armed = ARMED.get();
     ARMED.set(armed.wrapping_add(1));
-    if (armed < FIRST || armed.is_multiple_of(THEN)) && !IS_TOLD.load(Ordering::Relaxed) && is_virtual() {
-        tell();
+    if (armed < FIRST || armed.is_multiple_of(THEN)) && !WARNED.load(Ordering::Relaxed) && is_virtual() {
+        warn();
     }
 }
 
-/// Whether tokio's clock is paused, or was. Not noticed before it has moved away from the real one.
+/// Returns whether tokio's clock is or was paused. Detects it only after the clock has moved away from the real
+/// one.
 fn is_virtual() -> bool {
     let before = std::time::Instant::now();
     let theirs = tokio::time::Instant::now().into_std();
@@ -40,12 +41,12 @@ fn is_virtual() -> bool {
 }
 
 #[cold]
-#[allow(clippy::print_stderr)] // in a debug build: tests have no subscriber as a rule
-fn tell() {
-    const WHAT: &str = "tokio's clock is paused, and this registry is on the system clock: its timers fire in virtual time while \
-                        it reads real time. Use `resilient_runtime::Registry::install(Clock::tokio())` first, or \
-                        `Registry::with_clock(Clock::tokio())`";
-    if IS_TOLD.swap(true, Ordering::Relaxed) {
+#[allow(clippy::print_stderr)] // debug builds only: most tests have no subscriber
+fn warn() {
+    const WHAT: &str = "tokio's clock is paused, but this registry uses the system clock: its timers fire in virtual time \
+                        and it reads real time. Call `resilient_runtime::Registry::install(Clock::tokio())` first, or \
+                        create the registry with `Registry::with_clock(Clock::tokio())`";
+    if WARNED.swap(true, Ordering::Relaxed) {
         return;
     }
     tracing::warn!(target: "resilient_runtime::clock", "{WHAT}");
@@ -57,15 +58,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_paused_clock_is_noticed_once_it_has_moved() {
-        // H9
+    async fn a_paused_clock_is_detected_once_it_has_moved() {
         assert!(!is_virtual());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(is_virtual());
     }
 
     #[tokio::test]
-    async fn a_clock_that_runs_is_not_taken_for_a_paused_one() {
+    async fn a_running_clock_is_not_mistaken_for_a_paused_one() {
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert!(!is_virtual());
     }

@@ -1,4 +1,4 @@
-//! A clock that stands still until it is told to move.
+//! A clock that moves only when it is advanced.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::{Clock, Instant, Source, nanos};
 use crate::sync::Mutex;
 use crate::weak_table::WeakTable;
 
-/// The handle by which a test moves its clock.
+/// A handle that moves a test's clock.
 ///
-/// Clones move the same clock. Timers that come due are woken by [`advance`](Self::advance), in the order of
-/// their times.
+/// Clones move the same clock. [`advance`](Self::advance) wakes timers that are due, in the order of their
+/// deadlines.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::weak_table::WeakTable;
 pub struct ManualClock(Arc<Manual>);
 
 impl ManualClock {
-    /// A clock that stands at one hour, so that there is a past to jump back to.
+    /// Creates a clock that starts at one hour, so that it can be moved back.
     ///
     /// ```
     /// use std::time::Duration;
@@ -34,14 +34,14 @@ impl ManualClock {
     ///
     /// let (one, other) = (ManualClock::new(), ManualClock::new());
     /// one.advance(Duration::from_secs(1));
-    /// assert!(one.clock().now() > other.clock().now(), "each moves alone");
+    /// assert!(one.clock().now() > other.clock().now(), "each clock moves independently");
     /// ```
     pub fn new() -> Self {
         let hour = nanos(Duration::from_hours(1));
         Self(known().join(|number| Manual { number, now: AtomicU64::new(hour), timers: Mutex::default() }))
     }
 
-    /// The clock to give to a registry.
+    /// Returns the clock to pass to a registry.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, clock::ManualClock};
@@ -54,7 +54,7 @@ impl ManualClock {
         Clock(Source::Manual(Arc::clone(&self.0)))
     }
 
-    /// Moves the clock forward and wakes what came due.
+    /// Moves the clock forward and wakes the timers that are due.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -74,7 +74,9 @@ impl ManualClock {
         self.0.advance(span);
     }
 
-    /// Moves the clock back: no real monotonic clock does this, but nothing here may break if one did.
+    /// Moves the clock back.
+    ///
+    /// Real monotonic clocks do not move back. Components must still tolerate it, and this method tests that.
     ///
     /// ```
     /// use std::time::Duration;
@@ -90,7 +92,7 @@ impl ManualClock {
         let _ = self.0.now.fetch_update(Ordering::AcqRel, Ordering::Acquire, back);
     }
 
-    /// The timers that wait for this clock.
+    /// The number of timers that are waiting on this clock.
     #[cfg(test)]
     pub(crate) fn timers(&self) -> usize {
         self.0.timers.lock().waiting.len()
@@ -110,14 +112,14 @@ pub(super) struct Manual {
     timers: Mutex<Timers>,
 }
 
-/// The manual clocks there are, by number: who holds a point of time on one can ask it for the time. 0 and 1 are the
-/// other clocks.
+/// All manual clocks by number, so that the clock of a point in time can be found. The numbers 0 and 1 belong to
+/// the other clocks.
 fn known() -> std::sync::MutexGuard<'static, WeakTable<Manual>> {
     static KNOWN: std::sync::Mutex<WeakTable<Manual>> = std::sync::Mutex::new(WeakTable::after(1));
     KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The manual clock of this number, if there still is one.
+/// Returns the manual clock with this number, if it still exists.
 pub(super) fn find(number: u32) -> Option<Arc<Manual>> {
     known().find(number)
 }
@@ -152,11 +154,11 @@ impl Manual {
             let later = timers.waiting.split_off(&(now.after(Duration::from_nanos(1)), 0));
             std::mem::replace(&mut timers.waiting, later)
         };
-        // Outside the lock: a woken task may arm a new timer at once.
+        // Wake outside the lock: a woken task can arm a new timer immediately.
         due.into_values().for_each(Waker::wake);
     }
 
-    /// Registers a waker for `at`; the key removes it again.
+    /// Registers a waker for `at`. Pass the returned key to [`forget`](Self::forget) to remove it.
     pub(super) fn register(&self, at: Instant, waker: Waker) -> (Instant, u64) {
         let mut timers = self.timers.lock();
         timers.last_id += 1;
@@ -167,7 +169,7 @@ impl Manual {
 
     pub(super) fn forget(&self, key: (Instant, u64)) {
         let waker = self.timers.lock().waiting.remove(&key);
-        // Outside the lock: with it a task may end that has timers, too.
+        // Drop outside the lock: dropping the waker can end a task that owns timers.
         drop(waker);
     }
 
@@ -180,7 +182,7 @@ impl Manual {
     }
 }
 
-/// A waker that unparks the current thread.
+/// Returns a waker that unparks the current thread.
 pub(crate) fn unparker() -> Waker {
     struct Unpark(std::thread::Thread);
     impl Wake for Unpark {

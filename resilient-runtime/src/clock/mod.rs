@@ -1,21 +1,22 @@
-//! The one source of time: monotonic, cheap, and in the hands of a test when it wants it.
+//! The time source of components: monotonic, cheap to read, and replaceable in tests.
 //!
-//! Every component takes the time from the [`Clock`] of its registry, never from the wall. There are three:
+//! Every component reads the time from the [`Clock`] of its registry and never uses wall-clock time. There are
+//! three clocks:
 //!
-//! - [`Clock::system`]: the processor's time stamp counter where there is one (about 10 ns a read), else the
-//!   operating system's monotonic clock;
-//! - [`Clock::tokio`]: tokio's clock, which follows `tokio::time::pause` and `advance`;
-//! - [`ManualClock`]: stands still until a test moves it.
+//! - [`Clock::system`] uses the processor's time stamp counter if there is one (a read takes about 10 ns).
+//!   Otherwise it uses the operating system's monotonic clock.
+//! - [`Clock::tokio`] uses tokio's clock, which follows `tokio::time::pause` and `advance`.
+//! - [`ManualClock`] moves only when a test advances it.
 //!
-//! Timers of the first two are tokio's. In a test under `tokio::time::pause` a registry with the system clock thus waits in
-//! virtual time and reads real time: half of the program is on one clock and half on the other. A debug build says so once,
-//! on standard error and as a warning; the remedy is `Registry::install(Clock::tokio())` at the start of the
-//! test, or a registry of its own: `Registry::with_clock(Clock::tokio())`.
+//! The system and tokio clocks use tokio's timers. In a test under `tokio::time::pause`, a registry on the system
+//! clock therefore waits in virtual time but reads real time. A debug build reports this mismatch once, on standard
+//! error and as a warning. To fix it, call `Registry::install(Clock::tokio())` at the start of the test, or create
+//! a separate registry with `Registry::with_clock(Clock::tokio())`.
 //!
-//! A synchronous call blocks its thread for pauses and in queues. Where asynchronous code runs on that thread, a
-//! warning says so once for each operation: make the function an `async fn`, or call it in
-//! `tokio::task::spawn_blocking`. (Work in `tokio::task::unconstrained` is not noticed: it cannot be told from that of
-//! `spawn_blocking`.)
+//! A synchronous call blocks its thread while it waits for a retry or in a queue. If the thread runs asynchronous
+//! code, a warning is logged once per operation. To fix it, make the function an `async fn`, or call it in
+//! `tokio::task::spawn_blocking`. Work in `tokio::task::unconstrained` is not detected, because it looks the same
+//! as work in `spawn_blocking`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,8 +46,9 @@ use std::time::Duration;
 
 use manual::Manual;
 
-/// A point on a [`Clock`]: nanoseconds from an arbitrary origin. All arithmetic saturates, so a clock that
-/// jumps in either direction never overflows.
+/// A point in time on a [`Clock`], in nanoseconds from an arbitrary origin.
+///
+/// All arithmetic saturates, so it never overflows, even if the clock jumps.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +61,7 @@ use manual::Manual;
 pub struct Instant(u64);
 
 impl Instant {
-    /// Later than every reachable point: "never".
+    /// A point later than every reachable one: "never".
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
@@ -70,7 +72,7 @@ impl Instant {
         self.0
     }
 
-    /// The time from `earlier` to this point; zero if `earlier` is the later one.
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is later.
     ///
     /// ```
     /// use std::time::Duration;
@@ -89,7 +91,9 @@ impl Instant {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The point `span` later; saturates at the end of time (some 584 years).
+    /// Returns the point `span` after this one.
+    ///
+    /// Saturates at the largest representable point, about 584 years after the origin.
     ///
     /// ```
     /// use std::time::Duration;
@@ -105,13 +109,13 @@ impl Instant {
     }
 }
 
-/// The nanoseconds of a span, saturating.
+/// Converts a span to nanoseconds, saturating.
 pub(crate) const fn nanos(span: Duration) -> u64 {
     let nanos = span.as_nanos();
     if nanos > u64::MAX as u128 {
         u64::MAX
     } else {
-        // Checked in the line above.
+        // Cannot truncate: checked in the condition above.
         #[allow(clippy::cast_possible_truncation)]
         {
             nanos as u64
@@ -119,13 +123,15 @@ pub(crate) const fn nanos(span: Duration) -> u64 {
     }
 }
 
-/// Where the time comes from; cheap to clone. See the [module](self).
+/// The time source of a registry. Cheap to clone.
+///
+/// See the [module documentation](self).
 ///
 /// ```
 /// use std::time::Duration;
 /// use resilient_runtime::clock::{Clock, ManualClock};
 ///
-/// /// What tells the time takes a clock, and its test gives it one that it moves.
+/// /// Takes the clock as a parameter, so that a test can pass one that it controls.
 /// fn is_stale(clock: &Clock, made: resilient_runtime::clock::Instant) -> bool {
 ///     clock.now().since(made) > Duration::from_mins(5)
 /// }
@@ -139,30 +145,32 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// Found once, so that a reading does not look for it.
+    /// A reference to the static clock, so that a reading skips the lazy-initialization check.
     System(&'static System),
     Tokio,
     Manual(Arc<Manual>),
 }
 
-/// No timer can be had here: there is no tokio runtime, or it was built without `enable_time`.
+/// No timer is available: there is no tokio runtime, or it was built without `enable_time`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoTimer;
 
 impl Clock {
-    /// The machine's monotonic clock. The first use in a process calibrates it (below 1 ms as a rule, 200 ms at most).
+    /// Returns the machine's monotonic clock.
+    ///
+    /// The first use in a process calibrates it, which usually takes less than 1 ms and at most 200 ms.
     ///
     /// ```
     /// use resilient_runtime::clock::Clock;
     ///
     /// let before = Clock::system().now();
-    /// assert!(Clock::system().now() >= before, "all of them are one clock");
+    /// assert!(Clock::system().now() >= before, "all instances share one time line");
     /// ```
     pub fn system() -> Self {
         Self(Source::System(&SYSTEM))
     }
 
-    /// Tokio's clock: virtual under `tokio::time::pause`.
+    /// Returns tokio's clock, which is virtual under `tokio::time::pause`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -179,7 +187,7 @@ impl Clock {
         Self(Source::Tokio)
     }
 
-    /// Now, on this clock.
+    /// Returns the current time of this clock.
     ///
     /// ```
     /// use std::time::Duration;
@@ -187,7 +195,7 @@ impl Clock {
     ///
     /// let time = ManualClock::new();
     /// let (clock, before) = (time.clock(), time.clock().now());
-    /// assert_eq!(clock.now(), before, "it stands still");
+    /// assert_eq!(clock.now(), before, "it does not move by itself");
     /// time.advance(Duration::from_nanos(1));
     /// assert!(clock.now() > before);
     /// ```
@@ -200,8 +208,10 @@ impl Clock {
         }
     }
 
-    /// Blocks the thread for `span`. A [`ManualClock`] is moved forward instead: a blocking wait on a clock
-    /// that only its own thread moves would otherwise last for ever.
+    /// Blocks the thread for `span`.
+    ///
+    /// A [`ManualClock`] advances by `span` instead of blocking. Otherwise a thread that waits on a clock that only
+    /// it can advance would wait forever.
     ///
     /// ```
     /// use std::time::Duration;
@@ -209,7 +219,7 @@ impl Clock {
     ///
     /// let clock = ManualClock::new().clock();
     /// let before = clock.now();
-    /// clock.sleep(Duration::from_hours(1)); // and is over at once
+    /// clock.sleep(Duration::from_hours(1)); // returns immediately
     /// assert_eq!(clock.now().since(before), Duration::from_hours(1));
     /// ```
     pub fn sleep(&self, span: Duration) {
@@ -219,9 +229,10 @@ impl Clock {
         }
     }
 
-    /// Blocks the thread until it is unparked or `until` is reached; may wake early. Whether `until` is reached.
+    /// Blocks the thread until it is unparked or `until` is reached. Can wake early. Returns whether `until` is
+    /// reached.
     ///
-    /// The thread waits in real time: a paused tokio clock would not move as long as it blocks.
+    /// The thread waits in real time, because a paused tokio clock does not move while its thread is blocked.
     pub(crate) fn park(&self, until: Instant) -> bool {
         match &self.0 {
             Source::System(_) | Source::Tokio => {
@@ -236,7 +247,7 @@ impl Clock {
         }
     }
 
-    /// A timer that fires at `at`, made in its place: it is large.
+    /// Arms a timer that fires at `at`. It is constructed in place because it is large.
     pub(crate) fn arm(&self, mut place: Pin<&mut Option<Timer>>, at: Instant) -> Result<(), NoTimer> {
         match &self.0 {
             Source::System(_) => {
@@ -251,8 +262,8 @@ impl Clock {
         }
     }
 
-    /// Says once for each `name` that its calls block a thread on which asynchronous code runs, if this one is such a thread.
-    /// A [`ManualClock`] blocks none.
+    /// Warns once per `name` if this thread runs asynchronous code and the caller is about to block it. A
+    /// [`ManualClock`] never blocks, so it never warns.
     #[cold]
     pub(crate) fn warn_of_blocking(&self, name: &'static str) {
         if !matches!(self.0, Source::Manual(_)) {
@@ -260,7 +271,7 @@ impl Clock {
         }
     }
 
-    /// Whether points of the two clocks can be compared.
+    /// Identifies the time line: points in time are comparable if the identities are equal.
     #[inline]
     pub(crate) fn identity(&self) -> u32 {
         match &self.0 {
@@ -270,7 +281,7 @@ impl Clock {
         }
     }
 
-    /// The clock of this [`identity`](Self::identity), if there still is one.
+    /// Returns the clock with this [`identity`](Self::identity), if it still exists.
     pub(crate) fn identified(identity: u32) -> Option<Self> {
         match identity {
             0 => Some(Self::system()),
@@ -306,7 +317,8 @@ impl System {
 }
 
 fn tokio_nanos() -> u64 {
-    /// A paused runtime may have been started before the origin was taken, so that its time lies before it.
+    /// The value at the origin. A paused runtime can have started before the origin was taken, so its time can be
+    /// earlier.
     const BASE: u64 = 1 << 62;
     static ORIGIN: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
     let now = tokio::time::Instant::now().into_std();

@@ -1,4 +1,4 @@
-//! One timer, of tokio or of a manual clock, without a box around it.
+//! A timer of tokio or of a manual clock, without a box.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use super::manual::Manual;
 use super::{Clock, Instant, NoTimer};
 
 pin_project! {
-    /// Completes once its time has come.
+    /// Completes when its deadline is reached.
     #[project = TimerProj]
     #[derive(Debug)]
     pub(crate) enum Timer {
@@ -24,11 +24,11 @@ pin_project! {
 
 impl Timer {
     pub(super) fn arm_tokio(mut place: Pin<&mut Option<Self>>, span: Duration) -> Result<(), NoTimer> {
-        // Asked first, because it answers without the panic message that the next line would print.
+        // Check first: it fails without printing the panic message that the next line would print.
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(NoTimer);
         }
-        // A runtime built without `enable_time` can be told only by trying.
+        // The only way to detect a runtime without `enable_time` is to try.
         let arm = || place.set(Some(Self::Tokio { sleep: tokio::time::sleep(span) }));
         catch_unwind(AssertUnwindSafe(arm)).map_err(|_| NoTimer)
     }
@@ -49,7 +49,7 @@ impl Future for Timer {
     }
 }
 
-/// A timer that is no part of the future it stands in.
+/// A timer stored outside of the future that owns it.
 #[derive(Debug)]
 pub(crate) struct BoxedTimer(Pin<Box<Option<Timer>>>);
 
@@ -79,7 +79,7 @@ pub(crate) struct ManualWait {
 impl ManualWait {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
         self.forget();
-        // Registered before the time is read: an `advance` in between then finds the waker.
+        // Register before reading the time, so that an `advance` in between finds the waker.
         self.key = Some(self.clock.register(self.at, cx.waker().clone()));
         if self.clock.now() < self.at {
             return Poll::Pending;

@@ -1,11 +1,11 @@
-//! The settings of a coalescer and their defaults.
+//! Settings of coalescing and their defaults.
 
 use std::time::Duration;
 
 use crate::settings::settings;
 
 settings! {
-    /// The settings of a [`Coalesce`](crate::Coalesce).
+    /// Settings of a [`Coalesce`](crate::Coalesce).
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, coalesce::Config};

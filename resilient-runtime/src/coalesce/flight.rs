@@ -1,4 +1,4 @@
-//! One call that is made for all who ask the same: who leads, who waits, and the answer.
+//! A flight: one execution shared by calls with the same key, with its leader, its waiting calls and its result.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -7,13 +7,13 @@ use std::task::Waker;
 
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
-/// An answer, of which each who waits has a clone.
+/// A result that each waiting call clones.
 pub(super) type Answer = Arc<dyn Any + Send + Sync>;
 
 #[derive(Debug)]
 enum Phase {
     Led,
-    /// The leader has gone without an answer; the first who waits has been woken to take its place.
+    /// The leader left without a result. The first waiting call was woken to replace it.
     Vacant,
     Landed(Answer),
 }
@@ -21,9 +21,9 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Flight {
     state: Mutex<State>,
-    /// Counts the leaders so far. Written under the lock.
+    /// Number of leaders so far. Written under the lock.
     term: AtomicU64,
-    /// How often the work has been polled, and, in the low bits, how many are polling it now.
+    /// How often the work was polled and, in the low bits, how many threads are polling it now.
     beat: AtomicU64,
     /// Whether `State::leader` holds a waker.
     is_suspended: AtomicBool,
@@ -34,27 +34,27 @@ struct State {
     phase: Phase,
     waiting: BTreeMap<u64, Option<Waker>>,
     arrivals: u64,
-    /// Wakes the task of the leader while its work is pending.
+    /// Wakes the leader's task while its work is pending.
     leader: Option<Waker>,
 }
 
-/// The number of a leader among those of its flight. A leader that was replaced no longer speaks for the flight.
+/// The number of a leader within its flight. A leader that was replaced can no longer change the flight.
 pub(super) type Term = u64;
 
-/// The work of a leader at one moment. It changes each time somebody polls that work.
+/// A snapshot of the polls of the leader's work. It changes with each poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Beat(u64);
 
 const POLLED: u64 = 1 << 16;
 
 impl Beat {
-    /// Whether the work is being polled at this moment.
+    /// Whether the work is being polled now.
     pub(super) fn is_running(self) -> bool {
         !self.0.is_multiple_of(POLLED)
     }
 }
 
-/// What is to be done by who asks.
+/// The next action of a joining or waiting call.
 #[derive(Debug)]
 pub(super) enum Turn {
     Lead(Term),
@@ -63,7 +63,7 @@ pub(super) enum Turn {
 }
 
 impl Default for Flight {
-    /// With a leader.
+    /// Creates a flight that has a leader.
     fn default() -> Self {
         let state = State { phase: Phase::Led, waiting: BTreeMap::new(), arrivals: 0, leader: None };
         Self {
@@ -81,22 +81,22 @@ impl Flight {
         self.term.load(Ordering::Relaxed)
     }
 
-    /// Somebody polls the work of the leader, until [`polled`](Self::polled).
+    /// Marks the start of a poll of the leader's work. [`polled`](Self::polled) marks its end.
     pub(super) fn polling(&self) {
         self.beat.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The poll has ended.
+    /// Marks the end of a poll.
     pub(super) fn polled(&self) {
         self.beat.fetch_add(POLLED - 1, Ordering::AcqRel);
     }
 
-    /// The work of the leader now.
+    /// The current beat of the leader's work.
     pub(super) fn beat(&self) -> Beat {
         Beat(self.beat.load(Ordering::Acquire))
     }
 
-    /// The work of the leader `term` is pending; `waker` wakes its task.
+    /// Notes that the work of the leader `term` is pending. `waker` wakes its task.
     pub(super) fn suspended(&self, term: Term, waker: &Waker) {
         let mut state = self.state.lock();
         if self.term() != term || state.leader.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
@@ -105,17 +105,17 @@ impl Flight {
         let replaced = state.leader.replace(waker.clone());
         self.is_suspended.store(true, Ordering::Relaxed);
         drop(state);
-        // Outside the lock: a waker may hold the last reference to a task that waits here.
+        // Dropped outside the lock: the waker may hold the last reference to a task that waits for this flight.
         drop(replaced);
     }
 
-    /// Wakes the task of the leader: one that is alive polls its work soon.
+    /// Wakes the leader's task. A running task then polls its work soon.
     pub(super) fn wake_leader(&self) {
         let leader = self.state.lock().leader.clone();
         leader.into_iter().for_each(Waker::wake);
     }
 
-    /// Forgets the task of the leader, whose work has ended.
+    /// Drops the waker of the leader, whose work has ended.
     pub(super) fn forget_leader(&self) {
         if self.is_suspended.load(Ordering::Relaxed) {
             let leader = self.state.lock().leader.take();
@@ -124,13 +124,13 @@ impl Flight {
         }
     }
 
-    /// The waiter `number` takes the place of a leader that nobody has polled since `beat`.
+    /// Makes the waiter `number` the leader if the current leader was not polled since `beat`.
     pub(super) fn take_over(&self, number: u64, beat: Beat) -> Turn {
         let mut state = self.state.lock();
         if !matches!(state.phase, Phase::Led) || self.beat() != beat {
             return Turn::Wait;
         }
-        // The next waiter that looks finds a leader that has just begun.
+        // Counts as a poll, so the next waiter sees a leader that has just begun.
         self.beat.fetch_add(POLLED, Ordering::AcqRel);
         let replaced = state.leader.take();
         state.waiting.remove(&number);
@@ -140,32 +140,32 @@ impl Flight {
         Turn::Lead(term)
     }
 
-    /// With the state locked.
+    /// The state must be locked.
     fn next_term(&self) -> Term {
         self.term.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Joins those who wait, unless there is something better to do. With the table locked: whoever waits keeps the
-    /// flight in it.
+    /// Adds a waiter, unless the caller can lead or take the result at once. The table must be locked, because a waiter
+    /// keeps the flight in the table.
     pub(super) fn join(&self) -> (Turn, u64) {
         let mut state = self.state.lock();
         state.arrivals += 1;
         let number = state.arrivals;
-        // No waker yet: it comes with the first poll.
+        // The first poll sets the waker.
         state.waiting.insert(number, None);
         let (turn, _) = self.turn_of(&mut state, number, None);
         (turn, number)
     }
 
-    /// What the waiter `number` can do now; `waker` is woken when that changes.
+    /// Returns the next action of the waiter `number`. If it must wait, `waker` is woken on a change.
     pub(super) fn turn(&self, number: u64, waker: &Waker) -> Turn {
         let (turn, replaced) = self.turn_of(&mut self.state.lock(), number, Some(waker));
-        // Outside the lock, as above.
+        // Dropped outside the lock, as above.
         drop(replaced);
         turn
     }
 
-    /// A leader has an answer. Where another one had it before, that one counts.
+    /// Sets the result, unless another leader already set one.
     pub(super) fn land(&self, answer: Answer) {
         let waiting = {
             let mut state = self.state.lock();
@@ -173,14 +173,14 @@ impl Flight {
                 return;
             }
             state.phase = Phase::Landed(answer);
-            // They are taken out as they come for the answer.
+            // Each waiter removes itself when it takes the result.
             state.waiting.values_mut().filter_map(Option::take).collect::<Vec<_>>()
         };
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// The leader `term` has gone without an answer. Whether the flight is still of use: somebody waits who can take its
-    /// place, or has taken it.
+    /// Notes that the leader `term` left without a result. Returns whether the flight is still in use, because a waiter
+    /// can take the lead or has taken it.
     pub(super) fn vacate(&self, term: Term) -> bool {
         let mut state = self.state.lock();
         if self.term() != term || matches!(state.phase, Phase::Landed(_)) {
@@ -193,7 +193,7 @@ impl Flight {
         !is_empty
     }
 
-    /// The waiter `number` gives up: if it was called to take the lead, the next one is.
+    /// Removes the waiter `number`. If it was woken to take the lead, the next one is woken instead.
     pub(super) fn leave(&self, number: u64) {
         let mut state = self.state.lock();
         state.waiting.remove(&number);
@@ -202,13 +202,13 @@ impl Flight {
         next.into_iter().for_each(Waker::wake);
     }
 
-    /// Nobody leads it, and nobody is there to do so. With the table locked.
+    /// Whether the flight has no leader and no waiter. The table must be locked.
     pub(super) fn is_abandoned(&self) -> bool {
         let state = self.state.lock();
         matches!(state.phase, Phase::Vacant) && state.waiting.is_empty()
     }
 
-    /// What the waiter can do, and the waker that `waker` has replaced.
+    /// Returns the next action of the waiter, and the previous waker if `waker` replaced it.
     fn turn_of(&self, state: &mut State, number: u64, waker: Option<&Waker>) -> (Turn, Option<Waker>) {
         match &state.phase {
             Phase::Landed(answer) => {
@@ -228,7 +228,7 @@ impl Flight {
 }
 
 impl State {
-    /// The first who waits and can be woken. One that has no waker yet will look by itself.
+    /// Takes the waker of the first waiter. A waiter without a waker checks the flight when it is polled.
     fn next(&mut self) -> Option<Waker> {
         self.waiting.values_mut().next().and_then(Option::take)
     }

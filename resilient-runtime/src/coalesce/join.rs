@@ -1,4 +1,4 @@
-//! A call on its way to an answer of another, or to the lead.
+//! Joining a flight: becoming its leader, or waiting for its result.
 
 use std::any::Any;
 use std::future::Future;
@@ -15,27 +15,29 @@ use super::table::{self, Place};
 use crate::clock::{BoxedTimer, Instant, unparker};
 use crate::rejection::{Rejection, RejectionKind};
 
-/// What became of a call that asked who else asks the same.
+/// The result of joining a flight.
 #[derive(Debug)]
 pub(crate) enum Joined<'a> {
-    /// It is to be made, and its answer shared.
+    /// The caller must run the work and share the result.
     Lead(Lead<'a>),
-    /// Another was made.
+    /// Another call provided the result.
     Shared(SharedAnswer),
 }
 
-/// The answer of another call.
+/// The result of another call.
 #[derive(Debug)]
 pub(crate) struct SharedAnswer(Answer);
 
 impl SharedAnswer {
-    /// A clone of it. `None` if it is of another type: the calls of one name must agree on theirs.
+    /// Clones the result. Returns `None` if it has another type.
     pub(crate) fn get<S: Any + Clone>(&self) -> Option<S> {
         self.0.downcast_ref::<S>().cloned()
     }
 }
 
-/// The duty to make a call and share its answer. Dropped without an answer, the next who waits takes over.
+/// The lead of a flight: the duty to run the work and share its result.
+///
+/// If the lead is dropped without a result, the next waiting call takes over.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, __rt::{Call, Shared}};
@@ -46,32 +48,32 @@ impl SharedAnswer {
 /// let Shared::Lead(Some(lead)) = call.share_blocking::<Option<f64>, _>("EUR").unwrap() else { panic!() };
 /// assert_eq!(registry.coalesce("rates").stats().in_flight, 1);
 /// drop(lead);
-/// assert_eq!(registry.coalesce("rates").stats().in_flight, 0, "the next would take over");
+/// assert_eq!(registry.coalesce("rates").stats().in_flight, 0, "no waiting call takes over");
 /// ```
 #[derive(Debug)]
 pub struct Lead<'a> {
     coalesce: &'a Coalesce,
     key: u128,
-    /// None where it is made for nobody else.
+    /// `None` if the call is not coalesced.
     flight: Option<Arc<Flight>>,
     term: Term,
 }
 
 impl<'a> Lead<'a> {
-    /// Shares the answer with those who wait, if there are any.
+    /// Shares the result with the waiting calls, if there are any.
     pub(super) fn share<S: Any + Clone + Send + Sync>(self, answer: &S) {
         self.share_made(|| answer.clone());
     }
 
-    /// Shares what `make` makes, which it does only if somebody waits for it. If that panics, the next one who waits makes
-    /// the call.
+    /// Shares the result of `make`, which is only called if a call waits for it. If `make` panics, the next waiting
+    /// call takes the lead.
     pub(crate) fn share_made<S: Any + Send + Sync>(mut self, make: impl FnOnce() -> S) {
         let Some(flight) = self.flight.take() else { return };
         flight.forget_leader();
-        // Out of the table first: who comes later is not given an answer that may be old by then (T101).
+        // Remove the flight first, so that a later call does not get a result that may be stale by then (T101).
         self.flight = self.coalesce.table.remove(self.key, flight);
         if self.flight.is_some() {
-            // While `make` runs this is still a leader, that hands over when it is dropped.
+            // While `make` runs, this is still the leader, which hands over when it is dropped.
             let answer = Arc::new(make());
             if let Some(flight) = self.flight.take() {
                 flight.land(answer);
@@ -79,7 +81,9 @@ impl<'a> Lead<'a> {
         }
     }
 
-    /// Makes the call, so that calls of the same key inside of it are made and do not wait for it.
+    /// Runs the work.
+    ///
+    /// Calls with the same key inside `work` run at once instead of waiting for it.
     ///
     /// ```
     /// use resilient_runtime::{Registry, __rt::{Call, Shared}};
@@ -95,7 +99,7 @@ impl<'a> Lead<'a> {
         work()
     }
 
-    /// Makes the call likewise.
+    /// Runs the work as a future. See [`lead`](Self::lead).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -111,7 +115,7 @@ impl<'a> Lead<'a> {
     /// ```
     ///
     /// # Cancel safety
-    /// As of `work`.
+    /// Depends on `work`.
     pub fn lead_async<F: Future>(&self, work: F) -> Led<'_, F> {
         Led::of(Some(self), work)
     }
@@ -133,7 +137,7 @@ impl Drop for Lead<'_> {
 }
 
 pin_project! {
-    /// The work of a leader.
+    /// The future of a leader's work.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -156,7 +160,7 @@ pin_project! {
 }
 
 impl<'l, F> Led<'l, F> {
-    /// `work` under `lead`; without a lead, nothing but `work`.
+    /// Wraps `work` to run under `lead`. Without a lead, it only polls `work`.
     pub(crate) fn of(lead: Option<&'l Lead<'_>>, work: F) -> Self {
         Self { work, lead }
     }
@@ -179,7 +183,7 @@ impl<F: Future> Future for Led<'_, F> {
     }
 }
 
-/// A place among those who wait; dropped, it is given up.
+/// A waiting call. It leaves the flight when dropped.
 #[derive(Debug)]
 struct Waiter<'a> {
     coalesce: &'a Coalesce,
@@ -187,7 +191,7 @@ struct Waiter<'a> {
     flight: Arc<Flight>,
     number: u64,
     open: bool,
-    /// The work of the leader when its task was last woken to find out whether somebody still polls it.
+    /// The beat of the leader's work when its task was last woken to check whether it is polled.
     asked: Option<Beat>,
 }
 
@@ -213,8 +217,8 @@ impl<'a> Waiter<'a> {
         Some(joined)
     }
 
-    /// Finds out whether somebody still polls the leader: wakes its task, and takes the lead if its work was not polled
-    /// until the next time.
+    /// Checks whether the leader is polled: wakes its task, and takes the lead if it was not polled since the last
+    /// check.
     fn check_leader(&mut self) -> Option<Joined<'a>> {
         let beat = self.flight.beat();
         if beat.is_running() {
@@ -225,7 +229,7 @@ impl<'a> Waiter<'a> {
             let turn = self.flight.take_over(self.number, beat);
             if matches!(turn, Turn::Lead(_)) {
                 let name = self.coalesce.core.name;
-                tracing::debug!(target: "resilient_runtime::coalesce", coalesce = %name, "nobody polls the leading call: a waiting one makes it");
+                tracing::debug!(target: "resilient_runtime::coalesce", coalesce = %name, "the leading call is not polled; a waiting call takes over");
             }
             return self.taken(turn);
         }
@@ -243,17 +247,17 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// Waits for the answer of a call with the same key, or for its leader to go.
+/// Waits for the result of the call with the same key, or for the lead.
 ///
 /// # Cancel safety
-/// Dropping it gives up the place; if that was about to take the lead, the next one does.
+/// If it is dropped, the call leaves the flight. If it was about to take the lead, the next waiting call does.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct Join<'a> {
     coalesce: &'a Coalesce,
     key: u128,
     deadline: Instant,
-    /// Boxed, so that calls that need not wait are small.
+    /// Boxed, so that calls that do not wait stay small.
     waiting: Option<Box<Waiting<'a>>>,
 }
 
@@ -261,11 +265,11 @@ pub(crate) struct Join<'a> {
 struct Waiting<'a> {
     waiter: Waiter<'a>,
     until: Instant,
-    /// For the next look at the leader.
+    /// For the next check of the leader.
     timer: BoxedTimer,
 }
 
-/// How long a leader may leave its work unpolled after it was woken. A task that is alive needs some microseconds.
+/// How long a leader may stay unpolled after its task was woken. A task that is running needs microseconds.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl<'a> Join<'a> {
@@ -273,7 +277,7 @@ impl<'a> Join<'a> {
         Self { coalesce, key, deadline, waiting: None }
     }
 
-    /// The lead, or an answer, if there is no need to wait; else a place among those who do.
+    /// The lead or a result, if available without a wait; otherwise a waiter.
     fn look(&self) -> Result<Joined<'a>, Waiter<'a>> {
         let (coalesce, key) = (self.coalesce, self.key);
         match coalesce.table.find(key) {
@@ -292,14 +296,14 @@ impl<'a> Join<'a> {
         }
     }
 
-    /// Without timers nobody would find out that a leader is not polled any more: the call would wait for ever.
+    /// Rejects the call. Without timers it could not detect a leader that is not polled, and might wait forever.
     #[cold]
     fn refuse_without_timer(&mut self) -> Poll<Result<Joined<'a>, Rejection>> {
         self.waiting = None;
         Poll::Ready(Err(self.coalesce.refuse(RejectionKind::NoTimer)))
     }
 
-    /// The same as awaiting it, blocking the thread.
+    /// Like awaiting it, but blocks the thread.
     pub(crate) fn block(self) -> Result<Joined<'a>, Rejection> {
         let coalesce = self.coalesce;
         let until = coalesce.patience(self.deadline);

@@ -1,19 +1,23 @@
-//! Lets equal calls at the same time share one: the first makes it, the others wait for its answer.
+//! Coalescing: concurrent calls with the same key share one execution and its result.
 //!
-//! - Calls are equal that have the same key. Nothing is kept: a call that begins after the answer is made anew (T101).
-//! - Each waiting call keeps its own deadline and `max_wait`; with neither, it waits for at most 60 s.
-//! - A leader that is dropped or panics hands over to the next waiting call: not all fail, and not all begin. So does one
-//!   whose answer panics when it is cloned.
-//! - A leader whose task is alive but does not poll it, for example `select!` over `&mut future`, holds up nobody for long:
-//!   after a second a waiting call wakes that task, and after another second without a poll it takes the lead. This needs
-//!   timers: without a tokio runtime that has them a call that would have to wait is refused, with
-//!   [`RejectionKind::NoTimer`]. A synchronous leader is never replaced.
-//! - Its failure is shared, or with `share_errors = false` not: then the next makes a call of its own.
-//! - A call of the same key inside of the leader's work is made, and does not wait for itself; also on the threads of a
-//!   bulkhead, and in a task that is spawned with [`carry`](crate::carry). In any other task it waits for itself, until its
-//!   deadline.
+//! The first call is the leader and runs the work. The other calls wait for its result.
 //!
-//! Known as *single flight* since Go's `golang.org/x/sync/singleflight`, which has no hand-over.
+//! - Results are not stored: a call that begins after the result is available runs its own work.
+//! - Each waiting call keeps its own deadline and `max_wait`. Without either, it waits for at most 60 s.
+//! - If the leader is dropped or panics, or if cloning its result panics, the next waiting call takes the lead. The
+//!   other calls keep waiting.
+//! - If an asynchronous leader is not polled, for example in a `select!` over `&mut future`, a waiting call wakes its
+//!   task after a second. If the leader is not polled within another second, the waiting call takes the lead. A
+//!   synchronous leader is never replaced.
+//! - An asynchronous call needs timers to wait. Without a tokio runtime that has them enabled, it is rejected with
+//!   [`RejectionKind::NoTimer`] instead of waiting.
+//! - A failure of the leader is shared too. With `share_errors = false` it is not, and the next waiting call runs its
+//!   own work.
+//! - A call with the same key inside the leader's work runs at once and does not wait for itself. This also applies on
+//!   the threads of a bulkhead and in a task spawned with [`carry`](crate::carry). In any other task, such a call waits
+//!   for itself until its deadline.
+//!
+//! This is known as *single flight*, after Go's `golang.org/x/sync/singleflight`, which does not replace a leader.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -58,17 +62,17 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use stats::Counters;
 use table::Table;
 
-/// How long a call waits that has neither a deadline nor a `max_wait`.
+/// How long a call waits if it has no deadline and no `max_wait`.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// Lets equal calls share one. See the [module](self).
+/// Coalesces concurrent calls with the same key. See the [module](self).
 ///
 /// ```
 /// use resilient_runtime::{Coalesce, Component, coalesce::Config};
 ///
 /// let coalesce = Coalesce::new(Config::default())?;
 /// assert_eq!(coalesce.call("ada", || Some(1)), Some(1));
-/// assert_eq!(coalesce.call("ada", || Some(2)), Some(2), "nothing is kept");
+/// assert_eq!(coalesce.call("ada", || Some(2)), Some(2), "results are not stored");
 /// assert_eq!(coalesce.stats().led, 2);
 /// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
@@ -77,16 +81,17 @@ pub struct Coalesce {
     core: Core<Config>,
     hasher: KeyHasher,
     table: Table,
-    /// Relaxed, both: settings.
+    /// Relaxed, both: they are settings.
     shares_errors: AtomicBool,
     max_wait: AtomicU64,
     counters: Counters,
 }
 
 impl Coalesce {
-    /// Runs `work`, or waits for the answer of a call that has the same key; blocks the thread.
+    /// Runs `work`, or waits for the result of a running call with the same key.
     ///
-    /// Panics of `work` travel on; the next who waits then runs its own.
+    /// It blocks the thread while it waits. A panic of `work` propagates to the caller; the next waiting call then runs
+    /// its own work.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection};
@@ -114,7 +119,7 @@ impl Coalesce {
         outcome
     }
 
-    /// Runs `work`, or waits for the answer of a call that has the same key.
+    /// Runs `work`, or waits for the result of a running call with the same key.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -136,8 +141,8 @@ impl Coalesce {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future drops the work, and the next who waits runs its own; a place among those who wait is given
-    /// up.
+    /// If the future of the leader is dropped, its work is dropped and the next waiting call runs its own work. If the
+    /// future of a waiting call is dropped, it stops waiting.
     pub async fn call_async<K, R>(&self, key: &K, work: impl AsyncFnOnce() -> R) -> R
     where
         K: Hash + ?Sized,
@@ -159,7 +164,7 @@ impl Coalesce {
         }
     }
 
-    /// The type is part of the key, so this cannot be.
+    /// The rejection for a result of another type. Unreachable, because the type is part of the key.
     #[cold]
     fn foreign<R: Reject>(&self) -> R {
         R::from_rejection(self.refuse(RejectionKind::InvalidKey))
@@ -169,24 +174,24 @@ impl Coalesce {
         Scope::current().deadline_on(self.core.clock())
     }
 
-    // What the pipeline calls ------------------------------------------------------------------------------
+    // Used by the pipeline ------------------------------------------------------------------------------
 
-    /// The key of calls whose answer is of type `S`.
+    /// Hashes the key of calls whose result has type `S`.
     pub(crate) fn hash<S: Any, K: Hash + ?Sized>(&self, key: &K) -> u128 {
         self.hasher.hash(&(TypeId::of::<S>(), key))
     }
 
-    /// Asks who else asks the same, by a [`hash`](Self::hash): to be awaited, or blocked on.
+    /// Joins the calls with this [`hash`](Self::hash). Await the returned value or block on it.
     pub(crate) fn join_hash(&self, hash: u128, deadline: Instant) -> Join<'_> {
         Join::new(self, hash, deadline)
     }
 
-    /// Whether those who wait get a failure.
+    /// Whether failures are shared with waiting calls.
     pub(crate) fn shares_errors(&self) -> bool {
         self.shares_errors.load(Ordering::Relaxed)
     }
 
-    /// Until when a call that arrives now may wait.
+    /// The time until which a call that arrives now may wait.
     fn patience(&self, deadline: Instant) -> Instant {
         let now = self.core.clock().now();
         match self.max_wait.load(Ordering::Relaxed) {
@@ -204,7 +209,7 @@ impl Coalesce {
 
     #[cold]
     fn refuse(&self, kind: RejectionKind) -> Rejection {
-        tracing::debug!(target: "resilient_runtime::coalesce", coalesce = %self.core.name, kind = kind.as_str(), "refused");
+        tracing::debug!(target: "resilient_runtime::coalesce", coalesce = %self.core.name, kind = kind.as_str(), "call rejected");
         self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after: None });
         Rejection::new(kind, self.core.name)
     }
@@ -249,7 +254,7 @@ impl Component for Coalesce {
         self.counters.snapshot(self.table.len(), self.table.led())
     }
 
-    /// Zeroes the counts; calls in flight go on.
+    /// Sets the counters to zero; running calls continue.
     fn reset(&self) {
         self.counters.reset();
         self.table.count_anew();

@@ -1,4 +1,4 @@
-//! What a coalescer counts.
+//! Counters of coalescing.
 
 use std::fmt;
 
@@ -49,7 +49,7 @@ impl Counters {
         }
     }
 
-    /// The rest is the table's to tell.
+    /// The table provides the other values.
     pub(super) fn snapshot(&self, in_flight: usize, led: u64) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
@@ -63,35 +63,39 @@ impl Counters {
     }
 }
 
-/// A snapshot of a [`Coalesce`](crate::Coalesce).
+/// A snapshot of the counters of a [`Coalesce`](crate::Coalesce).
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
 ///
 /// let rates = Registry::new().coalesce("rates");
 /// rates.call("EUR", || rates.call("EUR", || Some(1.1)));
-/// assert_eq!((rates.stats().led, rates.stats().alone), (1, 1), "the inner one does not wait for itself");
+/// assert_eq!((rates.stats().led, rates.stats().alone), (1, 1), "the inner call does not wait for itself");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Keys in flight.
+    /// Number of keys with a running call.
     pub in_flight: u64,
-    /// Calls that were made for others, too, should there be any.
+    /// Calls that ran as the first with their key, so that others could share the result.
     pub led: u64,
-    /// Calls that got another's answer.
+    /// Calls that returned the result of another call.
     pub shared: u64,
-    /// Times a call that waited took the place of a leader that was dropped, panicked or failed.
+    /// Number of times a waiting call took the lead.
+    ///
+    /// It does so if the leader was dropped, panicked, was not polled, or did not share its failure.
     pub handed_over: u64,
-    /// Calls that were made without looking for others: nested in one of their own key, or too many keys.
+    /// Calls that ran without coalescing.
+    ///
+    /// They were nested in a call with their key, exceeded `max_flights`, or coalescing was disabled.
     pub alone: u64,
-    /// Calls that waited as long as they could.
+    /// Calls rejected because their wait timed out.
     pub gave_up: u64,
 }
 
 impl Describe for Stats {
     const METRICS: &[Family<Self>] =
-        &[Family::counter("resilient_coalesce_total", "Calls that may share one.", |coalesce, to| {
+        &[Family::counter("resilient_coalesce_total", "Coalesced calls, by role.", |coalesce, to| {
             let handed_over = ("handed_over", coalesce.handed_over);
             to.by("kind", [("led", coalesce.led), ("shared", coalesce.shared), handed_over]);
         })];

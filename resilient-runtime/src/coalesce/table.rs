@@ -1,4 +1,4 @@
-//! The flights by key.
+//! The table of flights by key.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,13 +9,13 @@ use super::flight::{Flight, Turn};
 use crate::context::{self, Entered};
 use crate::sync::{AtomicU32, Mutex, Ordering};
 
-/// Locks apart from each other; a power of two.
+/// Number of independent locks; a power of two.
 const SHARDS: usize = 16;
 
-/// Flights that are kept for the next calls, so that a call which shares with nobody allocates nothing.
+/// Number of flights reused per shard, so that a call without waiters does not allocate.
 const SPARE: usize = 16;
 
-/// On lines of its own: those who ask by another key are not disturbed.
+/// Aligned to its own cache lines, so that calls with other keys do not contend.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard(Mutex<Flights>);
@@ -24,11 +24,11 @@ struct Shard(Mutex<Flights>);
 struct Flights {
     by_key: HashMap<u128, Arc<Flight>, BuildHasherDefault<Hashed>>,
     spare: Vec<Arc<Flight>>,
-    /// Calls that had a flight of their own: counted here, where the lock is held anyway.
+    /// Calls that started a flight. Counted here because the lock is held anyway.
     led: u64,
 }
 
-/// The key is a hash already; the low bits of it say in which shard it is.
+/// The key is already a hash. Its low bits select the shard.
 #[derive(Debug, Default)]
 struct Hashed(u64);
 
@@ -45,22 +45,22 @@ impl Hasher for Hashed {
     }
 }
 
-/// Bounded by what is in flight, and by `max_flights`.
+/// Bounded by the number of running calls and by `max_flights`.
 #[derive(Debug)]
 pub(super) struct Table {
     shards: [Shard; SHARDS],
-    /// Most flights of one shard.
+    /// Maximum number of flights per shard.
     limit: AtomicU32,
 }
 
-/// Where a call with a key belongs.
+/// The result of looking up a key.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// It is the first.
+    /// The call starts a new flight.
     First(Arc<Flight>),
-    /// There is one; what to do, and the number among those who wait.
+    /// The flight exists. Contains what to do next and the number of the waiter.
     Found(Arc<Flight>, Turn, u64),
-    /// There are too many flights, or this thread is inside of the one of this key.
+    /// The call is not coalesced: there are too many flights, or it is inside the flight of its key.
     None,
 }
 
@@ -99,16 +99,15 @@ impl Table {
         Place::First(flight)
     }
 
-    /// Takes the flight of a leader out: whoever asks from now on makes a new one. It is returned if somebody waits
-    /// for its answer.
+    /// Removes the flight of a leader, so that later calls start a new one. Returns it if a call waits for its result.
     pub(super) fn remove(&self, key: u128, flight: Arc<Flight>) -> Option<Arc<Flight>> {
         let mut shard = self.shard(key).0.lock();
         let kept = match shard.by_key.entry(key) {
             Entry::Occupied(kept) if Arc::ptr_eq(kept.get(), &flight) => kept.remove(),
-            // Its answer comes late: the key belongs to another flight, or to none.
+            // The leader was replaced: the key belongs to another flight, or to none.
             _ => return Some(flight),
         };
-        // The table's and the leader's: nobody else has it, and nobody can come by it any more.
+        // Two references are the table's and the leader's. No other call has one or can still get one.
         if Arc::strong_count(&flight) > 2 {
             return Some(flight);
         }
@@ -118,7 +117,7 @@ impl Table {
         None
     }
 
-    /// Takes a flight out that nobody leads and nobody waits for.
+    /// Removes a flight without a leader and waiters.
     pub(super) fn remove_abandoned(&self, key: u128, flight: &Arc<Flight>) {
         let mut shard = self.shard(key).0.lock();
         let is_kept = shard.by_key.get(&key).is_some_and(|kept| Arc::ptr_eq(kept, flight));
@@ -140,7 +139,7 @@ impl Table {
     }
 }
 
-/// Marks this thread as inside of the flight of a key, and the work of its leader as being polled.
+/// Marks this thread as inside the flight of a key, and the leader's work as being polled.
 #[derive(Debug)]
 pub(super) struct Inside<'a> {
     flight: Option<&'a Flight>,

@@ -1,4 +1,4 @@
-//! The settings of a component whose kind is known at run time only.
+//! Settings of a component whose kind is only known at run time.
 
 use std::marker::PhantomData;
 
@@ -6,10 +6,10 @@ use super::{Create, Kind};
 use crate::kind::table::components;
 use crate::settings::{ConfigError, Raw, SettingLayers, Settings, Value};
 
-/// The field that switches a component on and off.
+/// The setting that switches a component on or off.
 pub(crate) const ENABLED: &str = "enabled";
 
-/// What can be asked of a kind without a component of it.
+/// Operations on the settings of a kind, without one of its components.
 trait KindSettings {
     fn read(&self, field: &str, raw: &Raw) -> Result<(&'static str, Value), String>;
     fn check(&self, said: &SettingLayers) -> Result<(), ConfigError>;
@@ -48,17 +48,17 @@ fn of(kind: Kind) -> &'static dyn KindSettings {
     components!(all settings_of)
 }
 
-/// The field of this name, and the value that it takes; or what is wrong, in words.
+/// Returns the field with this name and the parsed value, or an error text.
 pub(crate) fn read(kind: Kind, field: &str, raw: &Raw) -> Result<(&'static str, Value), String> {
     of(kind).read(field, raw)
 }
 
-/// Whether all that is said of a component goes together.
+/// Checks that all settings given for a component are valid together.
 pub(crate) fn check(kind: Kind, said: &SettingLayers) -> Result<(), ConfigError> {
     of(kind).check(said)
 }
 
-/// The library's default of a setting.
+/// Returns the library's default value of a setting.
 pub(crate) fn default_of(kind: Kind, field: &str) -> Option<Value> {
     of(kind).default_of(field)
 }

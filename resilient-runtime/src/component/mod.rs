@@ -1,4 +1,4 @@
-//! What every component can do, so that who knows one knows all.
+//! The [`Component`] trait, which all components implement.
 
 pub(crate) mod by_kind;
 
@@ -17,14 +17,14 @@ use crate::ratio::Ratio;
 use crate::rejection::RejectionKind;
 use crate::settings::{ConfigError, Effective, Layered, Settings};
 
-/// A named part of a call's protection, seen and steered at run time.
+/// A named policy of a call, which can be inspected and reconfigured at run time.
 ///
-/// A component is made once and never replaced, only reconfigured: an `Arc` held anywhere stays the live one.
+/// A component is created once and reconfigured, never replaced, so every `Arc` to it stays valid.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
 ///
-/// /// Works for a component of any kind.
+/// /// Works for all kinds of component.
 /// fn changed_settings(component: &impl Component) -> usize {
 ///     let is_default = |origin: &str| origin == "default";
 ///     component.effective().iter().filter(|set| !is_default(&set.origin.to_string())).count()
@@ -34,22 +34,22 @@ use crate::settings::{ConfigError, Effective, Layered, Settings};
 /// assert_eq!(changed_settings(&*registry.retry("stock")), 0);
 /// ```
 pub trait Component: Sealed + Send + Sync + 'static {
-    /// What kind it is.
+    /// The kind of the component.
     const KIND: Kind;
-    /// Its settings.
+    /// The settings of the component.
     type Config: Settings;
-    /// A snapshot of what it counted and where it stands.
+    /// A snapshot of the component's counters and state.
     type Stats: Serialize;
 
-    /// What every component has; for the library alone.
+    /// The data common to all components; internal.
     #[doc(hidden)]
     fn core(&self) -> &Core<Self::Config>;
 
-    /// Puts settings that are kept outside of the core in force; for the library alone.
+    /// Applies settings that are stored outside of the core; internal.
     #[doc(hidden)]
     fn apply(&self, _: &Self::Config) {}
 
-    /// Its name in the registry.
+    /// Returns the component's name in the registry.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry};
@@ -60,7 +60,7 @@ pub trait Component: Sealed + Send + Sync + 'static {
         self.core().name
     }
 
-    /// A snapshot; reading it costs the component nothing.
+    /// Returns a snapshot of the counters and the state. This does not slow down calls.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry};
@@ -71,8 +71,9 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// ```
     fn stats(&self) -> Self::Stats;
 
-    /// Back to the state it had when it was new, with the settings it has now. Calls in flight keep what
-    /// they hold.
+    /// Resets the state and the counters.
+    ///
+    /// The settings are not changed. Calls in flight keep their permits.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, State}};
@@ -82,11 +83,11 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// breaker.call(|| None::<u32>);
     /// breaker.reset();
     /// assert_eq!((breaker.state(), breaker.stats().failed), (State::Closed, 0));
-    /// assert_eq!(breaker.config().failure_threshold, Some(1), "settings stay");
+    /// assert_eq!(breaker.config().failure_threshold, Some(1), "the settings stay");
     /// ```
     fn reset(&self);
 
-    /// The settings in force.
+    /// Returns the settings in effect.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry};
@@ -100,7 +101,7 @@ pub trait Component: Sealed + Send + Sync + 'static {
         self.core().config()
     }
 
-    /// Changes the settings. State, permits and windows survive.
+    /// Replaces the settings. State, permits and windows are preserved.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, bulkhead::Config};
@@ -110,17 +111,17 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// gateway.reconfigure(Config::default().max_concurrent(1)).unwrap();
     /// assert_eq!(gateway.stats().available, 0, "the call in flight counts");
     /// assert!(gateway.reconfigure(Config::default().max_concurrent(0)).is_err());
-    /// assert_eq!(gateway.config().max_concurrent, 1, "refused as a whole");
+    /// assert_eq!(gateway.config().max_concurrent, 1, "nothing was changed");
     /// # drop(permit);
     /// ```
     ///
     /// # Errors
-    /// When a setting is out of its range or contradicts another; then nothing has changed.
+    /// A setting is out of range or conflicts with another one. Nothing is changed then.
     fn reconfigure(&self, config: Self::Config) -> Result<(), ConfigError> {
         self.core().reconfigure(Self::KIND, config, |config| self.apply(config))
     }
 
-    /// Every setting in force, and where its value came from.
+    /// Returns every setting in effect and where its value came from.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, timeout};
@@ -135,7 +136,7 @@ pub trait Component: Sealed + Send + Sync + 'static {
     }
 }
 
-/// Only the library has components.
+/// Prevents implementations outside of this crate.
 pub trait Sealed {}
 
 macro_rules! seal {
@@ -146,30 +147,30 @@ macro_rules! seal {
 
 components!(all seal);
 
-/// What a component is to the library itself.
+/// The part of a component that only this crate uses.
 pub(crate) trait Create: Component + Sized {
-    /// Why it cannot be switched off.
+    /// Why the component cannot be switched off, if it cannot.
     const ALWAYS_ON: Option<&str> = None;
-    /// The refusals and timeouts that it can give a call.
+    /// The rejections and timeouts that it can return to a call.
     const REFUSALS: &[RejectionKind] = &[];
 
     fn create(core: Core<Self::Config>) -> Self;
 
-    /// Refuses settings that name a part of a registry, for a component that belongs to none.
+    /// Rejects settings that name a part of a registry, for a component outside of a registry.
     fn check_standalone(_config: &Self::Config, _error: &mut ConfigError) {}
 
-    /// What else there is to say about it in an explanation; one line each.
+    /// Additional lines for an explanation.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// How much of its limit is in use, where it has one.
+    /// The share of its limit in use, if it has a limit.
     fn saturation(&self) -> Option<Ratio> {
         None
     }
 }
 
-/// What a registry gives to each of its components.
+/// The parts that a registry shares with its components.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
     pub(crate) clock: Clock,
@@ -178,14 +179,14 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// The rule for the texts of errors goes where the events go.
+    /// The rules for error texts, which are stored with the events.
     pub(crate) fn texts(&self) -> &Texts {
         self.events.texts()
     }
 }
 
-/// The name of a component, kept for the life of the process, once for all registries: so a rejection can say whose it
-/// is, and be copied and dropped for nothing. Only for names of which there is a bounded number.
+/// Interns the name of a component for the life of the process, for all registries. A rejection can then hold the name
+/// and is cheap to copy and drop. Use it only if the number of names is bounded.
 pub(crate) fn lasting(name: &str) -> &'static str {
     static NAMES: std::sync::Mutex<BTreeSet<&'static str>> = std::sync::Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -197,7 +198,7 @@ pub(crate) fn lasting(name: &str) -> &'static str {
     lasting
 }
 
-/// What every component has.
+/// The data common to all components.
 #[derive(Debug)]
 pub struct Core<C> {
     pub(crate) name: &'static str,
@@ -219,20 +220,20 @@ impl<C: Settings> Core<C> {
         self.settings.get()
     }
 
-    /// The common part of `Component::reconfigure`: all or nothing, then `apply` for what the component keeps
-    /// in atomics of its own.
+    /// Replaces the settings as a whole and calls `apply` for those that the component stores in its own atomics.
+    /// Publishes an event.
     pub(crate) fn reconfigure(&self, kind: Kind, config: C, apply: impl Fn(&C)) -> Result<(), ConfigError> {
         self.change(config, apply)?;
         self.publish(kind, EventKind::Reconfigured);
         Ok(())
     }
 
-    /// The same, untold: of what is a part of another component.
+    /// Like [`reconfigure`](Self::reconfigure), but without an event: for a part of another component.
     pub(crate) fn change(&self, config: C, apply: impl Fn(&C)) -> Result<(), ConfigError> {
         config.validate()?;
         self.settings.replace(config);
-        // Until what was applied is still what is in force: of two threads that change the settings, the one whose
-        // were replaced may be the later to apply them.
+        // Repeat until the applied settings are those in effect: if two threads change the settings, the thread whose
+        // settings were replaced can be the last one to apply them.
         loop {
             let applied = self.settings.get();
             apply(&applied);
@@ -247,19 +248,19 @@ impl<C: Settings> Core<C> {
         self.events().publish(|| Event::now(kind, self.name, what));
     }
 
-    /// The same, for what is made only if somebody listens.
+    /// Like [`publish`](Self::publish), but creates the event only if there is a subscriber.
     #[inline]
     pub(crate) fn publish_made(&self, kind: Kind, what: impl FnOnce() -> EventKind) {
         self.events().publish(|| Event::now(kind, self.name, what()));
     }
 
-    /// Gives an event its place under a lock of the component, before others see what it tells of; to be delivered by
-    /// [`Events::deliver`] after the lock.
+    /// Queues an event while the component is locked, so that events are in the order of the changes. Deliver it with
+    /// [`Events::deliver`] after the lock is released.
     pub(crate) fn put(&self, kind: Kind, what: impl FnOnce() -> EventKind) {
         self.events().put(|| Event::now(kind, self.name, what()));
     }
 
-    /// A core outside of any registry, for unit tests.
+    /// Creates a core outside of a registry.
     #[cfg(test)]
     pub(crate) fn for_test(name: &str, clock: Clock, config: C) -> Self {
         let settings = Layered::of(C::shared_default());
@@ -279,7 +280,7 @@ mod tests {
     use crate::bulkhead::Config;
 
     #[test]
-    fn of_two_changes_that_race_the_one_in_force_is_the_one_applied() {
+    fn if_two_changes_race_the_settings_in_effect_are_applied() {
         // T117
         let core = Core::for_test("b", Clock::system(), Config::default());
         let applied = Cell::new(0);

@@ -1,11 +1,11 @@
-//! Settings that do not go together.
+//! Settings that contradict each other.
 
 use std::fmt;
 
 use crate::component::Kind;
 use crate::settings::ConfigError;
 
-/// Settings of one component that do not go together.
+/// Settings of one component that contradict each other.
 ///
 /// ```
 /// use resilient_runtime::{Kind, Registry, config::Tables, settings::Raw};
@@ -20,9 +20,9 @@ use crate::settings::ConfigError;
 pub struct Contradiction {
     /// The kind of the component.
     pub kind: Kind,
-    /// Its name.
+    /// The name of the component.
     pub name: String,
-    /// What is wrong.
+    /// The problems.
     pub error: ConfigError,
 }
 

@@ -1,4 +1,4 @@
-//! Variables of the environment: `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR=10s`.
+//! Reads variables such as `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR=10s`.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,7 @@ use crate::component::Kind;
 use crate::nearest::nearest;
 use crate::settings::Raw;
 
-/// Reads the variables that begin with `prefix` and `__`; whatever is wrong goes to the faults.
+/// Reads the variables that begin with `prefix` and `__`, and records problems in `parsed`.
 pub(super) fn read(prefix: &str, variables: impl Iterator<Item = (OsString, OsString)>, parsed: &mut Parsed) {
     for (variable, value) in variables {
         let Some(variable) = variable.to_str() else { continue };
@@ -25,7 +25,7 @@ pub(super) fn read(prefix: &str, variables: impl Iterator<Item = (OsString, OsSt
                 Err(what) => Err(what),
             },
             Some(value) => one(path, value, &mut parsed.tables),
-            None => Err("its value is not UTF-8".to_owned()),
+            None => Err("the value is not UTF-8".to_owned()),
         };
         match outcome {
             Ok(setting) => _ = parsed.variables.insert(setting, variable.to_owned()),
@@ -36,13 +36,13 @@ pub(super) fn read(prefix: &str, variables: impl Iterator<Item = (OsString, OsSt
 
 fn one(path: &str, value: &str, tables: &mut Tables) -> Result<Setting, String> {
     let Some((kind, rest)) = path.split_once("__") else { return Err(form()) };
-    // A name may have `__` in it, a field has not.
+    // A name can contain `__`, but a field cannot.
     let Some((name, field)) = rest.rsplit_once("__") else { return Err(form()) };
     let known: Vec<_> = Kind::all().map(|kind| (kind, variable_name(kind.as_str()))).collect();
     let Some((kind, _)) = known.iter().find(|(_, name)| name == kind) else {
         let nearest = nearest(kind, known.iter().map(|(_, name)| name.as_str()));
         let nearest = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        return Err(format!("there is no kind `{kind}`{nearest}"));
+        return Err(format!("unknown component kind `{kind}`{nearest}"));
     };
     let name = (name != "DEFAULT").then_some(name);
     let field = field.to_lowercase();
@@ -50,11 +50,11 @@ fn one(path: &str, value: &str, tables: &mut Tables) -> Result<Setting, String> 
     Ok((*kind, name.map(str::to_owned), Some(field)))
 }
 
-/// E8: `RESILIENT__ENABLED=false`
+/// Parses the value of `RESILIENT__ENABLED`.
 fn switch(value: &str) -> Result<bool, String> {
-    value.trim().parse().map_err(|_| "it switches all protection on or off: `true` or `false`".to_owned())
+    value.trim().parse().map_err(|_| "turns all protection on or off; expected `true` or `false`".to_owned())
 }
 
 fn form() -> String {
-    "it has to say kind, name and setting, as in `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR`, or `RESILIENT__ENABLED`".to_owned()
+    "expected kind, name and setting, as in `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR`, or `RESILIENT__ENABLED`".to_owned()
 }

@@ -1,9 +1,9 @@
-//! What is wrong with settings, and where.
+//! Problems of settings, and their places.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where something is wrong.
+/// The place of a problem.
 ///
 /// ```
 /// use resilient_runtime::{Registry, config::{ConfigFile, Place}};
@@ -16,25 +16,25 @@ use std::path::{Path, PathBuf};
 pub enum Place {
     /// The file as a whole.
     Whole,
-    /// In the file; both count from 1.
+    /// A position in the file. Both numbers count from 1.
     Position {
         /// The line.
         line: usize,
         /// The column, in characters.
         column: usize,
     },
-    /// In this variable of the environment.
+    /// An environment variable.
     Variable(String),
 }
 
 impl Place {
-    /// The line in the file.
+    /// Returns the line in the file.
     pub(super) fn line(&self) -> Option<usize> {
         if let Self::Position { line, .. } = self { Some(*line) } else { None }
     }
 }
 
-/// One thing that is wrong.
+/// A problem of the settings.
 ///
 /// ```
 /// use resilient_runtime::config::{ConfigFile, Place};
@@ -49,13 +49,15 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// Where.
+    /// The place of the problem.
     pub place: Place,
-    /// What, and what would do.
+    /// A description of the problem, and the remedy.
     pub what: String,
 }
 
-/// Settings that were refused, with all that is wrong with them. Nothing of them has been applied.
+/// Refused settings, with all of their problems.
+///
+/// None of the settings has been applied.
 ///
 /// ```
 /// let error = resilient_runtime::config::ConfigFile::new("/no/such/file.toml").check().unwrap_err();
@@ -77,7 +79,7 @@ impl LoadError {
         Self::new(path, vec![Fault { place: Place::Whole, what: what.into() }])
     }
 
-    /// The file.
+    /// Returns the path of the file.
     ///
     /// ```
     /// use std::path::Path;
@@ -90,7 +92,7 @@ impl LoadError {
         &self.path
     }
 
-    /// All that is wrong, in the order of the file.
+    /// Returns all problems, in the order of the file.
     ///
     /// ```
     /// use resilient_runtime::config::ConfigFile;
@@ -123,7 +125,7 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// The line and column of a byte of a text.
+/// Returns the line and column of a byte in a text.
 pub(super) fn position(text: &str, byte: usize) -> Place {
     let before = text.get(..byte).unwrap_or(text);
     let line = before.matches('\n').count() + 1;

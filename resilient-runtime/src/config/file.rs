@@ -1,4 +1,4 @@
-//! A file in TOML, with the place of everything in it.
+//! Parses a TOML file and records the place of each setting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -13,16 +13,16 @@ use crate::component::Kind;
 use crate::component::by_kind::ENABLED;
 use crate::settings::Raw;
 
-/// By kind, name (`None`: the default) and field; without a field the table itself.
+/// A setting by kind, name (`None`: the default) and field. Without a field, the table itself.
 pub(super) type Setting = (Kind, Option<String>, Option<String>);
 
-/// What a file says, and where.
+/// The settings of a file, with their places.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
     pub(super) tables: Tables,
     pub(super) faults: Vec<Fault>,
     places: BTreeMap<Setting, Place>,
-    /// The variables of the environment, by what they set; the name as it is written there.
+    /// The environment variables by the setting they set, with names as written in the variables.
     pub(super) variables: BTreeMap<Setting, String>,
 }
 
@@ -45,7 +45,7 @@ impl Parsed {
                 Err(error) => parsed.fault(text, &key.span(), error.to_string()),
             }
         }
-        // What is left of a line that is no TOML says nothing.
+        // Report only the first problem of a line that is not valid TOML.
         let mut seen = BTreeSet::new();
         parsed.faults.retain(|fault| match fault.place.line() {
             Some(line) if malformed.contains(&line) => seen.insert(line),
@@ -58,14 +58,14 @@ impl Parsed {
         self.faults.push(Fault { place: position(text, span.start), what: what.into() });
     }
 
-    /// E8: `enabled = false` at the top.
+    /// Reads `enabled = false` at the top of the file.
     fn switch(&mut self, text: &str, value: &Spanned<DeValue<'_>>) {
         match value.get_ref() {
             DeValue::Boolean(enabled) => self.tables.set_enabled(*enabled),
             _ => self.fault(
                 text,
                 &value.span(),
-                "`enabled` switches all protection on or off: `true` or `false`",
+                "`enabled` turns all protection on or off; expected `true` or `false`",
             ),
         }
     }
@@ -75,13 +75,13 @@ impl Parsed {
             return self.fault(
                 text,
                 &value.span(),
-                format!("`{kind}` is a table of names, as in `[{kind}.payment]`"),
+                format!("`{kind}` must be a table of names, as in `[{kind}.payment]`"),
             );
         };
         for (name, fields) in names {
             let DeValue::Table(fields) = fields.get_ref() else {
                 let what = format!(
-                    "a setting needs a name before it, as in `[{kind}.payment]`; for all of the kind `[{kind}.default]`"
+                    "a setting must be in the table of a component, as in `[{kind}.payment]`, or in `[{kind}.default]` for all"
                 );
                 self.fault(text, &name.span(), what);
                 continue;
@@ -104,10 +104,10 @@ impl Parsed {
         let DeValue::Table(group) = value.get_ref() else {
             return self.set(text, (kind, name), (field.get_ref(), &field.span()), value);
         };
-        // `adaptive = { .. }` switches `adaptive` on, if there is such a switch.
+        // `adaptive = { .. }` turns `adaptive` on, if it is a switch.
         let on = self.tables.set(kind, name, field.get_ref(), &Raw::Flag(true)).is_ok();
         if group.is_empty() && !on {
-            self.fault(text, &value.span(), "a group with nothing in it says nothing");
+            self.fault(text, &value.span(), "the group is empty");
         }
         for (part, value) in group {
             let whole = format!("{}_{}", field.get_ref(), part.get_ref());
@@ -128,20 +128,16 @@ impl Parsed {
         };
         let key = (kind, name.map(str::to_owned), Some(field.to_owned()));
         let place = position(text, value.span().start);
-        let said = match self.tables.set(kind, name, field, &raw) {
+        let earlier = match self.tables.set(kind, name, field, &raw) {
             Ok(()) => self.places.insert(key, place),
             Err(what) => return self.fault(text, span, what),
         };
-        if said.is_some() {
-            self.fault(
-                text,
-                span,
-                format!("`{field}` is said twice, once in a group and once by its whole name"),
-            );
+        if earlier.is_some() {
+            self.fault(text, span, format!("`{field}` is set twice, in a group and by its full name"));
         }
     }
 
-    /// Where settings contradict, as far as the file says them.
+    /// Returns the places in the file or the environment of settings that contradict each other.
     pub(super) fn locate(&self, contradiction: &Contradiction) -> Vec<Fault> {
         let Contradiction { kind, name, error } = contradiction;
         let known = (name != Tables::DEFAULT).then(|| name.clone());
@@ -172,16 +168,15 @@ fn raw(value: &DeValue<'_>) -> Result<Raw, String> {
         DeValue::Integer(number) => {
             let digits = number.as_str();
             let parsed = i64::from_str_radix(digits, number.radix());
-            parsed.map(Raw::Integer).map_err(|_| format!("`{digits}` is too large a number"))
+            parsed.map(Raw::Integer).map_err(|_| format!("the number `{digits}` is too large"))
         }
         DeValue::Float(number) => {
             let parsed = number.as_str().parse();
-            parsed.map(Raw::Float).map_err(|_| format!("`{}` is no number", number.as_str()))
+            parsed.map(Raw::Float).map_err(|_| format!("`{}` is not a number", number.as_str()))
         }
-        DeValue::Datetime(_) => Err("a setting is no date".into()),
+        DeValue::Datetime(_) => Err("a setting cannot be a date".into()),
         DeValue::Array(_) | DeValue::Table(_) => {
-            Err("a setting has one value: text, a number, true or false; a group of them is one table deep"
-                .into())
+            Err("a setting must be text, a number, true or false; groups cannot be nested".into())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A configuration file and the environment, read and put in force.
+//! Reads and applies a configuration file and environment variables.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,10 +12,12 @@ use super::{Contradiction, Target};
 use crate::component::Component;
 use crate::fnv1a::fnv1a;
 
-/// The largest file that is read, in bytes.
+/// The maximum file size, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// A file with settings, and the variables of the environment above it. See the [module](super).
+/// A configuration file, and the environment variables that override it.
+///
+/// See the [module documentation](super).
 ///
 /// ```
 /// use resilient_runtime::{Registry, config::ConfigFile};
@@ -37,12 +39,12 @@ const LARGEST: u64 = 1024 * 1024;
 pub struct ConfigFile {
     path: PathBuf,
     prefix: String,
-    /// Those of a test, instead of the process's.
+    /// Replaces the environment of the process, for tests.
     variables: Option<Vec<(OsString, OsString)>>,
 }
 
 impl ConfigFile {
-    /// This file, and variables that begin with `RESILIENT__`.
+    /// Creates a source from a file and from variables that begin with `RESILIENT__`.
     ///
     /// ```
     /// use resilient_runtime::config::ConfigFile;
@@ -53,7 +55,7 @@ impl ConfigFile {
         Self { path: path.into(), prefix: "RESILIENT".into(), variables: None }
     }
 
-    /// With variables that begin with this prefix and `__`, instead of `RESILIENT__`.
+    /// Uses variables that begin with this prefix and `__`, instead of `RESILIENT__`.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, config::ConfigFile};
@@ -73,13 +75,13 @@ impl ConfigFile {
         self
     }
 
-    /// With these variables, instead of those of the process.
+    /// Uses these variables instead of the environment of the process.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, config::ConfigFile};
     /// # let path = std::env::temp_dir().join(format!("resilient-variables-{}.toml", std::process::id()));
     ///
-    /// std::fs::write(&path, "# all of it in the environment\n")?;
+    /// std::fs::write(&path, "# all settings are in the environment\n")?;
     /// let registry = Registry::new();
     /// let variables = [("RESILIENT__TIMEOUT__DEFAULT__TOTAL", "2s")];
     /// ConfigFile::new(&path).variables(variables).apply(&registry)?;
@@ -96,7 +98,7 @@ impl ConfigFile {
         self
     }
 
-    /// The file.
+    /// Returns the path of the file.
     ///
     /// ```
     /// use std::path::Path;
@@ -108,7 +110,7 @@ impl ConfigFile {
         &self.path
     }
 
-    /// Reads the file and the environment and puts them in force, all or nothing.
+    /// Reads and applies the file and the environment. Either all settings are applied or none.
     pub(crate) fn apply_to(&self, target: &impl Target) -> Result<usize, LoadError> {
         let text = self.read();
         self.apply_text(target, text)
@@ -125,7 +127,7 @@ impl ConfigFile {
         match &outcome {
             Ok(changed) => {
                 source.applied(*changed, digest);
-                target.tell_unused(source.name());
+                target.report_unused(source.name());
             }
             Err(error) => source.refused(&error.to_string()),
         }
@@ -133,9 +135,12 @@ impl ConfigFile {
     }
 
     fn put(&self, target: &impl Target, text: &str) -> Result<usize, LoadError> {
-        // A file that is being written is empty first; that is no wish to have the defaults.
+        // A file that is being written can be empty for a moment. That must not reset the settings.
         if text.trim().is_empty() {
-            return Err(LoadError::whole(&self.path, "is empty; a comment in it says that this is meant"));
+            return Err(LoadError::whole(
+                &self.path,
+                "is empty; add a comment to the file if this is intended",
+            ));
         }
         let mut parsed = Parsed::of(text);
         match &self.variables {
@@ -145,34 +150,34 @@ impl ConfigFile {
         let mut faults = std::mem::take(&mut parsed.faults);
         faults.extend(ambiguous(&parsed, target));
         if !faults.is_empty() {
-            // What goes together of the rest is found, too: everything at once.
+            // Validate the remaining settings too, so that all problems are reported at once.
             faults.extend(located(&parsed, &target.contradictions(&parsed.tables)));
             return Err(LoadError::new(&self.path, faults));
         }
-        let put = target.put(&parsed.tables);
-        put.map_err(|problems| LoadError::new(&self.path, located(&parsed, &problems)))
+        let applied = target.apply_tables(&parsed.tables);
+        applied.map_err(|problems| LoadError::new(&self.path, located(&parsed, &problems)))
     }
 
-    /// The text of the file.
+    /// Reads the text of the file.
     pub(super) fn read(&self) -> Result<String, LoadError> {
         let wrong = |what: String| LoadError::whole(&self.path, what);
         let cannot = |error: std::io::Error| wrong(format!("cannot be read: {error}"));
         let about = std::fs::metadata(&self.path).map_err(cannot)?;
         if about.is_dir() {
-            return Err(wrong("is a directory, and no file".into()));
+            return Err(wrong("is a directory, not a file".into()));
         }
         if about.len() > LARGEST {
-            return Err(wrong(format!("has {} bytes; at most {LARGEST} are read", about.len())));
+            return Err(wrong(format!("has {} bytes; the maximum is {LARGEST}", about.len())));
         }
         if is_pipe(&about) {
-            return Err(wrong("is a pipe or a socket, which could be waited for without end".into()));
+            return Err(wrong("is a pipe or a socket, which could block forever".into()));
         }
         let file = File::open(&self.path).map_err(cannot)?;
         let mut bytes = Vec::new();
-        // What grows while it is read, or is a device, has no length that could be believed.
+        // The length is unreliable for devices, and for files that grow while they are read.
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
         if bytes.len() as u64 > LARGEST {
-            return Err(wrong(format!("is larger than {LARGEST} bytes, which is the most that is read")));
+            return Err(wrong(format!("is larger than the maximum of {LARGEST} bytes")));
         }
         String::from_utf8(bytes).map_err(|error| {
             let good =
@@ -194,13 +199,13 @@ fn is_pipe(_: &std::fs::Metadata) -> bool {
     false
 }
 
-/// Variables whose name may be that of several components.
+/// Returns variables that can refer to several components.
 fn ambiguous(parsed: &Parsed, target: &impl Target) -> Vec<Fault> {
     let fault = |((kind, name, _), variable): (&Setting, &String)| {
         let names = target.named_by(&parsed.tables, *kind, name.as_deref()?);
         (names.len() > 1).then(|| {
             let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-            let what = format!("may mean {}; say it in the file", names.join(" or "));
+            let what = format!("ambiguous: refers to {}; set it in the file instead", names.join(" or "));
             Fault { place: Place::Variable(variable.clone()), what }
         })
     };

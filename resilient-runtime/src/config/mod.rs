@@ -1,14 +1,14 @@
-//! Settings from outside of the program: a file, the environment.
+//! Settings from a configuration file and the environment.
 //!
-//! What counts, the later the more: the library's default, the attribute, the file's `default` table of the kind, its table
-//! of the name, the environment, a change at run time. Where each value in force came from is shown by
-//! [`explain`](crate::Registry::explain).
+//! Settings are layered. Each of these overrides the ones before: the library's default, the attribute, the file's
+//! `default` table of the kind, the file's table of the component, the environment, a change at run time.
+//! [`explain`](crate::Registry::explain) shows the origin of each effective value.
 //!
-//! With the feature `config-file`, a file in TOML:
+//! With the feature `config-file`, settings are read from a TOML file:
 //!
 //! ```toml
 //! #:schema ./resilient.schema.json
-//! [circuit_breaker.default]      # all that say nothing themselves
+//! [circuit_breaker.default]      # all circuit breakers, unless overridden
 //! open_for = "10s"
 //!
 //! [circuit_breaker.payment]
@@ -19,23 +19,25 @@
 //! rate = "100/s"
 //! ```
 //!
-//! - The settings have the names that `explain` prints. A duration has a unit; a share is `0.3` or `"30%"`; `"none"` is
-//!   not set. What begins alike can be a group: `budget = { ratio = 0.1 }` is `budget_ratio = 0.1`; a group switches on
-//!   the setting of its own name, if that is a switch.
-//! - A variable such as `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR=10s` goes above the file. In it a name is in
-//!   capitals, with `_` for whatever is no letter or digit; `DEFAULT` stands for all of the kind, and
-//!   is above the file, too. A variable that may mean two components is refused.
-//! - What a kind's `default` says must be possible alone, for components that say nothing else.
-//! - Everything that is wrong is told at once, with its place, and then nothing is changed: of a file that is followed
-//!   by `ConfigFile::watch` the last good content stays in force.
-//! - `enabled = false` at the top of the file, or `RESILIENT__ENABLED=false`, switches all protection off, as
-//!   [`Registry::set_enabled`](crate::Registry::set_enabled) does; `enabled = false` in a table, such as
-//!   `[circuit_breaker.payment]`, that component alone. Fallbacks, idempotency and health checks cannot be switched off.
-//! - Settings for a name that no component has are told at load, where it looks like a slip or all annotated functions are
-//!   known, and by [`Registry::validate`](crate::Registry::validate) as long as it is so: make components that are made
-//!   by hand before you call it.
-//! - What is possible only together with what an annotated function says is checked together with that.
-//! - State, permits and windows survive, and a change at run time stays above, until
+//! - The names of settings are those that `explain` prints. A duration needs a unit. A share is `0.3` or `"30%"`.
+//!   `"none"` means not set. Settings with a common prefix can be written as a group: `budget = { ratio = 0.1 }` is
+//!   `budget_ratio = 0.1`. If the name of the group is itself a switch, the group turns it on.
+//! - An environment variable such as `RESILIENT__CIRCUIT_BREAKER__PAYMENT__OPEN_FOR=10s` overrides the file.
+//!   Component names are in capitals, with `_` for every character that is not an ASCII letter or digit. `DEFAULT`
+//!   applies to all components of the kind, and also overrides the file. A variable that can refer to two
+//!   components is refused.
+//! - The settings in a kind's `default` table must be valid on their own, for components without other settings.
+//! - All problems are reported at once, each with its place, and nothing is applied. With `ConfigFile::watch`, the
+//!   last valid content stays in effect.
+//! - `enabled = false` at the top of the file, or `RESILIENT__ENABLED=false`, turns all protection off, like
+//!   [`Registry::set_enabled`](crate::Registry::set_enabled). `enabled = false` in a table such as
+//!   `[circuit_breaker.payment]` turns off that component only. Fallbacks, idempotency and health checks cannot be
+//!   turned off.
+//! - Settings for a component that does not exist are reported when they are loaded, if the name looks misspelled
+//!   or all annotated functions are known. [`Registry::validate`](crate::Registry::validate) reports all of them,
+//!   so create components that are used without the attribute before you call it.
+//! - Settings that are valid only in combination with the settings of an annotated function are validated together.
+//! - State, permits and windows are preserved. A change at run time stays in effect until
 //!   [`clear_overrides`](crate::Registry::clear_overrides).
 
 mod contradiction;

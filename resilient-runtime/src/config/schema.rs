@@ -1,29 +1,31 @@
-//! The form of the file, for editors: JSON Schema.
+//! The JSON Schema of the configuration file, for editors.
 
 use resilient_options::{Setting, TABLES, Takes, Value as Default};
-use schemars::{Schema, json_schema};
 use serde_json::{Map, Value, json};
 
 use crate::component::by_kind as kinds;
 use crate::settings::duration_text;
 
-/// The schema of a configuration file. The repository keeps it as `resilient.schema.json`.
+/// Returns the JSON Schema of a configuration file.
+///
+/// The repository contains it as `resilient.schema.json`.
 ///
 /// ```
-/// let schema = resilient_runtime::config::schema().to_value();
+/// let schema = resilient_runtime::config::schema();
 /// let max = &schema["properties"]["retry"]["additionalProperties"]["properties"]["max"];
 /// assert!(max.is_object(), "{schema}");
 /// ```
-pub fn schema() -> Schema {
+pub fn schema() -> Value {
     let mut tables = Map::new();
     for table in TABLES {
         let mut fields = Map::new();
         for row in table.settings.iter().filter(|row| !row.field.is_empty()) {
-            // A second option of one field is a matter of the attribute.
+            // Alternative options for the same field exist only in the attribute.
             fields.entry(row.field).or_insert_with(|| field(row));
         }
         if !fields.is_empty() {
-            let about = format!("Each `{}` by its name; `default` for all of them.", table.kind);
+            let about =
+                format!("Settings of each `{}` by name; `default` applies to all of them.", table.kind);
             let each = json!({ "type": "object", "additionalProperties": false, "properties": fields });
             let described = json!({ "type": "object", "description": about, "additionalProperties": each });
             tables.insert(table.kind.to_owned(), described);
@@ -31,10 +33,10 @@ pub fn schema() -> Schema {
     }
     let switch = json!({
         "type": "boolean",
-        "description": "Whether protection is on at all. `false`: calls pass all stages by, but for fallbacks and idempotency keys.",
+        "description": "Whether protection is on. If `false`, calls skip all stages except fallbacks and idempotency keys.",
     });
     tables.insert(kinds::ENABLED.to_owned(), switch);
-    json_schema!({
+    json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of Resilient",
         "type": "object",
@@ -43,7 +45,7 @@ pub fn schema() -> Schema {
     })
 }
 
-/// What a setting takes, where nothing is said, and what it does.
+/// Returns the schema of a setting: its type, default and description.
 fn field(row: &Setting) -> Value {
     let mut schema = takes(row.takes);
     if let Value::Object(schema) = &mut schema {

@@ -1,5 +1,6 @@
-//! Where settings from outside come from, and how that went: a component like all others, so that it shows in statistics
-//! and events.
+//! Sources of settings, such as files, and the results of loading them.
+//!
+//! A source is a component, so that it is included in statistics and events.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use crate::settings::settings;
 use crate::sync::Mutex;
 
 settings! {
-    /// A source has no settings of its own.
+    /// The config of a source, which has no settings.
     ///
     /// ```
     /// use resilient_runtime::{config::SourceConfig, settings::Settings};
@@ -21,7 +22,7 @@ settings! {
     pub struct Config: config_source {}
 }
 
-/// How a source of settings stands.
+/// A snapshot of a source of settings.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, config::Tables};
@@ -34,13 +35,15 @@ settings! {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Times that its settings were applied.
+    /// How often its settings were applied.
     pub applied: u64,
-    /// Times that they were refused: then the ones before stayed in force.
+    /// How often its settings were refused, so that the previous ones stayed in effect.
     pub refused: u64,
-    /// The 64-bit FNV-1a hash of the text in force, in hexadecimal, where there is one: the same text, the same digest.
+    /// The 64-bit FNV-1a hash of the text in effect, in hexadecimal, if there is one.
+    ///
+    /// Equal texts have equal digests.
     pub digest: Option<String>,
-    /// What was wrong the last time, if anything: one line for each problem.
+    /// The problems of the last attempt, one line each, if it was refused.
     pub problem: Option<String>,
 }
 
@@ -48,7 +51,7 @@ impl Describe for Stats {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "applied {}, refused {}", self.applied, self.refused)?;
         if let Some(digest) = &self.digest {
-            write!(f, "; in force {digest}")?;
+            write!(f, "; digest {digest}")?;
         }
         for problem in self.problem.iter().flat_map(|problem| problem.lines()) {
             write!(f, "\n! {problem}")?;
@@ -73,7 +76,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Its settings are in force; so many components changed.
+    /// Records that the settings were applied and how many components changed.
     pub(crate) fn applied(&self, changed: usize, digest: Option<String>) {
         {
             let mut stats = self.stats.lock();
@@ -87,12 +90,12 @@ impl Source {
         tracing::info!(target: "resilient_runtime::config", source = %name, changed, "settings applied");
     }
 
-    /// They are, and some of them are for nobody.
+    /// Reports applied settings for components that do not exist.
     pub(crate) fn unused(&self, settings: Vec<String>) {
         self.core.publish(Self::KIND, EventKind::SettingsUnused { settings });
     }
 
-    /// They are not, and those before still are.
+    /// Records that the settings were refused.
     pub(crate) fn refused(&self, problem: &str) {
         {
             let mut stats = self.stats.lock();
@@ -103,13 +106,14 @@ impl Source {
         self.core.events().deliver();
         log_limited!(
             self.log_limit, self.core.clock(), ERROR, target: "resilient_runtime::config",
-            source = %self.core.name, problem, "settings refused, those before stay in force"
+            source = %self.core.name, problem, "settings refused; the previous settings stay in effect"
         );
     }
 }
 
 impl Create for Source {
-    const ALWAYS_ON: Option<&str> = Some("a source of settings cannot be switched off: remove the file");
+    const ALWAYS_ON: Option<&str> =
+        Some("a source of settings cannot be switched off; remove the file instead");
 
     fn create(core: Core<Config>) -> Self {
         Self { core, stats: Mutex::default(), log_limit: LogLimit::new() }
@@ -129,7 +133,7 @@ impl Component for Source {
         self.stats.lock().clone()
     }
 
-    /// Zeroes the counts; the settings stay.
+    /// Resets the counters. The settings stay in effect.
     fn reset(&self) {
         {
             let mut stats = self.stats.lock();

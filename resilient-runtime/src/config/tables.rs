@@ -1,4 +1,4 @@
-//! What a file and the environment say, by kind, name and field.
+//! Settings from a file and the environment, by kind, name and field.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use crate::component::Kind;
 use crate::component::by_kind as kinds;
 use crate::settings::{Origin, Raw, SettingLayers, Value};
 
-/// By field.
+/// Values by field.
 type Fields = BTreeMap<&'static str, Value>;
 
-/// Settings from outside of the program: for all components of a kind, and for those of a name.
+/// External settings, for all components of a kind or for single components.
 ///
 /// ```
 /// use resilient_runtime::{Kind, Registry, config::Tables, settings::Raw};
@@ -25,22 +25,24 @@ type Fields = BTreeMap<&'static str, Value>;
 pub struct Tables {
     file: BTreeMap<Kind, Table>,
     environment: BTreeMap<Kind, Table>,
-    /// Whether protection is on at all: the file's word, and that of the environment.
+    /// Whether protection is on: the value from the file, and the value from the environment.
     enabled: [Option<bool>; 2],
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Table {
     default: Fields,
-    /// In the environment, by the name as it is written there.
+    /// Environment tables use the name as written in the variable.
     named: BTreeMap<String, Fields>,
 }
 
 impl Tables {
-    /// The name of the table that all of a kind inherit from.
+    /// The name of the table with the defaults of a kind.
     pub(crate) const DEFAULT: &str = "default";
 
-    /// Says what a field of a component is, or, without a name, of all components of the kind that say nothing themselves.
+    /// Sets a field of a component.
+    ///
+    /// Without a name, sets the default for all components of the kind.
     ///
     /// ```
     /// use resilient_runtime::{Kind, config::Tables, settings::Raw};
@@ -52,15 +54,17 @@ impl Tables {
     /// ```
     ///
     /// # Errors
-    /// When the kind has no such setting, or it takes no such value; says what would do.
+    /// Returns an error text with the remedy if the kind has no such setting, or if the setting does not accept the
+    /// value.
     pub fn set(&mut self, kind: Kind, name: Option<&str>, field: &str, raw: &Raw) -> Result<(), String> {
         let (field, value) = kinds::read(kind, field, raw)?;
         self.file.entry(kind).or_default().fields(name).insert(field, value);
         Ok(())
     }
 
-    /// Says whether the protection of the registry is on at all, as [`Registry::set_enabled`](crate::Registry::set_enabled)
-    /// does.
+    /// Turns the protection of the registry on or off.
+    ///
+    /// See [`Registry::set_enabled`](crate::Registry::set_enabled).
     ///
     /// ```
     /// use resilient_runtime::{Registry, config::Tables};
@@ -70,13 +74,13 @@ impl Tables {
     /// registry.apply("mine", &tables).unwrap();
     /// assert!(!registry.is_enabled());
     /// registry.apply("mine", &Tables::default()).unwrap();
-    /// assert!(registry.is_enabled(), "nobody says so any more");
+    /// assert!(registry.is_enabled(), "the value is no longer set");
     /// ```
     pub fn set_enabled(&mut self, enabled: bool) {
         self.enabled[0] = Some(enabled);
     }
 
-    /// As [`set_enabled`](Self::set_enabled), above the file.
+    /// Like [`set_enabled`](Self::set_enabled), but overrides the file.
     #[cfg(feature = "config-file")]
     pub(super) fn set_enabled_by_environment(&mut self, enabled: bool) {
         self.enabled[1] = Some(enabled);
@@ -86,7 +90,7 @@ impl Tables {
         self.enabled[1].or(self.enabled[0])
     }
 
-    /// As [`set`](Self::set), above the file; the name as [`variable_name`] writes it.
+    /// Like [`set`](Self::set), but overrides the file. `name` must be in the format of [`variable_name`].
     #[cfg(feature = "config-file")]
     pub(super) fn set_environment(
         &mut self,
@@ -100,12 +104,12 @@ impl Tables {
         Ok(())
     }
 
-    /// What is said of a component, with where it was said.
+    /// Returns the settings of a component, with their origins.
     pub(crate) fn of(&self, kind: Kind, name: &str) -> SettingLayers {
-        let mut said = SettingLayers::new();
+        let mut layers = SettingLayers::new();
         let mut add = |fields: Option<&Fields>, origin| {
             let fields = fields.into_iter().flatten();
-            said.extend(fields.map(|(field, value)| ((*field, origin), value.clone())));
+            layers.extend(fields.map(|(field, value)| ((*field, origin), value.clone())));
         };
         if let Some(table) = self.file.get(&kind) {
             add(Some(&table.default), Origin::FileDefault);
@@ -115,21 +119,21 @@ impl Tables {
             add(Some(&table.default), Origin::Environment);
             add(table.named.get(&variable_name(name)), Origin::Environment);
         }
-        said
+        layers
     }
 
-    /// The kinds that have settings for all of their components.
+    /// Returns the kinds with defaults.
     pub(crate) fn defaults(&self) -> impl Iterator<Item = Kind> {
-        let said = |(kind, table): (&Kind, &Table)| (!table.default.is_empty()).then_some(*kind);
-        self.file.iter().chain(&self.environment).filter_map(said)
+        let with_defaults = |(kind, table): (&Kind, &Table)| (!table.default.is_empty()).then_some(*kind);
+        self.file.iter().chain(&self.environment).filter_map(with_defaults)
     }
 
-    /// The names that a file gives settings to.
+    /// Returns the components with settings in the file.
     pub(crate) fn named(&self) -> impl Iterator<Item = (Kind, &str)> {
         names(&self.file)
     }
 
-    /// The names that the environment gives settings to, as it writes them.
+    /// Returns the components with settings in the environment, with names as written in the variables.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (Kind, &str)> {
         names(&self.environment)
     }
@@ -148,7 +152,8 @@ impl Table {
     }
 }
 
-/// A component's name as the environment writes it: in capitals, with `_` for whatever is no letter or digit.
+/// Returns a component's name as written in a variable: in capitals, with `_` for every character that is not an
+/// ASCII letter or digit.
 pub(crate) fn variable_name(name: &str) -> String {
     let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     name.chars().map(letter).collect()

@@ -1,4 +1,4 @@
-//! What a file of settings is applied to.
+//! The target of a configuration file.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,21 +6,22 @@ use std::sync::Arc;
 use super::{Contradiction, Source, Tables};
 use crate::component::Kind;
 
-/// Holds components, and puts settings from outside in force. The registry implements it, so that this module does not
-/// know the registry.
+/// Holds components, and applies external settings to them. The registry implements this trait, so that this module
+/// does not depend on the registry.
 pub(crate) trait Target: Clone + Send + 'static {
-    /// The source of this name, which tells how its settings fared.
+    /// Returns the source with this name, which records whether its settings were applied.
     fn source(&self, name: &str) -> Arc<Source>;
 
-    /// Puts the settings in force, all or nothing. How many components changed.
-    fn put(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>>;
+    /// Applies the settings. Either all settings are applied or none. Returns the number of components that
+    /// changed.
+    fn apply_tables(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>>;
 
-    /// Every component whose settings would not go together.
+    /// Returns every component whose settings contradict each other.
     fn contradictions(&self, tables: &Tables) -> Vec<Contradiction>;
 
-    /// The names that a variable of the environment may mean.
+    /// Returns the names that an environment variable can refer to.
     fn named_by(&self, tables: &Tables, kind: Kind, variable: &str) -> BTreeSet<String>;
 
-    /// Says which of the settings in force are for nobody.
-    fn tell_unused(&self, source: &str);
+    /// Reports applied settings for components that do not exist.
+    fn report_unused(&self, source: &str);
 }

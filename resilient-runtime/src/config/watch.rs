@@ -1,4 +1,4 @@
-//! Follows a file while the program runs.
+//! Watches a file while the program runs.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -12,56 +12,56 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use super::{ConfigFile, LoadError, Target};
 use crate::clock::Clock;
 
-/// Editors and Kubernetes write in several steps.
+/// Wait until changes pause for this long: editors and Kubernetes write in several steps.
 const QUIET: Duration = Duration::from_millis(50);
-/// In a folder in which there is always something new, the file is looked at nevertheless.
+/// Read the file after this time even if the folder keeps changing.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Where nobody tells of changes, as on some network file systems.
+/// Read the file this often, for network file systems that do not report changes.
 const LOOK: Duration = Duration::from_secs(5);
 
 impl ConfigFile {
-    /// Puts the file in force, and again whenever its content has changed.
+    /// Applies the file, and again after each change of its content.
     pub(crate) fn watch_for(self, target: &impl Target) -> Result<FileWatch, LoadError> {
         let text = self.read();
         let seen = digest(&text);
         self.apply_text(target, text)?;
-        let (tell, told) = mpsc::channel();
-        let watcher = watcher(self.path(), tell.clone());
+        let (sender, receiver) = mpsc::channel();
+        let watcher = watcher(self.path(), sender.clone());
         let follower = Follower { file: self, target: target.clone(), seen };
         let cannot = |error: std::io::Error, path: PathBuf| {
-            LoadError::whole(&path, format!("no thread can be had to watch it: {error}"))
+            LoadError::whole(&path, format!("cannot start a thread to watch the file: {error}"))
         };
         let path = follower.file.path().to_owned();
         let thread = std::thread::Builder::new().name("resilient-config".into());
-        let thread = thread.spawn(move || follower.follow(&told)).map_err(|error| cannot(error, path))?;
-        Ok(FileWatch { tell, thread: Some(thread), watcher })
+        let thread = thread.spawn(move || follower.follow(&receiver)).map_err(|error| cannot(error, path))?;
+        Ok(FileWatch { sender, thread: Some(thread), watcher })
     }
 }
 
-/// Follows a file as long as it lives.
+/// Watches a file until it is dropped.
 ///
 /// ```
 /// use resilient_runtime::{Registry, config::{ConfigFile, FileWatch}};
 ///
 /// let watched: Result<FileWatch, _> = ConfigFile::new("/no/such/file.toml").watch(&Registry::new());
-/// assert!(watched.is_err(), "there is nothing good to begin with");
+/// assert!(watched.is_err(), "the file must be valid at the start");
 /// ```
 #[derive(Debug)]
-#[must_use = "the file is followed until this is dropped"]
+#[must_use = "the file is watched until this is dropped"]
 pub struct FileWatch {
-    tell: Sender<FileChange>,
+    sender: Sender<FileChange>,
     thread: Option<JoinHandle<()>>,
-    /// `None` where the system has no way to tell: then the thread looks.
+    /// `None` if the system cannot report changes. In that case the thread polls the file.
     watcher: Option<RecommendedWatcher>,
 }
 
 impl Drop for FileWatch {
     fn drop(&mut self) {
-        // Before the thread: it would hold the other end of the channel open.
+        // Drop the watcher before the thread ends: it holds a sender of the channel.
         self.watcher = None;
-        let _ = self.tell.send(FileChange::End);
+        let _ = self.sender.send(FileChange::End);
         if let Some(thread) = self.thread.take() {
-            // It waits for nothing but us. If it panicked, that was told.
+            // The thread waits for nothing else. A panic has already been reported.
             let _ = thread.join();
         }
     }
@@ -72,24 +72,24 @@ enum FileChange {
     End,
 }
 
-fn watcher(path: &Path, tell: Sender<FileChange>) -> Option<RecommendedWatcher> {
+fn watcher(path: &Path, sender: Sender<FileChange>) -> Option<RecommendedWatcher> {
     let changed = move |event: notify::Result<Event>| {
-        // What cannot be told may have been a change.
+        // An error can hide a change.
         if event.as_ref().map_or(true, is_change) {
-            // The receiver goes with the last watch.
-            let _ = tell.send(FileChange::Changed);
+            // The receiver ends with the watch.
+            let _ = sender.send(FileChange::Changed);
         }
     };
     let mut watcher = notify::recommended_watcher(changed).ok()?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let begun = watcher.watch(folder, RecursiveMode::NonRecursive);
     if let Err(error) = &begun {
-        tracing::warn!(target: "resilient_runtime::config", %error, "changes are not told, and looked for");
+        tracing::warn!(target: "resilient_runtime::config", %error, "cannot watch the folder; polling the file instead");
     }
     begun.is_ok().then_some(watcher)
 }
 
-/// Not to have been looked at, which is what a look at the file does.
+/// Returns whether an event can mean a change. Reading the file is not a change.
 fn is_change(event: &Event) -> bool {
     !matches!(event.kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
@@ -97,16 +97,16 @@ fn is_change(event: &Event) -> bool {
 struct Follower<T> {
     file: ConfigFile,
     target: T,
-    /// The digest of what was read last.
+    /// The digest of the last text read.
     seen: u64,
 }
 
 impl<T: Target> Follower<T> {
-    fn follow(mut self, told: &Receiver<FileChange>) {
+    fn follow(mut self, receiver: &Receiver<FileChange>) {
         loop {
-            match told.recv_timeout(LOOK) {
+            match receiver.recv_timeout(LOOK) {
                 Ok(FileChange::Changed) => {
-                    if !is_quiet(told) {
+                    if !is_quiet(receiver) {
                         return;
                     }
                 }
@@ -122,19 +122,19 @@ impl<T: Target> Follower<T> {
         let now = digest(&text);
         if now != self.seen {
             self.seen = now;
-            // What is wrong was told.
+            // `apply_text` has reported any error.
             let _ = self.file.apply_text(&self.target, text);
         }
     }
 }
 
-/// Waits until nothing more changes, but not longer than [`PATIENCE`]; false at the end.
-fn is_quiet(told: &Receiver<FileChange>) -> bool {
-    // Of the system, whatever clock the registry has: it is files that take their time.
+/// Waits until changes pause, but not longer than [`PATIENCE`]. Returns false if the watch ends.
+fn is_quiet(receiver: &Receiver<FileChange>) -> bool {
+    // Use the system clock, whatever clock the registry has: file operations take real time.
     let clock = Clock::system();
     let began = clock.now();
     while clock.now().since(began) < PATIENCE {
-        match told.recv_timeout(QUIET) {
+        match receiver.recv_timeout(QUIET) {
             Ok(FileChange::Changed) => {}
             Ok(FileChange::End) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => break,
@@ -143,7 +143,7 @@ fn is_quiet(told: &Receiver<FileChange>) -> bool {
     true
 }
 
-/// Of the content, or of why there is none: to tell what has changed.
+/// Returns a digest of the text or of the error, to detect changes.
 fn digest(text: &Result<String, LoadError>) -> u64 {
     let mut hasher = DefaultHasher::new();
     match text {
@@ -158,26 +158,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn to_read_the_file_is_no_change_of_it() {
+    fn reading_the_file_is_not_a_change() {
         let access = |kind| is_change(&Event::new(EventKind::Access(kind)));
         assert!(!access(AccessKind::Open(AccessMode::Any)) && !access(AccessKind::Close(AccessMode::Read)));
-        assert!(access(AccessKind::Close(AccessMode::Write)), "a writer that is done");
+        assert!(access(AccessKind::Close(AccessMode::Write)), "a writer has finished");
         assert!(is_change(&Event::new(EventKind::Modify(notify::event::ModifyKind::Any))));
         assert!(is_change(&Event::new(EventKind::Any)));
     }
 
     #[test]
-    fn a_folder_that_is_never_quiet_does_not_keep_the_file_from_being_read() {
-        let (tell, told) = mpsc::channel();
+    fn the_file_is_read_even_if_the_folder_keeps_changing() {
+        let (sender, receiver) = mpsc::channel();
         let (stop, stopped) = mpsc::channel::<()>();
         let busy = std::thread::spawn(move || {
             while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
-                if tell.send(FileChange::Changed).is_err() {
+                if sender.send(FileChange::Changed).is_err() {
                     break;
                 }
             }
         });
-        assert!(is_quiet(&told));
+        assert!(is_quiet(&receiver));
         drop(stop);
         busy.join().unwrap();
     }

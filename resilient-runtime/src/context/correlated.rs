@@ -1,11 +1,11 @@
-//! The correlation id as a part of the context.
+//! The correlation id as part of the context.
 
 use super::rest::{self, Before};
 use super::{Enter, Entered, Scoped, scoped};
 use crate::correlation::CorrelationId;
 
 impl CorrelationId {
-    /// That of the scope around this code.
+    /// Returns the id of the enclosing scope.
     ///
     /// ```
     /// use resilient_runtime::correlation::CorrelationId;
@@ -17,7 +17,7 @@ impl CorrelationId {
         rest::id()
     }
 
-    /// Runs `work` with this id around it.
+    /// Runs `work` with this id.
     ///
     /// ```
     /// use resilient_runtime::{Registry, correlation::CorrelationId};
@@ -34,7 +34,7 @@ impl CorrelationId {
         work()
     }
 
-    /// Polls `work` with this id around it.
+    /// Polls `work` with this id.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -53,8 +53,8 @@ impl CorrelationId {
         scoped(self, work)
     }
 
-    /// Makes this the id of the thread until the guard is dropped.
-    #[must_use = "the id is in force until the guard is dropped"]
+    /// Makes this the current id of the thread until the guard is dropped.
+    #[must_use = "the id is current until the guard is dropped"]
     pub(crate) fn enter(self) -> Entered<Before> {
         rest::enter_id(self)
     }

@@ -1,12 +1,12 @@
-//! The guard of everything that is around a call.
+//! The guard that restores the context.
 
-/// A part of what is around a call.
+/// A part of the context.
 pub(crate) trait Part {
-    /// Makes this the part of the thread again.
+    /// Makes this the current part of the thread again.
     fn restore(self);
 }
 
-/// Restores what was around, also when the body panics.
+/// Restores the outer context, also when the body panics.
 #[derive(Debug)]
 pub(crate) struct Entered<P: Part = super::Scope>(Option<P>);
 
@@ -17,7 +17,7 @@ impl<P: Part> Entered<P> {
         Self(Some(outer))
     }
 
-    /// Where everything stays as it is.
+    /// A guard that restores nothing.
     #[inline]
     pub(crate) fn none() -> Self {
         Self(None)

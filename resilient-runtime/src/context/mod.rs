@@ -1,11 +1,11 @@
-//! What is around a call: the deadline, the number of the attempt, the correlation id, the collector of degraded answers,
-//! the lease of an idempotent call, the coalesced calls that it is a part of.
+//! The context of a call: the deadline, the attempt number, the correlation id, the collector of degraded results, the
+//! lease of an idempotent call, and the coalesced calls it belongs to.
 //!
-//! The context is thread-local, and set while the body runs (of a future: while it is polled), so that nested protected
-//! calls inherit it without an argument. It does not follow `tokio::spawn`, because a task may outlive the call that spawned
-//! it. [`carry`] takes it along.
+//! The context is thread-local. It is set while the body runs (for a future, while it is polled), so that nested
+//! protected calls inherit it without an argument. It does not follow `tokio::spawn`, because a task can outlive the
+//! call that spawned it; [`carry`] passes it on.
 //!
-//! A child never extends the deadline: of two the earlier one is in force.
+//! A nested call never extends the deadline: of two deadlines the earlier one applies.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -38,43 +38,45 @@ pub(crate) use rest::{
     notes_degradation,
 };
 pub(crate) use retries::{Retries, gave_up, take_given_up};
-pub(crate) use scope::{Scope, is_cut_short, stand_back_no_longer};
+pub(crate) use scope::{Scope, is_cut_short, stop_suppressing};
 pub use scope::{attempt, is_hedge};
 pub use scoped::Scoped;
 pub(crate) use scoped::{Enter, scoped};
 
 use rest::Rest;
 
-/// Everything that is around this code.
+/// The complete context of the current code.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     scope: Scope,
-    /// `None` around most calls.
+    /// `None` for most calls.
     rest: Option<Box<Rest>>,
     span: Span,
 }
 
 impl Context {
-    /// A copy, for another thread or task.
+    /// Copies the current context for another thread or task.
     pub(crate) fn current() -> Self {
         Self { scope: Scope::current(), rest: Rest::current(), span: Span::current() }
     }
 
-    /// The same with another scope.
+    /// Replaces the scope.
     pub(crate) fn with_scope(self, scope: Scope) -> Self {
         Self { scope, ..self }
     }
 
-    /// Runs `work` in it.
+    /// Runs `work` in this context.
     pub(crate) fn run<R>(&self, work: impl FnOnce() -> R) -> R {
         let _entered = self.enter();
         self.span.in_scope(work)
     }
 }
 
-/// Takes the context along: the deadline with the number of the attempt, the correlation id, the collector of degraded
-/// answers, the lease, the coalesced calls that this code is a part of, and the span of `tracing`. A task of its own does
-/// not have them by itself, because it may outlive the call that made it; one that is a part of the call should.
+/// Passes the current context to another task.
+///
+/// The context consists of the deadline with the attempt number, the correlation id, the collector of degraded results,
+/// the lease, the coalesced calls, and the `tracing` span. A spawned task does not inherit it, because the task can
+/// outlive the call that spawned it. Use `carry` for a task that is part of the call.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -122,8 +124,7 @@ mod tests {
     use crate::{Component, Registry, attempt, retry};
 
     #[tokio::test]
-    async fn it_does_not_extend_the_time_of_what_it_is_polled_in() {
-        // D4
+    async fn a_carried_context_does_not_extend_an_outer_deadline() {
         let long = Deadline::after(Duration::from_mins(10));
         let carried = long.scope(|| carry(async { deadline::remaining().unwrap() }));
         let left = Deadline::after(Duration::from_secs(1)).scope_async(carried).await;
@@ -135,8 +136,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn neither_do_calls_that_began_with_more_time() {
-        // D4: they begin in one scope, and are polled in another.
+    async fn a_call_that_began_with_more_time_does_not_extend_an_outer_deadline() {
+        // They begin in one scope and are polled in another.
         use std::future::poll_fn;
         use std::pin::pin;
         let registry = Registry::new();
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_has_what_the_call_has_that_spawned_it() {
+    async fn a_carried_task_has_the_context_of_its_call() {
         // T135
         let registry = Registry::new();
         let config = retry::Config::default().base(Duration::ZERO);
@@ -173,7 +174,7 @@ mod tests {
         let seen = || (CorrelationId::current().is_some(), deadline::remaining().is_some(), attempt());
         let work = || async move {
             let alone = tokio::spawn(async move { seen() }).await.unwrap();
-            assert_eq!(alone, (false, false, 1), "it does not by itself");
+            assert_eq!(alone, (false, false, 1), "a spawned task does not inherit it");
             let carried = tokio::spawn(carry(async move {
                 tokio::task::yield_now().await;
                 seen()
@@ -187,7 +188,7 @@ mod tests {
         assert_eq!(CorrelationId::random().scope_async(call).await.unwrap(), 2);
     }
     #[tokio::test]
-    async fn a_task_tells_the_request_that_it_is_a_part_of_what_was_degraded() {
+    async fn a_carried_task_reports_degraded_results_to_its_request() {
         let rates = Registry::new().fallback("rates");
         let ask = async move { rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0))) };
         let work = async { tokio::spawn(carry(ask)).await.unwrap() };
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_sees_the_lease_of_the_call_that_it_is_a_part_of() {
+    fn a_thread_with_the_context_sees_the_lease_of_the_call() {
         let time = ManualClock::new();
         let once = Registry::with_clock(time.clock()).idempotency("export");
         let lost = once.call("today", Fingerprint::NONE, || {
@@ -211,11 +212,11 @@ mod tests {
             time.advance(Duration::from_mins(1));
             Some((before, seen().join().unwrap()))
         });
-        assert_eq!(lost, Some((false, true)), "nobody has renewed it");
+        assert_eq!(lost, Some((false, true)), "the lease was not renewed");
     }
 
     #[test]
-    fn a_panic_restores_all_of_it() {
+    fn a_panic_restores_the_whole_context() {
         let id = CorrelationId::parse("order-7").unwrap();
         let context = id.scope(|| Deadline::after(Duration::from_mins(1)).scope(Context::current));
         let body = || context.run(|| std::panic::resume_unwind(Box::new(())));
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_does_not_have_stays_as_it_is_around() {
+    fn missing_parts_stay_from_the_outer_context() {
         let (a, b) = (CorrelationId::parse("a").unwrap(), CorrelationId::parse("b").unwrap());
         let (none, other) = (Context::current(), b.scope(Context::current));
         assert_eq!(a.scope(|| none.run(CorrelationId::current)), Some(a.clone()));

@@ -1,4 +1,4 @@
-//! What is around few calls: a correlation id, a collector of degraded answers, a lease, flights.
+//! The context that few calls have: a correlation id, a collector of degraded results, a lease, flights.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -7,30 +7,30 @@ use std::sync::Arc;
 use super::{Entered, Part};
 use crate::correlation::CorrelationId;
 
-/// A part of the context that only the component knows that has put it there.
+/// A part of the context with a type known only to the component that set it.
 pub(crate) type Slot = Arc<dyn Any + Send + Sync>;
 
 /// The parts that most calls do not have.
 #[derive(Clone, Debug)]
 pub(super) struct Rest {
     id: Option<CorrelationId>,
-    /// Where degraded answers are noted.
+    /// The collector of degraded results.
     degradation: Option<Slot>,
-    /// That of the idempotent call around this code.
+    /// The lease of the enclosing idempotent call.
     lease: Option<Slot>,
-    /// The keys of the flights that this code leads: one that waited for itself would wait for ever.
+    /// The keys of the flights that this code leads. A call that joined its own flight would wait forever.
     flights: Vec<u128>,
 }
 
 thread_local! {
-    /// Apart from the scope, which is read with each call and needs no destructor.
+    /// Separate from the scope, which every call reads and which needs no destructor.
     static REST: RefCell<Rest> = const { RefCell::new(Rest::NONE) };
 }
 
 impl Rest {
     const NONE: Self = Self { id: None, degradation: None, lease: None, flights: Vec::new() };
 
-    /// A copy, where there is anything.
+    /// Copies it, if it is not empty.
     pub(super) fn current() -> Option<Box<Self>> {
         read(|rest| rest.is_some().then(|| Box::new(rest.clone()))).flatten()
     }
@@ -39,7 +39,7 @@ impl Rest {
         self.id.is_some() || self.degradation.is_some() || self.lease.is_some() || !self.flights.is_empty()
     }
 
-    /// Makes this what is around the thread: what it does not have stays, and so do the flights that the thread leads.
+    /// Makes this the current context. Parts that it lacks and the flights of the thread stay.
     pub(super) fn enter(&self) -> Entered<Before> {
         replace(|around| {
             let Self { id, degradation, lease, flights } = self.clone();
@@ -54,19 +54,19 @@ impl Rest {
     }
 }
 
-/// What was around before a part was entered.
+/// The part that was replaced on entering.
 #[derive(Debug)]
 pub(crate) enum Before {
     Id(Option<CorrelationId>),
     Degradation(Option<Slot>),
     Lease(Option<Slot>),
-    #[allow(private_interfaces)] // it is made and read here alone
+    #[allow(private_interfaces)] // made and read only here
     All(Box<Rest>),
 }
 
 impl Part for Before {
     fn restore(self) {
-        // What is left is dropped when nothing is borrowed any more.
+        // The replaced part is dropped only after the borrow ends.
         let _left = REST.try_with(|rest| {
             let rest = &mut *rest.borrow_mut();
             match self {
@@ -82,7 +82,7 @@ impl Part for Before {
     }
 }
 
-/// How many flights the thread led before. A type of its own: each coalesced call enters one.
+/// The number of flights that the thread led before. A separate type, because each coalesced call enters one.
 #[derive(Debug)]
 pub(crate) struct Flights(usize);
 
@@ -93,7 +93,7 @@ impl Part for Flights {
     }
 }
 
-/// `None` while the thread ends.
+/// `None` during the destruction of the thread.
 #[inline]
 fn read<R>(look: impl FnOnce(&Rest) -> R) -> Option<R> {
     REST.try_with(|rest| look(&rest.borrow())).ok()
@@ -111,12 +111,12 @@ pub(super) fn enter_id(id: CorrelationId) -> Entered<Before> {
     replace(|rest| Before::Id(rest.id.replace(id)))
 }
 
-/// Where degraded answers are noted here.
+/// Returns the current collector of degraded results.
 pub(crate) fn degradation() -> Option<Slot> {
     read(|rest| rest.degradation.clone()).flatten()
 }
 
-/// Whether degraded answers are noted anywhere.
+/// Whether there is a collector of degraded results.
 pub(crate) fn notes_degradation() -> bool {
     read(|rest| rest.degradation.is_some()).unwrap_or(false)
 }
@@ -125,7 +125,7 @@ pub(crate) fn enter_degradation(collector: Slot) -> Entered<Before> {
     replace(|rest| Before::Degradation(rest.degradation.replace(collector)))
 }
 
-/// That of the idempotent call around this code.
+/// Returns the lease of the enclosing idempotent call.
 pub(crate) fn lease() -> Option<Slot> {
     read(|rest| rest.lease.clone()).flatten()
 }
@@ -140,7 +140,7 @@ pub(crate) fn leads_flight(key: u128) -> bool {
     read(|rest| rest.flights.contains(&key)).unwrap_or(false)
 }
 
-/// Marks this thread as inside of the flight of a key.
+/// Marks this thread as leading the flight of a key.
 #[inline]
 pub(crate) fn enter_flight(key: u128) -> Entered<Flights> {
     let entered = REST.try_with(|rest| {

@@ -1,4 +1,4 @@
-//! The part of the context that every call reads: the deadline, the number of the attempt, the timeout.
+//! The part of the context that every call reads: the deadline, the attempt number, the timeout.
 
 use std::cell::Cell;
 
@@ -8,43 +8,42 @@ use crate::clock::{Clock, Instant};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
-    /// From 1; 0 outside of any retry. With [`HEDGE`] if the attempt was sent beside or after another one by a hedge.
+    /// From 1; 0 outside of any retry. Contains [`HEDGE`] if a hedge sent the attempt in addition to another one.
     attempt: u32,
     deadline: Instant,
-    /// The clock that `deadline` is on.
+    /// The identity of the clock of `deadline`.
     clock: u32,
-    /// The timeout nearest to the body, by its number; 0 where there is none.
+    /// The number of the nearest enclosing timeout; 0 if there is none.
     timeout: u32,
-    /// The retries that must not repeat here, by their bits in [`Retries`]: a call around this code repeats because they
-    /// gave up, so that repeating inside as well would multiply.
-    standing_back: u32,
+    /// The suppressed retries, by their bits in [`Retries`]: an outer call retries because they gave up, so another
+    /// retry inside would multiply the attempts.
+    suppressed: u32,
 }
 
-/// A mark beside the number of the attempt: a scope is copied with each poll.
+/// A flag in the attempt number, which keeps the scope small: it is copied with each poll.
 const HEDGE: u32 = 1 << 31;
 
 impl Scope {
-    const NONE: Self = Self { attempt: 0, deadline: Instant::NEVER, clock: 0, timeout: 0, standing_back: 0 };
+    const NONE: Self = Self { attempt: 0, deadline: Instant::NEVER, clock: 0, timeout: 0, suppressed: 0 };
 
     #[inline]
     pub(crate) fn current() -> Self {
         CURRENT.get()
     }
 
-    /// The same deadline, and attempt `number` of the retry nearest to the body; in it, `standing_back` retries stand back
-    /// besides those that do so already.
+    /// Sets the number of the attempt of the nearest retry, and suppresses more retries in it.
     #[inline]
-    pub(crate) fn with_attempt(self, number: u32, standing_back: Retries) -> Self {
-        Self { attempt: number, standing_back: self.standing_back | standing_back.0, ..self }
+    pub(crate) fn with_attempt(self, number: u32, suppressed: Retries) -> Self {
+        Self { attempt: number, suppressed: self.suppressed | suppressed.0, ..self }
     }
 
-    /// In an attempt that a hedge has sent beside or after another one, or in the one before those.
+    /// Sets whether a hedge sent the attempt in addition to another one.
     pub(crate) fn hedged(self, is_hedge: bool) -> Self {
         let number = self.attempt & !HEDGE;
         Self { attempt: if is_hedge { number | HEDGE } else { number }, ..self }
     }
 
-    /// With this deadline, or that of the calls around if it is earlier: no scope extends the time of another.
+    /// Sets the deadline, unless the current one is earlier: no scope extends a deadline.
     #[inline]
     pub(crate) fn with_deadline(self, deadline: Instant, clock: &Clock) -> Self {
         if deadline == Instant::NEVER {
@@ -55,18 +54,14 @@ impl Scope {
         Self { deadline, clock: clock.identity(), ..self }
     }
 
-    /// This scope, taken along to where `around` is the scope: with the earlier deadline of the two.
+    /// Combines this carried scope with the current one, `around`: the earlier deadline applies.
     #[inline]
     fn inside(self, around: Self) -> Self {
-        if around.deadline == Instant::NEVER && around.standing_back == 0 {
-            self
-        } else {
-            self.narrowed(around)
-        }
+        if around.deadline == Instant::NEVER && around.suppressed == 0 { self } else { self.narrowed(around) }
     }
 
     fn narrowed(self, around: Self) -> Self {
-        let standing_back = self.standing_back | around.standing_back;
+        let suppressed = self.suppressed | around.suppressed;
         let (deadline, clock) = if around.deadline == Instant::NEVER {
             (self.deadline, self.clock)
         } else if self.deadline == Instant::NEVER || self.clock == around.clock {
@@ -78,10 +73,10 @@ impl Scope {
             };
             (earlier.deadline, earlier.clock)
         };
-        Self { deadline, clock, standing_back, ..self }
+        Self { deadline, clock, suppressed, ..self }
     }
 
-    /// The deadline of the calls around this one. From another clock it is carried over by the time that remains.
+    /// Returns the inherited deadline on `clock`. A deadline of another clock is converted by its remaining time.
     #[inline]
     pub(crate) fn deadline_on(self, clock: &Clock) -> Instant {
         if self.deadline == Instant::NEVER || self.clock == clock.identity() {
@@ -98,7 +93,7 @@ impl Scope {
         }
     }
 
-    /// The deadline of the calls around, and the clock that it is on.
+    /// Returns the inherited deadline and its clock.
     pub(crate) fn deadline(self) -> Option<(Instant, Clock)> {
         if self.deadline == Instant::NEVER {
             return None;
@@ -106,36 +101,36 @@ impl Scope {
         Clock::identified(self.clock).map(|clock| (self.deadline, clock))
     }
 
-    /// Inside of the timeout of this number.
+    /// Sets the number of the nearest enclosing timeout.
     #[inline]
     pub(crate) fn in_timeout(self, number: u32) -> Self {
         Self { timeout: number, ..self }
     }
 
-    /// The number of the timeout nearest to the body; 0 where there is none.
+    /// Returns the number of the nearest enclosing timeout; 0 if there is none.
     pub(crate) fn timeout(self) -> u32 {
         self.timeout
     }
 
-    /// The retries that stand back here.
+    /// Returns the suppressed retries.
     #[inline]
-    pub(crate) fn standing_back(self) -> Retries {
-        Retries(self.standing_back)
+    pub(crate) fn suppressed(self) -> Retries {
+        Retries(self.suppressed)
     }
 
-    /// Whether the body would see no difference to this scope in attempt `number` of a retry.
+    /// Whether the body cannot distinguish this scope from attempt `number` of a retry.
     #[inline]
     pub(crate) fn is_as_in_attempt(self, number: u32) -> bool {
         number == 1 && self.attempt <= 1
     }
 
     #[cold]
-    fn restore_standing_back(self) {
-        let left = CURRENT.get().standing_back;
-        CURRENT.set(Self { standing_back: self.standing_back & left, ..self });
+    fn restore_suppressed(self) {
+        let left = CURRENT.get().suppressed;
+        CURRENT.set(Self { suppressed: self.suppressed & left, ..self });
     }
 
-    /// Makes this the scope of the thread until the guard is dropped.
+    /// Makes this the current scope of the thread until the guard is dropped.
     #[inline]
     pub(crate) fn enter(self) -> Entered {
         Entered::from(CURRENT.replace(self))
@@ -143,15 +138,15 @@ impl Scope {
 }
 
 impl Part for Scope {
-    /// Makes this the scope of the thread again, without the retries that need not stand back any longer.
+    /// Makes this the current scope again, without the retries that are no longer suppressed.
     #[inline]
     fn restore(self) {
-        if self.standing_back == 0 { CURRENT.set(self) } else { self.restore_standing_back() }
+        if self.suppressed == 0 { CURRENT.set(self) } else { self.restore_suppressed() }
     }
 }
 
 impl Enter for Scope {
-    /// With the earlier deadline of this and what is around.
+    /// Enters with the earlier of this and the current deadline.
     #[inline]
     fn enter(&self) -> impl Sized + use<> {
         self.inside(Self::current()).enter()
@@ -159,22 +154,22 @@ impl Enter for Scope {
 
     #[inline]
     fn polled(&mut self) {
-        if self.standing_back != 0 {
-            self.standing_back &= Self::current().standing_back;
+        if self.suppressed != 0 {
+            self.suppressed &= Self::current().suppressed;
         }
     }
 }
 
-/// A call of this retry has succeeded: what fails from here on in the attempt of the call around is another matter, and may
-/// be repeated again.
+/// Stops suppressing a retry after a call of it succeeded: a later failure in the attempt of the outer call is a new
+/// one, and can be retried.
 #[cold]
-pub(crate) fn stand_back_no_longer(retry: Retries) {
+pub(crate) fn stop_suppressing(retry: Retries) {
     let scope = Scope::current();
-    CURRENT.set(Scope { standing_back: scope.standing_back & !retry.0, ..scope });
+    CURRENT.set(Scope { suppressed: scope.suppressed & !retry.0, ..scope });
 }
 
-/// Whether a call by hand that ends in this way at this moment may have failed only because the deadline of the calls around
-/// it is over. Then its end is no evidence.
+/// Whether a call without the attribute that ends now with `verdict` may have failed only because an outer deadline
+/// passed. Its result then says nothing about the dependency.
 #[cold]
 pub(crate) fn is_cut_short(verdict: Verdict, clock: &Clock) -> bool {
     let deadline = Scope::current().deadline_on(clock);
@@ -186,7 +181,7 @@ thread_local! {
     static CURRENT: Cell<Scope> = const { Cell::new(Scope::NONE) };
 }
 
-/// The number of the attempt in which this code runs: 1 for the first, and outside of any retry.
+/// Returns the number of the current attempt: 1 for the first attempt and outside of any retry.
 ///
 /// ```
 /// use resilient_runtime::{Registry, clock::ManualClock};
@@ -199,10 +194,10 @@ pub fn attempt() -> u32 {
     (Scope::current().attempt & !HEDGE).max(1)
 }
 
-/// Whether this code runs in an attempt that a hedge has sent beside another one, or at once after another one failed.
+/// Whether a hedge sent the current attempt, because another attempt was slow or failed.
 ///
-/// [`attempt`] of an attempt that was sent because another was slow is that of the other. One that was sent at once after a
-/// failure is a repetition and, where the call has a retry, has a number of its own.
+/// If it was sent because another attempt was slow, [`attempt`] is the number of that attempt. If it was sent after a
+/// failure, it is a retry; in a call with a retry stage it has its own number.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

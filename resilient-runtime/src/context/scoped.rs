@@ -1,4 +1,4 @@
-//! A future that is polled in a context of its own.
+//! A future that is polled in its own context.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,19 +6,19 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-/// What a [`Scoped`] future enters at each poll.
+/// The context that a [`Scoped`] future enters at each poll.
 pub trait Enter {
-    /// Enters it, until the guard is dropped.
+    /// Enters the context until the guard is dropped.
     fn enter(&self) -> impl Sized + use<Self>;
 
-    /// The body was polled, and the context has not been left yet.
+    /// Called after the body was polled, before the context is left.
     #[inline]
     fn polled(&mut self) {}
 }
 
 pin_project! {
     /// A future that is polled with a [`Deadline`](crate::deadline::Deadline) or a
-    /// [`CorrelationId`](crate::correlation::CorrelationId) around it.
+    /// [`CorrelationId`](crate::correlation::CorrelationId).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -27,7 +27,7 @@ pin_project! {
     /// use resilient_runtime::{context::Scoped, deadline::{self, Deadline}};
     ///
     /// let work: Scoped<_, Deadline> = Deadline::after(Duration::from_secs(5)).scope_async(async { deadline::remaining() });
-    /// assert_eq!(deadline::remaining(), None, "not until it is polled");
+/// assert_eq!(deadline::remaining(), None, "only while it is polled");
     /// assert!(work.await.unwrap() <= Duration::from_secs(5));
     /// # }
     /// ```
@@ -51,7 +51,7 @@ impl<F: Future, C: Enter> Future for Scoped<F, C> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // Each time: it is polled in whatever context there is then.
+        // Entered at each poll, because the surrounding context can differ.
         let entered = this.context.enter();
         let poll = this.body.poll(cx);
         this.context.polled();

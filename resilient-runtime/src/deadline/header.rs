@@ -1,11 +1,11 @@
-//! The time that is left, as text for another process.
+//! Deadline headers: the remaining time as text for another process.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A header that tells the receiver of a request how long its caller waits.
+/// A request header that contains how long the client waits.
 ///
-/// Writing rounds down, so that the receiver never has longer than the sender; reading is strict.
+/// Writing rounds down, so that the receiver never has more time than the sender. Reading is strict.
 ///
 /// ```
 /// use std::time::Duration;
@@ -20,10 +20,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Header {
-    /// `grpc-timeout: 2500m`: 1 to 8 digits and one of the units `H`, `M`, `S`, `m` (milli-), `u` (micro-) and `n`
-    /// (nanoseconds). After *gRPC over HTTP2*, `TimeoutValue` and `TimeoutUnit`.
+    /// `grpc-timeout: 2500m`: 1 to 8 digits and one of the units `H`, `M`, `S`, `m` (milliseconds), `u` (microseconds)
+    /// and `n` (nanoseconds). Source: *gRPC over HTTP2*, `TimeoutValue` and `TimeoutUnit`.
     GrpcTimeout,
-    /// `x-envoy-expected-rq-timeout-ms: 2500`: whole milliseconds, as Envoy tells the services behind it.
+    /// `x-envoy-expected-rq-timeout-ms: 2500`: whole milliseconds, as Envoy sends them to upstream services.
     ExpectedTimeout,
 }
 
@@ -37,14 +37,14 @@ const UNITS: [(u8, u128); 6] = [
     (b'M', 60 * 1_000_000_000),
     (b'H', 3600 * 1_000_000_000),
 ];
-/// Eight digits.
+/// The largest value of eight digits.
 const MOST: u128 = 99_999_999;
-/// More milliseconds are no time that anybody waits; three centuries.
+/// Thirteen digits of milliseconds are about three centuries.
 const MOST_DIGITS: usize = 13;
 const MOST_MILLIS: u128 = 9_999_999_999_999;
 
 impl Header {
-    /// The name, in lower case.
+    /// Returns the header name in lower case.
     ///
     /// ```
     /// use resilient_runtime::deadline::Header;
@@ -58,8 +58,9 @@ impl Header {
         }
     }
 
-    /// The value for what is left; `None` where that is nothing, or less than can be said: then do not send the request.
-    /// (A zero would be no help: to some receivers it means "for ever".)
+    /// Formats the remaining time. Returns `None` if it rounds down to zero.
+    ///
+    /// Do not send the request then. (Some receivers interpret a zero as no timeout.)
     ///
     /// ```
     /// use std::time::Duration;
@@ -76,7 +77,7 @@ impl Header {
                     let value = nanos / scale;
                     (value <= MOST).then_some((value, *unit))
                 };
-                // Ten thousand years fit in hours; what does not is cut down to that.
+                // Eight digits of hours are about ten thousand years. Longer durations are clamped.
                 let (value, unit) = UNITS.iter().find_map(fitting).unwrap_or((MOST, b'H'));
                 (value > 0).then(|| format!("{value}{}", char::from(unit)))
             }
@@ -87,7 +88,7 @@ impl Header {
         }
     }
 
-    /// The span that a header's value stands for. Zero is possible: the sender's time is over.
+    /// Parses a header value. Zero is valid: the sender's deadline has passed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -98,7 +99,7 @@ impl Header {
     /// ```
     ///
     /// # Errors
-    /// When the text is anything else than the format says: no sign, no blank, no fraction, no more digits.
+    /// If the text does not match the format exactly: signs, spaces, fractions and additional digits are errors.
     pub fn read(self, text: &str) -> Result<Duration, NoTimeout> {
         let error = || NoTimeout { header: self, text: text.chars().take(24).collect() };
         let (number, scale, most) = match self {
@@ -113,7 +114,7 @@ impl Header {
             return Err(error());
         }
         let value = number.iter().fold(0_u128, |value, digit| value * 10 + u128::from(digit - b'0'));
-        // At most 13 digits of milliseconds, or 8 of hours: some 10^20 ns.
+        // At most 13 digits of milliseconds, or 8 digits of hours: about 10^20 ns.
         let nanos = value * scale;
         let seconds = u64::try_from(nanos / NANOS_PER_SECOND).map_err(|_| error())?;
         let rest = u32::try_from(nanos % NANOS_PER_SECOND).map_err(|_| error())?;
@@ -127,18 +128,18 @@ impl fmt::Display for Header {
     }
 }
 
-/// The value of a header is no timeout.
+/// The error for a header value that is not a valid timeout.
 ///
 /// ```
 /// use resilient_runtime::deadline::Header;
 ///
 /// let error = Header::GrpcTimeout.read("soon").unwrap_err();
-/// assert!(error.to_string().starts_with("`grpc-timeout: soon` is no timeout"));
+/// assert!(error.to_string().starts_with("`grpc-timeout: soon` is not a valid timeout"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoTimeout {
     header: Header,
-    /// Not more of a hostile text than helps to recognise it.
+    /// The start of the text, shortened because it is untrusted.
     text: String,
 }
 
@@ -148,7 +149,12 @@ impl fmt::Display for NoTimeout {
             Header::GrpcTimeout => "1 to 8 digits and one of H, M, S, m, u, n, as in 2500m",
             Header::ExpectedTimeout => "whole milliseconds in 1 to 13 digits, as in 2500",
         };
-        write!(f, "`{}: {}` is no timeout; expected {expected}", self.header, self.text.escape_default())
+        write!(
+            f,
+            "`{}: {}` is not a valid timeout; expected {expected}",
+            self.header,
+            self.text.escape_default()
+        )
     }
 }
 

@@ -1,30 +1,31 @@
-//! The time that is left, and how it travels: into nested calls, into the phases of a call, and to other processes.
+//! Deadlines: the remaining time of a call, inherited by nested calls, phases of a call and other processes.
 //!
-//! A [`Timeout`](crate::Timeout) gives a call a deadline. What the call awaits inherits it, and of two the earlier one
-//! wins; queues, pauses between attempts and fallbacks are spent from it. Three limits make a hierarchy:
+//! A [`Timeout`](crate::Timeout) gives a call a deadline. Everything that the call awaits inherits it, and of two
+//! deadlines the earlier one applies. Queues, pauses between attempts and fallbacks use up the same time. There are
+//! three nested limits:
 //!
-//! | | limit | where it is said | refused with |
+//! | phase | limit | setting | rejection |
 //! |---|---|---|---|
-//! | connecting | 3 s | `timeout(connect = "3s")`, for what is given to [`connect`] | `ConnectTimeout` |
-//! | reading | 30 s | `timeout(read = "30s")`, for what is given to [`read`] | `ReadTimeout` |
+//! | connecting | 3 s | `timeout(connect = "3s")`, for work passed to [`connect`] | `ConnectTimeout` |
+//! | reading | 30 s | `timeout(read = "30s")`, for work passed to [`read`] | `ReadTimeout` |
 //! | the whole call | 60 s | `timeout = "60s"` | `TotalTimeout`, or `QueueTimeout` before it began |
 //!
-//! A call has a total where it has a timeout in any form, and none without; `total = none` takes it away. `connect` and `read`
-//! bound what is given to those functions, wherever that is. None of the limits is longer than what is left of those
-//! around it. The time of an attempt (`timeout(attempt = "5s")`) is no
-//! deadline of what it awaits, which is dropped when it is over.
+//! A call with a timeout has a total limit; `total = none` removes it. A call without a timeout has none. `connect` and
+//! `read` limit only the work passed to those functions. No limit is longer than the remaining time of the enclosing
+//! calls. The attempt timeout (`timeout(attempt = "5s")`) is not inherited as a deadline; the attempt is dropped when
+//! it expires.
 //!
-//! - [`remaining`] says inside of a call how long it has left, for a client that takes a timeout of its own.
-//! - A server opens a [`Deadline`] from what its caller has sent in a [`Header`]; a client sends what remains. It is a
-//!   span and not a point of time: clocks of two machines differ.
-//! - [`read`] and [`connect`] return the `Result` of the work, with the error of the timeout in it; [`read_timeout`] and
-//!   [`connect_timeout`] put a `Result` around work that has none, such as the next item of a stream.
-//! - A call that ended only because the deadline of the calls around was over is no evidence about what it calls: the circuit
-//!   breaker takes it neither for a success nor for a failure. It is one where the limits of the call itself were reached
-//!   as well, or the call was slow by then.
-//! - A deadline does not follow `tokio::spawn`, because a spawned task outlives the call that made it. What belongs to
-//!   the call takes it along: [`carry`](crate::carry), or [`Deadline::current`] outside
-//!   of the task and [`Deadline::scope_async`] in it.
+//! - [`remaining`] returns the remaining time of the current call, for clients that take a timeout of their own.
+//! - A server creates a [`Deadline`] from a received [`Header`], and a client sends the remaining time. The header
+//!   contains a duration, not a point in time, because the clocks of two machines differ.
+//! - [`read`] and [`connect`] return the `Result` of the work, which also holds a timeout error. [`read_timeout`] and
+//!   [`connect_timeout`] wrap other work in a `Result`, such as the next item of a stream.
+//! - A call that ended only because the deadline of an enclosing call passed says nothing about the dependency: the
+//!   circuit breaker does not count it. It counts a failure if the limits of the call itself were
+//!   reached too, or if the call was already slow.
+//! - A deadline does not follow `tokio::spawn`, because a spawned task can outlive its call. To pass it to a task that
+//!   is part of the call, use [`carry`](crate::carry), or call [`Deadline::current`] outside the task and
+//!   [`Deadline::scope_async`] in it.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -39,7 +40,7 @@
 //!     Ok(format!("grpc-timeout: {}", Header::GrpcTimeout.write(left).unwrap()))
 //! }
 //!
-//! // What a request has brought.
+//! // From the headers of a request.
 //! let given = Header::GrpcTimeout.read("250m").unwrap();
 //! let sent = Deadline::after(given).scope_async(stock(7)).await.unwrap();
 //! assert!(sent.ends_with('n') || sent.ends_with('u'), "{sent}");
@@ -58,7 +59,9 @@ pub use phase::{Bounded, ReportsTimeout, connect, connect_timeout, read, read_ti
 use crate::clock::{Clock, Instant};
 use crate::context::{Enter, Scope, Scoped, scoped};
 
-/// How long the calls around this code have left; `None` where none of them has a deadline. Zero once it is over.
+/// Returns the remaining time of the enclosing calls.
+///
+/// `None` if none of them has a deadline. Zero once the deadline has passed.
 ///
 /// ```
 /// assert_eq!(resilient_runtime::deadline::remaining(), None);
@@ -67,7 +70,9 @@ pub fn remaining() -> Option<Duration> {
     Deadline::current().map(|deadline| deadline.remaining())
 }
 
-/// A point in time by which a call and all that it awaits must have ended. See the [module](self).
+/// A point in time by which a call and everything that it awaits must have ended.
+///
+/// See the [module](self).
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,7 +90,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// So long from now, on the clock of the process's [`registry`](crate::registry()).
+    /// Makes a deadline `span` from now, on the clock of the process's [`registry`](crate::registry()).
     ///
     /// ```
     /// use std::time::Duration;
@@ -98,7 +103,7 @@ impl Deadline {
         Self::after_on(crate::registry().clock(), span)
     }
 
-    /// So long from now on this clock.
+    /// Makes a deadline `span` from now on this clock.
     ///
     /// ```
     /// use std::time::Duration;
@@ -112,7 +117,7 @@ impl Deadline {
         Self { at: clock.now().after(span), clock: clock.clone() }
     }
 
-    /// That of the calls around this code; `None` where none of them has one.
+    /// Returns the deadline of the enclosing calls, or `None` if none of them has one.
     ///
     /// ```
     /// use std::time::Duration;
@@ -127,7 +132,7 @@ impl Deadline {
         Some(Self { at, clock })
     }
 
-    /// How long is left; zero once it is over.
+    /// Returns the remaining time; zero once the deadline has passed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -142,7 +147,7 @@ impl Deadline {
         self.at.since(self.clock.now())
     }
 
-    /// Whether nothing is left.
+    /// Whether the deadline has passed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -158,10 +163,10 @@ impl Deadline {
         self.clock.now() >= self.at
     }
 
-    /// Polls `work` with this deadline, or that of the calls around if it is earlier.
+    /// Polls `work` with this deadline, or with the inherited one if it is earlier.
     ///
-    /// Every protected call in `work` is refused or cut off when it is over. `work` itself is not cut off: that takes a
-    /// timeout, of which there is one in each protected call.
+    /// When the deadline passes, every protected call in `work` is rejected or timed out. `work` itself is not timed
+    /// out; that needs a timeout.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -170,7 +175,7 @@ impl Deadline {
     ///
     /// #[resilient(timeout = "2s")]
     /// async fn order() -> Result<bool, Rejection> {
-    ///     // What is spawned has a deadline only if it is given one.
+    ///     // A spawned task does not inherit the deadline.
     ///     let alone = tokio::spawn(async { deadline::remaining() }).await.unwrap();
     ///     let inherited = Deadline::current().unwrap();
     ///     let along = tokio::spawn(inherited.scope_async(async { deadline::remaining() })).await.unwrap();
@@ -186,8 +191,9 @@ impl Deadline {
         scoped(self, work)
     }
 
-    /// Runs `work` with this deadline, or that of the calls around if it is earlier: the waiting of protected calls in
-    /// it ends with the deadline, and none begins after it.
+    /// Runs `work` with this deadline, or with the inherited one if it is earlier.
+    ///
+    /// Protected calls in `work` stop waiting at the deadline, and none begins after it.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Parts of a call that have a limit of their own.
+//! Phases of a call that have their own time limit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,11 +15,13 @@ use crate::outcome::{FromRejection, Reject};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::timeout::{Phase, Phases};
 
-/// Says whose limit it was where there is no timeout around.
+/// The component name in a rejection if there is no enclosing timeout.
 const NAMELESS: &str = "deadline";
 
-/// Connecting: bounded by the `connect` limit of the timeout nearest around (3 s where there is none), and by what is
-/// left of the deadline. Cut off, it is a `ConnectTimeout`: nothing was sent yet, so it may be tried again.
+/// Limits the time of connecting.
+///
+/// The limit is `connect` of the nearest enclosing timeout (3 s without one), and at most the remaining time of the
+/// deadline. When it expires, the error is a `ConnectTimeout`: nothing was sent yet, so the call can be retried.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -44,7 +46,9 @@ pub fn connect<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
     Bounded::new(Phase::Connect, work)
 }
 
-/// [`connect`] for work of any kind: as `tokio::time::timeout` does, it puts a `Result` around what the work gives.
+/// Like [`connect`], for work of any type.
+///
+/// It wraps the output in a `Result`, as `tokio::time::timeout` does.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -58,7 +62,7 @@ pub fn connect<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
 /// ```
 ///
 /// # Errors
-/// A `ConnectTimeout`, or a `TotalTimeout` where the deadline was over first.
+/// A `ConnectTimeout`, or a `TotalTimeout` if the deadline passed first.
 ///
 /// # Cancel safety
 /// Dropping the future drops the work.
@@ -66,11 +70,13 @@ pub fn connect_timeout<F: Future>(work: F) -> impl Future<Output = Result<F::Out
     Bounded::new(Phase::Connect, async move { Ok(work.await) })
 }
 
-/// Waiting for an answer, or a part of it: bounded by the `read` limit of the timeout nearest around (30 s where there
-/// is none), and by what is left of the deadline. Cut off, it is a `ReadTimeout`: the request may have had its effect.
+/// Limits the wait for a response or a part of it.
 ///
-/// The work gives a `Result`, which can hold the error. For what gives something else, such as `stream.next()`, use
-/// [`read_timeout`]: were silence a `None`, it would be the end of the stream.
+/// The limit is `read` of the nearest enclosing timeout (30 s without one), and at most the remaining time of the
+/// deadline. When it expires, the error is a `ReadTimeout`: the request may have had an effect.
+///
+/// The work returns a `Result`, which can hold the error. For other work, such as `stream.next()`, use
+/// [`read_timeout`]: if a timeout became `None`, it would look like the end of the stream.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -92,8 +98,10 @@ pub fn read<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
     Bounded::new(Phase::Read, work)
 }
 
-/// [`read`] for work of any kind: as `tokio::time::timeout` does, it puts a `Result` around what the work gives. Silence
-/// is an error then, and `None` is the end.
+/// Like [`read`], for work of any type.
+///
+/// It wraps the output in a `Result`, as `tokio::time::timeout` does. A timeout is then an error, and `None` is the end
+/// of a stream.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -104,13 +112,13 @@ pub fn read<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
 /// send.send("a line").await.unwrap();
 /// assert_eq!(deadline::read_timeout(lines.recv()).await?, Some("a line"));
 /// drop(send);
-/// assert_eq!(deadline::read_timeout(lines.recv()).await?, None, "the end, and not a timeout");
+/// assert_eq!(deadline::read_timeout(lines.recv()).await?, None, "the end of the stream, not a timeout");
 /// # Ok(())
 /// # }
 /// ```
 ///
 /// # Errors
-/// A `ReadTimeout`, or a `TotalTimeout` where the deadline was over first.
+/// A `ReadTimeout`, or a `TotalTimeout` if the deadline passed first.
 ///
 /// # Cancel safety
 /// Dropping the future drops the work.
@@ -118,21 +126,22 @@ pub fn read_timeout<F: Future>(work: F) -> impl Future<Output = Result<F::Output
     Bounded::new(Phase::Read, async move { Ok(work.await) })
 }
 
-/// An outcome whose error can say that the time was over: a `Result` whose error can be made from a [`Rejection`]. An
-/// `Option` cannot: its `None` has a meaning of its own.
+/// An outcome that can hold a timeout error: a `Result` whose error can be made from a [`Rejection`].
+///
+/// An `Option` cannot, because its `None` has another meaning.
 ///
 /// ```compile_fail
 /// # async fn f() {
-/// // Silence would be taken for the end of what is read.
+/// // A timeout would look like the end of the stream.
 /// let (_send, mut lines) = tokio::sync::mpsc::channel::<u32>(1);
 /// resilient_runtime::deadline::read(lines.recv()).await;
 /// # }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot say that the time to connect or to read was over",
-    label = "this future gives `{Self}`, which has no error for a timeout",
-    note = "`read` and `connect` bound a future that gives a `Result<_, E>` with `E: From<resilient_runtime::Rejection>`",
-    note = "for every other future use `deadline::read_timeout(..)` or `deadline::connect_timeout(..)`, which give \
+    message = "`{Self}` cannot hold a timeout error",
+    label = "this future returns `{Self}`, which cannot hold a timeout error",
+    note = "`read` and `connect` need a future that returns a `Result<_, E>` with `E: From<resilient_runtime::Rejection>`",
+    note = "for every other future use `deadline::read_timeout(..)` or `deadline::connect_timeout(..)`, which return \
             `Result<{Self}, Rejection>`, as in `deadline::read_timeout(stream.next()).await?`"
 )]
 pub trait ReportsTimeout: Reject {}
@@ -168,9 +177,9 @@ pin_project! {
 #[derive(Debug)]
 enum State {
     New,
-    /// Its timer is armed, or there is nothing that ends it.
+    /// The timer is armed, or there is no limit.
     Limited(Limit),
-    /// The deadline is over; a call around, if it has one of that deadline, is polled before this is again.
+    /// The deadline has passed. An enclosing call with the same deadline is polled before this one is polled again.
     Yielded(Limit),
 }
 
@@ -190,7 +199,7 @@ impl<F: Future<Output: Reject>> Future for Bounded<F> {
         {
             return Poll::Ready(Reject::from_rejection(rejection));
         }
-        // The work first: what is ready in the same poll as its timer has made it (T65).
+        // The work comes first: if it is ready in the same poll as the timer, it is in time (T65).
         if let Poll::Ready(output) = this.work.poll(cx) {
             return Poll::Ready(output);
         }
@@ -198,13 +207,13 @@ impl<F: Future<Output: Reject>> Future for Bounded<F> {
     }
 }
 
-/// Nothing is left for it.
+/// The rejection if no time is left.
 fn refusal(phase: Phase) -> Option<Rejection> {
     let over = Deadline::current().is_some_and(|deadline| deadline.is_over());
     over.then(|| Limit::of(phase).reached())
 }
 
-/// Outside of the generic future, so that it is compiled once.
+/// Not part of the generic future, so that it is compiled once.
 fn poll_limit(
     mut timer: Pin<&mut Option<Timer>>,
     phase: Phase,
@@ -235,7 +244,7 @@ fn poll_limit(
     }
 }
 
-/// What ends a phase, and whose it is.
+/// The limit of a phase, and the timeout it belongs to.
 #[derive(Debug)]
 struct Limit {
     at: Instant,
@@ -246,7 +255,7 @@ struct Limit {
 }
 
 impl Limit {
-    /// Of a phase that starts now.
+    /// The limit of a phase that starts now.
     fn of(phase: Phase) -> Self {
         let scope = Scope::current();
         let timeout = Phases::find(scope.timeout());

@@ -30,7 +30,7 @@ fn ready<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn what_is_left_is_known_in_every_protected_call_on_every_clock() {
+fn every_protected_call_has_the_remaining_time_on_every_clock() {
     let time = ManualClock::new();
     for clock in [time.clock(), Clock::system(), Clock::tokio()] {
         let registry = Registry::with_clock(clock);
@@ -47,7 +47,7 @@ fn what_is_left_is_known_in_every_protected_call_on_every_clock() {
 }
 
 #[test]
-fn the_earlier_deadline_wins_also_across_clocks() {
+fn the_earlier_deadline_applies_across_clocks_too() {
     // T66
     let (ours, theirs) = (ManualClock::new(), ManualClock::new());
     theirs.advance(Duration::from_hours(7));
@@ -66,9 +66,9 @@ fn the_earlier_deadline_wins_also_across_clocks() {
 }
 
 #[test]
-fn a_clock_that_is_gone_has_no_deadline() {
+fn a_dropped_clock_has_no_deadline() {
     let deadline = Deadline::after_on(&ManualClock::new().clock(), MS(5));
-    assert_eq!(deadline.remaining(), MS(5), "it holds its clock");
+    assert_eq!(deadline.remaining(), MS(5), "it keeps its clock");
     let (at, clock) = (deadline.at, ManualClock::new().clock());
     let _entered = Scope::current().with_deadline(at, &clock).enter();
     drop(clock);
@@ -76,7 +76,7 @@ fn a_clock_that_is_gone_has_no_deadline() {
 }
 
 #[test]
-fn a_deadline_is_taken_along() {
+fn a_deadline_can_be_passed_to_a_task() {
     let time = ManualClock::new();
     assert!(Deadline::current().is_none());
     let deadline = Deadline::after_on(&time.clock(), MS(20));
@@ -90,7 +90,7 @@ fn a_deadline_is_taken_along() {
 }
 
 #[test]
-fn nothing_is_begun_when_nothing_is_left() {
+fn no_call_begins_when_no_time_is_left() {
     // T66
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
@@ -101,7 +101,7 @@ fn nothing_is_begun_when_nothing_is_left() {
     let refused = refused.unwrap_err();
     assert_eq!((refused.kind(), refused.component()), (RejectionKind::QueueTimeout, "t"));
     assert_eq!(timeout.stats().queue_timeouts, 1);
-    // Without a timeout of its own, too.
+    // A call without its own timeout.
     let pipeline = registry.pipeline("p").bulkhead("b").build();
     let refused = over.scope(|| pipeline.call(|| -> Outcome { unreachable!("nothing is left") }));
     assert_eq!(refused.unwrap_err().kind(), RejectionKind::QueueTimeout);
@@ -111,15 +111,15 @@ fn nothing_is_begun_when_nothing_is_left() {
 }
 
 #[test]
-fn each_phase_says_that_it_was_the_one() {
+fn each_phase_reports_its_own_timeout() {
     // T64
     let time = ManualClock::new();
     let timeout = Registry::with_clock(time.clock()).timeout("gateway");
     timeout.reconfigure(Config::default().connect(MS(30)).read(MS(70)).attempt(MS(90))).unwrap();
     let expected = [
-        (RejectionKind::ConnectTimeout, 30, "connecting of `gateway` ran out of its time after 30.0ms"),
-        (RejectionKind::ReadTimeout, 70, "reading of `gateway` ran out of its time after 70.0ms"),
-        (RejectionKind::AttemptTimeout, 90, "an attempt of `gateway` ran out of its time after 90.0ms"),
+        (RejectionKind::ConnectTimeout, 30, "`gateway` timed out while connecting after 30.0ms"),
+        (RejectionKind::ReadTimeout, 70, "`gateway` timed out while reading after 70.0ms"),
+        (RejectionKind::AttemptTimeout, 90, "an attempt of `gateway` timed out after 90.0ms"),
     ];
     for (phase, (kind, millis, text)) in expected.into_iter().enumerate() {
         let mut call = pin!(timeout.call_async(async || -> Outcome {
@@ -143,8 +143,7 @@ fn each_phase_says_that_it_was_the_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_not_the_end_of_a_stream() {
-    // H2
+async fn a_read_timeout_is_not_the_end_of_a_stream() {
     let registry = Registry::with_clock(Clock::tokio());
     let gateway = registry.timeout("gateway");
     gateway.reconfigure(Config::default().read(MS(200))).unwrap();
@@ -169,7 +168,7 @@ async fn silence_is_not_the_end_of_a_stream() {
 }
 
 #[test]
-fn a_phase_that_is_ready_with_its_timer_has_made_it() {
+fn a_phase_that_is_ready_with_its_timer_is_in_time() {
     // T65
     let time = ManualClock::new();
     let timeout = Registry::with_clock(time.clock()).timeout("t");
@@ -186,7 +185,7 @@ fn a_phase_that_is_ready_with_its_timer_has_made_it() {
 }
 
 #[test]
-fn the_total_that_ends_a_phase_is_counted_once_and_as_the_total() {
+fn a_total_timeout_in_a_phase_is_counted_once_and_as_the_total() {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     registry.timeout("t").reconfigure(Config::default().total(MS(50))).unwrap();
@@ -201,23 +200,23 @@ fn the_total_that_ends_a_phase_is_counted_once_and_as_the_total() {
 }
 
 #[test]
-fn a_phase_ends_with_a_deadline_that_nothing_else_watches() {
+fn a_phase_ends_at_a_deadline_without_an_enclosing_timeout() {
     let time = ManualClock::new();
     let deadline = Deadline::after_on(&time.clock(), MS(20));
     let mut phase = pin!(deadline.scope_async(connect(std::future::pending::<Outcome>())));
     assert!(poll(phase.as_mut()).is_pending());
     time.advance(MS(20));
-    assert!(poll(phase.as_mut()).is_pending(), "whoever is around goes first");
+    assert!(poll(phase.as_mut()).is_pending(), "the outer call is polled first");
     let Poll::Ready(Err(rejection)) = poll(phase.as_mut()) else { panic!("out of time") };
-    assert_eq!(rejection.to_string(), "`deadline` ran out of its total time after 20.0ms");
+    assert_eq!(rejection.to_string(), "`deadline` exceeded its total timeout after 20.0ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_of_everything_the_usual_limits_hold() {
+async fn without_an_enclosing_call_the_default_limits_apply() {
     let start = tokio::time::Instant::now();
     let late: io::Result<()> = connect(std::future::pending()).await;
     assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
-    // The system's clock does not stand still: the timer is short of the time that passed meanwhile.
+    // The system clock advances during the test, so the timer is slightly shorter.
     assert!((MS(2500)..=MS(3100)).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
@@ -233,14 +232,14 @@ fn limits_of_phases_can_be_changed_while_calls_run() {
     assert!(poll(call.as_mut()).is_pending());
     timeout.reconfigure(Config::default().connect(MS(10))).unwrap();
     time.advance(Duration::from_secs(30));
-    assert!(poll(call.as_mut()).is_pending(), "reading took its 30 s");
+    assert!(poll(call.as_mut()).is_pending(), "the read limit is 30 s");
     time.advance(MS(10));
     let Poll::Ready(Err(rejection)) = poll(call.as_mut()) else { panic!("connecting is limited now") };
     assert_eq!(rejection.kind(), RejectionKind::ConnectTimeout);
 }
 
 #[test]
-fn dropped_after_any_number_of_polls_a_phase_leaves_nothing() {
+fn a_phase_dropped_after_any_number_of_polls_leaves_no_timer() {
     // T146
     for polls in 0..6 {
         let time = ManualClock::new();
@@ -260,7 +259,7 @@ fn dropped_after_any_number_of_polls_a_phase_leaves_nothing() {
 }
 
 #[test]
-fn a_timeout_that_is_gone_leaves_no_number_behind() {
+fn a_dropped_timeout_frees_its_number() {
     let number = {
         let timeout = Registry::with_clock(ManualClock::new().clock()).timeout("t");
         assert!(crate::timeout::Phases::find(timeout.number()).is_some());
@@ -270,7 +269,7 @@ fn a_timeout_that_is_gone_leaves_no_number_behind() {
 }
 
 #[test]
-fn what_is_no_timeout_is_refused_with_what_would_be() {
+fn an_invalid_header_is_rejected_with_the_expected_format() {
     let bad = [
         "",
         "m",
@@ -293,7 +292,7 @@ fn what_is_no_timeout_is_refused_with_what_would_be() {
     ];
     for text in bad {
         let error = Header::GrpcTimeout.read(text).unwrap_err().to_string();
-        assert!(error.starts_with("`grpc-timeout: ") && error.contains("is no timeout"), "{error}");
+        assert!(error.starts_with("`grpc-timeout: ") && error.contains("is not a valid timeout"), "{error}");
     }
     for text in ["", "-1", "+1", "1.5", " 1", "1 ", "1ms", "NaN", "99999999999999", "\u{661}", "0x10"] {
         assert!(Header::ExpectedTimeout.read(text).is_err(), "{text:?}");
@@ -304,7 +303,7 @@ fn what_is_no_timeout_is_refused_with_what_would_be() {
 }
 
 #[test]
-fn a_header_is_read_as_its_format_says() {
+fn a_header_is_read_according_to_its_format() {
     let grpc = |text: &str| Header::GrpcTimeout.read(text).unwrap();
     for (text, span) in [
         ("2500m", MS(2500)),
@@ -319,12 +318,12 @@ fn a_header_is_read_as_its_format_says() {
         assert_eq!(grpc(text), span, "{text}");
     }
     assert_eq!(Header::ExpectedTimeout.read("1500"), Ok(MS(1500)));
-    // However long: later than any deadline there is.
+    // Any duration is valid, even one later than every deadline.
     assert!(!Deadline::after(grpc("99999999H")).is_over());
 }
 
 #[test]
-fn what_cannot_be_said_is_not_sent() {
+fn a_duration_that_rounds_to_zero_is_not_sent() {
     for header in [Header::GrpcTimeout, Header::ExpectedTimeout] {
         assert_eq!(header.write(Duration::ZERO), None, "{header}");
         assert!(header.write(Duration::MAX).is_some(), "{header}");
@@ -336,13 +335,13 @@ fn what_cannot_be_said_is_not_sent() {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_as_hardly_less_and_never_more(seconds in 0_u64..1 << 40, nanos in 0_u32..1_000_000_000) {
+    fn a_written_duration_reads_as_slightly_less_and_never_more(seconds in 0_u64..1 << 40, nanos in 0_u32..1_000_000_000) {
         let span = Duration::new(seconds, nanos);
         if let Some(text) = Header::GrpcTimeout.write(span) {
             prop_assert!(text.len() <= 9);
             let read = Header::GrpcTimeout.read(&text).unwrap();
             prop_assert!(read <= span);
-            // Seven digits at least are kept, up to what eight digits of hours can say.
+            // At least seven digits are exact, up to the maximum of eight digits of hours.
             let most = Duration::from_hours(99_999_999);
             prop_assert!(read >= span.min(most).mul_f64(0.999_99).saturating_sub(Duration::from_hours(1)));
         }
@@ -360,13 +359,13 @@ proptest! {
     }
 }
 
-// G2: a caller with little patience must not open the circuit of all others, nor shrink their limit.
+// A caller with a short deadline must not open the circuit or lower the limit for all others.
 #[test]
-fn components_by_hand_learn_nothing_from_what_the_callers_deadline_has_cut_short() {
+fn components_called_directly_do_not_count_calls_ended_by_an_outer_deadline() {
     use crate::{Class, Verdict, bulkhead, circuit_breaker, load_shed};
 
-    /// Failures that the breaker counts, and by how much the limits of the bulkhead and the load shedder fall, for calls that end
-    /// late or in time.
+    /// Returns the failures that the circuit breaker counts, and by how much the limits of the bulkhead and the load shedder
+    /// decrease, for calls that end late or in time.
     fn learned(is_late: bool) -> (u64, u32, u32) {
         let time = ManualClock::new();
         let registry = Registry::with_clock(time.clock());

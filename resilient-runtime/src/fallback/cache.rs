@@ -1,8 +1,10 @@
-//! The last good answer of each key.
+//! The built-in local cache: stores the last good value of each key.
 //!
-//! Sixteen maps, each with a lock of its own and a sixteenth of the entries. Which has to go for a new one is found by
-//! the clock algorithm (F. Corbató, *A paging experiment with the Multics system*, 1968): the oldest that was neither
-//! stored again nor served since the hand last passed it. No code of the user runs under a lock.
+//! The cache has sixteen shards. Each has its own lock and holds a sixteenth of the entries. No user code runs while a
+//! lock is held.
+//!
+//! The clock algorithm selects the entry to evict: the oldest one that has not been stored again or served since the
+//! hand last passed it (F. Corbató, *A paging experiment with the Multics system*, 1968).
 
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
@@ -24,7 +26,7 @@ type CachedValue = Arc<dyn Any + Send + Sync>;
 pub(super) struct Cache {
     hasher: KeyHasher,
     shards: [Mutex<Shard>; SHARDS as usize],
-    /// Most entries of one shard.
+    /// Maximum number of entries in one shard.
     limit: AtomicU32,
     stored: AtomicU64,
     evicted: AtomicU64,
@@ -34,7 +36,7 @@ pub(super) struct Cache {
 #[derive(Debug, Default)]
 struct Shard {
     entries: HashMap<u128, Entry, BuildHasherDefault<AlreadyHashed>>,
-    /// Every key of `entries`, the next that may have to go in front.
+    /// All keys of `entries`. The next candidate for eviction is first.
     order: VecDeque<u128>,
 }
 
@@ -42,11 +44,11 @@ struct Shard {
 struct Entry {
     value: CachedValue,
     stored: Instant,
-    /// Since the hand last passed.
+    /// Stored again or served since the hand last passed.
     is_used: bool,
 }
 
-/// A key is a hash; of it, the bits that do not choose the shard.
+/// A hasher that returns the upper half of a key, which is already a hash. The lower half selects the shard.
 #[derive(Debug, Default)]
 struct AlreadyHashed(u64);
 
@@ -98,7 +100,7 @@ impl Cache {
         self.stored.fetch_add(1, Ordering::Relaxed);
         let limit = self.limit.load(Ordering::Relaxed) as usize;
         let mut shard = self.shard(key).lock();
-        // Room first: a new entry is the only one that nobody has used yet, and must not be the one to go.
+        // Evict first: the new entry is not marked as used, and would be evicted itself.
         let is_full = shard.entries.len() >= limit && !shard.entries.contains_key(&key);
         let gone = if is_full { shard.shrink(limit.saturating_sub(1)) } else { Vec::new() };
         let replaced = shard.store(key, value, now);
@@ -107,7 +109,7 @@ impl Cache {
         drop(replaced);
     }
 
-    /// What was stored last, unless it is older than `max_age`.
+    /// Returns the last stored value, unless it is older than `max_age`.
     pub(super) fn last_good<V: Any + Clone>(
         &self,
         key: u128,
@@ -118,7 +120,7 @@ impl Cache {
         let Some(entry) = shard.entries.get_mut(&key) else { return Err(NoAnswer::Empty) };
         let age = now.since(entry.stored);
         if age > max_age {
-            // Its place goes when the hand comes by.
+            // The entry is evicted when the hand next passes.
             let old = std::mem::replace(&mut entry.value, Arc::new(()));
             entry.is_used = false;
             drop(shard);
@@ -134,7 +136,7 @@ impl Cache {
 
     pub(super) fn clear(&self) {
         for shard in &self.shards {
-            // The lock is let go of before the values are.
+            // Drop the values after the lock is released.
             let gone = std::mem::take(&mut *shard.lock());
             drop(gone);
         }
@@ -154,7 +156,7 @@ impl Cache {
     }
 }
 
-/// What was replaced, to be dropped without the lock.
+/// The replaced value, which is dropped after the lock is released.
 enum Replaced<V> {
     Value(#[allow(dead_code)] V),
     CachedValue(#[allow(dead_code)] CachedValue),
@@ -166,7 +168,7 @@ impl Shard {
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.stored = now;
             entry.is_used = true;
-            // In place where nobody is reading it: that allocates nothing.
+            // Replace it in place if no reader holds it. This does not allocate.
             return match Arc::get_mut(&mut entry.value).and_then(|kept| kept.downcast_mut::<V>()) {
                 Some(place) => Replaced::Value(std::mem::replace(place, value)),
                 None => Replaced::CachedValue(std::mem::replace(&mut entry.value, Arc::new(value))),
@@ -177,7 +179,7 @@ impl Shard {
         Replaced::Nothing
     }
 
-    /// What had to go. Each entry is passed twice at most.
+    /// Evicts entries down to `limit` and returns their values. Passes each entry at most twice.
     fn shrink(&mut self, limit: usize) -> Vec<CachedValue> {
         let mut gone = Vec::new();
         while self.entries.len() > limit {

@@ -1,4 +1,4 @@
-//! The levels of one call, by hand.
+//! The chain of fallback levels of one call.
 
 use std::fmt;
 use std::future::Future;
@@ -30,10 +30,10 @@ enum AnswerLater<'a, R: Outcome> {
     Kept(Box<dyn FnOnce() -> Again<R> + Send + 'a>),
 }
 
-/// What to ask, level by level, when a call has failed; at least one.
+/// The fallback levels of a call. A chain has at least one level.
 ///
-/// Levels run in the order of [`Level`], whatever the order they are added in; of two with the same name the earlier
-/// added runs first.
+/// Levels run in the order of [`Level`], not in the order in which they are added. Among levels of the same name, the
+/// one added first runs first.
 ///
 /// ```
 /// use resilient_runtime::fallback::{Chain, Level};
@@ -43,7 +43,7 @@ enum AnswerLater<'a, R: Outcome> {
 /// ```
 pub struct Chain<'a, R: Outcome>(Ordered<Answer<'a, R>>);
 
-/// A [`Chain`] whose levels are asynchronous; each is cut off when its time is over, but for a default.
+/// A [`Chain`] of asynchronous levels. Each level except [`Level::Default`] has a timeout.
 ///
 /// ```
 /// use resilient_runtime::fallback::{AsyncChain, Level};
@@ -54,7 +54,7 @@ pub struct Chain<'a, R: Outcome>(Ordered<Answer<'a, R>>);
 /// ```
 pub struct AsyncChain<'a, R: Outcome>(Ordered<AnswerLater<'a, R>>);
 
-/// At least one level, in their order.
+/// At least one level, sorted by [`Level`].
 struct Ordered<A> {
     first: (Level, A),
     rest: Vec<(Level, A)>,
@@ -67,7 +67,7 @@ impl<A> Ordered<A> {
 
     fn or(mut self, level: Level, answer: A) -> Self {
         if level < self.first.0 {
-            // The old first was before all the rest, also before those of the same name.
+            // The old first level precedes all others, including later ones of the same name.
             let second = std::mem::replace(&mut self.first, (level, answer));
             self.rest.insert(0, second);
         } else {
@@ -83,21 +83,21 @@ impl<A> Ordered<A> {
     }
 }
 
-/// Who bounds and counts what the levels do: a fallback by hand, or a call with a fallback stage.
+/// Limits and counts the levels: a [`Fallback`] that is called directly, or a call with a fallback stage.
 pub(crate) trait Levels<'f> {
     fn enter(&mut self, level: Level) -> Result<LevelPermit<'f>, NoAnswer>;
-    /// The local cache is about to be looked at, which takes no time and no place.
+    /// Counts a lookup in the local cache, which needs no permit and no time limit.
     fn look(&mut self, level: Level);
     fn served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>);
-    /// Why the levels are asked, as it may be told.
+    /// Applies the error text rule of the registry to the reason.
     fn may_tell(&self, why: &Why) -> Why;
     fn all_failed(&mut self);
-    /// Whether nobody polls what is waited for: who drops it then cancels it.
+    /// Sets whether the call is suspended between two polls. Dropping it then counts as cancelled, not as a panic.
     fn suspend(&mut self, is_suspended: bool);
 }
 
 pin_project! {
-    /// A level that is waited for, within the call that asks it.
+    /// The future of a level, within the call that runs it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -113,7 +113,7 @@ pin_project! {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping it drops the level; the call is then cancelled.
+    /// Dropping it drops the level and cancels the call.
     #[derive(Debug)]
     pub struct Hosted<'l, 'f, L, F> {
         #[pin]
@@ -133,7 +133,7 @@ impl<'f, L: Levels<'f>, F: Future> Future for Hosted<'_, 'f, L, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // A panic while it is polled is its own.
+        // A panic during the poll is a panic of the level, not a cancellation.
         this.levels.suspend(false);
         let poll = this.waiting.poll(cx);
         this.levels.suspend(poll.is_pending());
@@ -141,29 +141,29 @@ impl<'f, L: Levels<'f>, F: Future> Future for Hosted<'_, 'f, L, F> {
     }
 }
 
-/// What one level came to: an answer with its age, or what to return if it was the last.
-enum Came<R> {
-    Answer(R),
-    Nothing(Result<R, NoAnswer>),
+/// The result of one level: a success, or the failure to return if no level follows.
+enum LevelResult<R> {
+    Success(R),
+    Failure(Result<R, NoAnswer>),
 }
 
-fn came<'f, R: Outcome>(
+fn level_result<'f, R: Outcome>(
     levels: &mut impl Levels<'f>,
     level: Level,
     why: Option<&Why>,
     outcome: Result<(R, Option<Duration>), NoAnswer>,
-) -> Came<R> {
+) -> LevelResult<R> {
     match outcome {
         Ok((outcome, age)) if !outcome.is_failure() => {
             levels.served(level, age, why);
-            Came::Answer(outcome)
+            LevelResult::Success(outcome)
         }
-        Ok((outcome, _)) => Came::Nothing(Ok(outcome)),
-        Err(none) => Came::Nothing(Err(none)),
+        Ok((outcome, _)) => LevelResult::Failure(Ok(outcome)),
+        Err(none) => LevelResult::Failure(Err(none)),
     }
 }
 
-fn none<'f, R: AllFailed>(
+fn every_level_failed<'f, R: AllFailed>(
     levels: &mut impl Levels<'f>,
     level: Level,
     last: Result<R, NoAnswer>,
@@ -176,12 +176,12 @@ fn none<'f, R: AllFailed>(
     }
 }
 
-fn again<R: Outcome>(kept: Again<R>) -> Result<(R, Option<Duration>), NoAnswer> {
+fn from_cache<R: Outcome>(kept: Again<R>) -> Result<(R, Option<Duration>), NoAnswer> {
     kept.map(|(outcome, age)| (outcome, Some(age)))
 }
 
 impl<'a, R: Outcome> Chain<'a, R> {
-    /// A chain of one level. The level is given the failure of the call itself.
+    /// Creates a chain of one level. The level receives the failure of the call.
     ///
     /// ```
     /// use resilient_runtime::{Registry, fallback::{Chain, Level}};
@@ -205,13 +205,13 @@ impl<'a, R: Outcome> Chain<'a, R> {
     ///
     /// let near = |_: &_| Some("near");
     /// let chain = || Chain::of(Level::Default, |_| Some("far")).or(Level::Replica, near);
-    /// assert_eq!(Registry::new().fallback("map").call(|| None, chain), Some("near"), "by level");
+    /// assert_eq!(Registry::new().fallback("map").call(|| None, chain), Some("near"), "a replica comes first");
     /// ```
     pub fn or(self, level: Level, answer: impl FnOnce(&Failure<R::Error>) -> R + 'a) -> Self {
         Self(self.0.or(level, Answer::Code(Box::new(answer))))
     }
 
-    /// Adds the built-in local cache: what `fallback` [keeps](Fallback::keep) under `key`.
+    /// Adds the built-in local cache: the value that `fallback` [stores](Fallback::keep) under `key`.
     ///
     /// ```
     /// use resilient_runtime::{Registry, fallback::{Chain, Level}};
@@ -244,22 +244,23 @@ impl<'a, R: Outcome> Chain<'a, R> {
                 }
                 Answer::Kept(kept) => {
                     levels.look(level);
-                    again(kept())
+                    from_cache(kept())
                 }
             };
-            match came(levels, level, why.as_ref(), outcome) {
-                Came::Answer(outcome) => return outcome,
-                Came::Nothing(nothing) => last = (level, nothing),
+            match level_result(levels, level, why.as_ref(), outcome) {
+                LevelResult::Success(outcome) => return outcome,
+                LevelResult::Failure(outcome) => last = (level, outcome),
             }
             next = rest.next();
         }
-        none(levels, last.0, last.1, failure)
+        every_level_failed(levels, last.0, last.1, failure)
     }
 }
 
 impl<'a, R: Outcome> AsyncChain<'a, R> {
-    /// A chain of one level. The level is given the failure of the call itself, of which its future can take along what
-    /// it copies.
+    /// Creates a chain of one level.
+    ///
+    /// The level receives the failure of the call. Its future cannot borrow from the failure, so copy what it needs.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -303,7 +304,7 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
         Self(self.0.or(level, Self::later(answer)))
     }
 
-    /// Adds the built-in local cache: what `fallback` [keeps](Fallback::keep) under `key`.
+    /// Adds the built-in local cache: the value that `fallback` [stores](Fallback::keep) under `key`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -351,16 +352,16 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
                 },
                 AnswerLater::Kept(kept) => {
                     levels.look(level);
-                    again(kept())
+                    from_cache(kept())
                 }
             };
-            match came(levels, level, why.as_ref(), outcome) {
-                Came::Answer(outcome) => return outcome,
-                Came::Nothing(nothing) => last = (level, nothing),
+            match level_result(levels, level, why.as_ref(), outcome) {
+                LevelResult::Success(outcome) => return outcome,
+                LevelResult::Failure(outcome) => last = (level, outcome),
             }
             next = rest.next();
         }
-        none(levels, last.0, last.1, failure)
+        every_level_failed(levels, last.0, last.1, failure)
     }
 }
 

@@ -29,7 +29,7 @@ settings! {
 }
 
 impl Config {
-    /// How long this level may take; `None` for a default, which nothing bounds.
+    /// Returns the timeout of a level. `None` for [`Level::Default`], which has no timeout.
     ///
     /// ```
     /// use std::time::Duration;

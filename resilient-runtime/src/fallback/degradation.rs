@@ -1,9 +1,9 @@
-//! What a caller is told of the answers it got: that they were not the real ones, and why.
+//! Reports which results of a request came from fallback levels, and why.
 //!
-//! A server opens a [`Degradation::scope`] around a request; whichever level answers whichever call in it, however
-//! deep, leaves a note there. The scope is a thread-local that is set while its future is polled, so it is right on
-//! any runtime; it does not follow `tokio::spawn`, and [`carry`](crate::carry) takes it along. Nobody who opened none pays
-//! for it.
+//! A server opens a [`Degradation::scope`] around a request. Every call inside it that a fallback level serves adds a
+//! [`Reason`] to the scope, at any depth. The scope is a thread-local variable that is set while its future is polled,
+//! so it works on any runtime. It does not follow `tokio::spawn`; use [`carry`](crate::carry) to pass it to another
+//! task. Without a scope no reasons are created.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -22,7 +22,7 @@ use crate::rejection::RejectionKind;
 use crate::seconds::optional_seconds;
 use crate::sync::Mutex;
 
-/// Reasons that a scope keeps; further ones are counted.
+/// Maximum number of reasons that a scope stores. Further reasons are only counted.
 ///
 /// ```
 /// use resilient_runtime::{Degradation, Registry, fallback::{Chain, Level, MAX_REASONS}};
@@ -35,10 +35,10 @@ use crate::sync::Mutex;
 /// ```
 pub const MAX_REASONS: usize = 16;
 
-/// Bytes of a reason's text that are looked at; fewer are kept.
+/// Maximum number of bytes that are read from the text of a reason. Fewer are stored.
 const MAX_TEXT: usize = 4096;
 
-/// How far the answers in a scope are from the real ones. See [`Degradation::scope`].
+/// The calls of a scope that fallback levels served. See [`Degradation::scope`].
 ///
 /// ```
 /// use resilient_runtime::{Degradation, Registry, fallback::{Chain, Level}};
@@ -51,18 +51,18 @@ const MAX_TEXT: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Degradation {
-    /// The worst level that answered.
+    /// The level farthest from the real result that served a call.
     pub level: Level,
-    /// The age of the oldest answer, where one came from the local cache; in seconds when serialised.
+    /// The age of the oldest value from the local cache, if any. Serialized in seconds.
     #[serde(serialize_with = "optional_seconds")]
     pub age: Option<Duration>,
-    /// One for each call that a level answered, the first [`MAX_REASONS`].
+    /// One reason for each call that a level served, at most [`MAX_REASONS`].
     pub reasons: Vec<Reason>,
-    /// Calls that a level answered besides.
+    /// The number of further calls that a level served.
     pub omitted: u64,
 }
 
-/// A call that a level answered.
+/// A call that a fallback level served, and the reason.
 ///
 /// ```
 /// use resilient_runtime::{Degradation, Registry, fallback::{Chain, Level}};
@@ -75,20 +75,20 @@ pub struct Degradation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reason {
-    /// The operation.
+    /// The name of the operation.
     pub operation: &'static str,
-    /// The level that answered it.
+    /// The level that served the call.
     pub level: Level,
-    /// How old the answer was, where it came from the local cache; in seconds when serialised.
+    /// The age of the value, if it came from the local cache. Serialized in seconds.
     #[serde(serialize_with = "optional_seconds")]
     pub age: Option<Duration>,
-    /// What refused the call, or cut it off.
+    /// The kind of rejection, if the call was rejected or timed out.
     pub rejection: Option<RejectionKind>,
-    /// Its error, in words, cut where it is long.
+    /// The text of the failure, truncated if it is long.
     pub text: Arc<str>,
 }
 
-/// Why a level is asked, in words.
+/// The failure of a call as text, passed to the levels that handle it.
 ///
 /// ```
 /// use resilient_runtime::fallback::AllFailed;
@@ -110,14 +110,14 @@ impl Why {
         Self { rejection, text: text[..end].into() }
     }
 
-    /// As a registry lets it be told.
+    /// Applies the error text rule of a registry.
     pub(crate) fn as_told(&self, texts: &Texts) -> Self {
         let text =
             texts.capture(|words| words.display(&self.text), |text| text.unwrap_or("it failed").into());
         Self { rejection: self.rejection, text }
     }
 
-    /// The text.
+    /// Returns the text.
     ///
     /// ```
     /// use resilient_runtime::{Failure, fallback::{AllFailed, BoxError}};
@@ -131,10 +131,10 @@ impl Why {
 }
 
 impl Degradation {
-    /// Runs `work`, and tells with its output whether any call in it was answered by a fallback level.
+    /// Runs `work`, and returns its output together with the calls in it that fallback levels served.
     ///
     /// # Cancel safety
-    /// As of `work`. What was noted until it is dropped is known in the scopes around it.
+    /// The same as for `work`. When the future is dropped, the enclosing scopes keep the reasons recorded so far.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -156,13 +156,13 @@ impl Degradation {
         DegradationScope { work, collector: None }
     }
 
-    /// The same for synchronous work.
+    /// Like [`scope`](Self::scope), for synchronous work.
     ///
     /// ```
     /// use resilient_runtime::Degradation;
     ///
     /// let (answer, degradation) = Degradation::collect(|| 7);
-    /// assert_eq!((answer, degradation), (7, None), "no fallback was asked");
+    /// assert_eq!((answer, degradation), (7, None), "no fallback level ran");
     /// ```
     pub fn collect<R>(work: impl FnOnce() -> R) -> (R, Option<Self>) {
         let collector = Collector::inside();
@@ -183,8 +183,9 @@ impl Degradation {
     }
 }
 
-/// What is known so far in the innermost [`Degradation::scope`] around this code; `None` where no call in it was
-/// answered by a fallback level, and where there is none.
+/// Returns what the innermost [`Degradation::scope`] has collected so far.
+///
+/// `None` if no fallback level has served a call in it, or if there is no scope.
 ///
 /// ```
 /// assert!(resilient_runtime::degraded().is_none());
@@ -210,7 +211,7 @@ impl Collector {
 }
 
 thread_local! {
-    /// What levels have answered since this was last looked at; see [`CollectReasons`].
+    /// A record of the levels that served calls since the last reset. See [`CollectReasons`].
     static SEEN: Cell<Option<Seen>> = const { Cell::new(None) };
 }
 
@@ -222,12 +223,12 @@ fn enter(collector: &Arc<Collector>) -> Entered<Before> {
     context::enter_degradation(Arc::<Collector>::clone(collector))
 }
 
-/// Whether somebody would like to know.
+/// Whether a scope is open.
 pub(crate) fn is_watched() -> bool {
     context::notes_degradation()
 }
 
-/// That levels have answered: the worst one, and the age of the oldest answer.
+/// A record that levels served calls: the level farthest from the real result, and the age of the oldest value.
 ///
 /// ```
 /// use resilient_runtime::{Level, Registry, fallback::{Chain, Seen, ReasonCollector}};
@@ -250,28 +251,28 @@ impl Seen {
     }
 }
 
-/// What levels have answered in work that was done elsewhere is known here.
+/// Adds what levels served in work on another thread or task to the record of this thread.
 pub(crate) fn saw(seen: Option<Seen>) {
     if let Some(seen) = seen {
         SEEN.set(Some(seen.and(SEEN.get())));
     }
 }
 
-/// Likewise where the work was another call's, whose answer `operation` shares: the scopes here are told, too.
+/// Like [`saw`], when `operation` shares the result of a coalesced call. Adds a reason to the open scopes, too.
 #[cold]
 pub(crate) fn shared(operation: &'static str, seen: Seen) {
-    const WHY: &str = "the answer is that of an equal call, which was degraded";
+    const WHY: &str = "the result is shared with a coalesced call, which was degraded";
     note(operation, seen.level, seen.age, Some(&Why::new(None, WHY)));
 }
 
-/// Does work on another thread, with what levels have answered in it; that is to be told to [`saw`] on this one.
+/// Runs work on another thread and returns what levels served in it. Pass that to [`saw`] on the calling thread.
 pub(crate) fn collect_seen<R>(work: impl FnOnce() -> R) -> (R, Option<Seen>) {
     let watch = ReasonCollector::begin();
     let output = work();
     (output, watch.end())
 }
 
-/// A level has answered.
+/// Records that a level served a call.
 #[cold]
 pub(crate) fn note(operation: &'static str, level: Level, age: Option<Duration>, why: Option<&Why>) {
     saw(Some(Seen { level, age }));
@@ -311,7 +312,7 @@ pin_project! {
     pub struct DegradationScope<F> {
         #[pin]
         work: F,
-        // Made at the first poll, inside of the scope of whoever polls.
+        // Created at the first poll, inside the scope of the polling task.
         collector: Option<Arc<Collector>>,
     }
 }
@@ -329,8 +330,9 @@ impl<F: Future> Future for DegradationScope<F> {
     }
 }
 
-/// Whether the work that runs now gets degraded answers itself: then what it makes of them is not kept. A flag that is
-/// taken down before and looked at behind it, so that it costs next to nothing.
+/// Detects whether work receives degraded results. A result computed from them is not stored in the local cache.
+///
+/// It clears a thread-local flag before the work and reads it afterwards, so it costs almost nothing.
 ///
 /// ```
 /// use resilient_runtime::{Level, Registry, fallback::{Chain, ReasonCollector}};
@@ -338,13 +340,13 @@ impl<F: Future> Future for DegradationScope<F> {
 /// let rates = Registry::new().fallback("rates");
 /// let watch = ReasonCollector::begin();
 /// rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
-/// assert!(watch.end().is_some(), "a level has answered");
+/// assert!(watch.end().is_some(), "a level served the call");
 /// ```
 #[derive(Debug)]
 pub struct ReasonCollector(Option<Seen>);
 
 impl ReasonCollector {
-    /// Before the work.
+    /// Starts to collect. Call it before the work.
     ///
     /// ```
     /// use resilient_runtime::fallback::ReasonCollector;
@@ -356,14 +358,14 @@ impl ReasonCollector {
         Self(SEEN.replace(None))
     }
 
-    /// Behind it: what levels have answered in it.
+    /// Returns what levels served since [`begin`](Self::begin). Call it after the work.
     ///
     /// ```
     /// use resilient_runtime::{Level, Registry, fallback::{Chain, ReasonCollector}};
     ///
     /// let (rates, outer) = (Registry::new().fallback("rates"), ReasonCollector::begin());
     /// rates.call(|| None, || Chain::of(Level::Default, |_| Some(1.0)));
-    /// assert_eq!(ReasonCollector::begin().end(), None, "not within the inner one");
+    /// assert_eq!(ReasonCollector::begin().end(), None, "not inside the inner collector");
     /// assert!(outer.end().is_some());
     /// ```
     #[inline]
@@ -377,7 +379,7 @@ impl ReasonCollector {
 }
 
 pin_project! {
-    /// Asynchronous work, with the answer of [`ReasonCollector`].
+    /// A future that returns the output of its work together with the result of a [`ReasonCollector`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -399,14 +401,14 @@ pin_project! {
 }
 
 impl<F> CollectReasons<F> {
-    /// Watches `work`.
+    /// Wraps `work`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use resilient_runtime::fallback::CollectReasons;
     ///
-    /// assert_eq!(CollectReasons::new(async { "the real answer" }).await, ("the real answer", None));
+    /// assert_eq!(CollectReasons::new(async { "real result" }).await, ("real result", None));
     /// # }
     /// ```
     #[inline]

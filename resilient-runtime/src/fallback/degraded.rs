@@ -1,4 +1,4 @@
-//! An answer that says itself how far it is from the real one.
+//! A value that contains the fallback level it came from.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::Level;
 use crate::seconds::optional_seconds;
 
-/// A value, and whether a fallback level gave it.
+/// A value and the fallback level that returned it, if any.
 ///
-/// A function that returns it, or a `Result` or `Option` of it, makes it with [`Degraded::fresh`]; where a level
-/// answers, the mark is filled in.
+/// A function that returns a `Degraded`, or a `Result` or `Option` of it, creates it with [`Degraded::fresh`]. If a
+/// fallback level serves the call, the level is filled in.
 ///
 /// ```
 /// use resilient_runtime::{Level, fallback::Degraded, resilient};
@@ -38,7 +38,7 @@ pub struct Degraded<T> {
 }
 
 impl<T> Degraded<T> {
-    /// A real answer.
+    /// Creates a real result, which no fallback level returned.
     ///
     /// ```
     /// use resilient_runtime::fallback::Degraded;
@@ -49,7 +49,7 @@ impl<T> Degraded<T> {
         Self { value, level: None, age: None, reason: None }
     }
 
-    /// Whether a fallback level gave it.
+    /// Whether a fallback level returned the value.
     ///
     /// ```
     /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
@@ -61,7 +61,7 @@ impl<T> Degraded<T> {
         self.level.is_some()
     }
 
-    /// The level that gave it; `None` for a real answer.
+    /// Returns the fallback level that returned the value, or `None` for a real result.
     ///
     /// ```
     /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
@@ -74,7 +74,7 @@ impl<T> Degraded<T> {
         self.level
     }
 
-    /// How old it is, where it came from the local cache.
+    /// Returns the age of the value, if it came from the local cache.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -87,7 +87,7 @@ impl<T> Degraded<T> {
         self.age
     }
 
-    /// What kept the real answer away, in words.
+    /// Returns the text of the failure that the fallback level handled.
     ///
     /// ```
     /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
@@ -99,7 +99,7 @@ impl<T> Degraded<T> {
         self.reason.as_deref()
     }
 
-    /// The value alone.
+    /// Returns the value.
     ///
     /// ```
     /// let rate = resilient_runtime::Degraded::fresh(1.1);
@@ -109,7 +109,7 @@ impl<T> Degraded<T> {
         self.value
     }
 
-    /// The value made into another, with the same mark.
+    /// Converts the value, and keeps the level, age and reason.
     ///
     /// ```
     /// # use resilient_runtime::{Level, fallback::{Degraded, Mark}};
@@ -149,7 +149,9 @@ impl<T: fmt::Display> fmt::Display for Degraded<T> {
     }
 }
 
-/// An outcome that can hold the mark of a level. The worst level and the greatest age stay where there is one already.
+/// A return type that can store the fallback level it came from.
+///
+/// When it is marked more than once, the level farthest from the real result and the greatest age remain.
 ///
 /// ```
 /// use resilient_runtime::{Level, fallback::{Degraded, Mark}};
@@ -159,7 +161,7 @@ impl<T: fmt::Display> fmt::Display for Degraded<T> {
 /// assert!(answer.is_marked());
 /// ```
 pub trait Mark {
-    /// Fills the mark in.
+    /// Stores the level, age and reason.
     ///
     /// ```
     /// use resilient_runtime::{Level, fallback::{Degraded, Mark}};
@@ -167,11 +169,11 @@ pub trait Mark {
     /// let mut answer = Degraded::fresh(7);
     /// answer.mark(Level::Default, None, None);
     /// answer.mark(Level::Replica, None, None);
-    /// assert_eq!(answer.level(), Some(Level::Default), "the worst stays");
+    /// assert_eq!(answer.level(), Some(Level::Default), "the farthest remains");
     /// ```
     fn mark(&mut self, level: Level, age: Option<Duration>, reason: Option<&Arc<str>>);
 
-    /// Whether there is one.
+    /// Whether a level is stored.
     ///
     /// ```
     /// use resilient_runtime::fallback::{Degraded, Mark};

@@ -1,4 +1,4 @@
-//! What a caller gets when no level had an answer.
+//! The result of a call when every fallback level failed.
 
 use std::fmt;
 
@@ -14,34 +14,34 @@ impl FallbackFailed {
         Self::with(level, last.into(), failure)
     }
 
-    /// The last level gave no outcome at all.
+    /// The last level timed out or was skipped.
     #[doc(hidden)]
     pub fn unanswered<E: Into<BoxError>>(level: Level, last: NoAnswer, failure: Failure<E>) -> Self {
         Self::with(level, last.into(), failure)
     }
 }
 
-/// An outcome that can say that every level failed.
+/// A return type that can report that every fallback level failed.
 ///
 /// ```
 /// use resilient_runtime::{Failure, Level, fallback::AllFailed};
 ///
 /// let answer = AllFailed::all_failed(Level::Backup, None::<u32>, Failure::Failed(()));
-/// assert_eq!(answer, None, "an `Option` has no words for it");
+/// assert_eq!(answer, None, "an `Option` contains no error");
 /// ```
 pub trait AllFailed: Outcome {
-    /// The value for `failure` of the call itself and `last`, the outcome of `level`.
+    /// Returns the value to report, from the `failure` of the call and the outcome `last` of the last level.
     ///
     /// ```
     /// use resilient_runtime::{Failure, Level, fallback::{AllFailed, BoxError}};
     ///
     /// let last = Err::<u32, BoxError>("no route".into());
     /// let both = AllFailed::all_failed(Level::Replica, last, Failure::Failed("refused".into()));
-    /// assert!(both.unwrap_err().to_string().ends_with("the last, `replica`, with: no route"));
+    /// assert!(both.unwrap_err().to_string().ends_with("the last one (`replica`) with: no route"));
     /// ```
     fn all_failed(level: Level, last: Self, failure: Failure<Self::Error>) -> Self;
 
-    /// The value where `level`, the last, gave no outcome at all.
+    /// Returns the value to report if the last level timed out or was skipped.
     ///
     /// ```
     /// use resilient_runtime::{Failure, Level, fallback::{AllFailed, NoAnswer}};
@@ -51,7 +51,7 @@ pub trait AllFailed: Outcome {
     /// ```
     fn unanswered(level: Level, last: NoAnswer, failure: Failure<Self::Error>) -> Self;
 
-    /// Why the levels are asked, in words.
+    /// Returns the failure of the call as text.
     ///
     /// ```
     /// use resilient_runtime::{Failure, Registry, fallback::AllFailed};
@@ -92,7 +92,7 @@ impl<T> AllFailed for Option<T> {
     }
 }
 
-/// Why the levels are asked, with the words for an error of the call itself.
+/// Returns a failure as text. `words` formats an error of the call.
 pub(crate) fn why<E>(failure: &Failure<E>, words: impl FnOnce(&E) -> String) -> Why {
     match failure {
         Failure::Rejected(rejection) => Why::new(Some(rejection.kind()), &rejection.to_string()),
@@ -101,7 +101,7 @@ pub(crate) fn why<E>(failure: &Failure<E>, words: impl FnOnce(&E) -> String) -> 
     }
 }
 
-/// A return type that can say that no level had an answer.
+/// A return type that can report a failed call without a result of a fallback level.
 ///
 /// ```
 /// use std::io::{Error, ErrorKind};
@@ -112,16 +112,16 @@ pub(crate) fn why<E>(failure: &Failure<E>, words: impl FnOnce(&E) -> String) -> 
 /// assert_eq!(<Option<f64>>::of_error(()), None);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "a function that returns `{Self}` has nothing to return when no fallback level has an answer",
-    label = "this return type cannot say that every level was cut off or refused",
-    note = "add `default = ..` to `fallback(..)`: it is always asked",
+    message = "a function that returns `{Self}` has no value to return when every fallback level fails",
+    label = "this return type cannot report that every level failed",
+    note = "add `default = ..` to `fallback(..)`: the default level always runs",
     note = "or return `Result<_, E>` with `E: From<resilient_runtime::Rejection>`, or `Option<_>`"
 )]
 pub trait Unanswered: Sized {
-    /// What it holds when it failed.
+    /// The error of a failure.
     type Error;
 
-    /// The value that holds `error`.
+    /// Returns a value that contains `error`.
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
@@ -132,7 +132,7 @@ pub trait Unanswered: Sized {
     /// ```
     fn of_error(error: Self::Error) -> Self;
 
-    /// The value that reports `rejection`.
+    /// Returns a value that reports `rejection`.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection, fallback::Unanswered};
@@ -169,7 +169,7 @@ impl<T> Unanswered for Option<T> {
     }
 }
 
-/// The call's own error where there is one; else what the last level has said; else the rejection.
+/// Returns the error of the call, otherwise the outcome of the last level, otherwise the rejection.
 pub(crate) fn one_of<R: Unanswered>(
     failure: Failure<R::Error>,
     last: Result<R, NoAnswer>,

@@ -1,24 +1,26 @@
-//! What the built-in local cache can keep.
+//! Traits of values that the built-in local cache can store.
 
 use std::time::Duration;
 
 use super::level_permit::NoAnswer;
 
-/// A value that the local cache can keep: it is copied when it is stored and when it is served, maybe by another thread.
+/// A value that the local cache can store.
+///
+/// The value is cloned when it is stored and when it is served, which can happen on different threads.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use resilient_runtime::Registry;
 ///
-/// struct Catalogue(Vec<String>); // which is large, and no `Clone`
+/// struct Catalogue(Vec<String>); // large, and not `Clone`
 /// let fallback = Registry::new().fallback("catalogue");
 /// fallback.keep("all", Arc::new(Catalogue(vec!["book".into()])));
 /// let (kept, _age) = fallback.last_good::<Arc<Catalogue>, _>("all").unwrap();
 /// assert_eq!(kept.0, ["book"]);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`local_cache` cannot keep a `{Self}`",
-    label = "it keeps what is `Clone + Send + Sync + 'static`",
+    message = "`local_cache` cannot store a `{Self}`",
+    label = "the value must be `Clone + Send + Sync + 'static`",
     note = "derive `Clone`, return an `Arc` of it, or write a level of your own: `local_cache = function`"
 )]
 pub trait LastGood: Clone + Send + Sync + 'static {}
@@ -26,7 +28,7 @@ pub trait LastGood: Clone + Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Send + Sync + 'static> LastGood for T {}
 
-/// An outcome whose good value can be kept.
+/// A return type whose success value the local cache can store.
 ///
 /// ```
 /// use resilient_runtime::fallback::Keeps;
@@ -35,10 +37,10 @@ impl<T: Clone + Send + Sync + 'static> LastGood for T {}
 /// assert_eq!(<Result<u32, String>>::again(*answer.good().unwrap()), answer);
 /// ```
 pub trait Keeps: Sized {
-    /// The value.
+    /// The value of a success.
     type Value: LastGood;
 
-    /// The value of a success.
+    /// Returns the value of a success.
     ///
     /// ```
     /// use resilient_runtime::fallback::Keeps;
@@ -48,7 +50,7 @@ pub trait Keeps: Sized {
     /// ```
     fn good(&self) -> Option<&Self::Value>;
 
-    /// The success that holds it.
+    /// Returns a success that contains `value`.
     ///
     /// ```
     /// use resilient_runtime::fallback::Keeps;
@@ -82,5 +84,5 @@ impl<T: LastGood> Keeps for Option<T> {
     }
 }
 
-/// A value again, and how old it is.
+/// A cached outcome and its age.
 pub(crate) type Again<R> = Result<(R, Duration), NoAnswer>;

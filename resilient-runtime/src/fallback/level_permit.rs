@@ -1,4 +1,4 @@
-//! One level while it is asked: how long it may take, and its place among those that are asked at once.
+//! The permit of a running level: its time limit, and its share of `max_concurrent`.
 
 use std::fmt;
 use std::future::Future;
@@ -15,7 +15,7 @@ use super::{Fallback, Level};
 use crate::clock::{BoxedTimer, Instant};
 use crate::context::{Entered, Scope};
 
-/// Why a level gave no outcome at all.
+/// The reason why a level returned no outcome.
 ///
 /// ```
 /// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain, NoAnswer}};
@@ -29,20 +29,20 @@ use crate::context::{Entered, Scope};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoAnswer {
-    /// It was cut off after so long.
+    /// The level timed out after this duration.
     TimedOut(Duration),
-    /// Too many levels were being asked already.
+    /// The level was skipped because of `max_concurrent`.
     Refused,
-    /// Nothing was left of the call's time.
+    /// The level was skipped because the call had no time left.
     OutOfTime,
-    /// The local cache holds nothing for this key.
+    /// The local cache has no value for this key.
     Empty,
-    /// The local cache holds an answer that is too old.
+    /// The value in the local cache is too old.
     Stale,
 }
 
 impl NoAnswer {
-    /// The name used in events.
+    /// Returns the name used in events.
     ///
     /// ```
     /// use resilient_runtime::fallback::NoAnswer;
@@ -63,18 +63,18 @@ impl NoAnswer {
 impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut(span) => write!(f, "it ran out of its time after {span:.1?}"),
-            Self::Refused => f.write_str("it was not asked: too many levels are being asked already"),
-            Self::OutOfTime => f.write_str("it was not asked: nothing is left of the call's time"),
-            Self::Empty => f.write_str("it holds nothing for this call"),
-            Self::Stale => f.write_str("what it holds is too old"),
+            Self::TimedOut(span) => write!(f, "timed out after {span:.1?}"),
+            Self::Refused => f.write_str("skipped: `max_concurrent` fallback levels are already running"),
+            Self::OutOfTime => f.write_str("skipped: the call has no time left"),
+            Self::Empty => f.write_str("the local cache has no value for this key"),
+            Self::Stale => f.write_str("the value in the local cache is too old"),
         }
     }
 }
 
 impl std::error::Error for NoAnswer {}
 
-/// The place of a level among those that are asked; dropped, it is given back.
+/// The permit of a running level. Dropping it releases the permit.
 ///
 /// ```
 /// use resilient_runtime::{Level, Registry, __rt::Call};
@@ -88,41 +88,41 @@ impl std::error::Error for NoAnswer {}
 /// assert!(resilient_runtime::deadline::remaining().is_none());
 /// ```
 #[derive(Debug)]
-#[must_use = "dropped, its place is given back"]
+#[must_use = "dropping it releases the permit"]
 pub struct LevelPermit<'f> {
-    /// `None` where nobody counts.
+    /// `None` if the level is not counted.
     fallback: Option<&'f Fallback>,
     level: Level,
     started: Instant,
-    /// [`Instant::NEVER`] for none.
+    /// [`Instant::NEVER`] for no limit.
     limit: Instant,
-    /// It is one of `max_concurrent`.
-    has_place: bool,
-    /// Its code runs, or is being polled: who drops it now is a panic.
+    /// Counts towards `max_concurrent`.
+    has_permit: bool,
+    /// The code of the level is running or being polled. A drop now is caused by a panic.
     runs: bool,
-    /// Of the call, if that is traced.
+    /// The span of the call, if it is traced.
     span: Option<Box<Span>>,
 }
 
 impl<'f> LevelPermit<'f> {
     pub(crate) fn unbounded(fallback: Option<&'f Fallback>, level: Level) -> Self {
         let (started, limit) = (Instant::NEVER, Instant::NEVER);
-        Self { fallback, level, started, limit, has_place: false, runs: false, span: None }
+        Self { fallback, level, started, limit, has_permit: false, runs: false, span: None }
     }
 
     pub(super) fn bounded(fallback: &'f Fallback, level: Level, started: Instant, limit: Instant) -> Self {
         let fallback = Some(fallback);
-        Self { fallback, level, started, limit, has_place: true, runs: false, span: None }
+        Self { fallback, level, started, limit, has_permit: true, runs: false, span: None }
     }
 
-    /// In this span the level runs.
+    /// Sets the span in which the level runs.
     pub(crate) fn set_span(&mut self, span: Option<Box<Span>>) {
         self.span = span;
     }
 
     #[inline]
     fn enter_span(&self) -> Option<InSpan> {
-        // Out of the way of those who have none: as a rule nobody traces.
+        // In a cold function, because most calls have no span.
         #[cold]
         fn entered(span: &Span) -> InSpan {
             InSpan { _entered: Box::new(span.clone().entered()) }
@@ -130,13 +130,15 @@ impl<'f> LevelPermit<'f> {
         self.span.as_deref().map(entered)
     }
 
-    /// The deadline of what runs in it.
+    /// The scope with the deadline of the level.
     fn scope(&self) -> Option<Scope> {
         let fallback = self.fallback.filter(|_| self.limit != Instant::NEVER)?;
         Some(Scope::current().with_deadline(self.limit, fallback.clock()))
     }
 
-    /// Before synchronous code of the level; what it asks in turn inherits the level's deadline.
+    /// Enters the scope of the level. Call it before the synchronous code of the level.
+    ///
+    /// Calls that the level makes inherit its deadline.
     ///
     /// ```
     /// use std::time::Duration;
@@ -156,7 +158,7 @@ impl<'f> LevelPermit<'f> {
         }
     }
 
-    /// Behind it.
+    /// Leaves the scope of the level. Call it after the synchronous code of the level.
     ///
     /// ```
     /// use resilient_runtime::{Component, Level, Registry, __rt::Call};
@@ -174,7 +176,7 @@ impl<'f> LevelPermit<'f> {
         self.runs = false;
     }
 
-    /// Runs synchronous code of the level.
+    /// Runs the synchronous code of the level.
     pub(super) fn run<R>(mut self, answer: impl FnOnce() -> R) -> R {
         let scope = self.enter();
         let outcome = answer();
@@ -182,12 +184,12 @@ impl<'f> LevelPermit<'f> {
         outcome
     }
 
-    /// Waits for asynchronous code of the level.
+    /// Runs the asynchronous code of the level, with its time limit.
     pub(crate) fn wait<F>(self, answer: F) -> Waiting<'f, F> {
         Waiting { running: self.run_later(answer), timer: None }
     }
 
-    /// Runs asynchronous code of the level, as long as that takes.
+    /// Runs the asynchronous code of the level, without a time limit.
     pub(crate) fn run_later<F>(self, answer: F) -> Running<'f, F> {
         Running { answer, asking: self }
     }
@@ -207,7 +209,7 @@ impl<'f> LevelPermit<'f> {
 impl Drop for LevelPermit<'_> {
     fn drop(&mut self) {
         let Some(fallback) = self.fallback else { return };
-        if self.has_place {
+        if self.has_permit {
             fallback.leave();
         }
         if self.runs && std::thread::panicking() {
@@ -216,13 +218,13 @@ impl Drop for LevelPermit<'_> {
     }
 }
 
-/// A type of its own: to leave it is not to be a function that a call without levels has to call, too.
+/// A separate type, so that a call without levels does not contain the code that leaves the span.
 #[derive(Debug)]
 struct InSpan {
     _entered: Box<EnteredSpan>,
 }
 
-/// Restores the scope around a level.
+/// Restores the enclosing scope when dropped.
 ///
 /// ```
 /// use resilient_runtime::{Registry, __rt::Call};
@@ -230,21 +232,21 @@ struct InSpan {
 /// let pipeline = Registry::new().pipeline("mail").fallback("mail").build();
 /// let mut asking = Call::begin(&pipeline).enter_default();
 /// let scope = asking.enter();
-/// assert_eq!(resilient_runtime::deadline::remaining(), None, "nothing bounds a default");
+/// assert_eq!(resilient_runtime::deadline::remaining(), None, "a default has no deadline");
 /// # asking.leave(scope);
 /// ```
 #[derive(Debug)]
 pub struct AskingScope {
-    // Left first.
+    // Dropped first.
     _span: Option<InSpan>,
     _scope: Entered,
 }
 
 pin_project! {
-    /// A level while its future runs.
+    /// The future of a level, without a time limit.
     ///
     /// # Cancel safety
-    /// Dropping it drops the level, and gives its place back.
+    /// Dropping it drops the level and releases its permit.
     #[derive(Debug)]
     pub(crate) struct Running<'f, F> {
         #[pin]
@@ -270,15 +272,15 @@ impl<F: Future> Future for Running<'_, F> {
 }
 
 pin_project! {
-    /// A level that is waited for, as long as it may take.
+    /// The future of a level, with its time limit.
     ///
     /// # Cancel safety
-    /// As of [`Running`].
+    /// The same as for [`Running`].
     #[derive(Debug)]
     pub(crate) struct Waiting<'f, F> {
         #[pin]
         running: Running<'f, F>,
-        // Boxed: made only after a failure, by a level that has to wait.
+        // Boxed, because it is created only after a failure and if the level has to wait.
         timer: Option<BoxedTimer>,
     }
 }
@@ -288,7 +290,7 @@ impl<F: Future> Future for Waiting<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        // The level first: what is ready in the same poll as its timer has made it (T65).
+        // Poll the level first: if it is ready together with its timer, it succeeds (T65).
         match this.running.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
             Poll::Pending => poll_limit(&this.running.asking, this.timer, cx).map(Err),
@@ -296,7 +298,7 @@ impl<F: Future> Future for Waiting<'_, F> {
     }
 }
 
-/// Where no timer can be had, the time is looked at whenever the level is polled.
+/// Checks the time limit of a level. Without a timer it is checked only when the level is polled.
 fn poll_limit(
     asking: &LevelPermit<'_>,
     timer: &mut Option<BoxedTimer>,

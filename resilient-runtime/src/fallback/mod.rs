@@ -1,12 +1,12 @@
-//! Answers where the call could not: a chain of levels, each a worse answer than the one before.
+//! Fallback: returns a substitute result when a call fails.
 //!
-//! The levels have fixed names and a fixed order, from the nearest to the real answer to the farthest:
-//! the call itself, then [`Level::Replica`], [`Level::DistributedCache`], [`Level::LocalCache`],
-//! [`Level::Backup`], [`Level::Default`]. The chain runs once, after retry and everything else has given up;
-//! a call that succeeds evaluates nothing of it.
+//! A fallback is a chain of levels. The levels have fixed names and a fixed order, from the closest to the real result
+//! of the call to the farthest: [`Level::Replica`], [`Level::DistributedCache`], [`Level::LocalCache`],
+//! [`Level::Backup`], [`Level::Default`]. When the call fails, the levels run in this order until one succeeds. The
+//! chain runs once, after retry and all other stages have failed. A successful call does not evaluate it.
 //!
-//! The attribute writes such a chain as `fallback(replica = .., default = ..)`; by hand it is a [`Chain`], or where
-//! levels have to wait an [`AsyncChain`]:
+//! In the attribute a chain is `fallback(replica = .., default = ..)`. Without the attribute it is a [`Chain`], or an
+//! [`AsyncChain`] if the levels are asynchronous:
 //!
 //! ```
 //! use resilient_runtime::{Registry, fallback::{Chain, Level}};
@@ -20,31 +20,38 @@
 //! assert_eq!(rate, Some(1.0));
 //! ```
 //!
-//! # Bounds
-//! | | how long an asynchronous level may take | asked when the total time of the call is over |
+//! # Time limits
+//! | level | time limit of an asynchronous level | runs after the total timeout of the call |
 //! |---|---|---|
-//! | replica, distributed cache, backup | its timeout (`level_timeout`, 1 s, or its own), and what is left of the call's time | only within `grace`, which is 0 |
-//! | local cache of your own | likewise | yes: polled once, for what answers at once |
+//! | replica, distributed cache, backup | its timeout (`level_timeout`, 1 s, or its own) and the time left of the call | only within `grace`, which is 0 by default |
+//! | custom local cache | the same | yes, but it is polled only once |
 //! | built-in local cache | - | yes |
-//! | default | as long as it likes: nothing comes behind it | yes |
+//! | default | none, because no level follows it | yes |
 //!
-//! A deadline of the calls around is never overdrawn, not by the grace either. What a level asks in turn inherits its
-//! deadline. A level that is cut off is dropped, then the next is asked. Synchronous code cannot be cut off; it is not
-//! asked when the time is over. Of replicas, distributed caches, local caches of your own and backups, no more than
-//! `max_concurrent` are asked at once (a storm on a fallback is an outage of its own, as Hystrix taught); beyond that
-//! the next level is asked. A level that panics is counted, and the panic travels on. Without a tokio timer a level is
-//! cut off when it is polled next.
+//! A level never exceeds an inherited deadline, even with `grace`. Calls that a level makes inherit the deadline of the
+//! level. A level that times out is dropped, and the next level runs. Synchronous code cannot be cancelled; it is
+//! skipped if no time is left. Without a tokio timer a level times out when it is next polled.
 //!
-//! # The built-in local cache
-//! `local_cache = "10m"` keeps the last good value of each key, and serves it where the levels before have no answer
-//! and it is not older. A success then costs two hashes of the key, a copy of the value and one lock among sixteen: some
-//! 65 ns for a small key and value, and no allocation where the key is known (`benches`, *the answer kept*).
-//! What was made from degraded answers is not kept, and neither is what a level gave. Of calls that share one by
-//! `coalesce`, a copy that was made from degraded answers is known as such, too.
+//! # Concurrency limit
+//! At most `max_concurrent` replicas, distributed caches, custom local caches and backups run at the same time, because
+//! a sudden load on a fallback can cause another outage. When the limit is reached, the level is skipped and the next
+//! level runs. The idea is from Hystrix.
 //!
-//! # Who is told
-//! [`stats`](crate::Component::stats) counts by level; [`Degradation::scope`] collects for a whole request, and
-//! [`degraded`] asks it; a function that returns [`Degraded`] has the mark in hand.
+//! # Panics
+//! A panic in a level is counted and propagated.
+//!
+//! # Built-in local cache
+//! `local_cache = "10m"` stores the last good value of each key. It serves the value if the earlier levels fail and the
+//! value is not older than 10 minutes. A successful call then hashes the key twice, copies the value and takes one of
+//! sixteen locks. That takes about 65 ns for a small key and value, and does not allocate if the key is already stored.
+//! A result is not stored if a level returned it, or if the call computed it from degraded results. The same holds for
+//! a copy of such a result that another call received through `coalesce`.
+//!
+//! # Reporting degraded results
+//! - [`stats`](crate::Component::stats) counts results by level.
+//! - [`Degradation::scope`] collects the degraded results of a whole request, and [`degraded`] returns those collected
+//!   so far.
+//! - A function that returns [`Degraded`] reports the level with each result.
 
 mod cache;
 mod chain;
@@ -89,7 +96,7 @@ use cache::Cache;
 use kept::Again;
 use stats::{Count, Counters};
 
-/// Bounds and counts what fallback levels do, and keeps the last good answers. See the [module](self).
+/// Limits and counts the runs of fallback levels, and stores the last good values. See the [module](self).
 ///
 /// ```
 /// use resilient_runtime::{Fallback, fallback::{Chain, Config, Level}};
@@ -106,9 +113,9 @@ pub struct Fallback {
     /// By [`Level`].
     levels: [Counters; Level::ALL.len()],
     all_failed: AtomicU64,
-    /// Levels that are being asked.
+    /// Levels that are running.
     in_flight: AtomicU32,
-    /// Made when something is stored first.
+    /// Created when the first value is stored.
     cache: OnceLock<Box<Cache>>,
     limits: Limits,
     /// By [`Level`].
@@ -116,7 +123,9 @@ pub struct Fallback {
     failed_log: LogLimit,
 }
 
-/// What a call needs of the settings; spans in nanoseconds. Relaxed: each may be seen old or new.
+/// The settings that a call reads. Durations are in nanoseconds.
+///
+/// Relaxed, because each setting is independent: a call can read the old or the new value.
 #[derive(Debug)]
 struct Limits {
     timeouts: [AtomicU64; Level::ALL.len()],
@@ -126,7 +135,7 @@ struct Limits {
 }
 
 impl Fallback {
-    /// Runs `work`, and if it failed, the levels of `chain` until one answers. The chain is built only then.
+    /// Runs `work`. If it fails, builds `chain` and runs its levels until one succeeds.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, fallback::{Chain, Level}};
@@ -163,12 +172,12 @@ impl Fallback {
     ///     hangs.or(Level::Default, |_| async { Some(1.0) })
     /// };
     /// let quote = fallback.call_async(async || None, chain).await;
-    /// assert_eq!(quote, Some(1.0), "the backup was cut off");
+    /// assert_eq!(quote, Some(1.0), "the backup timed out");
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future drops the work, or the level that is being asked; its place is given back.
+    /// Dropping the future drops the work or the running level, and releases the permit of the level.
     pub async fn call_async<'a, R: AllFailed>(
         &self,
         work: impl AsyncFnOnce() -> R,
@@ -184,8 +193,9 @@ impl Fallback {
 
     // The built-in local cache -----------------------------------------------------------------------------
 
-    /// Keeps the value of a good answer for [`last_good`](Self::last_good). The key must tell apart whatever must not be
-    /// served in place of each other, above all the data of different users.
+    /// Stores a value for [`last_good`](Self::last_good).
+    ///
+    /// The key must contain everything that distinguishes one result from another, such as the user whose data it is.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -200,7 +210,7 @@ impl Fallback {
         self.store(key, value, self.clock().now());
     }
 
-    /// The last value that was kept under this key, and how old it is; none that is older than `cache_max_age`.
+    /// Returns the last value stored under this key and its age, unless it is older than `cache_max_age`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -244,9 +254,9 @@ impl Fallback {
         })
     }
 
-    // What a call asks ---------------------------------------------------------------------------------------
+    // Used by calls ----------------------------------------------------------------------------------------
 
-    /// Whether a level may be asked, and for how long; `deadline` is that of the call whose time it spends.
+    /// Admits a level and sets its time limit. `deadline` is the deadline of the call.
     pub(crate) fn enter(&self, level: Level, deadline: Instant) -> Result<LevelPermit<'_>, NoAnswer> {
         if level == Level::Default {
             self.count(level, Count::Asked);
@@ -261,7 +271,7 @@ impl Fallback {
             return Err(self.missed(level, Count::Skipped, NoAnswer::OutOfTime));
         }
         let max = limits.max_concurrent.load(Ordering::Relaxed);
-        // Relaxed: a count, of which nothing else depends.
+        // Relaxed: a count that no other data depends on.
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= max {
             self.leave();
             return Err(self.missed(level, Count::Refused, NoAnswer::Refused));
@@ -283,12 +293,12 @@ impl Fallback {
     fn missed(&self, level: Level, count: Count, none: NoAnswer) -> NoAnswer {
         self.count(level, count);
         let (level, why) = (level.as_str(), none.as_str());
-        tracing::debug!(target: "resilient_runtime::fallback", fallback = %self.core.name, level, why, "level missed");
+        tracing::debug!(target: "resilient_runtime::fallback", fallback = %self.core.name, level, why, "fallback level returned no result");
         self.core.publish(Self::KIND, EventKind::FallbackMissed { level, why });
         none
     }
 
-    /// The built-in local cache is about to be looked at.
+    /// Counts a lookup in the built-in local cache.
     pub(crate) fn look(&self, level: Level) {
         self.count(level, Count::Asked);
     }
@@ -299,7 +309,7 @@ impl Fallback {
         let level = level.as_str();
         log_limited!(
             log_limit, self.clock(), WARN, target: "resilient_runtime::fallback",
-            fallback = %self.core.name, level, "degraded answer"
+            fallback = %self.core.name, level, "call served by a fallback level"
         );
         self.core.publish(Self::KIND, EventKind::FallbackServed { level });
     }
@@ -308,7 +318,7 @@ impl Fallback {
         self.all_failed.fetch_add(1, Ordering::Relaxed);
         log_limited!(
             self.failed_log, self.clock(), WARN, target: "resilient_runtime::fallback",
-            fallback = %self.core.name, "every level failed"
+            fallback = %self.core.name, "every fallback level failed"
         );
         self.core.publish(Self::KIND, EventKind::FallbackFailed);
     }
@@ -349,7 +359,7 @@ impl<'f> Levels<'f> for &'f Fallback {
 
 impl Create for Fallback {
     const ALWAYS_ON: Option<&str> =
-        Some("a fallback cannot be switched off: without it a failed call may have nothing to return");
+        Some("a fallback cannot be switched off: without it a failed call might have no value to return");
     const REFUSALS: &[RejectionKind] = &[RejectionKind::FallbackFailed];
 
     fn create(core: Core<Config>) -> Self {
@@ -408,7 +418,7 @@ impl Component for Fallback {
         }
     }
 
-    /// Zeroes the counts and forgets the kept answers; levels that are being asked go on.
+    /// Resets the counters and clears the local cache. Running levels are not affected.
     fn reset(&self) {
         self.levels.iter().for_each(Counters::reset);
         self.all_failed.store(0, Ordering::Relaxed);

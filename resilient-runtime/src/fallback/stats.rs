@@ -1,4 +1,4 @@
-//! What a fallback counts.
+//! Statistics of a fallback.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,17 +22,17 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// What each level did.
+    /// Statistics of each level.
     pub levels: BTreeMap<Level, LevelStats>,
-    /// Calls for which no level had an answer.
+    /// Calls for which every level failed.
     pub all_failed: u64,
-    /// Levels that are being asked, of those that `max_concurrent` bounds.
+    /// Levels that are running and count towards `max_concurrent`.
     pub in_flight: u64,
-    /// The built-in local cache.
+    /// Statistics of the built-in local cache.
     pub cache: CacheStats,
 }
 
-/// What one level did.
+/// Statistics of one level.
 ///
 /// ```
 /// use resilient_runtime::{Component, Level, Registry, fallback::Chain};
@@ -45,21 +45,21 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LevelStats {
-    /// Times it was asked.
+    /// Times the level ran.
     pub asked: u64,
-    /// Times it answered.
+    /// Times the level succeeded.
     pub served: u64,
-    /// Times it was cut off.
+    /// Times the level timed out.
     pub timed_out: u64,
-    /// Times it was passed over, because too many levels were being asked already.
+    /// Times the level was skipped because of `max_concurrent`.
     pub refused: u64,
-    /// Times it was passed over, because nothing was left of the call's time.
+    /// Times the level was skipped because the call had no time left.
     pub skipped: u64,
-    /// Times it panicked.
+    /// Times the level panicked.
     pub panicked: u64,
 }
 
-/// What the built-in local cache did.
+/// Statistics of the built-in local cache.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
@@ -73,17 +73,17 @@ pub struct LevelStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CacheStats {
-    /// Answers it holds.
+    /// Entries in the cache.
     pub entries: u64,
-    /// Answers it was given.
+    /// Values stored.
     pub stored: u64,
-    /// Answers that had to go for others.
+    /// Entries evicted.
     pub evicted: u64,
-    /// Times it had an answer that was too old.
+    /// Lookups that found a value that was too old.
     pub stale: u64,
 }
 
-/// What a level may come to.
+/// The counters of a level.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Count {
     Asked,
@@ -120,13 +120,13 @@ impl Counters {
 
 impl Describe for Stats {
     const METRICS: &[Family<Self>] = &[
-        Family::counter("resilient_fallback_total", "Calls that a level answered.", |fallback, to| {
+        Family::counter("resilient_fallback_total", "Calls served by a fallback level.", |fallback, to| {
             let served = |level: Level| fallback.levels.get(&level).map_or(0, |level| level.served);
             to.by("level", Level::ALL.map(|level| (level.as_str(), served(level))));
         }),
         Family::counter(
             "resilient_fallback_failed_total",
-            "Calls that no level answered.",
+            "Calls for which every fallback level failed.",
             |fallback, to| {
                 to.add(fallback.all_failed);
             },

@@ -1,13 +1,13 @@
-//! What a check is worth after what its probes said: with patience before it changes its mind.
+//! The pass/fail state of a check, with thresholds before it changes.
 
 use super::config::{CheckKind, Config};
 
-/// Passed or failed, and how far it is from changing. Who has never passed is failed, but for liveness: a process is alive
-/// until it is shown that it is not.
+/// Whether the check passes, and how close it is to changing. A check that has never passed starts as failed,
+/// except for liveness: a process counts as alive until a probe shows otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CheckState {
     pub(super) passes: bool,
-    /// Probes in a row that said the opposite.
+    /// Consecutive probes with the opposite result.
     against: u32,
 }
 
@@ -16,7 +16,7 @@ impl CheckState {
         Self { passes: kind == CheckKind::Liveness, against: 0 }
     }
 
-    /// Takes note of a probe; whether that changed anything.
+    /// Records the result of a probe. Returns whether the state changed.
     pub(super) fn observe(&mut self, succeeded: bool, config: &Config) -> bool {
         if succeeded == self.passes {
             self.against = 0;
@@ -46,14 +46,14 @@ mod tests {
     }
 
     #[test]
-    fn three_failures_in_a_row_fail_it_and_one_success_passes_it() {
+    fn three_consecutive_failures_fail_a_check_and_one_success_passes_it() {
         // T133
         assert_eq!(after(CheckKind::Readiness, "+--+---+-"), "++++++-++");
         assert_eq!(after(CheckKind::Readiness, "+-+-+-+-+-"), "++++++++++", "flapping is suppressed");
     }
 
     #[test]
-    fn who_has_never_passed_is_not_ready_but_alive() {
+    fn a_check_that_never_passed_is_not_ready_but_alive() {
         // T136
         assert_eq!(after(CheckKind::Readiness, "--+"), "--+");
         assert_eq!(after(CheckKind::Liveness, "---+"), "++-+");

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::settings::{ConfigError, settings, words};
 
-/// What a failing check means.
+/// The meaning of a failing check for the process.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, health::{CheckKind, Config}};
@@ -21,14 +21,16 @@ use crate::settings::{ConfigError, settings, words};
 #[repr(u8)]
 #[non_exhaustive]
 pub enum CheckKind {
-    /// The process is still starting: nothing else is asked before these have passed once. Then they are not asked again.
+    /// The process is still starting. No other check is probed until all startup checks have passed once. After
+    /// that they are not probed again.
     Startup,
-    /// The process is beyond help: start it anew. Only for what a restart mends; never for what others owe us.
+    /// The process is broken and must be restarted. Use it only for faults that a restart fixes, never for the
+    /// state of dependencies.
     Liveness,
-    /// Calls should go elsewhere for a while.
+    /// The process should receive no calls for now.
     #[default]
     Readiness,
-    /// A sample of the real work, such as a query: asked for by people and slow monitors only.
+    /// A sample of the real work, such as a query. Probed only on request, for operators and slow monitors.
     Deep,
 }
 
@@ -42,7 +44,7 @@ words! {
 }
 
 impl CheckKind {
-    /// The name in settings and in JSON.
+    /// Returns the name used in settings and JSON.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::health::CheckKind::Liveness.as_str(), "liveness");
@@ -82,7 +84,7 @@ settings! {
 }
 
 impl Config {
-    /// The age from which on an answer says nothing: a few answers late, or cached for longer than that.
+    /// Returns the age from which a result is outdated: several missed intervals, or longer than `cache`.
     pub(super) fn oldest(&self) -> Duration {
         self.interval.saturating_mul(3).saturating_add(self.timeout).max(self.cache)
     }

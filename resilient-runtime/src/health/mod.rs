@@ -1,20 +1,22 @@
-//! Whether the process works, for those who route calls to it and those who restart it.
+//! Health checks for load balancers and orchestrators.
 //!
-//! - A check has a probe, asynchronous or blocking, that is bounded in time. Its answer is cached, and reports made at the
-//!   same time share one probe. A probe that hangs delays no other check. In a tokio runtime it runs to its end, or its
-//!   timeout, also when nobody waits for it any more. A probe whose task is never polled again is given up after its
-//!   timeout, and the next report starts another one.
-//! - It takes three failures in a row for a check to fail, and one success to pass again: flapping changes nothing. A check
-//!   that has been probed and has never passed has failed, except for liveness.
-//! - A check is [`Unknown`](Status::Unknown) until its first answer, and again when its last answer is older than three times
-//!   `interval`. [`Registry::watch_health`](crate::Registry::watch_health) probes all checks but the deep ones each
-//!   `interval`; the admin API of `resilient-http` runs it.
-//! - Four [kinds](CheckKind): *startup*, *liveness*, *readiness*, *deep*. Until all startup checks have passed once the
-//!   process is not ready, and nothing else is asked. Who asks for liveness does not wait for them, either.
-//! - Circuit breakers that are not closed make readiness `warn`, which is still an answer of 200, and never touch
-//!   liveness: to restart a process, or all of them, because a dependency is down makes an outage larger.
+//! - A check has an asynchronous or blocking probe with a timeout. The result is cached. Concurrent reports share
+//!   one probe, and a probe that hangs does not delay other checks. In a tokio runtime a probe runs until it
+//!   finishes or times out, even if all callers stop waiting. A probe whose task is no longer polled is abandoned
+//!   after its timeout, and the next report starts a new one.
+//! - A check fails after three consecutive failures (`failures`) and passes again after one success (`successes`),
+//!   so isolated failures do not change the status. A check that has been probed but has never passed counts as
+//!   failed, except for a liveness check.
+//! - A check is [`Unknown`](Status::Unknown) until its first result, and again when its last result is older than
+//!   three times `interval` plus `timeout`. [`Registry::watch_health`](crate::Registry::watch_health) probes all
+//!   checks except deep ones once per `interval`. The admin API of `resilient-http` runs it.
+//! - There are four [kinds](CheckKind): *startup*, *liveness*, *readiness*, *deep*. Until all startup checks have
+//!   passed once, the process is not ready and no other checks are probed. Liveness reports do not wait for startup
+//!   checks.
+//! - A circuit breaker that is open or half-open degrades readiness to `warn`, which is still HTTP status 200, and
+//!   never affects liveness. Restarting processes because a dependency is down makes an outage larger.
 //!
-//! [`Registry::health_report`](crate::Registry::health_report) answers in the form of
+//! [`Registry::health_report`](crate::Registry::health_report) returns a report in the format of
 //! [`application/health+json`](https://datatracker.ietf.org/doc/draft-inadarei-api-health-check/).
 //!
 //! ```
@@ -57,7 +59,9 @@ use check_state::CheckState;
 use probe::Probe;
 use turn::{Step, Turn};
 
-/// Finds out whether something works. See the [module](self).
+/// Checks whether a part of the system works.
+///
+/// See the [module documentation](self).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -72,11 +76,11 @@ use turn::{Step, Turn};
 #[derive(Debug)]
 pub struct HealthCheck(Arc<Inner>);
 
-/// Shared with a probe that goes on without who asked.
+/// The state shared with a probe that outlives its caller.
 #[derive(Debug)]
 struct Inner {
     core: Core<Config>,
-    /// Notified when a probe ends, with an answer or without one.
+    /// Notified when a probe ends, with or without a result.
     ended: Notify,
     state: Mutex<State>,
 }
@@ -97,7 +101,7 @@ impl State {
         Self { probe, streak, last: None, probes: 0, failed: 0, turn: Turn::default() }
     }
 
-    /// How it stands; unknown without an answer, or with one that is too old.
+    /// Returns the current status: `Unknown` without a result or with an outdated one.
     fn status(&self, config: &Config, now: Instant) -> Status {
         // A startup check is not probed again once it has passed.
         let is_final = config.kind == CheckKind::Startup && self.streak.passes;
@@ -120,7 +124,9 @@ struct Last {
 }
 
 impl HealthCheck {
-    /// Asks this from now on. An error fails the check, and is what the report says.
+    /// Sets an asynchronous probe.
+    ///
+    /// An error fails the check, and its text becomes the output of the report.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -139,7 +145,9 @@ impl HealthCheck {
         self.0.state.lock().probe = Some(Probe::of_async(probe));
     }
 
-    /// Asks this from now on. It may block: it runs on a thread of its own, one at a time.
+    /// Sets a blocking probe.
+    ///
+    /// It runs on a separate thread, one run at a time.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -158,7 +166,9 @@ impl HealthCheck {
         self.0.state.lock().probe = Some(Probe::of_blocking(probe));
     }
 
-    /// How it stands: asks the probe, unless the last answer is still good.
+    /// Returns a snapshot of the check.
+    ///
+    /// If the cached result has expired, runs the probe first.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -169,15 +179,14 @@ impl HealthCheck {
     /// let time = ManualClock::new();
     /// let database = Registry::with_clock(time.clock()).health("database");
     /// database.probe(|| async { Ok::<_, String>(()) });
-    /// assert_eq!((database.check().await.probes, database.check().await.probes), (1, 1), "still good");
+    /// assert_eq!((database.check().await.probes, database.check().await.probes), (1, 1), "still cached");
     /// time.advance(Duration::from_secs(1));
     /// assert_eq!(database.check().await.probes, 2);
     /// # }
     /// ```
-    ///
     /// # Cancel safety
-    /// Dropped while the probe runs in a tokio runtime, the probe goes on, and its answer counts. Outside of a runtime the
-    /// probe is dropped, and the next waiting call starts another one.
+    /// If the future is dropped in a tokio runtime, the probe continues and its result counts. Outside of a runtime
+    /// the probe is dropped, and the next waiting call starts a new one.
     pub async fn check(&self) -> Stats {
         let seen = self.0.state.lock().probes;
         loop {
@@ -185,7 +194,7 @@ impl HealthCheck {
             // From here on the end of a probe is not missed.
             ended.as_mut().enable();
             match self.0.next_step(seen) {
-                Step::Answered => return self.stats(),
+                Step::Ready => return self.stats(),
                 Step::Probe(number) => turn::run(&self.0, number).await,
                 Step::Wait(until) => {
                     if within(ended, self.0.core.clock(), until).await == Err(NoTimer) {
@@ -196,7 +205,7 @@ impl HealthCheck {
         }
     }
 
-    /// Starts the probe without waiting for its answer, unless the last answer is younger than `age`.
+    /// Starts the probe without waiting for its result, unless the last result is younger than `age`.
     pub(crate) fn refresh(&self, age: Duration) {
         if !self.0.is_younger(age) {
             let mut cx = Context::from_waker(Waker::noop());
@@ -215,39 +224,44 @@ impl Inner {
         state.last.as_ref().is_some_and(|last| now < last.at.after(age))
     }
 
-    /// What a call does that has seen `seen` probes end.
+    /// Returns the next step of a call that started when `seen` probes had ended.
     fn next_step(&self, seen: u64) -> Step {
         let config = self.core.config();
         if self.is_younger(config.cache) {
-            return Step::Answered;
+            return Step::Ready;
         }
         let now = self.core.clock().now();
         let mut state = self.state.lock();
-        if state.probes == seen { state.turn.next(now, config.timeout) } else { Step::Answered }
+        if state.probes == seen { state.turn.next(now, config.timeout) } else { Step::Ready }
     }
 
-    /// Makes the probe `number`.
-    async fn ask(&self, number: u64) {
+    /// Runs the probe with this `number`.
+    async fn run_probe(&self, number: u64) {
         let (config, clock) = (self.core.config(), self.core.clock());
         let probe = self.state.lock().probe.clone();
         let began = clock.now();
-        let answer = match probe {
-            None => Err("it has no probe".to_owned()),
+        let result = match probe {
+            None => Err("no probe is set".to_owned()),
             Some(probe) => {
-                match within(probe.ask(self.core.name), clock, began.after(config.timeout)).await {
-                    Ok(Some(answer)) => answer,
-                    Ok(None) => Err(format!("no answer within {:?}", config.timeout)),
-                    Err(NoTimer) => Err("there is no tokio runtime with `enable_time` here".to_owned()),
+                match within(probe.run(self.core.name), clock, began.after(config.timeout)).await {
+                    Ok(Some(result)) => result,
+                    Ok(None) => Err(format!("the probe did not finish within {:?}", config.timeout)),
+                    Err(NoTimer) => {
+                        Err("the probe needs a timer, and there is no tokio runtime with `enable_time`"
+                            .to_owned())
+                    }
                 }
             }
         };
         let now = clock.now();
         let took = now.since(began);
-        let too_slow = || format!("it took {took:?}; at most {:?}", config.max_response.unwrap_or_default());
+        let too_slow = || {
+            format!("the probe took {took:?}; max_response is {:?}", config.max_response.unwrap_or_default())
+        };
         let is_slow = config.max_response.is_some_and(|most| took > most);
-        let problem = answer.err().or_else(|| is_slow.then(too_slow));
+        let problem = result.err().or_else(|| is_slow.then(too_slow));
         let texts = &self.core.environment.texts();
-        let problem = problem.map(|text| texts.clean(&text).unwrap_or_else(|| "it failed".to_owned()));
+        let problem = problem.map(|text| texts.clean(&text).unwrap_or_else(|| "the probe failed".to_owned()));
         self.observe(&config, number, Last { at: now, took, problem });
     }
 
@@ -255,7 +269,7 @@ impl Inner {
         let (succeeded, now) = (last.problem.is_none(), last.at);
         let changed = {
             let mut state = self.state.lock();
-            // Given up long ago, and another probe was started in its place.
+            // This probe was abandoned, and another one was started in its place.
             if !state.turn.is_of(number) {
                 return;
             }
@@ -267,7 +281,7 @@ impl Inner {
             (state.status(config, now) != before).then(|| {
                 let Stats { status, output, .. } = state.stats(config, now);
                 let status = status.as_str();
-                // Under the lock, so that the events of checks that end at the same time are in their order.
+                // Queue the event under the lock, so that events of concurrent probes stay in order.
                 self.core.put(Kind::Health, || EventKind::HealthChanged { status });
                 (status, output)
             })
@@ -299,7 +313,7 @@ impl State {
     }
 }
 
-/// What `work` gives, or `None` if the time is over first.
+/// Returns the output of `work`, or `None` if `until` is reached first.
 async fn within<T>(
     work: impl Future<Output = T>,
     clock: &Clock,
@@ -323,7 +337,7 @@ async fn within<T>(
 
 impl Create for HealthCheck {
     const ALWAYS_ON: Option<&str> = Some(
-        "a health check cannot be switched off: nobody would see the failure; `degrades_only = true` makes it a warning",
+        "a health check cannot be switched off: failures would go unnoticed; set `degrades_only = true` to report warnings instead",
     );
 
     fn create(core: Core<Config>) -> Self {
@@ -345,7 +359,7 @@ impl Component for HealthCheck {
         self.0.stats()
     }
 
-    /// Forgets what the probes said; the probe stays.
+    /// Clears the results of past probes. The probe itself stays set.
     fn reset(&self) {
         let kind = self.0.core.config().kind;
         {
@@ -357,7 +371,7 @@ impl Component for HealthCheck {
         self.0.core.events().deliver();
     }
 
-    /// A check of another kind begins anew.
+    /// Applies a new config. A check that has not been probed yet takes the initial state of its new kind.
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         let before = self.0.core.config().kind;
         self.0.core.reconfigure(Self::KIND, config, |config| {

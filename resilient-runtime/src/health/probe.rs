@@ -1,4 +1,4 @@
-//! How a check finds out: a future, or a function that may block and so gets a thread of its own.
+//! Runs a probe: a future, or a blocking function on a separate thread.
 
 use std::any::Any;
 use std::fmt;
@@ -11,14 +11,14 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-type Answer = Result<(), String>;
-type Pending = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type ProbeResult = Result<(), String>;
+type Pending = Pin<Box<dyn Future<Output = ProbeResult> + Send>>;
 
-/// What is asked. Cheap to clone.
+/// The probe of a check. Cheap to clone.
 #[derive(Clone)]
 pub(super) enum Probe {
     Async(Arc<dyn Fn() -> Pending + Send + Sync>),
-    Blocking(Arc<dyn Fn() -> Answer + Send + Sync>, Arc<AtomicBool>),
+    Blocking(Arc<dyn Fn() -> ProbeResult + Send + Sync>, Arc<AtomicBool>),
 }
 
 impl fmt::Debug for Probe {
@@ -37,71 +37,72 @@ impl Probe {
         E: fmt::Display,
     {
         Self::Async(Arc::new(move || {
-            let asked = probe();
-            Box::pin(async move { asked.await.map_err(|error| error.to_string()) })
+            let future = probe();
+            Box::pin(async move { future.await.map_err(|error| error.to_string()) })
         }))
     }
 
     pub(super) fn of_blocking<E: fmt::Display>(
         probe: impl Fn() -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        let ask = move || probe().map_err(|error| error.to_string());
-        Self::Blocking(Arc::new(ask), Arc::default())
+        let run = move || probe().map_err(|error| error.to_string());
+        Self::Blocking(Arc::new(run), Arc::default())
     }
 
-    /// Asks once. A panic is an answer, too.
-    pub(super) async fn ask(self, name: &str) -> Answer {
+    /// Runs the probe once. A panic is returned as an error.
+    pub(super) async fn run(self, name: &str) -> ProbeResult {
         match self {
             Self::Async(probe) => match catch_unwind(AssertUnwindSafe(|| probe())) {
-                Ok(asked) => Caught(asked).await,
-                Err(panic) => Err(said(&*panic)),
+                Ok(future) => CatchUnwind(future).await,
+                Err(panic) => Err(panic_text(&*panic)),
             },
             Self::Blocking(probe, busy) => on_a_thread(name, probe, busy).await,
         }
     }
 }
 
-/// One thread at a time: a probe that hangs costs one, and not one with each who asks.
+/// Runs one probe thread at a time, so that a probe that hangs blocks only one thread, not one per caller.
 async fn on_a_thread(
     name: &str,
-    probe: Arc<dyn Fn() -> Answer + Send + Sync>,
+    probe: Arc<dyn Fn() -> ProbeResult + Send + Sync>,
     busy: Arc<AtomicBool>,
-) -> Answer {
+) -> ProbeResult {
     if busy.swap(true, Ordering::AcqRel) {
-        return Err("the last probe has not ended yet".into());
+        return Err("the previous probe is still running".into());
     }
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let is_busy = Arc::clone(&busy);
     let thread = std::thread::Builder::new().name(format!("health {name}")).spawn(move || {
-        let answer = catch_unwind(AssertUnwindSafe(|| probe())).unwrap_or_else(|panic| Err(said(&*panic)));
-        // Before the answer is there: who gets it may ask again at once.
+        let result =
+            catch_unwind(AssertUnwindSafe(|| probe())).unwrap_or_else(|panic| Err(panic_text(&*panic)));
+        // Clear the flag before sending the result: its receiver can start the next probe immediately.
         is_busy.store(false, Ordering::Release);
-        // Who asked may have given up.
-        let _ = tell.send(answer);
+        // The receiver can be gone.
+        let _ = sender.send(result);
     });
     if let Err(error) = thread {
         busy.store(false, Ordering::Release);
-        return Err(format!("no thread can be had for the probe: {error}"));
+        return Err(format!("cannot start a thread for the probe: {error}"));
     }
-    told.await.unwrap_or_else(|_| Err("the probe's thread was lost".into()))
+    receiver.await.unwrap_or_else(|_| Err("the probe thread ended without a result".into()))
 }
 
-/// A future whose panic is an answer.
-struct Caught(Pending);
+/// Converts a panic of the inner future to an error.
+struct CatchUnwind(Pending);
 
-impl Future for Caught {
-    type Output = Answer;
+impl Future for CatchUnwind {
+    type Output = ProbeResult;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ProbeResult> {
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
             Ok(poll) => poll,
-            Err(panic) => Poll::Ready(Err(said(&*panic))),
+            Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
         }
     }
 }
 
-fn said(panic: &(dyn Any + Send)) -> String {
+fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("the probe panicked: {}", text.unwrap_or("without words"))
+    format!("the probe panicked: {}", text.unwrap_or("no message"))
 }

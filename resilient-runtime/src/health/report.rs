@@ -1,4 +1,4 @@
-//! All checks that were asked for, in one answer.
+//! Health reports: the selected checks and the overall status.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::{CheckKind, HealthCheck, Stats, Status};
 use crate::component::Component;
 
-/// What is asked.
+/// Selects the checks of a report.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -30,15 +30,15 @@ use crate::component::Component;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ask {
-    /// Whether the process should be started anew.
+    /// Liveness checks: whether the process must be restarted.
     Liveness,
-    /// Whether calls should come here.
+    /// Readiness checks: whether the process should receive calls.
     Readiness,
-    /// Whether the real work gets done: readiness, and the deep checks.
+    /// Readiness and deep checks: whether the real work gets done.
     Deep,
-    /// All but the deep checks.
+    /// All checks except deep ones.
     All,
-    /// The checks of this group, of whatever kind.
+    /// All checks of this group, of any kind.
     Group(String),
 }
 
@@ -54,13 +54,13 @@ impl Ask {
         }
     }
 
-    /// Whether circuit breakers have a say.
+    /// Returns whether circuit breakers affect the report.
     pub(crate) fn includes_breakers(&self) -> bool {
         !matches!(self, Self::Liveness | Self::Group(_))
     }
 }
 
-/// An answer; serialises as `application/health+json`.
+/// A health report. It serializes as `application/health+json`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -76,11 +76,11 @@ impl Ask {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Of the whole.
+    /// The overall status.
     pub status: Status,
-    /// Whether the process is still starting, so that nothing else was asked.
+    /// Whether the process is still starting. If so, only startup checks are included.
     pub starting: bool,
-    /// Each check.
+    /// The individual checks.
     pub checks: Vec<CheckReport>,
 }
 
@@ -101,20 +101,23 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CheckReport {
-    /// Its name.
+    /// The name of the check.
     pub name: String,
-    /// `startup`, `liveness`, `readiness`, `deep`, `circuit_breaker`, or `idempotency` for a store that is full.
+    /// The kind of the check.
+    ///
+    /// One of `startup`, `liveness`, `readiness`, `deep`, `circuit_breaker`, or `idempotency` for a store that is
+    /// full.
     pub kind: &'static str,
-    /// How it stands.
+    /// The status of the check.
     pub status: Status,
-    /// How long its last probe took.
+    /// The duration of the last probe.
     pub took: Option<std::time::Duration>,
-    /// What is wrong, where something is.
+    /// A description of the problem, if there is one.
     pub output: Option<String>,
 }
 
 impl Report {
-    /// 503 where it fails, else 200.
+    /// Returns the HTTP status code: 503 if the report fails, otherwise 200.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -133,12 +136,12 @@ impl Report {
         if self.status == Status::Fail { 503 } else { 200 }
     }
 
-    /// Asks `checks` at the same time.
+    /// Runs `checks` concurrently.
     pub(crate) async fn of(startup: Vec<Arc<HealthCheck>>, checks: Vec<Arc<HealthCheck>>, ask: &Ask) -> Self {
         let started = if *ask == Ask::Liveness { at_once(&startup) } else { all(&startup).await };
         let starting = started.iter().any(|check| check.status != Status::Pass);
         if starting {
-            // A process that is starting is alive, and not ready (T136).
+            // A process that is starting is alive but not ready (T136).
             let status = if *ask == Ask::Liveness { Status::Pass } else { Status::Fail };
             return Self { status, starting, checks: started };
         }
@@ -161,13 +164,14 @@ async fn all(checks: &[Arc<HealthCheck>]) -> Vec<CheckReport> {
     checks.iter().zip(stats).map(|(check, stats)| CheckReport::of(check, stats)).collect()
 }
 
-/// As they stand. They are asked, too: else nobody would, where only liveness is asked for.
+/// Returns their current state, and starts their probes. Without this, nothing would probe them if only liveness
+/// reports are requested.
 fn at_once(checks: &[Arc<HealthCheck>]) -> Vec<CheckReport> {
     checks.iter().for_each(|check| check.refresh(check.config().cache));
     checks.iter().map(|check| CheckReport::of(check, check.stats())).collect()
 }
 
-/// Polls all until the last is ready. There are few, and each wakes seldom.
+/// Polls all futures until the last one is ready. There are few of them, and each wakes rarely.
 struct Together<F, T> {
     pending: Vec<Result<T, F>>,
 }
@@ -199,7 +203,7 @@ impl Serialize for Report {
         if self.starting {
             map.serialize_entry("notes", &["the process is starting"])?;
         }
-        // The draft has a list for each name: several nodes may do the same.
+        // The draft defines a list per name, because several nodes can have the same check.
         let checks = self.checks.iter().map(|check| (check.key(), [check]));
         map.serialize_entry("checks", &checks.collect::<BTreeMap<_, _>>())?;
         map.end()
@@ -211,7 +215,7 @@ impl CheckReport {
         Self {
             name: check.name().to_owned(),
             kind: stats.kind.as_str(),
-            // The format of the report has no word for it. A check without an answer has not passed yet.
+            // The format of the report has no status `unknown`. A check without a result has not passed yet.
             status: match stats.status {
                 Status::Unknown if stats.kind != CheckKind::Liveness => Status::Fail,
                 Status::Unknown => Status::Pass,
@@ -220,7 +224,7 @@ impl CheckReport {
             took: stats.took,
             output: stats
                 .output
-                .or_else(|| (stats.status == Status::Unknown).then(|| "no answer yet".to_owned())),
+                .or_else(|| (stats.status == Status::Unknown).then(|| "no recent probe result".to_owned())),
         }
     }
 

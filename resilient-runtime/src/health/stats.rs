@@ -1,4 +1,4 @@
-//! What a health check knows.
+//! Statistics of a health check.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::CheckKind;
 use crate::observe::{Describe, Family};
 use crate::seconds::optional_seconds;
 
-/// Whether all is well.
+/// The status of a check or of the whole report.
 ///
 /// ```
 /// use resilient_runtime::health::Status;
@@ -20,18 +20,18 @@ use crate::seconds::optional_seconds;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Status {
-    /// It is.
+    /// It works.
     Pass,
-    /// Nobody has asked yet, or not for a long time.
+    /// Not probed yet, or not recently.
     Unknown,
-    /// Calls are served, some of them worse than they should be.
+    /// Degraded: calls are still served.
     Warn,
-    /// It is not.
+    /// It does not work.
     Fail,
 }
 
 impl Status {
-    /// The name in JSON.
+    /// Returns the name used in JSON.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::health::Status::Warn.as_str(), "warn");
@@ -62,22 +62,24 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// What it means when it fails.
+    /// The kind of the check.
     pub kind: CheckKind,
-    /// How it stands: fails after three failures in a row, passes after one success. Unknown before the first answer, and
-    /// when the last one is older than three times `interval`.
+    /// The current status.
+    ///
+    /// By default it becomes `Fail` after three consecutive failures and `Pass` after one success. It is `Unknown`
+    /// before the first result, and when the last result is older than three times `interval` plus `timeout`.
     pub status: Status,
-    /// Probes made.
+    /// The number of probes run.
     pub probes: u64,
-    /// Those of them that failed.
+    /// The number of probes that failed.
     pub failed: u64,
-    /// How long the last probe took, in seconds when serialised.
+    /// The duration of the last probe, serialized in seconds.
     #[serde(serialize_with = "optional_seconds")]
     pub took: Option<Duration>,
-    /// How old the last answer is, in seconds when serialised.
+    /// The age of the last result, serialized in seconds.
     #[serde(serialize_with = "optional_seconds")]
     pub age: Option<Duration>,
-    /// What the last probe said, where it failed.
+    /// The error text of the last probe, if it failed.
     pub output: Option<String>,
 }
 
@@ -85,7 +87,7 @@ impl Describe for Stats {
     const LABEL: &str = "check";
     const METRICS: &[Family<Self>] = &[Family::gauge(
         "resilient_health_status",
-        "1 for how the check stands, 0 for the others.",
+        "1 for the current status of the check, 0 for the other statuses.",
         |check, to| {
             let all = [Status::Pass, Status::Warn, Status::Fail, Status::Unknown];
             let all = all.map(|status| (status.as_str(), status == check.status));

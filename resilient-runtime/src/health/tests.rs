@@ -1,4 +1,4 @@
-//! What checks say, how often they ask, and whom they harm.
+//! Tests of health checks: status changes, probe intervals and isolation.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::registry::Registry;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A check whose answer is at hand.
+/// A check whose result is controlled by the returned flag.
 fn switched(registry: &Registry, name: &str, kind: CheckKind) -> (Arc<HealthCheck>, Arc<AtomicBool>) {
     let check = registry.health(name);
     check.reconfigure(Config::default().kind(kind).cache(Duration::ZERO)).unwrap();
@@ -23,7 +23,7 @@ fn switched(registry: &Registry, name: &str, kind: CheckKind) -> (Arc<HealthChec
 }
 
 #[tokio::test]
-async fn three_failures_count_and_one_success_mends() {
+async fn three_failures_fail_a_check_and_one_success_recovers_it() {
     // T133
     let registry = Registry::with_clock(ManualClock::new().clock());
     let (check, works) = switched(&registry, "db", CheckKind::Readiness);
@@ -41,7 +41,7 @@ async fn three_failures_count_and_one_success_mends() {
 }
 
 #[tokio::test]
-async fn an_answer_is_cached_and_those_who_ask_at_once_share_one_probe() {
+async fn a_result_is_cached_and_concurrent_reports_share_one_probe() {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let check = registry.health("db");
@@ -64,7 +64,7 @@ async fn an_answer_is_cached_and_those_who_ask_at_once_share_one_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_hangs_delays_no_other_and_fails_in_its_time() {
+async fn a_check_that_hangs_delays_no_other_and_fails_after_its_timeout() {
     let registry = Registry::with_clock(Clock::tokio());
     let hangs = registry.health("hangs");
     hangs.probe(std::future::pending::<Result<(), String>>);
@@ -83,7 +83,7 @@ async fn a_check_that_hangs_delays_no_other_and_fails_in_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_hangs_fails_however_impatient_those_are_who_ask() {
+async fn a_probe_that_hangs_fails_even_if_its_callers_give_up_early() {
     let registry = Registry::with_clock(Clock::tokio());
     let hangs = registry.health("hangs");
     hangs.probe(std::future::pending::<Result<(), String>>);
@@ -98,7 +98,7 @@ async fn a_probe_that_hangs_fails_however_impatient_those_are_who_ask() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_next_joins_a_probe_that_was_given_up_and_an_answer_in_time_is_one() {
+async fn the_next_caller_joins_a_probe_whose_caller_gave_up() {
     let registry = Registry::with_clock(Clock::tokio());
     let slow = registry.health("slow");
     let asked = Arc::new(AtomicU32::new(0));
@@ -119,7 +119,7 @@ async fn who_asks_next_joins_a_probe_that_was_given_up_and_an_answer_in_time_is_
 }
 
 #[test]
-fn who_gives_up_outside_of_a_runtime_leaves_the_turn_to_the_next() {
+fn outside_a_runtime_the_next_caller_takes_over_a_dropped_probe() {
     // T146
     let registry = Registry::with_clock(ManualClock::new().clock());
     let check = registry.health("db");
@@ -128,7 +128,7 @@ fn who_gives_up_outside_of_a_runtime_leaves_the_turn_to_the_next() {
     assert!(futures_poll(&mut first).is_pending());
     let (_, works) = switched(&registry, "db", CheckKind::Readiness);
     let mut second = Box::pin(check.check());
-    assert!(futures_poll(&mut second).is_pending(), "the first asks");
+    assert!(futures_poll(&mut second).is_pending(), "the first call runs the probe");
     drop(first);
     assert!(works.load(Ordering::Relaxed));
     assert!(matches!(futures_poll(&mut second), Poll::Ready(Stats { status: Status::Pass, .. })));
@@ -140,8 +140,7 @@ fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output>
 }
 
 #[tokio::test]
-async fn a_report_that_is_polled_once_and_kept_holds_up_no_other() {
-    // Finding D5.
+async fn a_report_that_is_polled_once_and_never_again_blocks_no_other() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     let check = registry.health("db");
     check.probe(|| async {
@@ -157,7 +156,7 @@ async fn a_report_that_is_polled_once_and_kept_holds_up_no_other() {
 
 #[test]
 fn a_probe_whose_task_is_never_polled_again_is_replaced_after_its_timeout() {
-    // Finding D5, where there is no runtime that could go on with it.
+    // Without a runtime, no task can continue the probe.
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let check = registry.health("db");
@@ -169,22 +168,21 @@ fn a_probe_whose_task_is_never_polled_again_is_replaced_after_its_timeout() {
     let mut second = Box::pin(check.check());
     assert!(futures_poll(&mut second).is_pending());
     time.advance(SECOND * 2);
-    let Poll::Ready(stats) = futures_poll(&mut second) else { panic!("it still waits") };
+    let Poll::Ready(stats) = futures_poll(&mut second) else { panic!("the second call still waits") };
     assert_eq!((stats.probes, stats.output.as_deref()), (1, Some("it is down")));
     assert!(futures_poll(&mut kept).is_ready());
-    assert_eq!(check.stats().probes, 1, "the answer of the replaced probe does not count");
+    assert_eq!(check.stats().probes, 1, "the result of the replaced probe does not count");
 }
 
 #[tokio::test]
-async fn a_check_is_unknown_until_it_is_asked_and_when_its_answer_is_old() {
-    // Finding D5.
+async fn a_check_is_unknown_before_its_first_result_and_when_the_result_is_old() {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let mut events = registry.subscribe();
     let (check, works) = switched(&registry, "db", CheckKind::Readiness);
     assert_eq!((check.stats().status, check.stats().age), (Status::Unknown, None));
     works.store(false, Ordering::Relaxed);
-    assert_eq!(check.check().await.status, Status::Fail, "it has never passed");
+    assert_eq!(check.check().await.status, Status::Fail, "a check that has never passed fails at once");
     let changes = std::iter::from_fn(|| events.try_recv());
     let to_fail = |event: &crate::Event| matches!(event.what, EventKind::HealthChanged { status: "fail" });
     assert_eq!(changes.filter(to_fail).count(), 1);
@@ -197,7 +195,7 @@ async fn a_check_is_unknown_until_it_is_asked_and_when_its_answer_is_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_watch_probes_what_is_due_and_leaves_deep_checks_to_those_who_ask() {
+async fn the_watch_probes_due_checks_except_deep_ones() {
     let registry = Registry::with_clock(Clock::tokio());
     let (startup, started) = switched(&registry, "migrated", CheckKind::Startup);
     let (ready, _) = switched(&registry, "db", CheckKind::Readiness);
@@ -216,7 +214,7 @@ async fn the_watch_probes_what_is_due_and_leaves_deep_checks_to_those_who_ask() 
 }
 
 #[tokio::test]
-async fn a_blocking_probe_that_hangs_takes_one_thread_and_a_panic_is_an_answer() {
+async fn a_blocking_probe_that_hangs_uses_one_thread_and_a_panic_is_a_failure() {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let check = registry.health("disk");
@@ -232,8 +230,8 @@ async fn a_blocking_probe_that_hangs_takes_one_thread_and_a_panic_is_an_answer()
     assert!(futures_poll(&mut first).is_pending());
     drop(first);
     time.advance(SECOND);
-    assert!(check.check().await.output.unwrap().contains("no answer within 1s"), "the same probe");
-    assert!(check.check().await.output.unwrap().contains("has not ended"));
+    assert!(check.check().await.output.unwrap().contains("did not finish within 1s"), "the same probe");
+    assert!(check.check().await.output.unwrap().contains("is still running"));
     let_go.send(()).unwrap();
     check.probe_blocking(|| -> Result<(), String> { panic!("out of disks") });
     assert!(check.check().await.output.unwrap().contains("out of disks"));
@@ -259,7 +257,7 @@ async fn open_circuits_degrade_readiness_and_never_touch_liveness() {
 }
 
 #[tokio::test]
-async fn until_it_has_started_it_is_alive_and_not_ready() {
+async fn a_starting_process_is_alive_and_not_ready() {
     // T136
     let registry = Registry::with_clock(ManualClock::new().clock());
     let (startup, works) = switched(&registry, "migrated", CheckKind::Startup);
@@ -267,18 +265,18 @@ async fn until_it_has_started_it_is_alive_and_not_ready() {
     works.store(false, Ordering::Relaxed);
     let report = registry.health_report(Ask::Readiness).await;
     assert_eq!((report.status, report.starting), (Status::Fail, true));
-    assert_eq!(ready.stats().probes, 0, "nothing else is asked");
+    assert_eq!(ready.stats().probes, 0, "no other check is probed");
     assert_eq!(registry.health_report(Ask::Liveness).await.status, Status::Pass);
     works.store(true, Ordering::Relaxed);
     assert_eq!(registry.health_report(Ask::Readiness).await.status, Status::Pass);
     let probes = startup.stats().probes;
     works.store(false, Ordering::Relaxed);
     assert_eq!(registry.health_report(Ask::Readiness).await.status, Status::Pass);
-    assert_eq!(startup.stats().probes, probes, "once is enough");
+    assert_eq!(startup.stats().probes, probes, "a startup check is not probed again once it has passed");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_for_liveness_waits_for_no_startup_and_starts_it() {
+async fn a_liveness_report_starts_startup_checks_without_waiting_for_them() {
     // T136
     let registry = Registry::with_clock(Clock::tokio());
     let startup = registry.health("migrated");
@@ -293,7 +291,7 @@ async fn who_asks_for_liveness_waits_for_no_startup_and_starts_it() {
     let report = registry.health_report(Ask::Liveness).await;
     assert_eq!((report.status, report.starting), (Status::Pass, true));
     assert_eq!(registry.clock().now(), began);
-    assert_eq!(alive.stats().probes, 0, "nothing else is asked");
+    assert_eq!(alive.stats().probes, 0, "no other check is probed");
     tokio::time::sleep(SECOND).await;
     let report = registry.health_report(Ask::Liveness).await;
     assert_eq!((report.starting, report.checks[0].name.as_str()), (false, "alive"));
@@ -301,7 +299,7 @@ async fn who_asks_for_liveness_waits_for_no_startup_and_starts_it() {
 }
 
 #[tokio::test]
-async fn a_deep_check_has_a_limit_to_its_response_and_groups_are_asked_alone() {
+async fn a_deep_check_has_a_response_limit_and_a_group_is_reported_alone() {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let check = registry.health("query");
@@ -315,7 +313,7 @@ async fn a_deep_check_has_a_limit_to_its_response_and_groups_are_asked_alone() {
     assert!(registry.health_report(Ask::Readiness).await.checks.is_empty());
     let deep = registry.health_report(Ask::Deep).await;
     assert_eq!(deep.status, Status::Fail);
-    assert!(deep.checks[0].output.as_ref().unwrap().contains("at most 100ms"));
+    assert!(deep.checks[0].output.as_ref().unwrap().contains("max_response is 100ms"));
     assert_eq!(registry.health_report(Ask::Group("storage".into())).await.checks.len(), 1);
     let json = serde_json::to_value(&deep).unwrap();
     assert_eq!(json["status"], "fail");

@@ -1,4 +1,4 @@
-//! One probe at a time, whatever becomes of the call that started it.
+//! Runs one probe at a time, independent of the call that started it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,31 +11,31 @@ use tokio::runtime::Handle;
 use super::Inner;
 use crate::clock::Instant;
 
-/// Whether a probe is under way.
+/// The probe that is running, if any.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// When the current probe began.
+    /// When the current probe started.
     since: Option<Instant>,
-    /// Its number.
+    /// The number of the current probe.
     number: u64,
 }
 
-/// What a call that needs an answer does next.
+/// The next step of a call that needs a result.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// There is an answer.
-    Answered,
+    /// A result is available.
+    Ready,
     /// Start the probe with this number.
     Probe(u64),
-    /// Wait for the probe of another call, at most until then.
+    /// Wait for the probe of another call, at most until this point.
     Wait(Instant),
 }
 
-/// How long after its timeout a probe may still deliver its answer: a busy runtime polls late.
+/// How long after its timeout a probe can still deliver its result. A busy runtime polls late.
 const SLACK: Duration = Duration::from_millis(200);
 
 impl Turn {
-    /// Begins a probe, or joins the one that is under way. A probe that is overdue has been abandoned: no task polls it.
+    /// Starts a probe, or joins the one that is running. A probe that is overdue was abandoned: no task polls it.
     pub(super) fn next(&mut self, now: Instant, timeout: Duration) -> Step {
         if let Some(since) = self.since {
             let overdue = since.after(timeout).after(SLACK);
@@ -48,13 +48,13 @@ impl Turn {
         Step::Probe(self.number)
     }
 
-    /// Whether the probe `number` is the current one.
+    /// Returns whether `number` is the current probe.
     pub(super) fn is_of(&self, number: u64) -> bool {
         self.number == number
     }
 }
 
-/// Ends the turn of a probe when it is dropped.
+/// Marks a probe as ended when it is dropped.
 struct Ending {
     inner: Arc<Inner>,
     number: u64,
@@ -71,12 +71,12 @@ impl Drop for Ending {
     }
 }
 
-/// Makes the probe `number`. In a tokio runtime one that is not answered at once becomes a task, so that its answer depends
-/// neither on the patience nor on the polls of whoever asked first.
+/// Runs the probe `number`. In a tokio runtime, a probe that is not ready immediately becomes a task. Its result
+/// then does not depend on how long the first caller waits or how often it polls.
 pub(super) async fn run(inner: &Arc<Inner>, number: u64) {
     let ending = Ending { inner: Arc::clone(inner), number };
     let mut probe: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-        ending.inner.ask(ending.number).await;
+        ending.inner.run_probe(ending.number).await;
         drop(ending);
     });
     if std::future::poll_fn(|cx| Poll::Ready(probe.as_mut().poll(cx))).await.is_ready() {

@@ -29,7 +29,7 @@ settings! {
 }
 
 impl Config {
-    /// `own`, with what is said here.
+    /// Returns `own` with the budget settings of the hedge.
     pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve)
     }

@@ -1,4 +1,4 @@
-//! How long to wait for an attempt before another is sent.
+//! The delay before another attempt is sent.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use crate::clock::{Instant, nanos};
 use crate::observe::{Latencies, LatencyStats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
-/// Fewer attempts say nothing about how long they take.
+/// Number of recorded attempts from which the percentile is used.
 const ENOUGH: u64 = 100;
-/// Between two looks at the percentiles.
+/// Time between two updates of the percentile.
 const STEP: Duration = Duration::from_secs(1);
-/// It is not known yet.
+/// The delay is not known yet.
 const UNKNOWN: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub(super) struct Estimate {
-    /// Of the last minute, as far as there are any.
+    /// Durations of the attempts of the last minute.
     attempts: Latencies,
-    /// In nanoseconds. Relaxed, as all here: each call may see the delay before or after a change.
+    /// In nanoseconds. Relaxed, like all atomics here: a call can read the delay before or after a change.
     delay: AtomicU64,
     is_fixed: AtomicBool,
-    /// When to look again; its holder does.
+    /// The time of the next update. The first call after it updates the delay.
     due: AtomicU64,
     rule: Mutex<(f64, Duration)>,
 }
@@ -46,7 +46,7 @@ impl Estimate {
         self.due.store(0, Ordering::Relaxed);
     }
 
-    /// The delay for a call that starts now; `None` if it is not known yet.
+    /// Returns the delay for a call that starts now, or `None` if it is not known yet.
     pub(super) fn delay(&self, now: Instant) -> Option<Duration> {
         if !self.is_fixed.load(Ordering::Relaxed) && now.as_nanos() >= self.due.load(Ordering::Relaxed) {
             self.look(now);
@@ -59,7 +59,7 @@ impl Estimate {
 
     #[cold]
     fn look(&self, now: Instant) {
-        // Who comes at the same time goes by the delay of before.
+        // A concurrent call uses the previous delay.
         let Some(rule) = self.rule.try_lock() else { return };
         let (share, least) = *rule;
         let (measured, span) = self.attempts.quantile(now, share);
@@ -70,13 +70,13 @@ impl Estimate {
         self.due.store(now.after(STEP).as_nanos(), Ordering::Relaxed);
     }
 
-    /// Whether it matters how long attempts take.
+    /// Whether durations of attempts must be recorded.
     #[inline]
     pub(super) fn is_wanted(&self) -> bool {
         !self.is_fixed.load(Ordering::Relaxed)
     }
 
-    /// An attempt took so long, or had run so long when it lost.
+    /// Records the duration of an attempt. For one that lost, the time that it ran.
     pub(super) fn record(&self, nanos: u64) {
         self.attempts.record(nanos);
     }

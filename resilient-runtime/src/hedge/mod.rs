@@ -1,21 +1,23 @@
-//! Sends a second attempt where the first is slower than most, and takes the answer that comes first: cuts the
-//! tail of the latencies for a few per cent more load.
+//! Hedging: sends a second attempt if the first is slow, and returns the first result.
 //!
-//! - Only for what may run twice with the effect of once. The attribute asks for `idempotent` (T84).
-//! - Another attempt is sent after `after`, or after as long as `percentile` of the attempts take; the percentile is
-//!   of all attempts, for as long as they ran: those that lost, and those that were given up, included. Until enough
-//!   were seen there is none.
-//! - An attempt that fails brings the next at once (T77), and does not end the call as long as another runs (T76).
-//!   What will fail again, or is the caller's own mistake, ends it.
-//! - In a pipeline with a retry a call is carried out at most `1 + max` of the retry `+ max` of the hedge times: an attempt
-//!   that is sent because another failed is one of the retry's `max`, and in all rounds of the retry together no
-//!   more than `max` of the hedge are sent beside slow attempts. The body finds out by [`is_hedge`](crate::is_hedge) and
-//!   [`attempt`](crate::attempt) which of them it is.
-//! - The losers are dropped, and not waited for (T78). To a circuit breaker they are neither success nor failure.
-//! - The attempts are paid from a budget, in a pipeline from that of its retry: in an outage everything is slow, and
-//!   everything would be sent twice (T81).
+//! Hedging reduces tail latency and adds a few percent of load.
 //!
-//! After J. Dean and L. A. Barroso, *The Tail at Scale*, CACM 56(2), 2013, and gRPC's proposal A6.
+//! - Use it only for idempotent calls. The attribute requires `idempotent`.
+//! - Another attempt is sent after the delay `after`, or after the `percentile` of the durations of past attempts. The
+//!   percentile includes attempts that lost or were cancelled, with the time that they ran. No attempt is sent until
+//!   enough durations are recorded.
+//! - If an attempt fails, the next one is sent immediately, and the call continues while another attempt runs. A
+//!   failure that is [`Class::Permanent`], [`Class::Ignored`] or [`Class::Overload`], or that has a `retry_after`, ends
+//!   the call.
+//! - In a pipeline with a retry, a call is executed at most `1 + max` of the retry `+ max` of the hedge times. An
+//!   attempt that is sent because another failed counts towards the `max` of the retry. All rounds of the retry
+//!   together send at most `max` of the hedge attempts in parallel with slow ones. The body can call
+//!   [`is_hedge`](crate::is_hedge) and [`attempt`](crate::attempt) to find out which attempt it is.
+//! - Attempts that lose are dropped immediately. A circuit breaker does not count them.
+//! - Each further attempt withdraws from a retry budget. In a pipeline with a retry it is the budget of that retry.
+//!   Without a budget, an outage that slows all calls down would double the load.
+//!
+//! Sources: J. Dean and L. A. Barroso, *The Tail at Scale*, CACM 56(2), 2013, and gRPC proposal A6.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -31,7 +33,7 @@
 //!         attempts.set(attempts.get() + 1);
 //!         let number = attempts.get();
 //!         async move {
-//!             // The first takes long for once.
+//!             // The first attempt is slow.
 //!             tokio::time::sleep(Duration::from_millis(if number == 1 { 900 } else { 5 })).await;
 //!             Ok(number)
 //!         }
@@ -67,7 +69,7 @@ use crate::sync::{AtomicU32, Ordering};
 use delay::Estimate;
 use stats::Counters;
 
-/// Sends further attempts after slow ones. See the [module](self).
+/// Sends another attempt when one is slow. See the [module](self).
 ///
 /// ```
 /// use std::time::Duration;
@@ -80,7 +82,7 @@ use stats::Counters;
 #[derive(Debug)]
 pub struct Hedge {
     core: Core<Config>,
-    /// Used where there is no retry.
+    /// Used if the pipeline has no retry.
     budget: RetryBudget,
     estimate: Estimate,
     /// Relaxed: a setting.
@@ -89,7 +91,9 @@ pub struct Hedge {
 }
 
 impl Hedge {
-    /// Makes an attempt with `work`, and others where that is slow or fails, judged by [`Verdict::of`](crate::Verdict::of).
+    /// Calls `work`, and calls it again if the attempt is slow or fails.
+    ///
+    /// Results are judged by [`Verdict::of`](crate::Verdict::of).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -99,7 +103,7 @@ impl Hedge {
     /// let hedge = Registry::new().hedge("replicas");
     /// let mut replicas = [None, Some("row")].into_iter();
     /// let row = hedge.call_async(|| std::future::ready(replicas.next().flatten())).await;
-    /// assert_eq!((row, hedge.stats().sent), (Some("row"), 1), "a failure brings the next at once");
+    /// assert_eq!((row, hedge.stats().sent), (Some("row"), 1), "a failure sends the next attempt immediately");
     /// # }
     /// ```
     ///
@@ -112,7 +116,8 @@ impl Hedge {
         self.call_judged_async(work, Judgement::of).await
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class).
+    /// Like [`call_async`](Self::call_async), with a custom judge such as
+    /// [`Verdict::by_class`](crate::Verdict::by_class).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -122,12 +127,12 @@ impl Hedge {
     /// let hedge = Registry::new().hedge("disks");
     /// let read = async || std::fs::read("/no/such/file");
     /// assert!(hedge.call_judged_async(read, Verdict::by_class).await.is_err());
-    /// assert_eq!(hedge.stats().sent, 0, "another would fail as well");
+    /// assert_eq!(hedge.stats().sent, 0, "another attempt would also fail");
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
+    /// The same as for [`call_async`](Self::call_async).
     pub async fn call_judged_async<R, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         mut work: impl FnMut() -> F,
@@ -142,7 +147,7 @@ impl Hedge {
         outcome
     }
 
-    /// The budget it draws on where there is no retry.
+    /// Returns the budget that limits further attempts if the pipeline has no retry.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -165,11 +170,11 @@ impl Hedge {
     #[cold]
     fn sent(&self, attempt: u32) {
         self.counters.sent();
-        tracing::debug!(target: "resilient_runtime::hedge", hedge = %self.core.name, attempt, "attempt is slow, sent another");
+        tracing::debug!(target: "resilient_runtime::hedge", hedge = %self.core.name, attempt, "sent another attempt");
         self.core.publish(Self::KIND, EventKind::Hedged { attempt });
     }
 
-    /// An attempt ended, or lost; one that was not made says nothing.
+    /// Records the duration of an attempt that ended or lost. A rejected attempt is not recorded.
     #[inline]
     fn took(&self, clock: &Clock, started: Instant, worth: RaceOutcome) {
         if worth != RaceOutcome::Refused && self.estimate.is_wanted() {
@@ -179,7 +184,7 @@ impl Hedge {
 }
 
 pin_project! {
-    /// An attempt of a call by hand, whose body can tell that it is a hedge.
+    /// An attempt of a call without a pipeline. It sets [`is_hedge`](crate::is_hedge) for the body.
     struct HedgeAttempt<F> {
         #[pin]
         body: F,
@@ -199,11 +204,11 @@ impl<F: Future> Future for HedgeAttempt<F> {
 }
 
 impl RaceOutcome {
-    /// What will not get better by another attempt decides.
+    /// A result that another attempt would not improve decides the call.
     pub(crate) fn of(judgement: Judgement) -> Self {
         match judgement.class() {
             _ if judgement.is_worth_another() => Self::Failed,
-            // Refused further in, in no time.
+            // Rejected by an inner component before it was executed.
             Some(Class::NotExecuted { .. }) => Self::Refused,
             _ => Self::Decides,
         }
@@ -245,7 +250,7 @@ impl Component for Hedge {
         self.counters.snapshot(delay, self.estimate.stats(now), self.budget.stats())
     }
 
-    /// Zeroes the counts and fills the budget; what is known of the attempts' time stays.
+    /// Resets the counters and refills the budget. Recorded durations are kept.
     fn reset(&self) {
         self.counters.reset();
         self.budget.begin_anew();

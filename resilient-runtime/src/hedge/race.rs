@@ -1,4 +1,4 @@
-//! Several attempts of one call at the same time.
+//! Runs several attempts of one call concurrently.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,37 +10,38 @@ use super::Hedge;
 use crate::budget::RetryBudget;
 use crate::clock::{Clock, Instant, Timer};
 
-/// What an attempt is worth to the call.
+/// The effect of the result of an attempt on the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RaceOutcome {
-    /// The call ends with it.
+    /// The call returns this result.
     Decides,
-    /// Another may do better.
+    /// Another attempt can succeed.
     Failed,
-    /// It ran out of the call's own time: there is none for another.
+    /// The call timed out, so no time is left for another attempt.
     TooLate,
-    /// It was not made, and another would not be, either; or it says nothing for another reason.
+    /// The attempt was rejected, and another would be, too; or its result is not evidence for another reason.
     Refused,
 }
 
-/// Which attempt is sent.
+/// The kind of attempt that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     First,
-    /// One beside a slow one, or after one that failed, which makes it one of so many repetitions.
+    /// An attempt in parallel with a slow one, or after a failed one.
     Hedge {
+        /// Number of attempts sent after a failure so far.
         repeated: u32,
     },
 }
 
-/// How many attempts may be sent besides the first, as far as the call around bounds that, too.
+/// The limits that the call sets for additional attempts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Left {
-    /// Beside slow ones.
+    /// Maximum number of attempts in parallel with slow ones.
     pub(crate) beside: u32,
-    /// After one that failed.
+    /// Maximum number of attempts after a failure.
     pub(crate) repeated: u32,
-    /// None is sent after this.
+    /// No attempt is sent after this time.
     pub(crate) until: Instant,
 }
 
@@ -49,14 +50,14 @@ impl Left {
     pub(crate) const NONE: Self = Self { beside: 0, repeated: 0, until: Instant::NEVER };
 }
 
-/// How many were sent besides the first.
+/// The number of additional attempts sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spent {
     pub(crate) beside: u32,
     pub(crate) repeated: u32,
 }
 
-/// Why another attempt is sent.
+/// The reason for another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Because {
     Slow,
@@ -64,10 +65,10 @@ enum Because {
 }
 
 pin_project! {
-    /// Makes attempts until one decides: the first, and with `Hedge`'s delay, or at once after a failure, others.
+    /// Runs attempts until one decides the call. Sends another after the delay, or immediately after a failure.
     ///
     /// # Cancel safety
-    /// Dropping it drops all attempts; each counts for as long as it has run.
+    /// Dropping it drops all attempts. Each is recorded with the time that it ran.
     pub(crate) struct Race<'h, F: Future, S, J> {
         hedge: &'h Hedge,
         budget: &'h RetryBudget,
@@ -77,16 +78,16 @@ pin_project! {
         #[pin]
         first: Option<F>,
         first_started: Instant,
-        // Boxed: of most calls there are none.
+        // Boxed, because most calls have none.
         others: Vec<Other<F>>,
-        // What failed while others run, for when they are refused.
+        // The last failure, which is returned if the remaining attempts are rejected.
         failed: Option<F::Output>,
         sent: u32,
         left: Left,
         spent: Spent,
         #[pin]
         timer: Option<Timer>,
-        // The timer was armed, or there is none to be had.
+        // The timer is armed, or no timer is available.
         is_waiting: bool,
         is_begun: bool,
     }
@@ -99,7 +100,7 @@ pin_project! {
 }
 
 impl<F: Future, S, J> Race<'_, F, S, J> {
-    /// What still runs has lost. It counts for as long as it has run: it would have taken longer.
+    /// Drops the running attempts, which lost, and records the time that they ran.
     fn lose(self: Pin<&mut Self>) {
         let mut this = self.project();
         if this.first.is_some() {
@@ -123,7 +124,8 @@ where
     S: FnMut(Sent) -> F,
     J: FnMut(&mut F::Output) -> RaceOutcome,
 {
-    /// The first attempt has started at `now`, and is sent with the first poll; `judge` is shown each that ends.
+    /// Creates the future. The first attempt starts at `now` and is sent at the first poll. `judge` receives each
+    /// result.
     #[inline]
     pub(crate) fn new(
         hedge: &'h Hedge,
@@ -185,7 +187,7 @@ where
         latest
     }
 
-    /// Sends another attempt if there may be one.
+    /// Sends another attempt if the limits and the budget allow it.
     fn hedge(self: Pin<&mut Self>, because: Because) -> bool {
         let mut this = self.project();
         this.timer.set(None);
@@ -213,14 +215,14 @@ where
         true
     }
 
-    /// Whether it is time for another attempt; arms the timer where there is none yet.
+    /// Whether it is time for another attempt. Arms the timer if needed.
     fn poll_delay(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let mut this = self.project();
         let may_be_sent = *this.sent < this.hedge.max() && this.spent.beside < this.left.beside;
         if !*this.is_waiting && may_be_sent {
             *this.is_waiting = true;
             let now = this.clock.now();
-            // Without a delay, or a timer, there is no hedging; a failure can still bring another attempt.
+            // Without a delay or a timer, another attempt is sent only after a failure.
             let delay = this.hedge.estimate.delay(now);
             let since = this.others.last().map_or(*this.first_started, |other| other.started);
             if let Some(span) = delay {
@@ -254,7 +256,7 @@ where
                     self.lose();
                     return Poll::Ready((output, spent));
                 }
-                // At once: there is nothing to wait for (T77).
+                // Immediately, because there is nothing to wait for (T77).
                 Some((output, RaceOutcome::Failed)) => {
                     if !self.as_mut().hedge(Because::Failed) && is_alone {
                         return Poll::Ready((output, self.spent));

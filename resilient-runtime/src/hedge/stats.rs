@@ -1,4 +1,4 @@
-//! What a hedge counts.
+//! Statistics of a hedge.
 
 use std::fmt;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Counters {
     }
 }
 
-/// A snapshot of a [`Hedge`](crate::Hedge); times are in seconds when serialised.
+/// A snapshot of a [`Hedge`](crate::Hedge). Times are serialized in seconds.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
@@ -65,24 +65,24 @@ impl Counters {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How long an attempt may take before another is sent. None: too few were seen to say so.
+    /// The delay before another attempt is sent. `None` until enough attempts are recorded.
     #[serde(serialize_with = "optional_seconds")]
     pub delay: Option<Duration>,
-    /// How long the attempts took; of one that lost, how long it had run by then. None where `after` is given.
+    /// The durations of attempts. An attempt that lost counts with the time that it ran. Empty if `after` is set.
     pub attempts: LatencyStats,
-    /// Attempts sent besides the first.
+    /// Attempts sent in addition to the first.
     pub sent: u64,
-    /// Those of them whose answer was taken.
+    /// Additional attempts whose result was returned.
     pub won: u64,
-    /// Those that were not sent, because the budget had nothing left.
+    /// Additional attempts that were not sent because the budget was exhausted.
     pub denied_by_budget: u64,
-    /// The hedge's own budget; where there is a retry, its budget is used.
+    /// The budget of the hedge. In a pipeline with a retry, the budget of the retry is used instead.
     pub budget: budget::Stats,
 }
 
 impl Describe for Stats {
     const METRICS: &[Family<Self>] =
-        &[Family::counter("resilient_hedge_total", "Attempts besides the first.", |hedge, to| {
+        &[Family::counter("resilient_hedge_total", "Additional attempts by outcome.", |hedge, to| {
             to.by("kind", [("sent", hedge.sent), ("won", hedge.won), ("budget", hedge.denied_by_budget)]);
         })];
 

@@ -22,7 +22,7 @@ fn after(millis: u32) -> Config {
     Config::default().after(MS * millis)
 }
 
-/// What each attempt does in its turn: how long it takes, and what comes of it.
+/// Runs a call. `script` holds the duration in ms and the result of each attempt.
 async fn run(hedge: &Hedge, script: &[(u32, Result<u32, u32>)]) -> (Result<u32, u32>, Duration, usize) {
     let sent = Cell::new(0);
     let began = Instant::now();
@@ -49,14 +49,14 @@ async fn a_fast_attempt_is_not_hedged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_answer_that_comes_first_is_taken() {
+async fn the_first_success_is_returned() {
     let hedge = hedge(after(50));
     let (outcome, took, _) = run(&hedge, &[(900, Ok(1)), (10, Ok(2))]).await;
     assert_eq!(outcome, Ok(2));
     assert!((MS * 60..MS * 65).contains(&took), "{took:?}");
     assert_eq!((hedge.stats().sent, hedge.stats().won), (1, 1));
     let (outcome, ..) = run(&hedge, &[(60, Ok(1)), (100, Ok(2))]).await;
-    assert_eq!(outcome, Ok(1), "the first may still be the faster one");
+    assert_eq!(outcome, Ok(1), "the first attempt can still win");
     assert_eq!((hedge.stats().sent, hedge.stats().won), (2, 1));
 }
 
@@ -69,7 +69,7 @@ async fn a_hedge_that_fails_does_not_end_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_attempt_that_fails_brings_the_next_at_once() {
+async fn a_failed_first_attempt_sends_the_next_immediately() {
     // T77
     let (outcome, took, sent) = run(&hedge(after(5000)), &[(10, Err(1)), (10, Ok(2))]).await;
     assert_eq!((outcome, sent), (Ok(2), 2));
@@ -77,13 +77,13 @@ async fn a_first_attempt_that_fails_brings_the_next_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_all_fail_the_latest_failure_is_returned() {
+async fn if_all_attempts_fail_the_last_failure_is_returned() {
     let (outcome, _, sent) = run(&hedge(after(50).max(2)), &[(10, Err(1)), (30, Err(2)), (20, Err(3))]).await;
     assert_eq!((outcome, sent), (Err(3), 3));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_would_fail_again_is_not_sent_again() {
+async fn a_permanent_failure_sends_no_further_attempt() {
     let (hedge, sent) = (hedge(after(50)), Cell::new(0));
     let work = || {
         sent.set(sent.get() + 1);
@@ -103,7 +103,7 @@ impl Drop for Guard {
 }
 
 #[tokio::test(start_paused = true)]
-async fn losers_are_dropped_before_the_answer_is_given() {
+async fn losing_attempts_are_dropped_before_the_result_is_returned() {
     // T78
     let (hedge, dropped, sent) = (hedge(after(50)), Rc::<RefCell<Vec<_>>>::default(), Cell::new(0));
     let outcome: Result<u32, ()> = hedge
@@ -123,27 +123,27 @@ async fn losers_are_dropped_before_the_answer_is_given() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_saturation_no_more_is_sent_than_the_budget_allows() {
+async fn if_every_attempt_is_slow_the_budget_limits_further_attempts() {
     // T81
     let hedge = hedge(after(1).budget_reserve(0.0));
     for _ in 0..1000 {
         run(&hedge, &[(2, Ok(1)), (2, Ok(1))]).await.0.unwrap();
     }
     let stats = hedge.stats();
-    // A tenth, and the reserve that it had when it was made.
+    // 10 %, plus the reserve that the budget had when it was created.
     assert!((100..=130).contains(&stats.sent), "{stats:?}");
     assert_eq!(stats.sent + stats.denied_by_budget, 1000);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_delay_follows_the_attempts() {
+async fn the_delay_follows_the_percentile_of_the_attempts() {
     let hedge = hedge(Config::default().percentile(90.0));
     let script = |turn: u32| {
         if turn.is_multiple_of(20) { [(500, Ok(1)), (10, Ok(2))] } else { [(20, Ok(1)), (20, Ok(2))] }
     };
     for turn in 1..=99 {
         run(&hedge, &script(turn)).await.0.unwrap();
-        assert_eq!(hedge.stats().sent, 0, "too few were seen");
+        assert_eq!(hedge.stats().sent, 0, "too few attempts are recorded");
     }
     for turn in 0..200 {
         run(&hedge, &script(turn)).await.0.unwrap();
@@ -152,14 +152,14 @@ async fn the_delay_follows_the_attempts() {
     let delay = stats.delay.unwrap();
     assert!((MS * 19..=MS * 23).contains(&delay), "{delay:?}");
     assert!((5..=11).contains(&stats.won), "{stats:?}");
-    // T117: what was learnt stays.
+    // T117: the learned delay is kept.
     hedge.reconfigure(Config::default().percentile(90.0).max(2)).unwrap();
     assert_eq!(hedge.stats().delay, Some(delay));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_given_up_counts_for_as_long_as_it_ran() {
-    // An outage: nobody waits to the end, and the delay must not be that of the few who got an answer.
+async fn cancelled_attempts_are_recorded_with_the_time_they_ran() {
+    // In an outage most calls are cancelled. The delay must not follow only the few that succeed.
     let hedge = hedge(Config::default().percentile(90.0));
     for turn in 0..140 {
         if turn % 7 == 0 {
@@ -175,7 +175,7 @@ async fn what_is_given_up_counts_for_as_long_as_it_ran() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_at_any_time_it_leaves_nothing_running() {
+async fn dropping_the_call_at_any_time_drops_all_attempts() {
     // T146
     for millis in [0, 1, 49, 51, 60, 149] {
         let (hedge, running) = (hedge(after(50).max(3)), Rc::new(()));
@@ -193,7 +193,7 @@ async fn dropped_at_any_time_it_leaves_nothing_running() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_an_attempt_is_the_callers_and_leaves_nothing_running() {
+async fn a_panic_in_an_attempt_reaches_the_caller_and_drops_all_attempts() {
     // T83
     let (hedge, running, sent) = (hedge(after(5)), Rc::new(()), Cell::new(0));
     let work = || {
@@ -211,7 +211,7 @@ async fn a_panic_of_an_attempt_is_the_callers_and_leaves_nothing_running() {
     assert_eq!(Rc::strong_count(&running), 1);
 }
 
-/// The future's panic as an error.
+/// Returns a panic of the future as an error.
 async fn futures_catch<F: Future>(future: F) -> std::thread::Result<F::Output> {
     let mut future = Box::pin(future);
     let caught = std::future::poll_fn(|cx| {
@@ -226,7 +226,7 @@ async fn futures_catch<F: Future>(future: F) -> std::thread::Result<F::Output> {
 }
 
 #[test]
-fn without_a_timer_the_first_attempt_runs_alone() {
+fn without_a_timer_only_the_first_attempt_runs() {
     // T149
     let hedge = Registry::new().hedge("h");
     hedge.reconfigure(after(1)).unwrap();
@@ -245,7 +245,7 @@ fn without_a_timer_the_first_attempt_runs_alone() {
 }
 
 #[test]
-fn bad_settings_are_refused() {
+fn invalid_settings_are_rejected() {
     let bad = Config::default().percentile(100.0).max(0).min_delay(Duration::ZERO).budget_reserve(f64::NAN);
     let error = Registry::new().hedge("h").reconfigure(bad).unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();

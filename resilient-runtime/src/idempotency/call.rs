@@ -1,4 +1,4 @@
-//! Calls by hand that are carried out once for each key.
+//! Direct idempotent calls.
 
 use super::ended::{Mark, Unsaved, mark};
 use super::ending::Effect;
@@ -8,8 +8,10 @@ use crate::classify::Judgement;
 use crate::outcome::Reject;
 
 impl Idempotency {
-    /// Runs `work`, unless a call with this key was carried out; then gives its answer. Every failure frees the key: for
-    /// work that may fail and have had its effect, use [`call_judged_async`](Self::call_judged_async).
+    /// Runs `work` once per key and replays its result to later calls with the key.
+    ///
+    /// Every failure frees the key. If `work` can fail after it had an effect, use
+    /// [`call_judged_async`](Self::call_judged_async).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -26,7 +28,7 @@ impl Idempotency {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future while the work runs leaves the key claimed until the lease is over.
+    /// If the future is dropped while `work` runs, the key stays claimed until the lease expires.
     pub async fn call_async<R: Replay + Reject<Error: 'static>>(
         &self,
         key: &str,
@@ -36,9 +38,10 @@ impl Idempotency {
         self.call_judged_async(key, fingerprint, Codec::answers(), work, Judgement::of).await
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own, such as
-    /// [`Verdict::by_class`](crate::Verdict::by_class), which tells a failure without an effect from one that may have
-    /// had it; and with the errors that `codec` can keep.
+    /// Like [`call_async`](Self::call_async), with a custom judge and a codec.
+    ///
+    /// A judge such as [`Verdict::by_class`](crate::Verdict::by_class) tells a failure without an effect from one that
+    /// might have had an effect. The `codec` defines which errors can be stored.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -47,17 +50,17 @@ impl Idempotency {
     /// use resilient_runtime::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
     ///
     /// let once = Registry::new().idempotency("transfer");
-    /// let transfer = async |answer: io::Result<u32>| {
-    ///     let work = async move || answer;
+    /// let transfer = async |result: io::Result<u32>| {
+    ///     let work = async move || result;
     ///     once.call_judged_async("order 7", Fingerprint::NONE, Codec::answers(), work, Verdict::by_class).await
     /// };
     /// assert!(transfer(Err(ErrorKind::ConnectionRefused.into())).await.is_err());
-    /// assert_eq!(transfer(Ok(995)).await.unwrap(), 995, "that had no effect, so the key was free");
+    /// assert_eq!(transfer(Ok(995)).await.unwrap(), 995, "the failure had no effect, so the key was free");
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
+    /// See [`call_async`](Self::call_async).
     pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         key: &str,
@@ -85,8 +88,9 @@ impl Idempotency {
         outcome
     }
 
-    /// Runs `work`, unless a call with this key was carried out, and blocks the thread while it waits. The lease is not
-    /// renewed while the work runs: let it be longer. Every failure frees the key.
+    /// Like [`call_async`](Self::call_async), but blocks the thread.
+    ///
+    /// The lease is not renewed while `work` runs: set `lease` to more than it can take. Every failure frees the key.
     ///
     /// ```
     /// use resilient_runtime::{Registry, idempotency::Fingerprint};
@@ -110,7 +114,9 @@ impl Idempotency {
         self.call_judged(key, fingerprint, Codec::answers(), work, Judgement::of)
     }
 
-    /// Like [`call`](Self::call), with a judge of your own and the errors that `codec` can keep.
+    /// Like [`call`](Self::call), with a custom judge and a codec.
+    ///
+    /// The `codec` defines which errors can be stored.
     ///
     /// ```
     /// use resilient_runtime::{Class, Classify, Component, Registry, Rejection, Verdict};
@@ -127,12 +133,12 @@ impl Idempotency {
     ///
     /// let once = Registry::new().idempotency("charge");
     /// once.reconfigure(Config::default().keep_errors(true)).unwrap();
-    /// let charge = |answer: Result<u32, PayError>| {
+    /// let charge = |result: Result<u32, PayError>| {
     ///     let codec = Codec::answers_and_errors();
-    ///     once.call_judged("order 7", Fingerprint::NONE, codec, || answer, Verdict::by_class)
+    ///     once.call_judged("order 7", Fingerprint::NONE, codec, || result, Verdict::by_class)
     /// };
     /// assert_eq!(charge(Err(PayError::NoFunds)), Err(PayError::NoFunds));
-    /// assert_eq!(charge(Ok(995)), Err(PayError::NoFunds), "the same, again");
+    /// assert_eq!(charge(Ok(995)), Err(PayError::NoFunds), "the stored error is replayed");
     /// ```
     pub fn call_judged<R: Reject, J: Into<Judgement>>(
         &self,

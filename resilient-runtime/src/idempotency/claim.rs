@@ -1,4 +1,4 @@
-//! Claiming a key by hand, and for the pipeline.
+//! Claiming a key, directly and for the pipeline.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -10,7 +10,9 @@ use crate::context::Scope;
 use crate::rejection::Rejection;
 
 impl Idempotency {
-    /// Claims a key, or gives the answer of the call that had it; waits for one that runs.
+    /// Claims a key, or returns the stored result.
+    ///
+    /// Waits for a running call with the same key, up to `max_wait` and the deadline of the current call.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -26,19 +28,24 @@ impl Idempotency {
     /// ```
     ///
     /// # Cancel safety
-    /// If the future is dropped, the key is free again, at the latest when the lease is over.
+    /// If the future is dropped, the key becomes free at once, or at the latest when the lease expires.
     ///
     /// # Errors
-    /// When another call with the key still runs when the wait is over, or was lost; the payload is another; the key is
-    /// empty or longer than 1024 bytes; the store does not answer, or the settings name one that is not there.
+    /// Returns a [`Rejection`] if:
+    /// - another call with the key is still running after the wait, or its outcome is unknown;
+    /// - the key was used with another payload;
+    /// - the key is empty or longer than 1024 bytes;
+    /// - the store fails, or the settings name a store that is not registered.
     pub async fn claim(&self, key: &str, fingerprint: Fingerprint) -> Result<ClaimOutcome<'_>, Rejection> {
         let key = self.record_key(&key)?;
         self.claim_in(key, (fingerprint, ""), self.inherited(), Mode::Async).await
     }
 
-    /// Like [`claim`](Self::claim), of one of many clients that need not mean well: a store gives each a share of its
-    /// room, as [`MemoryStore`](super::MemoryStore) does. It waits `max_wait` for a call that runs, whatever the settings say. A lease that is
-    /// dropped is over at once.
+    /// Like [`claim`](Self::claim), for a key that belongs to an untrusted client.
+    ///
+    /// A store can limit each client to a share of its capacity, as [`MemoryStore`](super::MemoryStore) does. The call
+    /// waits up to `max_wait` for a running call; the `max_wait` setting is ignored. A lease that is dropped expires at
+    /// once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -49,15 +56,15 @@ impl Idempotency {
     /// let once = Registry::new().idempotency("upload");
     /// let upload = async || once.claim_of(ClientId(7), "a.png", Fingerprint::NONE, Duration::ZERO).await;
     /// let _lease = upload().await.unwrap();
-    /// assert_eq!(upload().await.unwrap_err().kind(), RejectionKind::InProgress, "at once");
+    /// assert_eq!(upload().await.unwrap_err().kind(), RejectionKind::InProgress, "without a wait");
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`claim`](Self::claim).
+    /// See [`claim`](Self::claim).
     ///
     /// # Errors
-    /// As of [`claim`](Self::claim).
+    /// See [`claim`](Self::claim).
     pub async fn claim_of(
         &self,
         client: ClientId,
@@ -70,7 +77,7 @@ impl Idempotency {
         self.claim_for(Some(client), key, (fingerprint, ""), until, Mode::Async).await
     }
 
-    /// Like [`claim`](Self::claim), and blocks the thread while it waits.
+    /// Like [`claim`](Self::claim), but blocks the thread while it waits.
     ///
     /// ```
     /// use resilient_runtime::{Registry, RejectionKind, idempotency::Fingerprint};
@@ -83,7 +90,7 @@ impl Idempotency {
     /// ```
     ///
     /// # Errors
-    /// As of [`claim`](Self::claim).
+    /// See [`claim`](Self::claim).
     pub fn claim_blocking(&self, key: &str, fingerprint: Fingerprint) -> Result<ClaimOutcome<'_>, Rejection> {
         self.claim_until_blocking(self.record_key(&key)?, (fingerprint, ""), self.inherited())
     }

@@ -1,4 +1,4 @@
-//! Whether a call is to be carried out, and the answer of an earlier one.
+//! The outcome of a claim, and stored results.
 
 use super::ended::{Mark, mark};
 use super::replay::{self, Codec};
@@ -7,7 +7,7 @@ use super::{Idempotency, Lease};
 use crate::observe::{EventKind, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
 
-/// Whether a call is to be carried out.
+/// Whether a call must be executed or a stored result replayed.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -17,20 +17,22 @@ use crate::rejection::{Rejection, RejectionKind};
 /// let once = Registry::new().idempotency("refund");
 /// match once.claim("order 7", Fingerprint::NONE).await.unwrap() {
 ///     ClaimOutcome::Run(lease) => assert!(lease.unwrap().complete(&995).await),
-///     ClaimOutcome::Replay(_) => unreachable!("nobody had the key before"),
+///     ClaimOutcome::Replay(_) => unreachable!("the key is new"),
 /// }
 /// assert!(matches!(once.claim("order 7", Fingerprint::NONE).await, Ok(ClaimOutcome::Replay(_))));
 /// # }
 /// ```
 #[derive(Debug)]
 pub enum ClaimOutcome<'a> {
-    /// Yes. `None`: without a record, because the store does not answer and the settings are to go on then.
+    /// Execute the call.
+    ///
+    /// Without a lease, the call has no record, because the store failed and `on_store_failure = open`.
     Run(Option<Lease<'a>>),
-    /// No: an earlier one was.
+    /// Do not execute the call; replay this result.
     Replay(Stored<'a>),
 }
 
-/// The answer of an earlier call.
+/// The stored result of an earlier call.
 ///
 /// ```
 /// # use resilient_runtime::{Registry, Rejection, idempotency::{Fingerprint, ClaimOutcome}};
@@ -47,7 +49,7 @@ pub struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// The value that [`Lease::complete`] was given.
+    /// Reads the value that was passed to [`Lease::complete`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -65,16 +67,16 @@ impl Stored<'_> {
     /// # }
     /// ```
     ///
-    /// What was read is written once more and compared, so that a type that has changed since is an error and not read
-    /// in part.
+    /// The value is serialized again and compared with the stored one, so a type that has changed since causes an error
+    /// instead of a partial read.
     ///
     /// # Errors
-    /// When what is stored is no such value, or was made by another operation.
+    /// The stored value has another type, or another operation stored it.
     pub fn read<T: serde::Serialize + serde::de::DeserializeOwned>(&self) -> Result<T, Rejection> {
         self.replayed(replay::read(&self.bytes, self.operation))
     }
 
-    /// The outcome that was kept.
+    /// Reads the stored outcome.
     pub(crate) fn outcome<R>(&self, codec: Codec<R>) -> Result<R, Rejection> {
         self.replayed(codec.read(&self.bytes, self.operation))
     }
@@ -90,12 +92,12 @@ impl Stored<'_> {
             }
             Err(Unreadable::Operation(by)) => Err(idempotency.other_operation(&by, self.operation)),
             Err(Unreadable::Value(why)) => {
-                // It can contain what is stored.
+                // The message can contain parts of the stored value.
                 let why = idempotency.core.environment.texts().clean(&why);
                 log_limited!(
                     idempotency.log_limits.unreadable, idempotency.core.clock(), ERROR,
                     target: "resilient_runtime::idempotency",
-                    idempotency = %idempotency.core.name, why, "a stored answer cannot be read"
+                    idempotency = %idempotency.core.name, why, "a stored result cannot be read"
                 );
                 let refusal = idempotency.refuse(RejectionKind::StoredValueMismatch, None);
                 Err(match why {

@@ -1,4 +1,4 @@
-//! Asking the store for a key, and waiting for whoever has it.
+//! Claims a key in the store and waits while another call owns it.
 
 use std::fmt::{self, Display, Write};
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::sync::Ordering;
 
 /// The longest key, in bytes.
 const LONGEST_KEY: usize = 1024;
-/// Between two looks at a record that is in progress, at first and at most.
+/// First and longest interval between two checks of a record that is in progress.
 const STEPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
-/// How long it is remembered at least that a call was lost: not even with a `ttl` of zero is one carried out again
-/// unless the settings are so.
+/// Minimum time for which a lost call is remembered. Even with a short `ttl` it is executed again only if the settings
+/// allow that.
 const LOST_FOR: Duration = Duration::from_hours(1);
-/// How long the health of the process shows that a store was full.
+/// How long the health report shows that a store was full.
 const FULL_FOR: Duration = Duration::from_mins(1);
-/// When a store that does not work may do so again.
+/// `retry_after` for a store that failed.
 const LATER: Duration = Duration::from_secs(1);
 
 impl Idempotency {
-    /// What a record is kept by: the component's name and the caller's key. However long the text of that is, no more
-    /// of it is written than tells that it is too long.
+    /// The key of a record: the component's name and the caller's key. A key that is too long is not formatted to its
+    /// end.
     pub(super) fn record_key(&self, key: &dyn Display) -> Result<String, Rejection> {
         struct Bounded(String, usize);
         impl Write for Bounded {
@@ -42,7 +42,7 @@ impl Idempotency {
         if fits { Ok(text.0) } else { Err(self.refuse(RejectionKind::InvalidKey, None)) }
     }
 
-    /// `key`: as [`record_key`](Self::record_key) gives it.
+    /// `key` comes from [`record_key`](Self::record_key).
     pub(super) async fn claim_in(
         &self,
         key: String,
@@ -54,7 +54,7 @@ impl Idempotency {
         self.claim_for(None, key, asked, until, mode).await
     }
 
-    /// `until`: how long it waits for a call that runs.
+    /// `until` limits the wait for a running call.
     pub(super) async fn claim_for(
         &self,
         client: Option<ClientId>,
@@ -120,7 +120,7 @@ impl Idempotency {
     fn lease(&self, store: Arc<dyn IdempotencyStore>, claim: Claim, asked: Instant) -> Lease<'_> {
         self.counters.executed.count();
         let Claim { key, owner, operation, lease: span, client, .. } = claim;
-        // From before it was asked for: the store's time may have begun then.
+        // Measured from before the request, because the store's lease may have started then.
         let shown = Shown::until(self.core.clock(), asked.after(span));
         Lease {
             idempotency: self,
@@ -137,7 +137,7 @@ impl Idempotency {
         }
     }
 
-    /// The store in force. One that is named and was never told is nobody's guess.
+    /// The store in use. A named store that is not registered is an error, and there is no fallback to another store.
     fn store_of(&self, config: &Config) -> Result<Arc<dyn IdempotencyStore>, Rejection> {
         let Some(name) = &config.store else { return Ok(Arc::clone(&self.store.lock())) };
         self.stores.get(name).ok_or_else(|| {
@@ -145,32 +145,36 @@ impl Idempotency {
             let problem = super::unknown_store(name, &self.stores.names());
             log_limited!(
                 self.log_limits.no_store, self.core.clock(), ERROR, target: "resilient_runtime::idempotency",
-                idempotency = %self.core.name, problem, "no store"
+                idempotency = %self.core.name, problem, "the named store is not registered"
             );
             self.publish(EventKind::StoreFailed { problem });
             self.refuse(RejectionKind::NoStore, None)
         })
     }
 
-    /// The key was used by another operation than the one that asks.
+    /// Rejects a call because another operation used its key.
     #[cold]
     pub(super) fn other_operation(&self, by: &str, asks: &str) -> Rejection {
         self.counters.key_reused.count();
         log_limited!(
             self.log_limits.other_operation, self.core.clock(), WARN, target: "resilient_runtime::idempotency",
-            idempotency = %self.core.name, by, asks, "operations share a key"
+            idempotency = %self.core.name, by, asks, "two operations use the same idempotency key"
         );
-        self.refuse(RejectionKind::KeyReused, None).explained(format!("`{by}`, and this is `{asks}`"))
+        self.refuse(RejectionKind::KeyReused, None).explained(format!("`{by}`; this operation is `{asks}`"))
     }
 
     #[cold]
     fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<ClaimOutcome<'_>, Rejection> {
         self.counters.store_failures.count();
-        let error_text =
-            self.core.environment.texts().clean(&error.to_string()).unwrap_or_else(|| "it failed".to_owned());
+        let error_text = self
+            .core
+            .environment
+            .texts()
+            .clean(&error.to_string())
+            .unwrap_or_else(|| "the store failed".to_owned());
         log_limited!(
             self.log_limits.no_answer, self.core.clock(), ERROR, target: "resilient_runtime::idempotency",
-            idempotency = %self.core.name, error = error_text, "the store did not answer"
+            idempotency = %self.core.name, error = error_text, "the idempotency store failed"
         );
         self.publish(EventKind::StoreFailed { problem: error_text });
         if matches!(error, StoreError::Full { .. }) {
@@ -189,8 +193,8 @@ impl Idempotency {
     }
 }
 
-/// A question to the store that frees the key where nobody hears the answer: whoever asked was dropped, or the store took
-/// too long and may carry it out yet. Nothing was done under that claim.
+/// Claims a key and frees it again if the response is not received: the caller was dropped, or the store timed out and
+/// might still make the claim. Nothing has run under that claim.
 async fn ask(
     store: &dyn IdempotencyStore,
     claim: &Claim,

@@ -1,4 +1,4 @@
-//! Who has how much of a store, so that no client can take the room of all.
+//! Accounts for each client's use of a store, so that no client can use up the whole capacity.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,28 +6,29 @@ use std::sync::Arc;
 use super::record::{Record, Time};
 use super::store::ClientId;
 
-/// What a record takes beside its key, its operation and its answer, about: its places in the map and in the orders, and
-/// the most of what is known of a client that has no other.
+/// Approximate overhead of a record besides its key, operation and result: its entries in the map and the orders, and
+/// the data about a client that has no other record.
 pub(super) const BYTES: usize = 480;
 
-/// What a record takes.
+/// Approximate memory of a record.
 pub(super) fn bytes_of(key: &str, record: &Record) -> usize {
     BYTES + key.len() + record.answered().map_or(0, <[u8]>::len)
 }
 
-/// A record: whose it is, and when it is over.
+/// A record's client, expiry time and key.
 type Entry = (ClientId, Time, Arc<str>);
 
-/// The records that are those of clients. One order for all of them: one for each would take more than a record does.
+/// The records that belong to clients. One order for all clients: one order per client would use more memory than a
+/// record.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     shares: HashMap<ClientId, Share>,
-    /// The records of each client, the soonest over first.
+    /// The records of each client, earliest expiry first.
     order: BTreeSet<Entry>,
     all: Share,
 }
 
-/// What one client has, or all of them together.
+/// The records and bytes of one client, or of all clients together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) records: usize,
@@ -51,7 +52,7 @@ impl Clients {
         self.shares.get(&client).copied().unwrap_or_default()
     }
 
-    /// What all clients have together.
+    /// The share of all clients together.
     pub(super) fn all(&self) -> Share {
         self.all
     }
@@ -76,7 +77,7 @@ impl Clients {
         self.all.sub(bytes);
     }
 
-    /// When the next record of a client is over.
+    /// When the next record of a client expires.
     pub(super) fn next(&self, client: ClientId) -> Option<Time> {
         let first = self.order.range((client, 0, Arc::default())..).next();
         first.filter(|(whose, ..)| *whose == client).map(|(_, over, _)| *over)

@@ -1,11 +1,11 @@
-//! The settings of idempotency and their defaults.
+//! Settings of idempotency and their defaults.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::settings::{settings, words};
 
-/// What becomes of a call whose predecessor with the same key was lost while it ran: it may have had its effect or not.
+/// Whether a call runs if an earlier call with its key has an unknown outcome.
 ///
 /// ```
 /// use resilient_runtime::idempotency::{Config, OnUnknown};
@@ -16,28 +16,28 @@ use crate::settings::{settings, words};
 #[repr(u8)]
 #[non_exhaustive]
 pub enum OnUnknown {
-    /// It is refused, until the record is over: carried out at most once.
+    /// The call is rejected until the record expires: at most once.
     #[default]
     Reject,
-    /// It is carried out, perhaps for the second time: at least once.
+    /// The call is executed, possibly a second time: at least once.
     Reexecute,
 }
 
-/// What becomes of a call when the store does not answer.
+/// Whether a call runs if the store fails.
 ///
 /// ```
 /// use resilient_runtime::idempotency::{Config, OnStoreFailure};
 ///
-/// assert_eq!(Config::default().on_store_failure, OnStoreFailure::Closed, "rather none than two");
+/// assert_eq!(Config::default().on_store_failure, OnStoreFailure::Closed, "calls are rejected by default");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum OnStoreFailure {
-    /// It is refused.
+    /// The call is rejected.
     #[default]
     Closed,
-    /// It is carried out without a record, perhaps for the second time.
+    /// The call is executed without a record, possibly a second time.
     Open,
 }
 
@@ -45,7 +45,7 @@ words!(OnUnknown { "reject" = Reject, "reexecute" = Reexecute });
 words!(OnStoreFailure { "closed" = Closed, "open" = Open });
 
 settings! {
-    /// The settings of an [`Idempotency`](crate::Idempotency).
+    /// Settings of an [`Idempotency`](crate::Idempotency).
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,11 +1,11 @@
-//! How the idempotent call that ended last on this thread did.
+//! How the last idempotent call on this thread ended.
 
 use std::cell::Cell;
 use std::fmt;
 
 use serde::Serialize;
 
-/// Why the answer of a call was not saved: a call with the same key does not get it.
+/// Why the result of a call was not stored, so that it cannot be replayed.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, idempotency::{Config, Fingerprint, Unsaved}};
@@ -20,20 +20,20 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Unsaved {
-    /// It is larger than `max_value`.
+    /// The result is larger than `max_value`.
     TooLarge,
-    /// It cannot be written, or would read back as another value.
+    /// The result cannot be serialized, or would read back as a different value.
     NotKeepable,
-    /// The lease was over, and another call has taken the key.
+    /// The lease expired and another call took over the key.
     TakenOver,
-    /// The store refused, failed, panicked or did not answer in time.
+    /// The store rejected the result, failed, panicked or timed out.
     StoreFailed,
-    /// The call was carried out without a record, because the store did not answer and `on_store_failure = open`.
+    /// The store failed, and the call ran without a record (`on_store_failure = open`).
     NoRecord,
 }
 
 impl Unsaved {
-    /// The name used in events, logs and headers.
+    /// Returns the name used in events, logs and headers.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::idempotency::Unsaved::StoreFailed.as_str(), "store_failed");
@@ -58,7 +58,7 @@ impl fmt::Display for Unsaved {
 /// How an idempotent call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// It was carried out, or refused.
+    /// It was executed, or it was rejected.
     Fresh,
     Replayed,
     Unsaved(Unsaved),
@@ -68,15 +68,19 @@ thread_local! {
     static MARK: Cell<Mark> = const { Cell::new(Mark::Fresh) };
 }
 
-/// How the last idempotent call on this thread ended.
+/// Sets how the last idempotent call on this thread ended.
 pub(crate) fn mark(mark: Mark) {
     MARK.set(mark);
 }
 
-/// Why the answer of the idempotent call that ended last on this thread was not saved; `None` if it was, or if there was
-/// none to save. The answer itself is good, and the call was carried out: a call with the same key is refused as unknown
-/// when the lease is over, or carried out again with `on_unknown = reexecute`. Ask right behind the call, as for
-/// [`replayed`].
+/// Returns why the result of the last idempotent call on this thread was not stored.
+///
+/// Returns `None` if it was stored, or if there was no result to store. The call itself was executed and its result is
+/// valid. Once the lease has expired, a later call with the same key is rejected with an unknown outcome, or executed
+/// again with `on_unknown = reexecute`. This does not apply to [`Unsaved::NoRecord`] and [`Unsaved::TakenOver`], where
+/// the call no longer has a record.
+///
+/// Call this right after the idempotent call, as for [`replayed`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -95,8 +99,9 @@ pub fn unsaved() -> Option<Unsaved> {
     }
 }
 
-/// Whether the idempotent call that ended last on this thread was not carried out, but got the answer of an earlier one
-/// with its key. Ask right behind the call: behind the next `.await`, other calls may have ended here.
+/// Whether the last idempotent call on this thread returned a stored result.
+///
+/// Call this right after the idempotent call: after the next `.await`, other calls might have ended on this thread.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

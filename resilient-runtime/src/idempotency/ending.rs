@@ -1,25 +1,25 @@
-//! What becomes of a record when its call has ended.
+//! Changes to a record when its call ends.
 
 use super::replay::{Codec, Saved};
 use crate::classify::{Class, Verdict};
 
-/// What a call that has ended did, as far as that is known.
+/// The known effect of a call that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// It succeeded.
     Done,
     /// It failed, and another attempt would fail in the same way.
     Permanent,
-    /// Nothing: another attempt may be made.
+    /// It failed without an effect, and can be attempted again.
     None,
-    /// It has ended, and may have been carried out, or not (T105).
+    /// It ended by itself and might have had an effect (T105).
     Lost,
-    /// Likewise, and something of it may go on: it was cut off.
+    /// It was stopped, might have had an effect, and might still be running in part.
     Unknown,
 }
 
 impl Effect {
-    /// Of an attempt.
+    /// The effect of an attempt with this verdict.
     pub(crate) fn of(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Success => Self::Done,
@@ -31,29 +31,29 @@ impl Effect {
         }
     }
 
-    /// Whether there may be one, though the call did not succeed.
+    /// Whether a call that did not succeed might have had an effect.
     pub(crate) fn may_be(self) -> bool {
         matches!(self, Self::Lost | Self::Unknown)
     }
 }
 
-/// What is to be done with the record.
+/// How to change the record of a call that ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The answer is kept.
+    /// Store the result.
     Keep(Vec<u8>),
-    /// The answer cannot be kept, and why. The claim stays: it must not be carried out again.
+    /// The result cannot be stored, for this reason. The claim stays, so that the call is not executed again.
     Unkept(String),
-    /// The key is free.
+    /// Free the key.
     Free,
-    /// The claim stays.
+    /// Leave the claim in place.
     Leave,
-    /// The claim stays, and its lease is over.
+    /// Leave the claim in place and expire its lease.
     Lose,
 }
 
 impl Ending {
-    /// `outcome`: where it is at hand.
+    /// `outcome` is `None` if it is not available.
     pub(super) fn of<R>(
         effect: Effect,
         (outcome, operation): (Option<&R>, &str),
@@ -69,7 +69,7 @@ impl Ending {
         };
         match outcome.filter(|_| is_kept).and_then(|outcome| codec.keep(outcome, operation)) {
             Some(bytes) => Self::kept(bytes),
-            None if effect == Effect::Done => Self::Unkept("there is no answer to keep".into()),
+            None if effect == Effect::Done => Self::Unkept("there is no result to store".into()),
             None => Self::Free,
         }
     }

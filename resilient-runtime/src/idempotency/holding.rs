@@ -1,4 +1,4 @@
-//! Work whose lease is renewed while it is pending.
+//! A future whose lease is renewed while it is pending.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use crate::clock::{Instant, Timer};
 use crate::sync::Ordering;
 
 pin_project! {
-    /// Work under a lease.
+    /// A future that runs under a lease and renews it. See [`Lease::hold_async`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -55,7 +55,7 @@ impl<'l, F> Holding<'l, F> {
 }
 
 impl<F: Future> Holding<'_, F> {
-    /// Renews the lease when it is time.
+    /// Renews the lease when due.
     fn poll_renewal(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let mut this = self.project();
         let lease: &Lease<'_> = this.lease;
@@ -65,13 +65,13 @@ impl<F: Future> Holding<'_, F> {
                 && let Poll::Ready(renewed) = Pin::new(&mut renewal.answer).poll(cx)
             {
                 match renewed {
-                    // From when it was asked: the store's time may have begun then.
+                    // Measured from the request, because the store's lease may have started then.
                     Ok(true) => {
                         let until = renewal.asked.after(lease.span);
                         lease.shown.until.store(until.as_nanos(), Ordering::Relaxed);
                     }
                     Ok(false) => lease.lost(),
-                    // Tried again in another third, as long as there is one.
+                    // Retried after another third of the lease, while it has not expired.
                     Err(_) => {}
                 }
                 *this.renewal = None;
@@ -79,7 +79,7 @@ impl<F: Future> Holding<'_, F> {
             if !*this.is_armed {
                 *this.is_armed = true;
                 this.timer.set(None);
-                // Without a timer the lease ends in its time.
+                // Without a timer the lease is not renewed and expires.
                 let _ = clock.arm(this.timer.as_mut(), clock.now().after(lease.span / 3));
             }
             let Some(timer) = this.timer.as_mut().as_pin_mut() else { return };
@@ -87,7 +87,7 @@ impl<F: Future> Holding<'_, F> {
                 return;
             }
             *this.is_armed = false;
-            // In place of one that hangs.
+            // This replaces a renewal that hangs.
             let answer = guarded(|| lease.store.renew(&lease.key, lease.owner, lease.span));
             *this.renewal = Some(Renewal { answer, asked: clock.now() });
         }

@@ -1,4 +1,4 @@
-//! The right to carry a call out, for as long as it is renewed.
+//! The lease of a claimed key.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,8 +19,11 @@ use crate::context::{self, Before, Entered};
 use crate::observe::{EventKind, log_limited};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// A claim on a key. Dropped without [`complete`](Self::complete) or [`give_up`](Self::give_up), it ends with its time, or
-/// at once where it is that of [`claim_of`](Idempotency::claim_of); and what became of the call is not known (T105).
+/// A claim on a key.
+///
+/// A lease dropped without [`complete`](Self::complete), [`give_up`](Self::give_up) or [`lose`](Self::lose) leaves the
+/// outcome of its call unknown. It expires after its time; a lease from [`claim_of`](Idempotency::claim_of) expires at
+/// once.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -38,7 +41,7 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "a lease that is dropped leaves a record of a call that was lost"]
+#[must_use = "a dropped lease leaves the outcome of its call unknown"]
 pub struct Lease<'a> {
     pub(super) idempotency: &'a Idempotency,
     pub(super) store: Arc<dyn IdempotencyStore>,
@@ -47,23 +50,23 @@ pub struct Lease<'a> {
     pub(super) operation: &'static str,
     pub(super) span: Duration,
     pub(super) shown: Arc<Shown>,
-    /// Whether it frees the key where it is dropped before the body was suspended once; that is known in a pipeline.
+    /// Whether to free the key if the lease is dropped before the body was first suspended. Only set in a pipeline.
     pub(super) frees_unbegun: bool,
     pub(super) has_ended: bool,
-    /// How long its answer is kept at most.
+    /// Upper limit for the time that the result is stored.
     pub(super) most: Duration,
-    /// Whether its time is over where it is dropped.
+    /// Whether the lease expires when it is dropped.
     pub(super) ends_dropped: bool,
 }
 
-/// What the code under a lease can see of it, and says of itself.
+/// State that a lease shares with the code running under it.
 #[derive(Debug)]
 pub(super) struct Shown {
     clock: Clock,
-    /// When it ends if it is not renewed, in nanoseconds of the clock; 0 where it was lost. Relaxed: read for advice,
-    /// the store has the last word.
+    /// When the lease expires if it is not renewed, in nanoseconds of the clock; 0 once it is lost. Relaxed: it is only
+    /// advice, the store decides.
     pub(super) until: AtomicU64,
-    /// Whether a body has begun that has not ended, or may have had an effect. Of one task: relaxed.
+    /// Whether a body has started that has not ended, or that might have had an effect. Relaxed: only one task uses it.
     begun: AtomicBool,
 }
 
@@ -79,7 +82,9 @@ impl Shown {
 }
 
 impl Lease<'_> {
-    /// Whether another may have taken the call over: what this one does from now on may not be recorded (T107).
+    /// Whether the lease has expired, so that another call might have taken over.
+    ///
+    /// Effects of this call from now on might not be recorded.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -92,7 +97,7 @@ impl Lease<'_> {
     /// let ClaimOutcome::Run(Some(lease)) = once.claim("today", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// assert!(!lease.is_lost());
     /// time.advance(Duration::from_mins(1));
-    /// assert!(lease.is_lost(), "nobody has renewed it");
+    /// assert!(lease.is_lost(), "it was not renewed");
     /// # }
     /// ```
     pub fn is_lost(&self) -> bool {
@@ -104,7 +109,9 @@ impl Lease<'_> {
         self
     }
 
-    /// Like [`hold`](Self::hold), for a future: renews the lease each third of its time as long as it is pending.
+    /// Like [`hold`](Self::hold), for a future whose lease is renewed.
+    ///
+    /// While the future is pending, it renews the lease after each third of the lease's duration.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -119,12 +126,14 @@ impl Lease<'_> {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping it drops the work; the lease is not renewed any more.
+    /// Dropping the future drops the work and ends the renewal of the lease.
     pub fn hold_async<F: Future>(&self, work: F) -> Holding<'_, F> {
         Holding::new(self, work)
     }
 
-    /// Runs `work`, which can then ask [`lease_is_lost`]. The lease is not renewed meanwhile: nobody could do that.
+    /// Runs `work`, which can check [`lease_is_lost`].
+    ///
+    /// The lease is not renewed while `work` runs.
     ///
     /// ```
     /// use resilient_runtime::{Registry, idempotency::{self, Fingerprint, ClaimOutcome}};
@@ -138,8 +147,10 @@ impl Lease<'_> {
         work()
     }
 
-    /// Keeps the answer. Whether it is kept: not if the lease was taken over, the answer is too large or the store fails,
-    /// as [`unsaved`](crate::unsaved) says; the call has been carried out all the same.
+    /// Stores the result and returns whether it was stored.
+    ///
+    /// It is not stored if another call took over the key, the result is too large or cannot be serialized, or the
+    /// store fails. [`unsaved`](crate::unsaved) returns the reason. The call counts as executed in any case.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -149,19 +160,20 @@ impl Lease<'_> {
     /// let once = Registry::new().idempotency("label");
     /// let ClaimOutcome::Run(Some(lease)) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
     /// assert!(lease.complete("L-0007").await);
-    /// let ClaimOutcome::Replay(kept) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
-    /// assert_eq!(kept.read::<String>().unwrap(), "L-0007");
+    /// let ClaimOutcome::Replay(stored) = once.claim("parcel 7", Fingerprint::NONE).await.unwrap() else { panic!() };
+    /// assert_eq!(stored.read::<String>().unwrap(), "L-0007");
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// If the future is dropped, the answer may be kept or not.
+    /// If the future is dropped, the result might be stored or not.
     pub async fn complete<T: serde::Serialize + ?Sized>(self, answer: &T) -> bool {
         self.end(Ending::kept(stored::write(answer))).await
     }
 
-    /// Like [`complete`](Self::complete), and keeps the answer for `most` at most, however much longer the `ttl` of the
-    /// settings is.
+    /// Like [`complete`](Self::complete), but stores the result for at most `most`.
+    ///
+    /// The result is stored for the shorter of `most` and the `ttl` setting.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -180,13 +192,13 @@ impl Lease<'_> {
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`complete`](Self::complete).
+    /// See [`complete`](Self::complete).
     pub async fn complete_for<T: serde::Serialize + ?Sized>(mut self, answer: &T, most: Duration) -> bool {
         self.most = most;
         self.complete(answer).await
     }
 
-    /// The call had no effect: the key can be used again.
+    /// Frees the key. Use it if the call had no effect.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -202,13 +214,14 @@ impl Lease<'_> {
     /// ```
     ///
     /// # Cancel safety
-    /// If the future is dropped, the key may be free, or be so when the lease ends.
+    /// If the future is dropped, the key becomes free at once or when the lease expires.
     pub async fn give_up(self) {
         self.end(Ending::Free).await;
     }
 
-    /// The call has ended, and what it did is not known: `on_unknown` holds for the next one with the key from now on, and
-    /// not only when the time of the lease is over.
+    /// Ends a call whose effect is unknown.
+    ///
+    /// `on_unknown` applies to the next call with the key at once, instead of when the lease expires.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -217,19 +230,19 @@ impl Lease<'_> {
     ///
     /// let once = Registry::new().idempotency("wire");
     /// let ClaimOutcome::Run(Some(lease)) = once.claim("order 7", Fingerprint::NONE).await.unwrap() else { panic!() };
-    /// lease.lose().await; // the connection broke, and the bank does not say
+    /// lease.lose().await; // the connection broke before the bank responded
     /// let again = once.claim("order 7", Fingerprint::NONE).await.unwrap_err();
     /// assert_eq!(again.kind(), RejectionKind::OutcomeUnknown);
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// If the future is dropped, the lease may be over, or end in its time.
+    /// If the future is dropped, the lease expires at once or after its time.
     pub async fn lose(self) {
         self.end(Ending::Lose).await;
     }
 
-    /// What is to be done when a call of a pipeline has ended; nothing without a record.
+    /// How to end the record of a pipeline's call; `None` if the call has no record.
     pub(crate) fn ended<R>(
         lease: Option<Self>,
         effect: Effect,
@@ -257,12 +270,12 @@ impl Lease<'_> {
                 (false, Mark::Unsaved(why))
             }
         };
-        // Behind the last wait: before, it could have been another thread.
+        // Set after the last await: before it, the call could have been on another thread.
         note(mark);
         is_kept
     }
 
-    /// Whether an answer was kept, or why it could not be.
+    /// Whether a result was stored, or why it could not be.
     async fn settle(&self, ending: Ending, mode: Mode) -> Result<bool, (Unsaved, String)> {
         let Self { idempotency, store, key, owner, .. } = self;
         let waits = (idempotency.core.clock(), idempotency.core.name);
@@ -287,7 +300,7 @@ impl Lease<'_> {
             Ending::Keep(bytes) if bytes.len() > config.max_value as usize => {
                 let _ = lose().await;
                 let (bytes, most) = (bytes.len(), config.max_value);
-                let problem = format!("the answer of {bytes} bytes is larger than max_value = {most}");
+                let problem = format!("the result has {bytes} bytes, more than `max_value` = {most}");
                 Err((Unsaved::TooLarge, problem))
             }
             Ending::Keep(bytes) => {
@@ -295,7 +308,7 @@ impl Lease<'_> {
                 match mode.answer(waits, config.store_timeout, completed).await {
                     Ok(true) => Ok(true),
                     Ok(false) => {
-                        let problem = "another call has taken the key over before this one had ended";
+                        let problem = "another call took over the key before this one ended";
                         Err((Unsaved::TakenOver, problem.into()))
                     }
                     Err(error) => Err((Unsaved::StoreFailed, error.to_string())),
@@ -315,7 +328,7 @@ impl Lease<'_> {
         let core = &self.idempotency.core;
         log_limited!(
             self.idempotency.log_limits.lost, core.clock(), WARN, target: "resilient_runtime::idempotency",
-            idempotency = %core.name, "the lease of a running call was lost"
+            idempotency = %core.name, "a running call lost its lease"
         );
         self.idempotency.publish(EventKind::LeaseLost);
     }
@@ -336,7 +349,7 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// Frees a key when there is nobody any more to wait for that.
+/// Frees a key without waiting for the store.
 pub(super) fn abandon_unheard(store: &dyn IdempotencyStore, key: &str, owner: Owner) {
     unheard(guarded(|| store.abandon(key, owner)));
 }
@@ -346,7 +359,7 @@ fn unheard(mut answer: Guarded<'_, bool>) {
 }
 
 impl Shown {
-    /// Makes this the lease around the code that runs now.
+    /// Makes this the lease of the code that runs now.
     pub(super) fn enter(self: &Arc<Self>) -> Entered<Before> {
         context::enter_lease(Arc::<Self>::clone(self))
     }
@@ -356,13 +369,13 @@ impl Shown {
     }
 }
 
-/// A body is suspended that runs under the lease around this code, or may have had an effect.
+/// Notes that a body running under the current lease was suspended or might have had an effect.
 #[cold]
 pub(crate) fn has_begun() {
     around().has_begun();
 }
 
-/// The lease around the code that has asked, if there is one.
+/// The lease of the code that called [`around`], if there is one.
 #[derive(Debug)]
 pub(crate) struct Around(Option<Arc<Shown>>);
 
@@ -371,7 +384,7 @@ pub(crate) fn around() -> Around {
 }
 
 impl Around {
-    /// As [`has_begun`], said from elsewhere.
+    /// Like [`has_begun`], for code running elsewhere.
     pub(crate) fn has_begun(&self) {
         if let Some(shown) = &self.0 {
             shown.begun.store(true, Ordering::Relaxed);
@@ -379,8 +392,10 @@ impl Around {
     }
 }
 
-/// Whether the idempotent call around this code has lost its lease: another may have taken it over, so that it should
-/// stop before its next effect. `false` outside of such a call.
+/// Whether the current idempotent call has lost its lease.
+///
+/// Another call might have taken over, so this one should stop before its next effect. Returns `false` outside of an
+/// idempotent call.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -390,7 +405,7 @@ impl Around {
 /// let once = Registry::with_clock(time.clock()).idempotency("export");
 /// let lines = once.call("today", Fingerprint::NONE, || {
 ///     let lines = (0..10).take_while(|_| {
-///         time.advance(Duration::from_secs(15)); // works slowly, and renews nothing while it does
+///         time.advance(Duration::from_secs(15)); // slow work that does not renew the lease
 ///         !idempotency::lease_is_lost()
 ///     });
 ///     Ok::<_, Rejection>(lines.count())

@@ -1,4 +1,4 @@
-//! Records in this process's memory: fast, and gone with it.
+//! A store in the memory of the process: fast, but not durable.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -11,26 +11,30 @@ use super::store::{Answer, Claim, Claimed, ClientId, IdempotencyStore, Owner, St
 use crate::clock::{Clock, nanos};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
-/// Locks apart from each other; a power of two.
+/// Number of independent locks; a power of two.
 const SHARDS: usize = 16;
-/// Records that are over, and are forgotten with each claim at most.
+/// Maximum number of expired records that one claim removes.
 const SWEPT: usize = 8;
-/// What all records may take unless it is said otherwise.
+/// Default limit for the bytes of all records.
 const BYTES: usize = 64 << 20;
-/// What part of the room one client may take, and how many records and bytes whatever that is.
+/// A client's share is this fraction of the capacity, but at least [`LEAST`].
 const PART: usize = 10;
-/// The room that a client must have for the answer of a call that begins.
+/// Bytes that a client must have free for the result before its call may start.
 const ANSWER: usize = 64 << 10;
+/// Minimum share of a client.
 const LEAST: Share = Share { records: 1000, bytes: 128 << 10 };
 
-/// Keeps records in memory, as many as it is told, and 64 MiB of them unless it is [told otherwise](Self::most_bytes).
-/// Within its time a record is never dropped to make room: to forget one would be to carry a call out twice. When the
-/// store is full of live records it refuses new keys, until some are over.
+/// Stores records in memory, up to a number of records and of bytes.
 ///
-/// Where keys are those of [clients](ClientId), each has at most a tenth of the records and of the bytes (at least 1000
-/// records and 128 KiB), and all of them together have nine tenths: the last one is for the program's own calls. A client
-/// that has its share is refused new keys, and nobody else is. An answer for which there is no room in the share of its
-/// client is not saved: its caller is [told](crate::unsaved), and its record stays as that of a call whose answer is lost.
+/// The byte limit is 64 MiB unless [set otherwise](Self::most_bytes). A record is never dropped before it expires:
+/// without it, its call could be executed twice. When the store is full of live records, it rejects new keys until some
+/// expire.
+///
+/// For keys that belong to [clients](ClientId), each client gets at most a tenth of the records and bytes (at least
+/// 1000 records and 128 KiB). All clients together get nine tenths; the rest is reserved for the program's own calls. A
+/// client that has used up its share is rejected for new keys; other clients are not affected. A result that does not
+/// fit into the share of its client is not stored: [`unsaved`](crate::unsaved) reports it to the caller, and the
+/// outcome of the call is recorded as unknown.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -50,9 +54,9 @@ pub struct MemoryStore {
     hasher: RandomState,
     limit: usize,
     most_bytes: usize,
-    /// Records in all shards. Relaxed: a bound, that calls at the same time may pass by one each.
+    /// Number of records in all shards. Relaxed: concurrent calls can exceed the limit by one each.
     records: AtomicUsize,
-    /// And what they take; likewise.
+    /// Bytes of all records. Relaxed for the same reason.
     bytes: AtomicUsize,
     clients: Arc<Mutex<Clients>>,
 }
@@ -60,15 +64,17 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Shard {
     records: HashMap<Arc<str>, Record>,
-    /// When each is over, the soonest first.
+    /// Expiry times, earliest first.
     order: BTreeSet<(Time, Arc<str>)>,
     bytes: usize,
-    /// Those of all shards. Locked behind the shard, never before it.
+    /// Shared by all shards. Locked after the shard, never before it.
     clients: Arc<Mutex<Clients>>,
 }
 
 impl MemoryStore {
-    /// An empty store for up to `limit` records, on the clock of the registry that will use it.
+    /// Creates an empty store for up to `limit` records.
+    ///
+    /// Pass the clock of the registry that uses the store.
     ///
     /// ```
     /// use resilient_runtime::{clock::Clock, idempotency::MemoryStore};
@@ -82,8 +88,9 @@ impl MemoryStore {
         Self { clock, shards, hasher: RandomState::new(), limit, most_bytes: BYTES, records, bytes, clients }
     }
 
-    /// For records of up to so many bytes, keys and answers; 64 MiB where nothing is said. Calls of the program itself
-    /// that run when it is full may still add their answers.
+    /// Sets the limit for the bytes of all records, keys and results. Default: 64 MiB.
+    ///
+    /// The program's own calls that are running when the store is full can still store their results.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -95,14 +102,16 @@ impl MemoryStore {
     /// let draw = |key| once.call(key, Fingerprint::NONE, || Some("x".repeat(4096)));
     /// assert!(draw("a.png").is_some());
     /// assert!(draw("b.png").is_none(), "it is full");
-    /// assert!(draw("a.png").is_some(), "and has forgotten nothing");
+    /// assert!(draw("a.png").is_some(), "existing records are still replayed");
     /// ```
     #[must_use]
     pub fn most_bytes(self, bytes: usize) -> Self {
         Self { most_bytes: bytes, ..self }
     }
 
-    /// Records that are kept, those included that are over and were not swept yet.
+    /// Returns the number of records.
+    ///
+    /// It includes expired records that have not been removed yet.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -119,7 +128,7 @@ impl MemoryStore {
         self.records.load(Ordering::Relaxed)
     }
 
-    /// Whether there are none.
+    /// Whether there are no records.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -129,7 +138,7 @@ impl MemoryStore {
     /// let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
     /// assert!(store.is_empty());
     /// registry.set_idempotency_store("mine", store.clone());
-    /// assert!(registry.validate().is_ok(), "told, and not used yet");
+    /// assert!(registry.validate().is_ok(), "registered, but not used yet");
     /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -140,7 +149,7 @@ impl MemoryStore {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Asks the shard of a key, and keeps count.
+    /// Runs `ask` on the shard of a key and updates the totals.
     #[allow(clippy::cast_possible_truncation)] // some bits of a hash
     fn with<R>(&self, key: &str, ask: impl FnOnce(&mut Shard, Time) -> R) -> R {
         let at = self.hasher.hash_one(key) as usize & (SHARDS - 1);
@@ -150,22 +159,22 @@ impl MemoryStore {
     fn with_shard<R>(&self, shard: &Mutex<Shard>, ask: impl FnOnce(&mut Shard, Time) -> R) -> R {
         let mut shard = shard.lock();
         let before = (shard.records.len(), shard.bytes);
-        // Read under the lock, so that the time of a shard does not go back.
+        // Read under the lock, so that time does not go back within a shard.
         let now = self.clock.now().as_nanos();
         let answer = ask(&mut shard, now);
-        // They wrap around as what is added does.
+        // A negative difference wraps around, and so does the addition.
         self.records.fetch_add(shard.records.len().wrapping_sub(before.0), Ordering::Relaxed);
         self.bytes.fetch_add(shard.bytes.wrapping_sub(before.1), Ordering::Relaxed);
         answer
     }
 
-    /// Whether there is room for another record.
+    /// Whether there is capacity for another record.
     fn has_room(&self, client: Option<ClientId>) -> bool {
         let has_space = self.len() < self.limit && self.bytes.load(Ordering::Relaxed) < self.most_bytes;
         has_space && client.is_none_or(|client| self.admits(&self.clients.lock(), client))
     }
 
-    /// Whether a client may begin another call: there is room for a large answer, so that it can be saved.
+    /// Whether a client may start another call. It needs free bytes for a large result.
     fn admits(&self, clients: &Clients, client: ClientId) -> bool {
         self.fits(clients, client, OVERHEAD + ANSWER.min(self.part().bytes / 2))
     }
@@ -177,7 +186,7 @@ impl MemoryStore {
         }
     }
 
-    /// Whether a client may have so many bytes more, in another record.
+    /// Whether a client may have another record of `bytes` bytes.
     fn fits(&self, clients: &Clients, client: ClientId, bytes: usize) -> bool {
         let of =
             |share: Share, most: Share| share.records < most.records && share.bytes + bytes <= most.bytes;
@@ -188,7 +197,7 @@ impl MemoryStore {
         of(clients.share(client), self.part()) && of(clients.all(), all)
     }
 
-    /// Forgets what is over; whether there was something.
+    /// Removes expired records. Returns whether there were any.
     fn make_room(&self) -> bool {
         let before = self.len();
         self.shards.iter().for_each(|shard| self.with_shard(shard, Shard::sweep));
@@ -205,7 +214,7 @@ impl MemoryStore {
             let firsts = self.shards.iter().filter_map(|shard| Some(shard.lock().order.first()?.0));
             (self.len(), firsts.min())
         };
-        // One that has nothing yet is refused because all clients have their part.
+        // A client without records is rejected because all clients together have used up their share.
         let (records, next) = own.filter(|(records, _)| *records > 0).unwrap_or_else(soonest);
         let now = self.clock.now().as_nanos();
         let retry_after = next.map(|over| Duration::from_nanos(over.saturating_sub(now)));
@@ -245,13 +254,13 @@ impl Shard {
         Some((key, record))
     }
 
-    /// The record that `owner` holds.
+    /// Takes out the record if it is claimed by `owner`.
     fn take_from(&mut self, key: &str, owner: Owner, now: Time) -> Option<(Arc<str>, Record)> {
         let record = self.records.get(key)?;
         if record.is_over(now) || !record.is_held_by(owner) { None } else { self.take(key) }
     }
 
-    /// Changes the record that `owner` holds; whether it does.
+    /// Changes the record if it is claimed by `owner`. Returns whether it is.
     fn change(&mut self, key: &str, owner: Owner, now: Time, change: impl FnOnce(&mut Record)) -> bool {
         let Some((key, mut record)) = self.take_from(key, owner, now) else { return false };
         change(&mut record);
@@ -261,7 +270,7 @@ impl Shard {
         true
     }
 
-    /// Keeps an answer, if its client has room for it; else the claim stays, and its lease is over.
+    /// Stores a result if its client has capacity for it. Otherwise the claim stays and its lease expires.
     fn complete(
         &mut self,
         store: &MemoryStore,
@@ -285,7 +294,7 @@ impl Shard {
         if fits { Ok(true) } else { Err(StoreError::Full { records: store.len(), retry_after: None }) }
     }
 
-    /// `None` where a new record would be one too many.
+    /// Returns `None` if a new record is needed and there is no capacity for it.
     fn claim(&mut self, claim: &Claim, now: Time, has_room: bool) -> Option<Claimed> {
         self.sweep(now);
         let found = self.records.get(&*claim.key);
@@ -308,7 +317,7 @@ impl IdempotencyStore for MemoryStore {
             let has_room = self.has_room(claim.client);
             match self.with(&claim.key, |shard, now| shard.claim(&claim, now, has_room)) {
                 Some(claimed) => return ready(Ok(claimed)),
-                // Only now: who is there already needs none.
+                // Make room only now: an existing key needs none.
                 None if self.make_room() => {}
                 None => return ready(Err(self.full(claim.client))),
             }
@@ -328,7 +337,7 @@ impl IdempotencyStore for MemoryStore {
         mut answer: Vec<u8>,
         ttl: Duration,
     ) -> Answer<'a, bool> {
-        // What it has grown to is not counted.
+        // Unused capacity of the buffer is not counted, so free it.
         answer.shrink_to_fit();
         let completed =
             self.with(key, |shard, now| shard.complete(self, (key, owner), answer, (now, nanos(ttl))));

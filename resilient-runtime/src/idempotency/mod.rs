@@ -1,36 +1,40 @@
-//! Carries what has the same key out once: a repeated call gets the answer of the first.
+//! Idempotency: runs calls with the same key once and replays the first result.
 //!
-//! - A call *claims* its key with a *lease*, renewed as long as it runs, and a number that fences it off from whoever
-//!   had or will have the key. Its answer is kept for `ttl`, and given to all who come with the same key.
-//! - One that comes while the first runs waits up to `max_wait` and its own deadline, or is refused with
+//! - A call *claims* its key. It gets a *lease*, which is renewed while the call runs, and a unique owner number, which
+//!   fences off earlier and later owners of the key. The result is stored for `ttl` and returned to every call with the
+//!   same key.
+//! - A call whose key is in use waits up to `max_wait` and its own deadline. After that it is rejected with
 //!   [`InProgress`](RejectionKind::InProgress).
-//! - The same key with another payload is refused, before anything else is looked at.
-//! - A failure that is known to have had no effect frees the key. One that may have had an effect (time ran out, the
-//!   connection broke, the process died) or about which nothing is known ([`Class::Unknown`](crate::Class::Unknown)) leaves
-//!   the key taken: `on_unknown` says whether the next call is refused (`reject`: at most once) or carried out (`reexecute`:
-//!   at least once), at once where the call has ended by itself, and else when its lease is over. Never exactly once: that only a
-//!   transaction gives which holds the record and the effect, or a key that is passed on to where the effect is.
-//! - A replay gives the same value, to the bit, and [`replayed`] is true behind it. With `keep_errors` an error that
-//!   would be met again is kept and given again likewise.
-//! - An answer that cannot be saved (too large, a type that reads back as another value, a store that fails) is given to
-//!   its caller, and [`unsaved`] says so behind the call. It is never replaced by an error, and the call is not carried
-//!   out again unless `on_unknown = reexecute`.
-//! - A record knows the operation and the type of its answer. Another operation that uses the same key of the same
-//!   component is refused ([`KeyReused`](RejectionKind::KeyReused)), and so is a type that has changed since
-//!   ([`StoredValueMismatch`](RejectionKind::StoredValueMismatch)). The operation is the name of the annotated function
-//!   with its modules, or that of the pipeline: whoever renames a function and wants its records to hold gives it the name
-//!   that it had, as in `name = "shop::charge"`, and the component a name of its own, as in `idempotent("charge", ..)`.
-//!   Calls by hand, through [`Idempotency::call`] or [`Idempotency::claim`], belong to no operation: only the type is
-//!   compared.
-//! - The lease of an asynchronous call is renewed as long as somebody polls it; that of a synchronous one is not, as
-//!   there is nobody to do that: let `lease` be longer than it can take. Code in the call can ask
-//!   [`lease_is_lost`] before it does what cannot be undone.
-//! - Records are kept in a [`MemoryStore`], in a file (`DurableStore`, with the feature `durable`), or in a store of your
-//!   own, which others may share.
-//!   When it does not answer, `on_store_failure` says what happens.
+//! - A call with the same key and another payload is rejected before any wait or replay
+//!   ([`KeyReused`](RejectionKind::KeyReused)).
+//! - A failure that had no effect frees the key.
+//! - A failure that might have had an effect (a timeout, a broken connection, a crash of the process) or whose effect
+//!   is unknown ([`Class::Unknown`](crate::Class::Unknown)) leaves the key claimed. `on_unknown` decides about the next
+//!   call: `reject` rejects it (at most once), `reexecute` executes it (at least once). The decision applies at once if
+//!   the call ended by itself, otherwise when its lease expires.
+//! - This is never exactly once. That needs a transaction that covers the record and the effect, or a key that is
+//!   passed on to the system that performs the effect.
+//! - A replay returns the same value, bit for bit. After it, [`replayed`] returns true. With `keep_errors`, permanent
+//!   errors are stored and replayed too.
+//! - A result that cannot be stored (it is too large, its type reads back as a different value, or the store fails) is
+//!   still returned to its caller, and [`unsaved`] returns the reason. It is never replaced by an error. The call is
+//!   not executed again unless `on_unknown = reexecute`.
+//! - A record contains the operation and the type of the result. If another operation uses the same key of the same
+//!   component, its call is rejected ([`KeyReused`](RejectionKind::KeyReused)). If the type of the result has changed
+//!   since, the call is rejected too ([`StoredValueMismatch`](RejectionKind::StoredValueMismatch)).
+//! - The operation is the path of the annotated function, or the name of the pipeline. To rename a function and keep
+//!   its records valid, set its old name, as in `name = "shop::charge"`, and name its component, as in
+//!   `idempotent("charge", ..)`. Direct calls through [`Idempotency::call`] or [`Idempotency::claim`] have no
+//!   operation, so only the type is compared.
+//! - The lease of an asynchronous call is renewed while the call is polled. The lease of a synchronous call is not
+//!   renewed: set `lease` to more than the call can take. Code in the call can check [`lease_is_lost`] before an
+//!   irreversible effect.
+//! - Records are stored in a [`MemoryStore`], in a file (`DurableStore`, with the feature `durable`), or in your own
+//!   store, which several processes can share. If the store fails, `on_store_failure` decides whether calls run.
 //!
-//! After the designs of Stripe (B. Leach, *Designing robust and predictable APIs with idempotency*, 2017), AWS Powertools
-//! and the IETF draft `httpapi-idempotency-key-header`; fencing after M. Kleppmann, *How to do distributed locking*, 2016.
+//! Based on the designs of Stripe (B. Leach, *Designing robust and predictable APIs with idempotency*, 2017), AWS
+//! Powertools and the IETF draft `httpapi-idempotency-key-header`. Fencing follows M. Kleppmann, *How to do distributed
+//! locking*, 2016.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -105,10 +109,10 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 use ending::Ending;
 use stats::Counters;
 
-/// Records that the store of its own has room for.
+/// Capacity of the default store, in records.
 const RECORDS: usize = 100_000;
 
-/// Carries calls out once for each key. See the [module](self).
+/// Executes calls once per key. See the [module](self).
 ///
 /// ```
 /// use resilient_runtime::{Component, Idempotency, idempotency::{Config, Fingerprint}};
@@ -125,12 +129,12 @@ pub struct Idempotency {
     store: Mutex<Arc<dyn IdempotencyStore>>,
     stores: Arc<Stores>,
     counters: Counters,
-    /// Until when it counts that the store was full, in nanoseconds of the clock. Relaxed: for a report.
+    /// Until when the store counts as full, in nanoseconds of the clock. Relaxed: it is only used for a report.
     full_until: AtomicU64,
     log_limits: LogLimits,
 }
 
-/// By what is wrong.
+/// Log limits, one for each problem.
 #[derive(Debug, Default)]
 struct LogLimits {
     no_store: LogLimit,
@@ -142,8 +146,9 @@ struct LogLimits {
 }
 
 impl Idempotency {
-    /// Keeps the records elsewhere from now on; those of before are not looked at any more. A store that the settings
-    /// name goes before this.
+    /// Replaces the store.
+    ///
+    /// Records in the previous store are no longer used. A store named in the settings takes precedence over this one.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -160,17 +165,17 @@ impl Idempotency {
         *self.store.lock() = store;
     }
 
-    /// Whether the work may run twice: then a call may also be repeated where it may have been carried out.
+    /// Whether the work can run twice. If so, a call can be retried even if an attempt might have had an effect.
     pub(crate) fn reexecutes(&self) -> bool {
         self.core.config().on_unknown == OnUnknown::Reexecute
     }
 
-    /// `outcome`: with the operation that made it.
+    /// `outcome` comes with the operation that produced it.
     fn ending<R>(&self, effect: Effect, outcome: (Option<&R>, &str), codec: Codec<R>) -> Ending {
         Ending::of(effect, outcome, codec, self.core.config().keep_errors)
     }
 
-    /// The call was carried out, and its answer could not be kept.
+    /// Reports that the call was executed and its result could not be stored.
     #[cold]
     fn not_kept(&self, why: Unsaved, problem: &str) {
         self.counters.not_kept.count();
@@ -178,7 +183,7 @@ impl Idempotency {
         let problem = self.core.environment.texts().clean(problem).unwrap_or_else(|| reason.to_owned());
         log_limited!(
             self.log_limits.not_kept, self.core.clock(), ERROR, target: "resilient_runtime::idempotency",
-            idempotency = %self.core.name, reason, problem, "an answer was not saved"
+            idempotency = %self.core.name, reason, problem, "a result was not stored"
         );
         self.publish(EventKind::Unsaved { reason, problem });
     }
@@ -187,7 +192,7 @@ impl Idempotency {
     fn refuse(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
         mark(Mark::Fresh);
         let name = self.core.name;
-        tracing::debug!(target: "resilient_runtime::idempotency", idempotency = %name, kind = kind.as_str(), "refused");
+        tracing::debug!(target: "resilient_runtime::idempotency", idempotency = %name, kind = kind.as_str(), "call rejected");
         self.publish(EventKind::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, name, retry_after)
     }
@@ -196,16 +201,16 @@ impl Idempotency {
         self.core.publish(Self::KIND, what);
     }
 
-    /// What is wrong with the store that the settings name.
+    /// The problem with the store named in the settings, if it is not registered.
     pub(crate) fn store_problem(&self) -> Option<String> {
         let name = self.core.config().store.clone()?;
         self.stores.get(&name).is_none().then(|| unknown_store(&name, &self.stores.names()))
     }
 
-    /// That the store refuses new keys because it is full, if it did so in the last minute.
+    /// A message if the store rejected a new key because it was full within the last minute.
     pub(crate) fn full_store(&self) -> Option<String> {
         let is_full = self.core.clock().now().as_nanos() < self.full_until.load(Ordering::Relaxed);
-        is_full.then(|| "the idempotency store is full, and new keys are refused".into())
+        is_full.then(|| "the idempotency store is full and rejects new keys".into())
     }
 
     pub(crate) fn with_stores(core: Core<Config>, stores: Arc<Stores>) -> Self {
@@ -223,16 +228,16 @@ impl Idempotency {
 
 fn unknown_store(name: &str, known: &[Arc<str>]) -> String {
     match nearest(name, known.iter().map(|name| &**name)) {
-        Some(meant) => format!("no idempotency store is called `{name}`; did you mean `{meant}`?"),
+        Some(meant) => format!("no idempotency store is named `{name}`; did you mean `{meant}`?"),
         None => format!(
-            "no idempotency store is called `{name}`: say `registry.set_idempotency_store(\"{name}\", ..)` first"
+            "no idempotency store is named `{name}`: register it with `registry.set_idempotency_store(\"{name}\", ..)`"
         ),
     }
 }
 
 impl Create for Idempotency {
     const ALWAYS_ON: Option<&str> = Some(
-        "idempotency cannot be switched off: a repeated call would be carried out twice; `ttl = \"0s\"` keeps no answers",
+        "idempotency cannot be switched off: a repeated call would be executed twice; use a short `ttl` instead",
     );
     const REFUSALS: &[RejectionKind] = &[
         RejectionKind::InProgress,
@@ -249,7 +254,8 @@ impl Create for Idempotency {
     }
 
     fn check_standalone(config: &Config, error: &mut ConfigError) {
-        let allowed = "stores have names in a registry only: leave it away, and use `Idempotency::set_store`";
+        let allowed =
+            "named stores exist only in a registry: leave it unset and call `Idempotency::set_store`";
         error.require(config.store.is_none(), "store", config.store.clone(), allowed);
     }
 }
@@ -267,7 +273,7 @@ impl Component for Idempotency {
         self.counters.snapshot()
     }
 
-    /// Zeroes the counts; records stay.
+    /// Sets the counters to zero; records stay.
     fn reset(&self) {
         self.counters.reset();
         self.core.publish(Self::KIND, EventKind::Reset);

@@ -1,4 +1,4 @@
-//! One record, and what may become of it: the rules that all stores of ours share.
+//! A record and its state transitions, shared by all stores of this crate.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::store::{Claim, Claimed, ClientId, Fingerprint, Owner};
 use crate::clock::nanos;
 
-/// A point in time, in nanoseconds of whatever clock the store goes by.
+/// A point in time, in nanoseconds of the store's clock.
 pub(super) type Time = u64;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) fingerprint: Fingerprint,
-    /// Who made it; empty where that is not known, as of what an earlier version wrote.
+    /// The operation that made it; empty if unknown, for example if an earlier version wrote the record.
     pub(super) operation: Cow<'static, str>,
     pub(super) state: State,
-    /// When it is as if it had never been.
+    /// When the record expires and counts as missing.
     pub(super) over: Time,
     pub(super) client: Option<ClientId>,
 }
@@ -36,7 +36,7 @@ impl Record {
         Self { fingerprint, operation, state, over, client: claim.client }
     }
 
-    /// The answer, if there is one.
+    /// The result, if the call was completed.
     pub(super) fn answered(&self) -> Option<&[u8]> {
         match &self.state {
             State::Done(answer) => Some(answer),
@@ -48,13 +48,13 @@ impl Record {
         self.over <= now
     }
 
-    /// What a claim finds, if the record is not over. [`Claimed::Acquired`]: it is to be replaced.
+    /// The result of a claim on this live record. [`Claimed::Acquired`]: the claim replaces the record.
     pub(super) fn answer(&self, claim: &Claim, now: Time) -> Claimed {
-        // Whatever the payload is, another function's answer is no answer.
+        // Checked before the payload: the result of another operation must never be replayed.
         if !self.operation.is_empty() && !claim.operation.is_empty() && self.operation != claim.operation {
             return Claimed::OtherOperation(self.operation.clone().into_owned());
         }
-        // First of all: not even a replay, nor a wait, for another payload (T108).
+        // Checked before the state: another payload gets no replay and does not wait (T108).
         if self.fingerprint != claim.fingerprint {
             return Claimed::KeyReused;
         }
@@ -68,8 +68,8 @@ impl Record {
         }
     }
 
-    /// Whether it is claimed by `owner`. After the lease as well, as long as nobody has taken it over: whoever does is
-    /// another owner, and that alone fences off the one before (T106).
+    /// Whether it is claimed by `owner`. This holds after the lease has expired too, until another owner takes over:
+    /// the owner number alone fences off the previous owner (T106).
     pub(super) fn is_held_by(&self, owner: Owner) -> bool {
         matches!(self.state, State::Claimed { owner: holder, .. } if holder == owner)
     }
@@ -82,7 +82,7 @@ impl Record {
         }
     }
 
-    /// Its lease ends now.
+    /// Expires the lease now.
     pub(super) fn lose(&mut self, now: Time) {
         if let State::Claimed { until, .. } = &mut self.state {
             self.over = self.over.saturating_sub(until.saturating_sub(now));

@@ -1,4 +1,4 @@
-//! Which part of an outcome is kept, and how it becomes one again.
+//! Codecs: which part of an outcome is stored and how the outcome is rebuilt.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,34 +8,34 @@ use serde::{Deserialize, Serialize};
 
 use super::stored::{self, Side, Stored, Unreadable};
 
-/// An outcome whose success can be kept and given again.
+/// An outcome whose success can be stored and replayed.
 ///
 /// ```
 /// use resilient_runtime::idempotency::Replay;
 ///
-/// let answer: Result<u32, String> = Ok(7);
-/// assert_eq!(<Result<u32, String>>::replay(*answer.value().unwrap()), answer);
+/// let outcome: Result<u32, String> = Ok(7);
+/// assert_eq!(<Result<u32, String>>::replay(*outcome.value().unwrap()), outcome);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`idempotent(key = ..)` cannot keep the answer of a function that returns `{Self}`",
+    message = "`idempotent(key = ..)` cannot store the result of a function that returns `{Self}`",
     label = "expected `Result<T, _>` or `Option<T>` with `T: Serialize + DeserializeOwned`",
-    note = "derive `serde::Serialize` and `serde::Deserialize` for the type of the answer"
+    note = "derive `serde::Serialize` and `serde::Deserialize` for the type of the result"
 )]
 pub trait Replay: Sized {
-    /// What is kept.
+    /// The type of the stored value.
     type Value: Serialize + DeserializeOwned;
 
-    /// It, where there is one.
+    /// Returns the value to store, or `None` if the outcome is a failure.
     ///
     /// ```
     /// use resilient_runtime::idempotency::Replay;
     ///
     /// assert_eq!(Some(7).value(), Some(&7));
-    /// assert_eq!(Err::<u32, _>("refused").value(), None, "nothing to keep");
+    /// assert_eq!(Err::<u32, _>("refused").value(), None, "nothing to store");
     /// ```
     fn value(&self) -> Option<&Self::Value>;
 
-    /// The outcome that gave this value.
+    /// Rebuilds the outcome from its stored value.
     ///
     /// ```
     /// use resilient_runtime::idempotency::Replay;
@@ -69,7 +69,7 @@ impl<T: Serialize + DeserializeOwned> Replay for Option<T> {
     }
 }
 
-/// What an earlier version kept: `{"ok": ..}` or `{"err": ..}`.
+/// The JSON form that an earlier version stored: `{"ok": ..}` or `{"err": ..}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Json<V, E> {
@@ -77,24 +77,26 @@ enum Json<V, E> {
     Err(E),
 }
 
-/// For an outcome whose errors are not kept.
+/// The error type of an outcome whose errors are not stored.
 #[derive(Serialize, Deserialize)]
 enum Never {}
 
 /// Whether two outcomes are equal.
 type Same<R> = fn(&R, &R) -> bool;
 
-/// How an outcome is saved and given again: in a binary form that keeps all that serde tells apart, NaN and
-/// `Some(None)` included.
+/// Serializes outcomes for the store and rebuilds them.
 ///
-/// Each answer is read back when it is saved. One that would come back as another value is not saved, and the first
-/// caller is told by [`unsaved`](crate::unsaved). A field with `#[serde(skip)]` is not stored. This is
-/// noticed only where the outcome can be [`compared`](Self::compared). The attribute compares each type that is `PartialEq`.
+/// The binary form preserves everything that serde can tell apart, for example NaN and `Some(None)`.
 ///
-/// A saved answer is given to a call of the same operation and type only. The type is known by its name without the
-/// modules, the names of the types and fields inside of it, and their shape: adding a field, renaming one, or renaming
-/// the type makes earlier answers unreadable ([`StoredValueMismatch`](crate::RejectionKind::StoredValueMismatch)), moving
-/// it to another module does not.
+/// Each result is read back before it is stored. A result that would read back as a different value is not stored, and
+/// [`unsaved`](crate::unsaved) reports it to the first caller. A field with `#[serde(skip)]` is not stored; this is
+/// only detected if the outcomes are [`compared`](Self::compared). The attribute compares every type that is
+/// `PartialEq`.
+///
+/// A stored result is only replayed to a call with the same operation and type. The type is identified by its name
+/// without modules, the names of the types and fields in it, and their shape. Adding or renaming a field or renaming
+/// the type makes stored results unreadable ([`StoredValueMismatch`](crate::RejectionKind::StoredValueMismatch));
+/// moving the type to another module does not.
 ///
 /// ```
 /// use resilient_runtime::{Registry, Verdict, idempotency::{Codec, Fingerprint}};
@@ -112,10 +114,10 @@ pub struct Codec<R> {
     has_errors: bool,
 }
 
-/// What is to be saved, or why it cannot be.
+/// The bytes to store, or why the value cannot be stored.
 pub(super) type Saved = Result<Vec<u8>, String>;
 
-/// Saves a part of an outcome, if it gives the same outcome again.
+/// Serializes a part of an outcome, if it can be rebuilt exactly.
 fn save<R, V: Serialize + DeserializeOwned>(
     (side, operation, value): (Side, &str, &V),
     outcome: &R,
@@ -124,23 +126,23 @@ fn save<R, V: Serialize + DeserializeOwned>(
 ) -> Saved {
     let (bytes, value) = stored::keep(side, operation, value)?;
     let Some(same) = same else { return Ok(bytes) };
-    // What is not equal to itself, as a NaN is not, was compared by its bytes already.
+    // A value that is not equal to itself, such as a NaN, was already compared by its bytes.
     let compare = || !same(outcome, outcome) || same(outcome, &again(value));
     match catch_unwind(AssertUnwindSafe(compare)) {
         Ok(true) => Ok(bytes),
         Ok(false) => Err(format!(
-            "a value of type `{}` cannot be saved: what reads back is not equal to it",
+            "a value of type `{}` cannot be saved: the value read back is not equal to it",
             stored::type_name::<V>()
         )),
         Err(_) => Err(format!("comparing a value of type `{}` panicked", stored::type_name::<V>())),
     }
 }
 
-/// Reads an outcome whose errors are not kept.
+/// Reads an outcome whose errors are not stored.
 fn read_ok<V: Serialize + DeserializeOwned>(bytes: &[u8], operation: &str) -> Result<V, Unreadable> {
     match Stored::of(bytes, operation)? {
         Stored::Value(value) if value.side == Side::Ok => value.read(),
-        Stored::Value(value) => Err(value.mismatch(&stored::type_name::<V>(), ", and no error")),
+        Stored::Value(value) => Err(value.mismatch(&stored::type_name::<V>(), ", not an error")),
         Stored::Json(bytes) => match stored::from_json(bytes)? {
             Json::<V, Never>::Ok(value) => Ok(value),
             Json::Err(never) => match never {},
@@ -149,13 +151,13 @@ fn read_ok<V: Serialize + DeserializeOwned>(bytes: &[u8], operation: &str) -> Re
 }
 
 impl<R: Replay> Codec<R> {
-    /// Keeps the answer of a success.
+    /// Creates a codec that stores successful results.
     ///
     /// ```
     /// use resilient_runtime::{Class, Component, Registry, Verdict, idempotency::{Codec, Fingerprint}};
     ///
     /// let once = Registry::new().idempotency("answers");
-    /// // `None` says that nothing was done, so the key is free again.
+    /// // `None` means that nothing was done, so the key is free again.
     /// let judge = |answer: &Option<u32>| answer.map_or(Verdict::Failure(Class::Permanent), |_| Verdict::Success);
     /// let ask = |answer: Option<u32>| {
     ///     once.call_judged("7", Fingerprint::NONE, Codec::answers(), || answer, judge)
@@ -180,7 +182,9 @@ where
     T: Serialize + DeserializeOwned,
     E: Serialize + DeserializeOwned,
 {
-    /// Keeps the answer of a success and, where `keep_errors` is set, the error of a failure that would be met again.
+    /// Creates a codec that stores successful results and permanent errors.
+    ///
+    /// Errors are only stored if the `keep_errors` setting is on.
     ///
     /// ```
     /// use resilient_runtime::{Class, Registry, Rejection, Verdict, idempotency::{Codec, Config, Fingerprint}};
@@ -222,14 +226,14 @@ where
 }
 
 impl<R: Serialize + DeserializeOwned> Codec<R> {
-    /// Keeps a plain value, of a function that cannot fail.
+    /// Creates a codec for the plain result of a function that cannot fail.
     ///
     /// ```
     /// # use resilient_runtime::idempotency::Codec;
     /// use std::sync::atomic::{AtomicU32, Ordering};
     ///
     /// static DRAWN: AtomicU32 = AtomicU32::new(0);
-    /// /// The attribute takes this codec where the answer is a plain value.
+    /// /// The attribute uses this codec for a plain result.
     /// #[resilient_runtime::resilient(idempotent(key = visitor), fallback(default = 0))]
     /// fn number(visitor: &str) -> u32 {
     ///     DRAWN.fetch_add(1, Ordering::Relaxed) + 1
@@ -250,8 +254,9 @@ impl<R: Serialize + DeserializeOwned> Codec<R> {
 }
 
 impl<R: PartialEq> Codec<R> {
-    /// Saves an answer only if what reads back is equal to it: finds fields that the type leaves out
-    /// (`#[serde(skip)]`), unless they have their default.
+    /// Stores a result only if the value read back is equal to it.
+    ///
+    /// This detects fields that the type does not serialize (`#[serde(skip)]`), unless they have their default value.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Verdict, idempotency::{Codec, Fingerprint, Unsaved}};
@@ -261,10 +266,10 @@ impl<R: PartialEq> Codec<R> {
     /// struct Receipt { number: u32, #[serde(skip)] note: String }
     ///
     /// let once = Registry::new().idempotency("receipts");
-    /// let receipt = Receipt { number: 7, note: "by hand".into() };
+    /// let receipt = Receipt { number: 7, note: "gift".into() };
     /// let codec = Codec::answers().compared();
-    /// let given = once.call_judged("7", Fingerprint::NONE, codec, || Some(receipt.clone()), Verdict::of);
-    /// assert_eq!(given, Some(receipt));
+    /// let result = once.call_judged("7", Fingerprint::NONE, codec, || Some(receipt.clone()), Verdict::of);
+    /// assert_eq!(result, Some(receipt));
     /// assert_eq!(resilient_runtime::unsaved(), Some(Unsaved::NotKeepable), "a replay would lack the note");
     /// ```
     #[must_use]
@@ -274,7 +279,7 @@ impl<R: PartialEq> Codec<R> {
 }
 
 impl<T: PartialEq, E> Codec<Result<T, E>> {
-    /// As [`compared`](Self::compared), for the answers alone.
+    /// Like [`compared`](Self::compared), for successful results only.
     pub(crate) fn answers_compared(self) -> Self {
         let same = |one: &Result<T, E>, other: &Result<T, E>| match (one, other) {
             (Ok(one), Ok(other)) => one == other,
@@ -313,11 +318,12 @@ impl<R> fmt::Debug for Codec<R> {
     }
 }
 
-/// A value that [`Lease::complete`](super::Lease::complete) was given, whatever its name: it may have been borrowed.
+/// Reads a value that was passed to [`Lease::complete`](super::Lease::complete). Its type name is not compared, because
+/// the value may have been borrowed.
 pub(super) fn read<T: Serialize + DeserializeOwned>(bytes: &[u8], operation: &str) -> Result<T, Unreadable> {
     match Stored::of(bytes, operation)? {
         Stored::Value(value) if value.side == Side::Ok => value.read_alike(),
-        Stored::Value(value) => Err(value.mismatch(&stored::type_name::<T>(), ", and no error")),
+        Stored::Value(value) => Err(value.mismatch(&stored::type_name::<T>(), ", not an error")),
         Stored::Json(bytes) => match stored::from_json(bytes)? {
             Json::<T, Never>::Ok(value) => Ok(value),
             Json::Err(never) => match never {},

@@ -1,4 +1,4 @@
-//! What idempotency counts.
+//! Counters of idempotency.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::observe::{Describe, Family, counts};
 use crate::sync::{AtomicU64, Ordering};
 
-/// Off the hot path: an idempotent call allocates, and asks a store.
+/// A plain atomic is fast enough: an idempotent call allocates and accesses a store anyway.
 #[derive(Debug)]
 pub(super) struct Counter(AtomicU64);
 
@@ -71,7 +71,7 @@ impl Counters {
     }
 }
 
-/// A snapshot of an [`Idempotency`](crate::Idempotency).
+/// A snapshot of the counters of an [`Idempotency`](crate::Idempotency).
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, idempotency::Fingerprint};
@@ -87,47 +87,53 @@ impl Counters {
 pub struct Stats {
     /// Calls that claimed their key.
     pub executed: u64,
-    /// Calls that got the answer of an earlier one.
+    /// Calls that returned the stored result of an earlier call.
     pub replayed: u64,
-    /// Calls that waited for one with the same key.
+    /// Calls that waited for a running call with the same key.
     pub waited: u64,
-    /// Calls refused, because one with the same key still ran when their wait was over.
+    /// Calls rejected after waiting for a running call with the same key.
     pub in_progress: u64,
-    /// Calls refused, because their key was used with another payload.
+    /// Calls rejected because another payload or operation used their key.
     pub key_reused: u64,
-    /// Calls refused, because one with the same key was lost.
+    /// Calls rejected because an earlier call with their key has an unknown outcome.
     pub outcome_unknown: u64,
-    /// Calls that failed without an effect, and gave their key up.
+    /// Calls that failed without an effect and freed their key.
     pub abandoned: u64,
     /// Calls that lost their lease while they ran.
     pub leases_lost: u64,
-    /// Answers that could not be kept. Their callers were told ([`unsaved`](crate::unsaved)).
+    /// Results that could not be stored.
+    ///
+    /// [`unsaved`](crate::unsaved) reports them to the caller.
     pub not_kept: u64,
-    /// Claims that the store had no room for, in all or for their client.
+    /// Claims rejected because the store, or the share of the client, was full.
     pub full: u64,
-    /// Times the store did not answer a claim.
+    /// Claims that failed in the store, including those rejected because it was full.
     pub store_failures: u64,
 }
 
 impl Describe for Stats {
     const METRICS: &[Family<Self>] = &[
-        Family::counter("resilient_idempotency_total", "Calls with a key.", |once, to| {
-            to.by(
-                "kind",
-                [
-                    ("executed", once.executed),
-                    ("replayed", once.replayed),
-                    ("in_progress", once.in_progress),
-                    ("key_reused", once.key_reused),
-                    ("outcome_unknown", once.outcome_unknown),
-                    ("not_kept", once.not_kept),
-                    ("full", once.full),
-                ],
-            );
-        }),
+        Family::counter(
+            "resilient_idempotency_total",
+            "Calls with an idempotency key, by outcome.",
+            |once, to| {
+                to.by(
+                    "kind",
+                    [
+                        ("executed", once.executed),
+                        ("replayed", once.replayed),
+                        ("in_progress", once.in_progress),
+                        ("key_reused", once.key_reused),
+                        ("outcome_unknown", once.outcome_unknown),
+                        ("not_kept", once.not_kept),
+                        ("full", once.full),
+                    ],
+                );
+            },
+        ),
         Family::counter(
             "resilient_idempotency_store_failures_total",
-            "Questions that the store did not answer.",
+            "Claims that failed in the idempotency store.",
             |once, to| to.add(once.store_failures),
         ),
     ];
@@ -138,7 +144,7 @@ impl Describe for Stats {
             ("in progress", self.in_progress),
             ("key reused", self.key_reused),
             ("unknown", self.outcome_unknown),
-            ("not kept", self.not_kept),
+            ("not stored", self.not_kept),
             ("store full", self.full),
             ("store failures", self.store_failures),
         ];

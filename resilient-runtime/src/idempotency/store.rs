@@ -1,17 +1,17 @@
-//! Where records are kept. A store of your own implements [`IdempotencyStore`].
+//! The store interface for records. Implement [`IdempotencyStore`] to use your own store.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// What a store gives in its own time.
+/// The future that a store operation returns.
 ///
 /// ```
 /// use resilient_runtime::idempotency::{Answer, StoreError};
 ///
-/// fn at_once<'a>(kept: bool) -> Answer<'a, bool> {
-///     Box::pin(async move { if kept { Ok(true) } else { Err(StoreError::TimedOut) } })
+/// fn at_once<'a>(stored: bool) -> Answer<'a, bool> {
+///     Box::pin(async move { if stored { Ok(true) } else { Err(StoreError::TimedOut) } })
 /// }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -20,18 +20,21 @@ use std::time::Duration;
 /// ```
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Who claimed a key: a number that is drawn for each call, and fences off whoever had the key before.
+/// Identifies the call that claimed a key.
+///
+/// The number is unique for each call. It fences off earlier owners of the key.
 ///
 /// ```
 /// use resilient_runtime::idempotency::Owner;
 ///
-/// assert_ne!(Owner(1), Owner(2), "who is too slow is told from who came after");
+/// assert_ne!(Owner(1), Owner(2), "a slow call differs from its successor");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner(pub u128);
 
-/// Whose key it is, where the calls are those of many that need not mean well: a number that tells them apart. A store
-/// gives each of them a share of its room.
+/// Identifies the untrusted client that a key belongs to.
+///
+/// A store limits each client to a share of its capacity.
 ///
 /// ```
 /// use resilient_runtime::idempotency::{ClientId, Fingerprint};
@@ -42,7 +45,7 @@ pub struct Owner(pub u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(pub u128);
 
-/// What a call was asked to do, in a number: equal for equal payloads, today and after a restart.
+/// A hash of a call's payload: equal for equal payloads, also after a restart.
 ///
 /// ```
 /// use resilient_runtime::idempotency::Fingerprint;
@@ -53,7 +56,7 @@ pub struct ClientId(pub u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Fingerprint(pub u128);
 
-/// A call that wants to be the one that is carried out.
+/// A request to claim a key.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -73,27 +76,32 @@ pub struct Fingerprint(pub u128);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The component's name, and the caller's key.
+    /// The component's name and the caller's key.
     pub key: String,
-    /// What it is asked to do.
+    /// The hash of the call's payload.
     pub fingerprint: Fingerprint,
-    /// The operation that asks, such as an annotated function; empty where it is not known. A record answers calls of its
-    /// own operation only, where both are known.
+    /// The operation, such as the path of an annotated function; empty if unknown.
+    ///
+    /// If the operations of the record and of the claim are both known, they must be equal.
     pub operation: &'static str,
-    /// Who asks.
+    /// Identifies the call.
     pub owner: Owner,
-    /// How long it holds the key, unless it is renewed.
+    /// How long the claim holds the key if it is not renewed.
     pub lease: Duration,
-    /// How long after its lease the record of a claim is kept that was neither completed nor abandoned.
+    /// How long the record is stored after its lease has expired.
+    ///
+    /// It applies to a claim that was not completed or abandoned.
     pub lost_for: Duration,
-    /// Whether it takes over what was lost: a claim whose lease is over.
+    /// Whether to take over a key whose lease has expired.
     pub takes_over: bool,
-    /// Whose it is; `None` where it is the program's own. A store may let go of what was answered to one that takes more
-    /// than its share, never of what runs, was lost, or is the program's own.
+    /// The client that the key belongs to; `None` for the program's own calls.
+    ///
+    /// To stay within a client's share, a store may drop completed records of that client. It must not drop records
+    /// that are running or lost, or that belong to the program.
     pub client: Option<ClientId>,
 }
 
-/// What a store says to a claim.
+/// The result of a claim.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -115,36 +123,39 @@ pub struct Claim {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
-    /// The key is the caller's.
+    /// The caller owns the key.
     Acquired,
-    /// Another has it, for so long at most unless it renews.
+    /// Another call owns the key and its lease has not expired.
     InProgress {
-        /// When its lease is over.
+        /// The time until that lease expires, unless it is renewed.
         retry_after: Duration,
     },
-    /// It was carried out: this is its answer.
+    /// A call with the key was completed, with this result.
     Done(Vec<u8>),
-    /// The key was used with another fingerprint. Said before anything else but the operation.
+    /// The key was used with another fingerprint.
+    ///
+    /// Only the operation is checked before the fingerprint.
     KeyReused,
-    /// The key was used by another operation: its name.
+    /// The key was used by another operation, with this name.
     OtherOperation(String),
-    /// Another had it, and its lease is over.
+    /// Another call owned the key and its lease has expired.
     Lost,
 }
 
-/// Keeps records of calls by key.
+/// Stores records of calls by key.
 ///
-/// All changes are atomic. `renew`, `complete`, `abandon` and `lose` are compare-and-set on the owner: they change a record only
-/// while it is claimed by `owner`, and give `false` otherwise, so that whoever was too slow cannot touch what its
-/// successor did. What was acknowledged stays. The time is the store's: the hosts that share it need not agree on one.
+/// All changes are atomic. `renew`, `complete`, `abandon` and `lose` are compare-and-set on the owner: they change a
+/// record only while it is claimed by `owner` and return `false` otherwise, so a slow call cannot change the record of
+/// its successor. Acknowledged changes are not lost. All times are measured by the store's clock, so the hosts that
+/// share a store do not need synchronized clocks.
 ///
-/// Each question is dropped when its time is over, and has then been carried out or not.
+/// A future is dropped when its timeout expires. Its change might have been made or not.
 ///
 /// ```
 /// use std::time::Duration;
 /// use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner};
 ///
-/// /// Remembers nothing, so that every call is carried out.
+/// /// Stores nothing, so every call is executed.
 /// #[derive(Debug)]
 /// struct Forgetful;
 /// impl IdempotencyStore for Forgetful {
@@ -162,7 +173,9 @@ pub enum Claimed {
 /// assert_eq!((call(1), call(2)), (Some(1), Some(2)));
 /// ```
 pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
-    /// Claims a key, or says what is known of it. A record that is over counts as none.
+    /// Claims a key, or returns the state of its record.
+    ///
+    /// An expired record counts as missing.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -184,7 +197,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// ```
     fn claim(&self, claim: Claim) -> Answer<'_, Claimed>;
 
-    /// Holds a claim for `lease` from now.
+    /// Extends the lease of a claim to `lease` from now.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -199,12 +212,12 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// let claim = Claim { key, fingerprint, operation: "", owner, lease, lost_for: lease, takes_over: false, client: None };
     /// store.claim(claim).await.unwrap();
     /// assert_eq!(store.renew("7", Owner(1), lease).await, Ok(true));
-    /// assert_eq!(store.renew("7", Owner(2), lease).await, Ok(false), "not theirs");
+    /// assert_eq!(store.renew("7", Owner(2), lease).await, Ok(false), "another owner");
     /// # }
     /// ```
     fn renew<'a>(&'a self, key: &'a str, owner: Owner, lease: Duration) -> Answer<'a, bool>;
 
-    /// Keeps the answer for `ttl` from now; no longer at all where that is zero.
+    /// Stores the result for `ttl` from now. A `ttl` of zero removes the record.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -214,15 +227,17 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// use resilient_runtime::idempotency::{IdempotencyStore, MemoryStore, Owner};
     ///
     /// let store = MemoryStore::new(ManualClock::new().clock(), 10);
-    /// let kept = store.complete("7", Owner(1), b"995".to_vec(), Duration::from_hours(1)).await;
-    /// assert_eq!(kept, Ok(false), "nobody has claimed it");
+    /// let stored = store.complete("7", Owner(1), b"995".to_vec(), Duration::from_hours(1)).await;
+    /// assert_eq!(stored, Ok(false), "the key was not claimed");
     /// # }
     /// ```
     fn complete<'a>(&'a self, key: &'a str, owner: Owner, answer: Vec<u8>, ttl: Duration)
     -> Answer<'a, bool>;
 
-    /// Forgets a claim that had no effect. If the call was dropped, this is polled once and dropped as well: do by then
-    /// what can be done.
+    /// Removes a claim whose call had no effect.
+    ///
+    /// If the call was dropped, this future is polled once and then dropped, so do as much as possible before it is
+    /// first pending.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -241,9 +256,10 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// ```
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool>;
 
-    /// Ends the lease of a claim now: its call has ended, and nobody will ever know what became of it. As for
-    /// [`abandon`](Self::abandon) this may be polled once only. A store that does nothing here, as it does unless it is
-    /// written, lets the lease end in its time.
+    /// Expires the lease of a claim whose call ended with an unknown outcome.
+    ///
+    /// This future might be polled only once, like the future of [`abandon`](Self::abandon). The default implementation
+    /// does nothing, so the lease expires later.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -260,7 +276,7 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// };
     /// claim(Owner(1)).await.unwrap();
     /// assert_eq!(store.lose("7", Owner(1)).await, Ok(true));
-    /// assert_eq!(claim(Owner(2)).await, Ok(Claimed::Lost), "at once");
+    /// assert_eq!(claim(Owner(2)).await, Ok(Claimed::Lost), "without a wait");
     /// # }
     /// ```
     fn lose<'a>(&'a self, _key: &'a str, _owner: Owner) -> Answer<'a, bool> {
@@ -268,47 +284,48 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// A store that could not do what it was asked.
+/// A failure of a store.
 ///
 /// ```
 /// use resilient_runtime::idempotency::StoreError;
 ///
 /// let full = StoreError::Full { records: 10, retry_after: None };
-/// assert_eq!(full.to_string(), "the store is full: 10 records are live");
+/// assert_eq!(full.to_string(), "the store is full with 10 live records");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It holds as many records as it may, of all or of one client, and none of them is over.
-    #[error("the store is full: {records} records are live")]
+    /// The limit for all records or for one client is reached, and no record has expired.
+    #[error("the store is full with {records} live records")]
     Full {
-        /// How many there are.
+        /// The number of live records.
         records: usize,
-        /// When the next of them is over, where that is known.
+        /// The time until the next record expires, if known.
         retry_after: Option<Duration>,
     },
-    /// It cannot be reached, read or written.
+    /// The store cannot be reached, read or written.
     #[error("{0}")]
     Unavailable(String),
-    /// It took longer than it may.
-    #[error("the store did not answer in time")]
+    /// The store did not respond within `store_timeout`.
+    #[error("the store did not respond in time")]
     TimedOut,
-    /// It panicked, with this message.
+    /// The store panicked with this message.
     #[error("the store panicked: {0}")]
     Panicked(String),
 }
 
-/// An answer that is there already.
+/// A future that is ready at once.
 pub(super) fn ready<'a, T: Send + 'a>(answer: Result<T, StoreError>) -> Answer<'a, T> {
     Box::pin(std::future::ready(answer))
 }
 
 impl Fingerprint {
-    /// Where no two payloads are told apart: whoever has the key gets the answer.
+    /// No fingerprint: payloads are not compared.
     pub const NONE: Self = Self(0);
 
-    /// Of whatever can be hashed, by FNV-1a of 128 bits: it tells mistakes from repetitions, and is no seal against
-    /// those who look for collisions in their own keys.
+    /// Computes the fingerprint of a hashable payload, with 128-bit FNV-1a.
+    ///
+    /// It detects accidental reuse of a key. It does not protect against clients that search for collisions.
     ///
     /// ```
     /// use resilient_runtime::idempotency::Fingerprint;
@@ -322,7 +339,7 @@ impl Fingerprint {
     }
 }
 
-/// Fowler, Noll, Vo: 1a, 128 bits. Stable, which the standard library's hashers are not.
+/// 128-bit FNV-1a (Fowler, Noll, Vo). It is stable across versions, unlike the hashers of the standard library.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printer(u128);
 
@@ -350,7 +367,7 @@ impl std::hash::Hasher for Printer {
         }
     }
 
-    // The same on machines of either byte order and width.
+    // Independent of the machine's byte order and word size.
     fn write_u16(&mut self, number: u16) {
         self.write(&number.to_le_bytes());
     }

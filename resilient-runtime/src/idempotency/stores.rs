@@ -1,4 +1,4 @@
-//! Stores by name.
+//! Named stores.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::store::IdempotencyStore;
 use crate::sync::Mutex;
 
-/// The stores of a registry by name. The names are given by the program, not from outside.
+/// The named stores of a registry. The program chooses the names, so their number is bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Stores(Mutex<BTreeMap<Arc<str>, Arc<dyn IdempotencyStore>>>);
 

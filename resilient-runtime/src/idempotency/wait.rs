@@ -1,4 +1,4 @@
-//! Waiting for a store, or for another call: as a future, or blocking the thread.
+//! Waiting for a store or for another call, asynchronously or by blocking the thread.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -10,15 +10,14 @@ use std::time::Duration;
 use super::store::{Answer, StoreError};
 use crate::clock::{BoxedTimer, Clock, Instant, unparker};
 
-const NO_TIMER: &str =
-    "the store has to be waited for, and there is no tokio runtime with `enable_time` here";
+const NO_TIMER: &str = "waiting for the store needs a tokio runtime with `enable_time`";
 
-/// What a store answers; its panic is a failure like any other, and must not take the place of a call's answer.
+/// Wraps a store's future so that a panic becomes a [`StoreError`]: it must not replace the result of a call.
 pub(super) fn guarded<'a, T>(ask: impl FnOnce() -> Answer<'a, T>) -> Guarded<'a, T> {
     Guarded(catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| panicked(&*panic)).map(Some))
 }
 
-/// See [`guarded`]. The answer is gone once it was given.
+/// See [`guarded`]. Must not be polled again once it is ready.
 pub(super) struct Guarded<'a, T>(Result<Option<Answer<'a, T>>, StoreError>);
 
 impl<T> Future for Guarded<'_, T> {
@@ -47,21 +46,22 @@ impl<T> Drop for Guarded<'_, T> {
 #[cold]
 fn panicked(panic: &(dyn Any + Send)) -> StoreError {
     const LONGEST: usize = 256;
-    let said = panic.downcast_ref::<&str>().copied();
-    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
-    StoreError::Panicked(said[..said.floor_char_boundary(LONGEST)].to_owned())
+    let message = panic.downcast_ref::<&str>().copied();
+    let message =
+        message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    StoreError::Panicked(message[..message.floor_char_boundary(LONGEST)].to_owned())
 }
 
 /// How a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Async,
-    /// What is written as a future is then ready whenever it is polled.
+    /// Every wait blocks, so an `async fn` in this mode is never pending.
     Blocking,
 }
 
 impl Mode {
-    /// The answer of a store, if it comes in time. `name`: of the component that waits.
+    /// Waits up to `span` for a store. `name` is the component that waits.
     pub(super) async fn answer<T>(
         self,
         (clock, name): (&Clock, &'static str),
@@ -75,7 +75,7 @@ impl Mode {
         }
     }
 
-    /// A while. Whether one could wait.
+    /// Waits for `span`. Returns false if no timer is available.
     pub(super) async fn pause(self, (clock, name): (&Clock, &'static str), span: Duration) -> bool {
         match self {
             Self::Blocking => {
@@ -94,7 +94,7 @@ impl Mode {
     }
 }
 
-/// The answer, or that it did not come in time; a timer is made only once there is something to wait for.
+/// Waits for the future until a deadline. The timer is created only if the future is pending.
 async fn within<T>(
     clock: &Clock,
     until: Instant,
@@ -102,7 +102,7 @@ async fn within<T>(
 ) -> Result<T, StoreError> {
     let (mut answer, mut timer) = (pin!(answer), None);
     poll_fn(|cx| {
-        // The answer first: what is ready in the same poll as its timer has made it (T65).
+        // Poll the result first: if it is ready in the same poll as the timer, it is in time (T65).
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer);
         }
@@ -118,14 +118,14 @@ async fn within<T>(
     .await
 }
 
-/// Runs a future on this thread until it is ready, or the time is over.
+/// Runs a future on this thread until it is ready or the deadline has passed.
 fn block<F: Future>((clock, name): (&Clock, &'static str), until: Instant, future: F) -> Option<F::Output> {
     let (mut future, waker) = (pin!(future), unparker());
     let mut cx = Context::from_waker(&waker);
     if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
         return Some(output);
     }
-    // E7
+    // Warn if this thread runs an async task.
     clock.warn_of_blocking(name);
     let mut is_over = false;
     loop {
@@ -139,12 +139,12 @@ fn block<F: Future>((clock, name): (&Clock, &'static str), until: Instant, futur
     }
 }
 
-/// The output of a future in [`Mode::Blocking`].
+/// Runs a future in [`Mode::Blocking`] and returns its output.
 pub(super) fn blocking<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
     loop {
-        // Each of its waits blocks; there is nothing that it could be pending for.
+        // All waits in this mode block, so one poll is enough.
         if let Poll::Ready(output) = Pin::as_mut(&mut future).poll(&mut cx) {
             return output;
         }

@@ -1,4 +1,4 @@
-//! The kinds of component, and what can be asked of a kind that is known at run time only.
+//! The kinds of component, and functions of a kind that is only known at run time.
 
 pub(crate) mod table;
 
@@ -12,7 +12,9 @@ use table::components;
 
 macro_rules! kinds {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
-        /// The kinds of component. The stages of a call stand first, outer to inner.
+        /// The kinds of component.
+        ///
+        /// The stages of a call come first, from the outermost to the innermost.
         ///
         /// ```
         /// use resilient_runtime::{Bulkhead, Component, Kind};
@@ -32,7 +34,7 @@ macro_rules! kinds {
         impl Kind {
             const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// The name used in the attribute, in JSON and in paths.
+            /// Returns the name used in the attribute, in JSON and in paths.
             ///
             /// ```
             /// use resilient_runtime::Kind;
@@ -51,7 +53,7 @@ macro_rules! kinds {
 components!(all kinds);
 
 impl Kind {
-    /// All kinds.
+    /// Returns all kinds.
     ///
     /// ```
     /// use resilient_runtime::Kind;
@@ -75,25 +77,27 @@ impl Serialize for Kind {
     }
 }
 
-/// There is no such kind of component.
+/// The error for an unknown kind of component.
 ///
 /// ```
 /// use resilient_runtime::Kind;
 ///
 /// let error = "bulkhed".parse::<Kind>().unwrap_err();
-/// assert_eq!(error.to_string(), "no kind of component is called `bulkhed`; did you mean `bulkhead`?");
+/// assert_eq!(error.to_string(), "unknown component kind `bulkhed`; did you mean `bulkhead`?");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownKind(String);
 
 impl fmt::Display for UnknownKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not more of a hostile name than helps to recognise it.
+        // Limit the length of a name that may be hostile.
         let shown: String = self.0.chars().take(64).collect();
-        write!(f, "no kind of component is called `{shown}`")?;
+        write!(f, "unknown component kind `{shown}`")?;
         match nearest(&self.0, Kind::all().map(Kind::as_str)) {
             Some(name) => write!(f, "; did you mean `{name}`?"),
-            None => write!(f, "; known: {}", Kind::all().map(Kind::as_str).collect::<Vec<_>>().join(", ")),
+            None => {
+                write!(f, "; known kinds: {}", Kind::all().map(Kind::as_str).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 }

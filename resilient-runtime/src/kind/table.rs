@@ -1,14 +1,15 @@
-//! The one list of all components.
+//! The list of all components.
 
-/// Calls the macro `$generate` with the rows of the table: of the `stages`, of the components that also work `standalone`,
-/// without a registry, or of `all`.
+/// Calls the macro `$generate` with rows of the table. `$select` is one of: `stages`; `standalone`, the components that
+/// also work without a registry; `all`.
 ///
-/// The stages stand in the order of a call, outer to inner. The columns:
+/// The stages are in the order of a call, from the outermost to the innermost. The columns:
 /// 1. the [`Kind`](crate::Kind);
-/// 2. its name in the attribute, in JSON, in settings, in metrics and in the builder;
-/// 3. the method of the registry that gives the component of a name;
-/// 4. the module, the component in it, and the component's snapshot;
-/// 5. the method of the registry that makes one: `alone` of its core, or with other parts of the registry.
+/// 2. its name in the attribute, JSON, settings, metrics and the builder;
+/// 3. the registry method that returns the component with a name;
+/// 4. the module, the component and its snapshot;
+/// 5. the registry method that creates a component: `alone` from its core only, others with further parts of the
+///    registry.
 macro_rules! components {
     ($select:ident $generate:ident) => {
         $crate::kind::table::select! { $select $generate {

@@ -1,4 +1,4 @@
-//! The settings of a load shedder and their defaults.
+//! Settings of a load shedder and their defaults.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use crate::ratio::Ratio;
 use crate::settings::{ConfigError, settings};
 
 settings! {
-    /// The settings of a [`LoadShedder`](crate::LoadShedder).
+    /// Settings of a [`LoadShedder`](crate::LoadShedder).
     ///
     /// ```
     /// use resilient_runtime::{Ratio, load_shed::Config, settings::Settings};
     ///
     /// let config = Config::default().max_in_flight(500).share_low(Ratio::percent(25.0).unwrap());
     /// assert!(config.validate().is_ok());
-    /// assert!(config.share_low(Ratio::ONE).validate().is_err(), "more than normal calls have");
+    /// assert!(config.share_low(Ratio::ONE).validate().is_err(), "more than the share of normal calls");
     /// ```
     pub struct Config: load_shed, check {
         max_in_flight: Option<u32>,
@@ -49,7 +49,7 @@ impl Config {
         error.require(normal, "share_normal", self.share_normal, "at most share_high");
     }
 
-    /// What calls go by: no limits where the shedder is switched off.
+    /// Returns the settings in effect: without limits if the shedder is disabled.
     pub(super) fn in_force(&self) -> std::borrow::Cow<'_, Self> {
         if self.enabled {
             return std::borrow::Cow::Borrowed(self);
@@ -63,12 +63,12 @@ impl Config {
         )
     }
 
-    /// The most that may be in flight; `u32::MAX` for no limit.
+    /// Returns the maximum number of calls in flight. `u32::MAX` if there is no limit.
     pub(super) fn most(&self) -> u32 {
         self.max_in_flight.unwrap_or(if self.adaptive { 1000 } else { u32::MAX })
     }
 
-    /// The share of the limit that this class may fill, together with those below it.
+    /// Returns the share of the limit that this class and the classes below it can fill.
     pub(super) fn share(&self, priority: Priority) -> Ratio {
         match priority {
             Priority::Low => self.share_low,

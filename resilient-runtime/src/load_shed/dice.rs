@@ -1,7 +1,7 @@
-//! Chance for calls that come by the million: no lock, and a test can repeat it.
+//! A fast random number generator without a lock, reproducible in tests.
 //!
-//! `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): a counter that
-//! is stepped by an odd constant, and a mixing of its bits. One atomic addition is all that threads share.
+//! `SplitMix64` (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): a counter
+//! that advances by an odd constant, followed by a mix of its bits. Threads share only one atomic addition.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -11,12 +11,12 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 pub(super) struct Dice(AtomicU64);
 
 impl Dice {
-    /// `seed` from 0 to 1.
+    /// `seed` is between 0 and 1.
     pub(super) fn new(seed: f64) -> Self {
         Self(AtomicU64::new(seed.to_bits()))
     }
 
-    /// A number, each as likely as every other.
+    /// Returns a uniformly distributed number.
     #[inline]
     pub(super) fn roll(&self) -> u64 {
         let mut bits = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
@@ -26,15 +26,15 @@ impl Dice {
     }
 }
 
-/// Whether a roll meets a chance; by its upper half, so that the lower one is good for something else.
+/// Whether a roll is below the odds. It uses only the upper half, so that the lower half is free for another use.
 #[inline]
 pub(super) fn meets(roll: u64, odds: u32) -> bool {
     roll >> 32 < u64::from(odds)
 }
 
-/// A chance as what the upper half of a roll must be below.
+/// Converts a probability to the bound for the upper half of a roll.
 pub(super) fn odds(chance: f64) -> u32 {
-    // Saturates: of a chance of one, one call in four thousand million is not met.
+    // Saturates: with a probability of 1, one call in four billion is missed.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let odds = (chance * 4_294_967_296.0) as u32;
     odds
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chance_is_met_as_often_as_it_says_and_on_no_kind_of_call_more() {
+    fn the_hit_rate_matches_the_probability_in_any_subsequence() {
         let dice = Dice::new(0.3);
         for chance in [0.0, 0.1, 0.5, 0.9] {
             let hits: Vec<bool> = (0..100_000).map(|_| meets(dice.roll(), odds(chance))).collect();

@@ -1,4 +1,4 @@
-//! The calls in flight, and up to how many of them each class is admitted.
+//! The calls in flight, and the limit of each class.
 
 use once_cell::race::OnceBox;
 
@@ -8,16 +8,16 @@ use crate::clock::Instant;
 use crate::priority::Priority;
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 
-/// Every admitted call is counted, whether or not there is a limit: so that the count is right when one is set.
+/// Counts every admitted call, even without a limit, so that the count is correct when a limit is set.
 #[derive(Debug)]
 pub(super) struct Gauge {
     in_flight: AtomicU32,
-    /// `u32::MAX` for none. Relaxed, as the others: settings; a call may still go by those of before.
+    /// `u32::MAX` for none. Relaxed, like the others: settings. A call can still use the earlier ones.
     most: AtomicU32,
     is_adaptive: AtomicBool,
-    /// Made when it is first asked for.
+    /// Allocated when it is first enabled.
     adaptive: OnceBox<AdaptiveLimit>,
-    /// By [`Priority`], in parts of [`WHOLE`].
+    /// By [`Priority`], in units of 1 / [`WHOLE`].
     shares: [AtomicU32; 4],
 }
 
@@ -46,20 +46,20 @@ impl Gauge {
         self.most.store(most, Ordering::Relaxed);
         self.is_adaptive.store(config.adaptive, Ordering::Relaxed);
         for priority in Priority::ALL {
-            // From 0 to 65 536, and not rounded up, or four fifths of ten would be more than eight.
+            // Between 0 and 65 536, not rounded up: otherwise four fifths of ten would be more than eight.
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let share = (config.share(priority).get() * f64::from(WHOLE)) as u32;
             self.shares[priority as usize].store(share, Ordering::Relaxed);
         }
     }
 
-    /// One more in flight, if this class may.
+    /// Adds a call in flight, if its class is admitted.
     #[inline]
     pub(super) fn try_enter(&self, priority: Priority) -> bool {
         let limit = self.limit_of(priority);
         let mut in_flight = self.in_flight.load(Ordering::Relaxed);
         while in_flight < limit {
-            // Relaxed: the count orders nothing but itself.
+            // Relaxed: the count does not order other data.
             let entered = self.in_flight.compare_exchange_weak(
                 in_flight,
                 in_flight + 1,
@@ -74,7 +74,7 @@ impl Gauge {
         false
     }
 
-    /// One less; how many there were.
+    /// Removes a call in flight. Returns how many there were before.
     #[inline]
     pub(super) fn leave(&self) -> u32 {
         self.in_flight.fetch_sub(1, Ordering::Relaxed)
@@ -84,13 +84,13 @@ impl Gauge {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// `u32::MAX` where there is none.
+    /// Returns the limit. `u32::MAX` if there is none.
     #[inline]
     pub(super) fn limit(&self) -> u32 {
         self.adaptive().map_or_else(|| self.most.load(Ordering::Relaxed), AdaptiveLimit::limit)
     }
 
-    /// The limit that finds itself, if there is one.
+    /// Returns the adaptive limit, if it is enabled.
     #[inline]
     fn adaptive(&self) -> Option<&AdaptiveLimit> {
         if self.is_adaptive() { self.adaptive.get() } else { None }
@@ -101,7 +101,7 @@ impl Gauge {
         self.is_adaptive.load(Ordering::Relaxed)
     }
 
-    /// What a call that has ended says about the limit, with the calls in flight before it left.
+    /// Passes the result of a call to the adaptive limit. `in_flight` is the number of calls before it ended.
     #[inline]
     pub(super) fn learn(&self, since: Instant, now: Instant, in_flight: u32, end: Sample) {
         if let Some(adaptive) = self.adaptive() {
@@ -109,19 +109,19 @@ impl Gauge {
         }
     }
 
-    /// Forgets what was learned.
+    /// Restarts the adaptive limit.
     pub(super) fn restart(&self, config: &Config) {
         if let Some(adaptive) = self.adaptive.get() {
             adaptive.restart(config.initial_in_flight, config.min_in_flight, config.most());
         }
     }
 
-    /// At least one, however small the limit: no class is shut out for good.
+    /// Returns the limit of a class. At least 1, however small the limit is, so that no class is locked out.
     #[inline]
     pub(super) fn limit_of(&self, priority: Priority) -> u32 {
         let share = u64::from(self.shares[priority as usize].load(Ordering::Relaxed));
         let limit = (u64::from(self.limit()) * share).div_ceil(u64::from(WHOLE));
-        // At most the limit, because a share is at most the whole.
+        // At most the limit, because a share is at most 1.
         u32::try_from(limit).unwrap_or(u32::MAX).max(1)
     }
 }

@@ -1,4 +1,4 @@
-//! Every interleaving of a few threads at the gauge.
+//! Loom models of the gauge: all interleavings of a few threads.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -12,7 +12,7 @@ fn config(limit: u32) -> Config {
 }
 
 #[test]
-fn loom_never_more_than_the_limit_are_in_flight_and_none_is_lost() {
+fn loom_the_limit_is_never_exceeded_and_no_call_is_lost() {
     // T154
     loom::model(|| {
         let gauge = Arc::new(Gauge::new(&config(1)));
@@ -34,7 +34,7 @@ fn loom_never_more_than_the_limit_are_in_flight_and_none_is_lost() {
 }
 
 #[test]
-fn loom_another_limit_loses_none() {
+fn loom_a_changed_limit_loses_no_call() {
     // T154, T117
     loom::model(|| {
         let gauge = Arc::new(Gauge::new(&config(2)));
@@ -45,6 +45,6 @@ fn loom_another_limit_loses_none() {
         gauge.leave();
         operator.join().unwrap();
         assert_eq!(gauge.in_flight(), u32::from(entered));
-        assert_ne!(gauge.try_enter(Priority::Critical), entered, "the new limit is in force");
+        assert_ne!(gauge.try_enter(Priority::Critical), entered, "the new limit applies");
     });
 }

@@ -1,28 +1,31 @@
-//! Refuses some calls at once, so that the others can be served in time.
+//! Load shedding: rejects some calls so that the others are served in time.
 //!
-//! Past its capacity a process that takes all calls serves none: they wait for each other until their callers have
-//! given up. A shedder admits by [`Priority`], by three rules. Each must let a call pass.
+//! A process that accepts more calls than it can handle completes none in time: the calls wait for each other until
+//! their callers give up. A load shedder admits calls by [`Priority`]. It checks three rules, and all of them must
+//! admit a call.
 //!
-//! | rule | on | refuses |
+//! | Rule | Active | Rejects |
 //! |---|---|---|
-//! | in flight | always; `adaptive` finds the limit, up to `max_in_flight` | a class whose share of the limit is full: by default low calls fill half, normal ones four fifths, high ones nine tenths, critical ones all |
-//! | standing delay | where a delay is measured | the lowest class when even the luckiest call of an `interval` waited longer than `target_delay`; then the next; critical calls never |
-//! | throttle | with `throttle` | what the other side would refuse: about `throttle_factor` calls are sent for each that it accepts, of each class by itself |
+//! | In flight | Always; `adaptive` finds the limit, up to `max_in_flight` | A class whose share of the limit is full: by default low calls fill a half of it, normal calls four fifths, high calls nine tenths, critical calls all of it |
+//! | Standing delay | If a delay is measured | The lowest class, if even the shortest wait of an `interval` is longer than `target_delay`; then the next class; never critical calls |
+//! | Throttle | With `throttle` | Calls that the callee would reject: it sends about `throttle_factor` calls for each accepted one, for each class separately |
 //!
-//! Delays are measured where they arise: in the queue of the bulkhead behind the shedder, by the pipeline; in a queue
-//! before it, by whoever knows when the call arrived ([`waited`](LoadShedder::waited), here or on the
-//! [`Pipeline`](crate::Pipeline::waited), `arrived_at = ..` in the attribute); and, where the queues cannot be seen,
-//! with `target_latency` as the whole time from admission to the end.
+//! There are three sources of delays:
+//! - The pipeline measures the wait in the queue of the bulkhead behind the shedder.
+//! - The caller reports the wait in a queue before the shedder, with [`waited`](LoadShedder::waited) here or on the
+//!   [`Pipeline`](crate::Pipeline::waited), or with `arrived_at = ..` in the attribute.
+//! - With `target_latency`, the shedder measures the time from admission to the end of a call, for queues that cannot
+//!   be observed.
 //!
-//! The throttle is for the client's side of a call and the others for the server's. It is here all the same, and not a
-//! component of its own, because it is the same decision at the same point of a call, by the same classes: load is shed
-//! before it is sent, instead of before it is served. With `adaptive = false` and no `max_in_flight` it is alone.
+//! The throttle protects the callee of an outgoing call; the other rules protect this process. It is part of this
+//! component because it makes the same decision at the same point of a call, with the same classes. The throttle works
+//! alone with `adaptive = false` and no `max_in_flight`.
 //!
-//! - A refused call was not carried out, and is told when to [come back](Rejection::retry_after). It is not retried,
-//!   and no evidence for a circuit breaker.
-//! - A call counts as in flight from its admission until it has ended, with all its attempts and the pauses between
-//!   them, however it ends: returned, dropped, panicked.
-//! - The limit finds itself only as far as calls fill it: where all are low, that is half of what it is.
+//! - A rejected call did not run, and its rejection has a [`retry_after`](Rejection::retry_after). It is not retried,
+//!   and a circuit breaker does not count it.
+//! - A call is in flight from its admission to its end, including all attempts and the pauses between them, however
+//!   it ends: returned, dropped or panicked.
+//! - The adaptive limit is only tested as far as calls fill it. If all calls are low, they fill only half of it.
 //!
 //! ```
 //! use resilient_runtime::{Component, Priority, Registry, RejectionKind, load_shed::Config};
@@ -76,14 +79,14 @@ use queue_delay::{Measure, QueueDelay};
 use stats::{Counters, Rule};
 use throttle::Throttle;
 
-/// Refuses some calls, so that the others are served in time. See the [module](self).
+/// Rejects some calls so that others are served in time. See the [module](self).
 ///
 /// ```
 /// use resilient_runtime::{LoadShedder, load_shed::Config};
 ///
 /// let shedder = LoadShedder::new(Config::default().max_in_flight(1).adaptive(false))?;
 /// let inner = shedder.call(|| Some(shedder.call(|| Some("both"))));
-/// assert_eq!(inner, Some(None), "a call in it is the second");
+/// assert_eq!(inner, Some(None), "the inner call is the second one");
 /// # Ok::<_, resilient_runtime::ConfigError>(())
 /// ```
 #[derive(Debug)]
@@ -92,7 +95,7 @@ pub struct LoadShedder {
     gauge: Gauge,
     queue_delay: QueueDelay,
     throttle: Throttle,
-    /// Relaxed, as the next two: settings.
+    /// Relaxed, like the next two: settings.
     throttles: AtomicBool,
     watches_latency: AtomicBool,
     /// In nanoseconds.
@@ -101,16 +104,16 @@ pub struct LoadShedder {
     counters: Counters,
 }
 
-/// One call on its way: what it must bring along to be let out again.
+/// One admitted call. Needed to end the call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Admitted {
     pub(crate) priority: Priority,
-    /// [`Instant::NEVER`] where that is not known.
+    /// [`Instant::NEVER`] if the time is not known.
     pub(crate) since: Instant,
 }
 
 impl LoadShedder {
-    /// Admission of a call of normal priority.
+    /// Admits a call of normal priority.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, load_shed::Config};
@@ -121,13 +124,13 @@ impl LoadShedder {
     /// ```
     ///
     /// # Errors
-    /// When it is shed.
+    /// Returns a rejection if the call is shed.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, Rejection> {
         self.try_acquire_as(Priority::Normal)
     }
 
-    /// Admission of a call of this priority.
+    /// Admits a call of this priority.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Priority, Registry, load_shed::Config};
@@ -139,7 +142,7 @@ impl LoadShedder {
     /// ```
     ///
     /// # Errors
-    /// When it is shed.
+    /// Returns a rejection if the call is shed.
     #[inline]
     pub fn try_acquire_as(&self, priority: Priority) -> Result<Permit<'_>, Rejection> {
         let since = self.core.clock().now();
@@ -147,9 +150,10 @@ impl LoadShedder {
         Ok(Permit::new(self, Admitted { priority, since }))
     }
 
-    /// Says how long a call has waited in a queue before the shedder, whatever becomes of it: one that is emptied here.
+    /// Reports how long a call waited in a queue before the shedder.
     ///
-    /// To be said of every call, also of one that did not wait at all: it is the shortest wait that counts.
+    /// Report every call that leaves the queue, including calls that did not wait or are rejected later: the shortest
+    /// wait counts.
     ///
     /// ```
     /// use std::time::Duration;
@@ -169,9 +173,9 @@ impl LoadShedder {
         self.sample(Measure::Arrival, nanos(delay), self.core.clock().now());
     }
 
-    // What the pipeline calls ------------------------------------------------------------------------------
+    // For the pipeline -------------------------------------------------------------------------------------
 
-    /// Admits a call that no rule has anything against; counts nothing if one may.
+    /// Admits a call if no rule could reject it. Does not count a rejection.
     #[inline]
     pub(crate) fn try_enter(&self, priority: Priority, now: Instant) -> bool {
         self.keep_up(now);
@@ -185,7 +189,7 @@ impl LoadShedder {
         entered
     }
 
-    /// Admits a call, or sheds it; never waits.
+    /// Admits or sheds a call, without waiting.
     #[inline]
     pub(crate) fn admit(&self, priority: Priority, now: Instant) -> Result<(), Rejection> {
         self.keep_up(now);
@@ -195,7 +199,7 @@ impl LoadShedder {
         if self.throttles() && self.throttle.sheds(priority) {
             let roll = self.dice.roll();
             if self.throttle.shed(priority, roll) {
-                // It is a request all the same.
+                // A throttled call still counts as a request.
                 self.counters.requested(priority);
                 return Err(self.refuse(priority, Rule::Throttle, roll));
             }
@@ -207,7 +211,7 @@ impl LoadShedder {
         Ok(())
     }
 
-    /// Lets a call out again.
+    /// Ends a call.
     #[inline]
     pub(crate) fn leave(&self, call: Admitted, end: End, now: Instant) {
         let in_flight = self.gauge.leave();
@@ -218,7 +222,7 @@ impl LoadShedder {
         };
         if call.since != Instant::NEVER {
             self.gauge.learn(call.since, now, in_flight, sample);
-            // How long a failure takes says nothing: many are fast.
+            // The duration of a failure is not meaningful: many failures are fast.
             if self.watches_latency() && matches!(end, End::Judged(Verdict::Success) | End::CutOff) {
                 self.sample(Measure::Latency, now.nanos_since(call.since), now);
             }
@@ -231,21 +235,21 @@ impl LoadShedder {
         }
     }
 
-    /// The same where the time has to be read, if it is needed at all.
+    /// Like `leave`, but reads the clock only if needed.
     #[inline]
-    fn leave_by_hand(&self, call: Admitted, end: End) {
+    fn leave_directly(&self, call: Admitted, end: End) {
         let is_timed = end != End::Unknown && (self.gauge.is_adaptive() || self.watches_latency());
         let now = if is_timed { self.core.clock().now() } else { call.since };
         self.leave(call, end, now);
     }
 
-    /// How long a call has waited in the queue of the bulkhead behind.
+    /// Records how long a call waited in the queue of the bulkhead behind the shedder.
     #[inline]
     pub(crate) fn queued(&self, delay: u64, now: Instant) {
         self.sample(Measure::Queue, delay, now);
     }
 
-    /// Since when a call that comes now is under way.
+    /// Records the delay of a call that arrived at `at` and reaches the shedder now.
     pub(crate) fn arrived(&self, at: Instant, now: Instant) {
         self.sample(Measure::Arrival, now.nanos_since(at), now);
     }
@@ -266,7 +270,7 @@ impl LoadShedder {
         self.throttles.load(Ordering::Relaxed)
     }
 
-    /// Draws the conclusions that are due.
+    /// Runs the evaluations that are due.
     #[inline]
     fn keep_up(&self, now: Instant) {
         if self.queue_delay.is_due(now) {
@@ -294,7 +298,7 @@ impl LoadShedder {
     fn refuse(&self, priority: Priority, rule: Rule, roll: u64) -> Rejection {
         self.counters.shed(priority, rule);
         let base = self.retry_after.load(Ordering::Relaxed);
-        // From half of it to one and a half.
+        // Between 0.5 and 1.5 times the setting.
         let jitter = (u128::from(base) * u128::from(roll & u64::from(u32::MAX))) >> 32;
         let retry_after = base / 2 + u64::try_from(jitter).unwrap_or(base);
         let retry_after = Some(Duration::from_nanos(retry_after));
@@ -309,14 +313,14 @@ impl LoadShedder {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum End {
     Judged(Verdict),
-    /// Its time was over.
+    /// The call timed out.
     CutOff,
-    /// It was dropped, or refused further in.
+    /// The call was dropped, or rejected by an inner component.
     Unknown,
 }
 
 impl End {
-    /// Whether the other side has taken the call and answered it, well or not.
+    /// Whether the callee accepted the call and responded, with a success or an error.
     fn is_accepted(self) -> bool {
         matches!(self, Self::Judged(Verdict::Success | Verdict::Failure(Class::Ignored | Class::Permanent)))
     }
@@ -367,7 +371,7 @@ impl Component for LoadShedder {
         self.watches_latency.store(config.target_latency.is_some(), Ordering::Relaxed);
         self.retry_after.store(nanos(config.retry_after), Ordering::Relaxed);
         if !is_on {
-            // What was found before does not go on.
+            // Discard earlier measurements.
             self.queue_delay.clear(self.core.clock().now());
         }
     }
@@ -378,7 +382,7 @@ impl Component for LoadShedder {
         self.counters.snapshot(now, &self.gauge, &self.queue_delay, &self.throttle)
     }
 
-    /// Zeroes the counts, and forgets delays and what was accepted; calls in flight stay.
+    /// Resets the counts, the measured delays and the throttle. Calls in flight stay.
     fn reset(&self) {
         let now = self.core.clock().now();
         self.gauge.restart(&self.core.config().in_force());

@@ -1,4 +1,4 @@
-//! The two rules with a memory against models so plain that they can be seen to be right.
+//! Compares the two rules that keep state with simple models.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::registry::Registry;
 
 const DOWN: Verdict = Verdict::Failure(Class::TRANSIENT);
 
-// QueueDelay delay -----------------------------------------------------------------------------------------
+// Standing delay -----------------------------------------------------------------------------------------
 
 /// In milliseconds.
 const INTERVAL: u64 = 100;
@@ -33,7 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Every delay ever measured, with its time; the level is worked out from the first on each time.
+/// Stores every delay with its time, and calculates the level from the beginning each time.
 #[derive(Default)]
 struct Model {
     now: u64,
@@ -55,7 +55,7 @@ impl Model {
                 let before = interval.checked_sub(1).and_then(|before| Self::least(of, before));
                 let Some(now) = Self::least(of, interval).filter(|now| *now > TARGET) else { continue };
                 over = true;
-                // In nanoseconds it is divided more finely.
+                // In nanoseconds the division is more precise.
                 stands |= before.is_none_or(|before| now * 8 > before * 7);
             }
             level = match (stands, over) {
@@ -70,7 +70,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn the_level_of_shedding_is_that_of_the_model(steps in prop::collection::vec(step(), 1..200)) {
+    fn the_level_of_shedding_matches_the_model(steps in prop::collection::vec(step(), 1..200)) {
         let time = ManualClock::new();
         let shedder = Registry::with_seed(time.clock(), 7).load_shedder("x");
         shedder.reconfigure(Config::default().adaptive(false)).unwrap();
@@ -105,7 +105,7 @@ proptest! {
 
 #[derive(Clone, Debug)]
 enum Call {
-    /// So many of this class, accepted or not.
+    /// This number of calls of a class, accepted or not.
     Ended(usize, bool, u32),
     Pass(u64),
     Reset,
@@ -120,20 +120,20 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-/// Of a window of 20 s.
+/// Bucket width of a window of 20 s.
 const BUCKET: u64 = 1000;
 
 proptest! {
     #[test]
-    fn the_window_of_the_throttle_holds_what_the_model_holds(calls in prop::collection::vec(call(), 1..100)) {
+    fn the_window_of_the_throttle_matches_the_model(calls in prop::collection::vec(call(), 1..100)) {
         let time = ManualClock::new();
         let shedder = Registry::with_seed(time.clock(), 7).load_shedder("x");
         let config = Config::default().adaptive(false).throttle(true).throttle_window(Duration::from_secs(20));
         shedder.reconfigure(config.clone()).unwrap();
-        // Begins its buckets now.
+        // Starts the buckets now.
         shedder.reset();
         let mut now = 0;
-        // Each call that was let through, and each that was refused.
+        // All calls, sent or rejected.
         let mut log: Vec<(u64, usize, bool)> = Vec::new();
         for call in calls {
             match call {
@@ -152,7 +152,7 @@ proptest! {
                 Call::Reset => {
                     shedder.reset();
                     log.clear();
-                    // The buckets begin anew: so does the model's time.
+                    // The buckets start again, and so does the model's time.
                     now = 0;
                 }
             }
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn a_chance_is_one_whatever_was_counted(requests: u32, accepts: u32, factor in 1.0..100.0, floor in 0.01..=1.0) {
+    fn the_result_is_a_valid_probability_for_any_counts(requests: u32, accepts: u32, factor in 1.0..100.0, floor in 0.01..=1.0) {
         let chance = ThrottleRule { factor, floor, min_calls: 1 }.chance(requests, accepts);
         prop_assert!((0.0..=1.0 - floor).contains(&chance));
     }

@@ -1,4 +1,4 @@
-//! The load shedder by hand: around a closure, around a future, or as a permit.
+//! Uses a load shedder without the attribute: for a closure, a future, or with a permit.
 
 use std::mem::ManuallyDrop;
 
@@ -7,10 +7,10 @@ use crate::classify::{Class, Judgement, Verdict};
 use crate::context;
 use crate::outcome::Reject;
 
-/// One admitted call, in flight as long as it is held.
+/// One admitted call. It is in flight until the permit is dropped or settled.
 ///
-/// Dropped without [`settle`](Self::settle) it says nothing about delays and acceptance, unless the thread is
-/// panicking: then it is a failure.
+/// A permit that is dropped without [`settle`](Self::settle) is not used for delays and the throttle. If the thread
+/// is panicking, it counts as a failure.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
@@ -21,7 +21,7 @@ use crate::outcome::Reject;
 /// drop(call);
 /// assert_eq!(api.stats().in_flight, 0);
 /// ```
-#[must_use = "a permit that is dropped at once is a call that has ended"]
+#[must_use = "a permit that is dropped at once counts as a call that has ended"]
 #[derive(Debug)]
 pub struct Permit<'a> {
     shedder: &'a LoadShedder,
@@ -34,7 +34,7 @@ impl<'a> Permit<'a> {
         Self { shedder, call }
     }
 
-    /// How the call ended.
+    /// Records the result of the call.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Verdict, load_shed::Config};
@@ -55,7 +55,7 @@ impl<'a> Permit<'a> {
 
     #[inline]
     fn end(&self, end: End) {
-        self.shedder.leave_by_hand(self.call, end);
+        self.shedder.leave_directly(self.call, end);
     }
 }
 
@@ -67,8 +67,9 @@ impl Drop for Permit<'_> {
 }
 
 impl LoadShedder {
-    /// Calls `work`, with normal priority, unless it is shed. Judged by [`Verdict::of`], unless you
-    /// [say more](Self::call_judged).
+    /// Calls `work` with normal priority, unless the call is shed.
+    ///
+    /// [`Verdict::of`] classifies the result. Use [`call_judged`](Self::call_judged) for another judge.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection};
@@ -81,8 +82,9 @@ impl LoadShedder {
         self.call_judged(work, Judgement::of)
     }
 
-    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`]. To give a priority, use
-    /// [`try_acquire_as`](Self::try_acquire_as) and [`Permit::settle`].
+    /// Like [`call`](Self::call), with a custom judge such as [`Verdict::by_class`].
+    ///
+    /// For another priority, use [`try_acquire_as`](Self::try_acquire_as) and [`Permit::settle`].
     ///
     /// ```
     /// use resilient_runtime::{Class, Component, Registry, Verdict, load_shed::Config};
@@ -125,8 +127,8 @@ impl LoadShedder {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future drops the work; the call is then no longer in flight, and says nothing about delays and
-    /// acceptance.
+    /// Dropping the future drops the work. The call is then no longer in flight, and is not used for delays and the
+    /// throttle.
     pub fn call_async<R: Reject<Error: 'static>>(
         &self,
         work: impl AsyncFnOnce() -> R,
@@ -134,7 +136,7 @@ impl LoadShedder {
         self.call_judged_async(work, Judgement::of)
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own.
+    /// Like [`call_async`](Self::call_async), with a custom judge.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -150,13 +152,13 @@ impl LoadShedder {
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
+    /// Same as [`call_async`](Self::call_async).
     pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         work: impl AsyncFnOnce() -> R,
         judge: impl FnOnce(&R) -> J,
     ) -> R {
-        // A statement of its own: what is matched on would be part of the future, refusal and all.
+        // A separate statement: a scrutinee would be stored in the future, including the rejection.
         let permit = match self.try_acquire() {
             Ok(permit) => permit,
             Err(rejection) => return R::from_rejection(rejection),

@@ -1,14 +1,15 @@
-//! Whether a queue stands: the delay that even the luckiest call of an interval had.
+//! Detects a standing queue by the shortest delay of an interval.
 //!
-//! A queue that comes and goes does its work; one that never empties only makes everybody late. `CoDel` (Nichols and
-//! Jacobson, RFC 8289) tells them apart by the *least* delay of an interval, and Facebook's adaptation for servers
-//! (Maurer, "Fail at Scale", ACM Queue 13.8) by that of fixed intervals, as here. What follows from it is `WeChat`'s
-//! (Zhou et al., "Overload Control for Scaling `WeChat` Microservices", `SoCC` 2018): not single calls are dropped, but
-//! classes of them, the lowest first, and they are let back in step by step.
+//! A queue that empties from time to time absorbs bursts. A queue that never empties only delays every call. `CoDel`
+//! (Nichols and Jacobson, RFC 8289) distinguishes them by the *shortest* delay of an interval. Facebook's adaptation
+//! for servers (Maurer, "Fail at Scale", ACM Queue 13.8) uses fixed intervals, as this module does. The response
+//! follows `WeChat` (Zhou et al., "Overload Control for Scaling `WeChat` Microservices", `SoCC` 2018): it sheds whole
+//! classes of calls, the lowest first, and admits them again step by step.
 //!
-//! - Over its target for an interval, the lowest class that is still admitted, in part or whole, is shed.
-//! - Where the delay falls by an eighth from one interval to the next, what was shed is enough: nothing more is.
-//! - Below it, an eighth of a class comes back at each interval. So is it where nothing was measured.
+//! - If the delay is over its target for an interval, the lowest class that is still fully or partly admitted is
+//!   shed.
+//! - If the delay falls by an eighth from one interval to the next, no further class is shed.
+//! - If the delay is below its target, or nothing was measured, an eighth of a class is admitted again per interval.
 //! - Critical calls are never shed.
 
 use std::time::Duration;
@@ -19,36 +20,36 @@ use crate::clock::{Instant, nanos};
 use crate::priority::Priority;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
-/// What is measured, each with a least of its own: the worst counts.
+/// The kinds of delays. Each has its own minimum, and the worst one decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
-    /// The time in a queue before the shedder, as the caller says.
+    /// The time in a queue before the shedder, as reported by the caller.
     Arrival,
-    /// The time in the queue of the bulkhead behind it.
+    /// The time in the queue of the bulkhead behind the shedder.
     Queue,
     /// The time from admission to the end.
     Latency,
 }
 
-/// In how many steps a class comes back.
+/// Number of steps in which a class is admitted again.
 const STEPS: u32 = 8;
-/// With all classes but the highest shed.
+/// The level at which all classes but the highest are shed.
 const HIGHEST: u32 = 3 * STEPS;
-/// A minute, in nanoseconds. A time that is up to this much older than the interval is that of a call whose thread was
-/// stopped before it reported. An older time shows that the clock went back.
+/// One minute in nanoseconds. A reading that is older than the interval by up to this much comes from a thread that
+/// was suspended before it reported. An older reading means that the clock stepped back.
 const LATE: u64 = 60_000_000_000;
-/// Nothing was measured, or nothing is to be.
+/// Nothing was measured, or measuring is off.
 const NONE: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub(super) struct QueueDelay {
-    /// When the interval ends.
+    /// End of the interval.
     ends: AtomicU64,
-    /// Its length.
+    /// Length of the interval.
     interval: AtomicU64,
-    /// By [`Measure`]: the least of this interval.
+    /// By [`Measure`]: the shortest delay of this interval.
     least: [AtomicU64; 3],
-    /// How much is shed: [`STEPS`] for a class. Relaxed, as all here: a call may go by that of a moment ago.
+    /// How much is shed: [`STEPS`] per class. Relaxed, like all here: a call can use a slightly older value.
     level: AtomicU32,
     past: Mutex<Past>,
 }
@@ -57,11 +58,11 @@ pub(super) struct QueueDelay {
 struct Past {
     /// By [`Measure`].
     targets: [u64; 3],
-    /// The leasts of the interval before.
+    /// The shortest delays of the interval before.
     least: [u64; 3],
 }
 
-/// The classes of which some calls are shed, before and after.
+/// The highest class that is partly or fully shed, before and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) from: Option<Priority>,
@@ -81,7 +82,7 @@ impl QueueDelay {
         queue_delay
     }
 
-    /// The level survives, and the interval that runs ends when it would have, if that is not later.
+    /// Applies new settings. The level stays. The current interval gets the new length.
     pub(super) fn apply(&self, config: &Config) {
         let mut past = self.past.lock();
         let delay = nanos(config.target_delay);
@@ -101,7 +102,7 @@ impl QueueDelay {
         self.ends.store(now.as_nanos().saturating_add(interval), Ordering::Relaxed);
     }
 
-    /// Takes note of a delay. To be called after [`turn`](Self::turn).
+    /// Records a delay. Must be called after [`turn`](Self::turn).
     #[inline]
     pub(super) fn sample(&self, measure: Measure, delay: u64) {
         let least = &self.least[measure as usize];
@@ -110,16 +111,20 @@ impl QueueDelay {
         }
     }
 
-    /// Whether the interval is over: [`turn`](Self::turn) is to be called. One comparison for this and for a clock
-    /// that went back: the distance wraps around once `now` has reached the end.
+    /// Whether the interval has ended, so that [`turn`](Self::turn) must be called.
+    ///
+    /// One comparison covers this and a clock that stepped back: the difference wraps around once `now` has reached
+    /// the end.
     #[inline]
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let ahead = self.ends.load(Ordering::Relaxed).wrapping_sub(now.as_nanos()).wrapping_sub(1);
         ahead >= self.interval.load(Ordering::Relaxed).saturating_add(LATE)
     }
 
-    /// Ends the intervals that are over. Of several threads one does, and the others do not wait. A change is told to `put`
-    /// under the lock, before anybody can be shed by it.
+    /// Ends the intervals that are over.
+    ///
+    /// One of several threads does this, and the others do not wait. A change is passed to `put` under the lock,
+    /// before any call can be shed because of it.
     #[cold]
     pub(super) fn turn(&self, now: Instant, put: impl FnOnce(&Change)) -> Option<Change> {
         let mut past = self.past.try_lock()?;
@@ -130,7 +135,7 @@ impl QueueDelay {
         let ends = self.ends.load(Ordering::Relaxed);
         let before = self.level.load(Ordering::Relaxed);
         let least = std::array::from_fn(|measure| self.least[measure].swap(NONE, Ordering::Relaxed));
-        // More that have passed since without anything measured in them.
+        // Further intervals that have passed without measurements.
         let idle = now.as_nanos().saturating_sub(ends) / interval;
         let after = past.judge(before, least);
         let after = after.saturating_sub(u32::try_from(idle).unwrap_or(u32::MAX));
@@ -152,7 +157,7 @@ impl QueueDelay {
         change
     }
 
-    /// The chance of a call of this class to be shed: `None` for never, as what a roll of the dice must be below.
+    /// Returns the odds that a call of this class is shed, as the bound for a roll. `None` if it is never shed.
     #[inline]
     fn odds(&self, priority: Priority) -> Option<u32> {
         let level = self.level.load(Ordering::Relaxed);
@@ -163,18 +168,18 @@ impl QueueDelay {
         }
     }
 
-    /// Whether calls of this class may be shed now.
+    /// Whether calls of this class can be shed now.
     #[inline]
     pub(super) fn sheds(&self, priority: Priority) -> bool {
         self.odds(priority).is_some()
     }
 
-    /// Whether this call is.
+    /// Whether to shed this call.
     pub(super) fn shed(&self, priority: Priority, dice: &Dice) -> bool {
         self.odds(priority).is_some_and(|odds| odds == u32::MAX || meets(dice.roll(), odds))
     }
 
-    /// The highest class of which calls are shed.
+    /// Returns the highest class that is partly or fully shed.
     pub(super) fn highest(&self) -> Option<Priority> {
         highest(self.level.load(Ordering::Relaxed))
     }
@@ -184,7 +189,7 @@ impl QueueDelay {
         self.level.load(Ordering::Relaxed)
     }
 
-    /// The leasts of the last whole interval: of the time in queues, and from admission to the end.
+    /// Returns the shortest delays of the last interval: in queues, and from admission to the end.
     pub(super) fn least(&self) -> (Option<Duration>, Option<Duration>) {
         let [arrival, queue, latency] = self.past.lock().least;
         let span = |nanos: u64| (nanos != NONE).then(|| Duration::from_nanos(nanos));
@@ -193,7 +198,7 @@ impl QueueDelay {
 }
 
 impl Past {
-    /// The level after an interval with these leasts.
+    /// Returns the level after an interval with these shortest delays.
     fn judge(&mut self, level: u32, least: [u64; 3]) -> u32 {
         let (mut is_over, mut stands) = (false, false);
         for (measure, now) in least.into_iter().enumerate() {
@@ -233,7 +238,7 @@ mod tests {
         let delay = QueueDelay::new(&config, at(10_000));
         delay.turn(at(10_000), |_| ());
         assert!(!delay.is_due(at(10_050)) && delay.is_due(at(10_200)));
-        // Its thread was stopped for some seconds between its end and its report.
+        // Its thread was suspended for some seconds between the end of the call and its report.
         assert!(!delay.is_due(at(9_000)) && !delay.is_due(at(1)));
     }
 }

@@ -1,7 +1,7 @@
-//! T63: what a flood of low calls does to the high ones, in virtual time.
+//! T63: simulates how a flood of low calls affects high calls, in virtual time.
 //!
-//! A thousand calls a second can be served, by ten workers in 10 ms each; 5000 low ones and 200 high ones come. Whoever
-//! is served waits for a worker in the order of arrival, whatever the class: the queue knows no priority.
+//! Ten workers need 10 ms for each call, so they can handle 1000 calls per second. 5000 low and 200 high calls arrive
+//! per second. Admitted calls wait for a worker in order of arrival: the queue ignores priorities.
 
 use std::collections::VecDeque;
 
@@ -13,14 +13,15 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 const WORKERS: usize = 10;
 const WORK: u64 = 10;
 
-/// Where the shedder stands.
+/// The position of the shedder.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
-    /// Nowhere.
+    /// There is none.
     Missing,
-    /// Before the queue: what is admitted waits for a worker.
+    /// Before the queue: admitted calls wait for a worker.
     Before,
-    /// Behind it, as in a server whose requests wait to be read: a worker takes one, and only then is it judged.
+    /// After the queue, as in a server whose requests wait to be read: a worker takes a call, then the shedder
+    /// decides.
     Behind,
 }
 
@@ -28,7 +29,7 @@ enum Place {
 struct Class {
     came: usize,
     shed: usize,
-    /// In milliseconds, of those served.
+    /// In milliseconds, of completed calls.
     took: Vec<u64>,
 }
 
@@ -49,7 +50,7 @@ struct Work<'a> {
     permit: Option<Permit<'a>>,
 }
 
-/// The low and the high class after `seconds`, of which the first `warm` do not count.
+/// Returns the low and the high class after `seconds`. The first `warm` seconds are not counted.
 fn run(config: Config, place: Place, warm: u64, seconds: u64) -> (Class, Class) {
     let time = ManualClock::new();
     let shedder = Registry::with_seed(time.clock(), 7).load_shedder("x");
@@ -61,7 +62,7 @@ fn run(config: Config, place: Place, warm: u64, seconds: u64) -> (Class, Class) 
         let counts = now >= warm * 1000;
         let arriving = if now % 5 == 0 { 6 } else { 5 };
         for index in 0..arriving {
-            // The one in between, so that it is neither the first nor the last.
+            // In the middle, so that it is not the first or the last.
             let priority = if index == 3 && arriving == 6 { Priority::High } else { Priority::Low };
             let class = if priority == Priority::High { &mut high } else { &mut low };
             class.came += usize::from(counts);
@@ -108,9 +109,9 @@ fn run(config: Config, place: Place, warm: u64, seconds: u64) -> (Class, Class) 
 }
 
 #[test]
-fn without_shedding_everybody_waits_for_ever() {
+fn without_shedding_all_calls_wait_too_long() {
     let (_, mut high) = run(Config::default(), Place::Missing, 5, 10);
-    assert!(high.percentile(50) > 4000, "half take longer than {} ms", high.percentile(50));
+    assert!(high.percentile(50) > 4000, "median of {} ms", high.percentile(50));
 }
 
 #[test]
@@ -121,27 +122,27 @@ fn under_a_limit_high_calls_keep_their_share_and_their_latency() {
     assert_eq!(high.shed, 0, "of {}", high.came);
     let (median, late) = (high.percentile(50), high.percentile(99));
     assert!(median <= 25 && late <= 30, "{median} ms, {late} ms at the 99th percentile");
-    assert!(low.took.len() > 45_000, "the rest is for the low ones: {}", low.took.len());
+    assert!(low.took.len() > 45_000, "low calls use the rest: {}", low.took.len());
     assert!(low.percentile(99) <= 30);
 }
 
 #[test]
-fn under_a_limit_that_finds_itself_high_calls_keep_their_share_and_their_latency() {
+fn under_an_adaptive_limit_high_calls_keep_their_share_and_their_latency() {
     // T63, T57
     let (mut low, mut high) = run(Config::default(), Place::Before, 30, 90);
     assert!(high.shed_share() < 0.01, "{} of {} high calls shed", high.shed, high.came);
     let (median, late) = (high.percentile(50), high.percentile(99));
     assert!(median <= 60 && late <= 100, "{median} ms, {late} ms at the 99th percentile");
-    assert!(low.took.len() > 30_000 && low.percentile(50) <= 60, "{} low ones", low.took.len());
+    assert!(low.took.len() > 30_000 && low.percentile(50) <= 60, "{} low calls", low.took.len());
 }
 
 #[test]
-fn where_a_delay_stands_high_calls_keep_their_share_and_their_latency() {
+fn with_a_standing_delay_high_calls_keep_their_share_and_their_latency() {
     // T63
     let config = Config::default().adaptive(false);
     let (low, mut high) = run(config, Place::Behind, 0, 60);
     assert!(high.shed_share() < 0.01, "{} of {} high calls shed", high.shed, high.came);
     let (median, late) = (high.percentile(50), high.percentile(99));
     assert!(median <= 30 && late <= 150, "{median} ms, {late} ms at the 99th percentile");
-    assert!(low.took.len() > 30_000, "the rest is for the low ones: {}", low.took.len());
+    assert!(low.took.len() > 30_000, "low calls use the rest: {}", low.took.len());
 }

@@ -1,4 +1,4 @@
-//! What a load shedder counts.
+//! Counters and statistics of a load shedder.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::ratio::Ratio;
 use crate::seconds::optional_seconds;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// Why a call was shed.
+/// The rule that shed a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
     InFlight,
@@ -23,18 +23,18 @@ pub(super) enum Rule {
     Throttle,
 }
 
-/// By [`Priority`], each four counters of [`Counters::calls`].
+/// Indices into [`Counters::calls`]: four counters each, by [`Priority`].
 const ADMITTED: usize = 0;
 const SHED: usize = 4;
-/// Behind them the accepts.
+/// Followed by the accepts.
 pub(super) const REQUESTS: usize = 8;
 const ACCEPTS: usize = 12;
 
 #[derive(Debug)]
 pub(super) struct Counters {
-    /// Two cache lines for each thread; never reset.
+    /// Two cache lines per thread. Never reset.
     pub(super) calls: Striped<16>,
-    /// What they held at the last reset.
+    /// The values at the last reset.
     base: Mutex<[u64; 16]>,
     /// By [`Rule`].
     shed_by: [AtomicU64; 3],
@@ -137,26 +137,30 @@ fn some(limit: u32, gauge: &Gauge) -> Option<u32> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Calls in flight.
+    /// Number of calls in flight.
     pub in_flight: u32,
-    /// Calls that may be. None: no limit.
+    /// Maximum number of calls in flight. `None` if there is no limit.
     pub limit: Option<u32>,
-    /// The highest class of which calls are shed because a delay stands; those below it are shed, too.
+    /// The highest class that is shed because of a standing delay.
+    ///
+    /// The classes below it are shed too.
     pub shedding: Option<Priority>,
-    /// The shortest wait in a queue of the last interval, in seconds.
+    /// Shortest wait in a queue in the last interval. Serialized in seconds.
     #[serde(serialize_with = "optional_seconds")]
     pub delay: Option<Duration>,
-    /// The shortest time from admission to the end of the last interval, in seconds; with `target_latency` only.
+    /// Shortest time from admission to the end in the last interval.
+    ///
+    /// Only with `target_latency`. Serialized in seconds.
     #[serde(serialize_with = "optional_seconds")]
     pub latency: Option<Duration>,
-    /// By class.
+    /// Statistics by class.
     pub classes: Classes,
-    /// Calls shed, by the rule.
+    /// Number of shed calls, by rule.
     pub shed_by: ShedBy,
 }
 
 impl Stats {
-    /// Calls admitted, of all classes.
+    /// Returns the number of admitted calls of all classes.
     ///
     /// ```
     /// use resilient_runtime::{Component, Priority, Registry};
@@ -169,7 +173,7 @@ impl Stats {
         self.classes.all().iter().map(|class| class.admitted).sum()
     }
 
-    /// Calls shed, of all classes.
+    /// Returns the number of shed calls of all classes.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, load_shed::Config};
@@ -186,7 +190,7 @@ impl Stats {
     }
 }
 
-/// One snapshot for each class.
+/// Statistics of each class.
 ///
 /// ```
 /// use resilient_runtime::{Component, Priority, Registry};
@@ -214,7 +218,7 @@ impl Classes {
         [&self.low, &self.normal, &self.high, &self.critical]
     }
 
-    /// A figure of each class, by the name of the class.
+    /// Returns a value of each class, with the name of the class.
     fn each(&self, figure: impl Fn(&ClassStats) -> u64) -> [(&'static str, u64); 4] {
         [
             (Priority::Low.as_str(), figure(&self.low)),
@@ -225,7 +229,7 @@ impl Classes {
     }
 }
 
-/// A snapshot of one class.
+/// Statistics of one class.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, load_shed::Config};
@@ -238,39 +242,41 @@ impl Classes {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ClassStats {
-    /// Calls admitted.
+    /// Number of admitted calls.
     pub admitted: u64,
-    /// Calls shed.
+    /// Number of shed calls.
     pub shed: u64,
-    /// Calls in flight, of all classes, up to which this one is admitted. None: no limit.
+    /// Number of calls in flight, of all classes, below which this class is admitted.
+    ///
+    /// `None` if there is no limit.
     pub limit: Option<u32>,
-    /// Calls in the throttle's window, with those that it refused.
+    /// Number of calls in the throttle's window, including those that it rejected.
     pub requests: u32,
-    /// Those that the other side accepted.
+    /// Number of calls in the window that the callee accepted.
     pub accepts: u32,
-    /// The chance of being refused by the throttle.
+    /// Probability that the throttle rejects a call.
     pub throttled: Ratio,
 }
 
-/// Calls shed, by the rule.
+/// Number of shed calls, by rule.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, load_shed::Config};
 ///
 /// let api = Registry::new().load_shedder("api");
 /// api.reconfigure(Config::default().max_in_flight(1).adaptive(false)).unwrap();
-/// api.call(|| api.call(|| Some("an inner call is one too many")));
+/// api.call(|| api.call(|| Some("the inner call exceeds the limit")));
 /// let by = api.stats().shed_by;
 /// assert_eq!((by.in_flight, by.delay, by.throttle), (1, 0, 0));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ShedBy {
-    /// The share of the limit was full.
+    /// Calls shed because the share of the limit was full.
     pub in_flight: u64,
-    /// A delay stood.
+    /// Calls shed because of a standing delay.
     pub delay: u64,
-    /// The other side would not have accepted.
+    /// Calls shed by the throttle.
     pub throttle: u64,
 }
 
@@ -279,17 +285,15 @@ impl Describe for Stats {
         Family::gauge("resilient_load_shed_in_flight", "Calls in flight.", |shed, to| to.add(shed.in_flight)),
         Family::gauge(
             "resilient_load_shed_limit",
-            "Calls that may be; 0 where there is no limit.",
+            "Maximum number of calls in flight; 0 if there is no limit.",
             |shed, to| {
                 to.add(shed.limit.unwrap_or(0));
             },
         ),
-        Family::counter(
-            "resilient_load_shed_admitted_total",
-            "Calls that were admitted, by their priority.",
-            |shed, to| to.by("priority", shed.classes.each(|class| class.admitted)),
-        ),
-        Family::counter("resilient_shed_total", "Calls that were shed, by their priority.", |shed, to| {
+        Family::counter("resilient_load_shed_admitted_total", "Admitted calls, by priority.", |shed, to| {
+            to.by("priority", shed.classes.each(|class| class.admitted));
+        }),
+        Family::counter("resilient_shed_total", "Shed calls, by priority.", |shed, to| {
             to.by("priority", shed.classes.each(|class| class.shed));
         }),
     ];

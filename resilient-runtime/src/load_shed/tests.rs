@@ -31,13 +31,13 @@ fn fixed(limit: u32) -> Config {
     Config::default().adaptive(false).max_in_flight(limit)
 }
 
-/// Nothing but the throttle.
+/// Only the throttle.
 fn throttle() -> Config {
     Config::default().adaptive(false).throttle(true)
 }
 
 impl Fixture {
-    /// So many intervals in which each call waited so long.
+    /// Runs `count` intervals in which each call waits for `delay`.
     fn intervals(&self, count: u32, delay: u64) {
         for _ in 0..count * 10 {
             self.shedder.waited(MS(delay));
@@ -45,7 +45,7 @@ impl Fixture {
         }
     }
 
-    /// Of 800 calls of a class, those admitted.
+    /// Returns how many of 800 calls of a class are admitted.
     fn admitted(&self, priority: Priority) -> usize {
         (0..800).filter(|_| self.shedder.try_acquire_as(priority).is_ok()).count()
     }
@@ -54,7 +54,7 @@ impl Fixture {
         Priority::ALL.into_iter().filter(|class| self.admitted(*class) == 0).collect()
     }
 
-    /// A call that the throttle lets pass, or not.
+    /// Sends a call if the throttle admits it, and returns whether it did.
     fn send(&self, priority: Priority, verdict: Verdict) -> bool {
         let Ok(permit) = self.shedder.try_acquire_as(priority) else { return false };
         permit.settle(verdict);
@@ -84,7 +84,7 @@ fn each_class_fills_its_share_of_the_limit() {
 }
 
 #[test]
-fn the_smallest_limit_shuts_no_class_out() {
+fn the_smallest_limit_admits_every_class() {
     let Fixture { shedder, .. } = fixture(fixed(1));
     for class in Priority::ALL {
         assert!(shedder.try_acquire_as(class).is_ok(), "{class:?}");
@@ -92,7 +92,7 @@ fn the_smallest_limit_shuts_no_class_out() {
 }
 
 #[test]
-fn a_permit_goes_back_however_the_call_ends() {
+fn a_permit_is_released_however_the_call_ends() {
     // T147, T55
     let Fixture { shedder, .. } = fixture(fixed(10));
     let outcome: Outcome = shedder.call(|| {
@@ -108,7 +108,7 @@ fn a_permit_goes_back_however_the_call_ends() {
     assert_eq!((stats.in_flight, stats.admitted()), (0, 5));
 }
 
-/// Pending so many times.
+/// Pending for this number of polls.
 async fn pending(mut times: u32) {
     std::future::poll_fn(move |_| {
         times = times.saturating_sub(1);
@@ -118,7 +118,7 @@ async fn pending(mut times: u32) {
 }
 
 #[test]
-fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
+fn a_call_dropped_after_any_number_of_polls_is_not_in_flight() {
     // T146
     let Fixture { shedder, .. } = fixture(fixed(10).throttle(true));
     for polls in 0..8 {
@@ -132,12 +132,15 @@ fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
         drop(call);
         let stats = shedder.stats();
         assert_eq!(stats.in_flight, 0, "after {polls} polls");
-        assert_eq!(stats.classes.normal.requests, stats.classes.normal.accepts, "a cancelled call is none");
+        assert_eq!(
+            stats.classes.normal.requests, stats.classes.normal.accepts,
+            "a cancelled call is not counted"
+        );
     }
 }
 
 #[test]
-fn another_limit_counts_the_calls_in_flight_and_leaves_them_alone() {
+fn a_changed_limit_counts_but_does_not_interrupt_calls_in_flight() {
     // T51, T117
     let Fixture { shedder, .. } = fixture(fixed(100));
     let mut held: Vec<_> = (0..5).map(|_| shedder.try_acquire_as(Priority::Critical).unwrap()).collect();
@@ -149,7 +152,7 @@ fn another_limit_counts_the_calls_in_flight_and_leaves_them_alone() {
     held.extend((0..1000).map(|_| shedder.try_acquire().unwrap()));
     assert_eq!((shedder.stats().in_flight, shedder.stats().limit), (1001, None));
     shedder.reconfigure(Config::default().initial_in_flight(300)).unwrap();
-    assert_eq!(shedder.stats().limit, Some(100), "what it began with stays, until `reset`");
+    assert_eq!(shedder.stats().limit, Some(100), "the initial limit applies only after `reset`");
     shedder.reset();
     assert_eq!((shedder.stats().in_flight, shedder.stats().limit), (1001, Some(300)));
     drop(held);
@@ -157,7 +160,7 @@ fn another_limit_counts_the_calls_in_flight_and_leaves_them_alone() {
 }
 
 #[test]
-fn the_limit_falls_where_the_other_side_is_overloaded() {
+fn the_limit_falls_if_the_callee_is_overloaded() {
     let fixture = fixture(Config::default().max_in_flight(200));
     assert_eq!(fixture.shedder.stats().limit, Some(100));
     for _ in 0..100 {
@@ -185,7 +188,7 @@ fn the_gauge_is_exact_for_many_threads() {
                     let class = Priority::ALL[(thread + call) % 4];
                     let _permit = shedder.try_acquire_as(class);
                     assert!(shedder.gauge.in_flight() <= 4);
-                    // So that the permits of several threads meet, even on one core.
+                    // Makes permits of several threads overlap, even on one core.
                     if call % 8 == 0 {
                         std::thread::yield_now();
                     }
@@ -197,10 +200,10 @@ fn the_gauge_is_exact_for_many_threads() {
     assert_eq!((stats.in_flight, stats.admitted() + stats.shed()), (0, 32_000));
     let classes = stats.classes;
     let shed = [classes.low.shed, classes.normal.shed, classes.high.shed, classes.critical.shed];
-    assert!(classes.low.shed > 0, "of four places low calls may have two: {shed:?}");
+    assert!(classes.low.shed > 0, "low calls can fill two of four: {shed:?}");
 }
 
-// QueueDelay delay -----------------------------------------------------------------------------------------
+// Standing delay -----------------------------------------------------------------------------------------
 
 #[test]
 fn a_standing_delay_sheds_the_lowest_class_and_then_the_next() {
@@ -211,7 +214,7 @@ fn a_standing_delay_sheds_the_lowest_class_and_then_the_next() {
     let mut shed = Vec::new();
     for _ in 0..13 {
         fixture.intervals(1, 30);
-        assert!(fixture.shedder.try_acquire_as(Priority::Critical).is_ok(), "never critical");
+        assert!(fixture.shedder.try_acquire_as(Priority::Critical).is_ok(), "critical calls are never shed");
         while let Some(event) = events.try_recv() {
             if let EventKind::Shedding { from, to } = event.what {
                 told.push((from, to));
@@ -227,7 +230,7 @@ fn a_standing_delay_sheds_the_lowest_class_and_then_the_next() {
 }
 
 #[test]
-fn what_was_shed_comes_back_step_by_step() {
+fn shed_classes_are_admitted_again_step_by_step() {
     let fixture = fixture(Config::default().adaptive(false));
     fixture.intervals(2, 30);
     assert_eq!(fixture.shedder.stats().shedding, Some(Priority::Normal));
@@ -243,18 +246,18 @@ fn what_was_shed_comes_back_step_by_step() {
 }
 
 #[test]
-fn a_queue_that_comes_and_goes_sheds_nothing() {
+fn a_queue_that_empties_sheds_nothing() {
     let fixture = fixture(Config::default().adaptive(false));
     for _ in 0..50 {
         fixture.intervals(1, 500);
-        // Once in each interval somebody did not wait.
+        // Once per interval a call has a short wait.
         fixture.shedder.waited(MS(20));
     }
     assert_eq!((fixture.shedder.stats().shedding, fixture.shedder.stats().shed()), (None, 0));
 }
 
 #[test]
-fn while_the_delay_falls_no_more_is_shed() {
+fn no_further_class_is_shed_while_the_delay_falls() {
     let fixture = fixture(Config::default().adaptive(false));
     let mut delay = 4000;
     fixture.intervals(1, delay);
@@ -271,7 +274,7 @@ fn while_the_delay_falls_no_more_is_shed() {
 }
 
 #[test]
-fn where_nothing_is_measured_nothing_stands() {
+fn without_measurements_shedding_ends() {
     // T12
     let fixture = fixture(Config::default().adaptive(false));
     fixture.intervals(4, 30);
@@ -285,7 +288,7 @@ fn where_nothing_is_measured_nothing_stands() {
 }
 
 #[test]
-fn a_clock_that_goes_back_does_not_hold_the_classes_out() {
+fn a_clock_that_steps_back_does_not_keep_classes_shed() {
     // T10
     let fixture = fixture(Config::default().adaptive(false));
     fixture.intervals(4, 30);
@@ -295,7 +298,7 @@ fn a_clock_that_goes_back_does_not_hold_the_classes_out() {
 }
 
 #[test]
-fn a_standing_latency_counts_where_it_is_asked_for() {
+fn a_standing_latency_counts_only_with_target_latency() {
     let run = |config: Config, took: u64, verdict: Verdict| {
         let fixture = fixture(config);
         for _ in 0..50 {
@@ -310,31 +313,35 @@ fn a_standing_latency_counts_where_it_is_asked_for() {
     assert_eq!(run(Config::default().adaptive(false), 60, Verdict::Success), None);
     assert!(run(latency(), 60, Verdict::Success).is_some());
     assert_eq!(run(latency(), 40, Verdict::Success), None);
-    assert_eq!(run(latency(), 60, DOWN), None, "how long a failure takes says nothing");
+    assert_eq!(run(latency(), 60, DOWN), None, "the duration of failures is ignored");
 }
 
 // Throttle -----------------------------------------------------------------------------------------------
 
 #[test]
-fn about_twice_as_many_are_sent_as_are_accepted() {
+fn about_twice_as_many_calls_are_sent_as_accepted() {
     let fixture = fixture(throttle());
     let mut sent = [0; 2];
-    // The other side takes one in four, of what would be a thousand a second.
+    // The callee accepts one in four of a thousand calls per second.
     for call in 0..240_000_u32 {
         fixture.time.advance(Duration::from_millis(1));
         let half = usize::from(call >= 120_000);
         let verdict = if call % 4 == 0 { Verdict::Success } else { DOWN };
         sent[half] += u32::from(fixture.send(Priority::Normal, verdict));
     }
-    // A quarter of what is sent is accepted, so that the share sent falls until the floor.
+    // A quarter of the sent calls is accepted, so the share of sent calls falls to the floor.
     let stats = fixture.shedder.stats().classes.normal;
     assert_eq!(Some(stats.throttled), Ratio::percent(90.0), "{stats:?}");
-    assert!((11_000..13_500).contains(&sent[1]), "a tenth: {sent:?}");
-    assert_eq!(stats.requests, 120_000 - 6000 + stats.requests % 6000, "those of two minutes: {stats:?}");
+    assert!((11_000..13_500).contains(&sent[1]), "expected a tenth: {sent:?}");
+    assert_eq!(
+        stats.requests,
+        120_000 - 6000 + stats.requests % 6000,
+        "expected the calls of two minutes: {stats:?}"
+    );
 }
 
 #[test]
-fn where_half_are_accepted_nothing_is_refused() {
+fn no_call_is_throttled_if_half_are_accepted() {
     let fixture = fixture(throttle());
     for call in 0..100_000 {
         fixture.time.advance(MS(1));
@@ -343,7 +350,7 @@ fn where_half_are_accepted_nothing_is_refused() {
         );
     }
     assert_eq!(fixture.shedder.stats().shed(), 0);
-    // Where two in five are accepted, some calls are refused.
+    // If two in five are accepted, some calls are rejected.
     for call in 0..200_000 {
         fixture.time.advance(MS(1));
         fixture.send(Priority::Normal, if call % 5 < 2 { Verdict::Success } else { DOWN });
@@ -352,7 +359,7 @@ fn where_half_are_accepted_nothing_is_refused() {
 }
 
 #[test]
-fn in_an_outage_a_floor_is_sent_and_the_recovery_is_seen() {
+fn the_floor_is_sent_in_an_outage_and_the_recovery_is_detected() {
     // T93
     let fixture = fixture(throttle());
     let run = |seconds: u32, verdict: Verdict| {
@@ -363,7 +370,7 @@ fn in_an_outage_a_floor_is_sent_and_the_recovery_is_seen() {
         (0..seconds * 1000).filter(sent).count()
     };
     let sent = run(600, DOWN);
-    assert!((58_000..75_000).contains(&sent), "a tenth and the first ones: {sent} of 600 000");
+    assert!((58_000..75_000).contains(&sent), "expected a tenth and the first calls: {sent} of 600 000");
     let recovering = run(240, Verdict::Success);
     assert!(recovering > 60_000, "{recovering} of 240 000");
     assert_eq!(fixture.shedder.stats().classes.normal.throttled, Ratio::ZERO);
@@ -371,24 +378,20 @@ fn in_an_outage_a_floor_is_sent_and_the_recovery_is_seen() {
 }
 
 #[test]
-fn a_few_failures_and_the_calls_in_flight_throttle_nobody() {
+fn a_few_failures_and_calls_in_flight_do_not_throttle() {
     let fixture = fixture(throttle());
     let in_flight: Vec<_> = (0..500).map(|_| fixture.shedder.try_acquire().unwrap()).collect();
     fixture.time.advance(MS(1000));
     (0..19).for_each(|_| assert!(fixture.send(Priority::Normal, DOWN)));
     fixture.time.advance(MS(1000));
-    assert!(fixture.send(Priority::Normal, DOWN), "19 are too few to judge by");
+    assert!(fixture.send(Priority::Normal, DOWN), "19 requests are below min_calls");
     assert_eq!(fixture.shedder.stats().classes.normal.requests, 20);
     drop(in_flight);
-    assert_eq!(
-        fixture.shedder.stats().classes.normal.requests,
-        20,
-        "dropped is not refused by the other side"
-    );
+    assert_eq!(fixture.shedder.stats().classes.normal.requests, 20, "a dropped call is not a request");
 }
 
 #[test]
-fn each_class_is_throttled_by_itself_and_answers_are_no_refusals() {
+fn each_class_is_throttled_separately_and_error_responses_count_as_accepted() {
     let fixture = fixture(throttle());
     for verdict in [Verdict::Failure(Class::Permanent), Verdict::Failure(Class::Ignored)] {
         (0..100).for_each(|_| assert!(fixture.send(Priority::High, verdict)));
@@ -403,7 +406,7 @@ fn each_class_is_throttled_by_itself_and_answers_are_no_refusals() {
 }
 
 #[test]
-fn another_factor_and_window_take_hold_at_once_and_forget_nothing_inside() {
+fn a_changed_factor_and_window_apply_at_once_and_keep_the_counts() {
     // T117
     let fixture = fixture(throttle());
     for call in 0..1000 {
@@ -422,10 +425,10 @@ fn another_factor_and_window_take_hold_at_once_and_forget_nothing_inside() {
     assert_eq!(fixture.admitted(Priority::Normal), 800, "switched off");
 }
 
-// All of it ----------------------------------------------------------------------------------------------
+// All rules ----------------------------------------------------------------------------------------------
 
 #[test]
-fn a_refusal_says_when_to_come_back_and_not_all_the_same() {
+fn rejections_have_a_jittered_retry_after() {
     let Fixture { shedder, registry, .. } = fixture(fixed(1).retry_after(MS(1000)));
     let mut events = registry.subscribe();
     let _held = shedder.try_acquire().unwrap();
@@ -444,7 +447,7 @@ fn a_refusal_says_when_to_come_back_and_not_all_the_same() {
 }
 
 #[test]
-fn what_is_shed_is_not_retried_and_no_failure_to_a_breaker() {
+fn shed_calls_are_not_retried_and_not_counted_by_a_breaker() {
     // T34, T21
     let Fixture { shedder, registry, .. } = fixture(fixed(1));
     let _held = shedder.try_acquire().unwrap();
@@ -461,7 +464,7 @@ fn what_is_shed_is_not_retried_and_no_failure_to_a_breaker() {
 }
 
 #[test]
-fn a_reset_forgets_all_but_the_calls_in_flight() {
+fn a_reset_clears_everything_but_the_calls_in_flight() {
     let fixture = fixture(throttle().max_in_flight(1000));
     fixture.intervals(4, 30);
     (0..100).for_each(|_| {
@@ -480,7 +483,7 @@ fn a_reset_forgets_all_but_the_calls_in_flight() {
 }
 
 #[test]
-fn bad_settings_are_refused_all_at_once_and_nothing_is_changed() {
+fn invalid_settings_are_rejected_as_a_whole() {
     // T127
     let Fixture { shedder, .. } = fixture(fixed(10));
     let ratio = |percent| Ratio::percent(percent).unwrap();
@@ -521,7 +524,7 @@ fn bad_settings_are_refused_all_at_once_and_nothing_is_changed() {
 }
 
 #[test]
-fn the_snapshot_is_json_with_seconds() {
+fn statistics_are_serialized_in_seconds() {
     let fixture = fixture(Config::default().adaptive(false));
     fixture.intervals(1, 30);
     let json = serde_json::to_value(fixture.shedder.stats()).unwrap();

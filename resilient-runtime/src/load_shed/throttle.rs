@@ -1,17 +1,17 @@
-//! Refuses here what the other side would refuse there.
+//! Client-side throttling: rejects calls that the callee would reject.
 //!
-//! A backend that rejects still pays for each rejection; so its callers hold back by themselves. Each counts its
-//! *requests* and those of them that were *accepted*, over a rolling window, and refuses a call with the chance
+//! A backend pays for each call that it rejects, so its clients hold calls back. A client counts its *requests* and
+//! the *accepted* ones in a rolling window, and rejects a call with the probability
 //!
 //! ```text
 //! max(0, (requests - factor * accepts) / (requests + 1))
 //! ```
 //!
-//! so that about `factor` calls are sent for each that is accepted. Refused calls count as requests: the more there
-//! are, the larger the chance. From "Site Reliability Engineering", chapter 21, "Handling Overload", which also
-//! counts each class of calls apart, as is done here. Beyond the book: at least `floor` is sent, so that a recovery is
-//! seen (T93), and fewer than `min_calls` are not judged. Calls count when they end, or else those in flight would look
-//! like calls that nobody accepts.
+//! so that it sends about `factor` calls for each accepted one. Rejected calls count as requests: the more there are,
+//! the higher the probability. The algorithm comes from "Site Reliability Engineering", chapter 21, "Handling
+//! Overload", which also counts each class separately. This implementation adds two rules: it sends at least `floor`
+//! of the calls, to detect a recovery (T93), and it does not reject calls below `min_calls`. Calls are counted when
+//! they end. Otherwise calls in flight would look like calls that are not accepted.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use crate::observe::Striped;
 use crate::priority::Priority;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 
-/// The parts of which the window moves on: it covers between 19 of them and all.
+/// Number of parts in which the window advances. It covers between 19 and 20 of them.
 const BUCKETS: usize = 20;
 
-/// By [`Priority`], requests and then accepts; modulo 2^32: differences are exact for up to four billion calls.
+/// By [`Priority`], requests, then accepts. Modulo 2^32: differences are exact for up to four billion calls.
 type Sums = [u32; 8];
 
-/// When calls are refused.
+/// The parameters of the rejection probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ThrottleRule {
     pub(super) factor: f64,
@@ -36,7 +36,7 @@ pub(super) struct ThrottleRule {
 }
 
 impl ThrottleRule {
-    /// The chance that a call is refused.
+    /// Returns the probability that a call is rejected.
     pub(super) fn chance(self, requests: u32, accepts: u32) -> f64 {
         if requests < self.min_calls {
             return 0.0;
@@ -47,22 +47,22 @@ impl ThrottleRule {
     }
 }
 
-/// What the window holds of one class.
+/// The counts of one class in the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
     pub(super) requests: u32,
     pub(super) accepts: u32,
 }
 
-/// A window over counters that are never reset: notes of their sums are taken as it moves on, and what it holds is the
-/// difference to the oldest (T155).
+/// A window over counters that are never reset. Notes of their sums are stored as the window advances, and its
+/// content is the difference to the oldest note (T155).
 #[derive(Debug)]
 pub(super) struct Throttle {
-    /// When the chances are worked out again.
+    /// When the probabilities are next calculated.
     due: AtomicU64,
-    /// How long after the last time that is. A clock that reads this much less than `due` went back.
+    /// Time between two calculations. A clock that is this much behind `due` stepped back.
     period: AtomicU64,
-    /// By [`Priority`]. Relaxed, as all here: a call may go by those of a moment ago.
+    /// By [`Priority`]. Relaxed, like all here: a call can use slightly older values.
     odds: [AtomicU32; 4],
     notes: Mutex<Notes>,
 }
@@ -70,17 +70,17 @@ pub(super) struct Throttle {
 #[derive(Debug)]
 struct Notes {
     rule: ThrottleRule,
-    /// The sums at the beginning of each bucket, as a ring.
+    /// The sums at the start of each bucket, as a ring.
     sums: [Sums; BUCKETS],
     oldest: usize,
-    /// Of a bucket.
+    /// Bucket width.
     width: u64,
-    /// When the next one begins.
+    /// Start of the next bucket.
     next: u64,
 }
 
 impl Throttle {
-    /// For counters that are zero.
+    /// Creates an empty window. The counters must be zero.
     pub(super) fn new(rule: ThrottleRule, window: Duration, now: Instant) -> Self {
         let width = width(window);
         let next = now.as_nanos().saturating_add(width);
@@ -93,17 +93,17 @@ impl Throttle {
         }
     }
 
-    /// Changes the rule, and keeps of the window what is inside the new one (to the width of an old bucket).
+    /// Changes the rule and the window. Keeps the calls inside the new window, to the precision of an old bucket.
     pub(super) fn apply(&self, rule: ThrottleRule, window: Duration) {
         let mut notes = self.notes.lock();
         notes.rule = rule;
         notes.resize(width(window));
         self.period.store(period(notes.width), Ordering::Relaxed);
-        // At once.
+        // Calculate at the next call.
         self.due.store(0, Ordering::Relaxed);
     }
 
-    /// Empties the window.
+    /// Clears the window.
     pub(super) fn clear<const N: usize>(&self, now: Instant, counters: &Striped<N>, first: usize) {
         let mut notes = self.notes.lock();
         notes.sums = [sums(counters, first); BUCKETS];
@@ -111,15 +111,16 @@ impl Throttle {
         self.odds.iter().for_each(|odds| odds.store(0, Ordering::Relaxed));
     }
 
-    /// Whether the chances are to be worked out again: [`turn`](Self::turn) is to be called.
+    /// Whether the probabilities are due to be calculated, so that [`turn`](Self::turn) must be called.
     #[inline]
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let ahead = self.due.load(Ordering::Relaxed).wrapping_sub(now.as_nanos()).wrapping_sub(1);
         ahead >= self.period.load(Ordering::Relaxed)
     }
 
-    /// Works the chances out from the counters from `first` on. Of several threads one does, and the others do not
-    /// wait.
+    /// Calculates the probabilities from the counters starting at `first`.
+    ///
+    /// One of several threads does this, and the others do not wait.
     #[cold]
     pub(super) fn turn<const N: usize>(&self, now: Instant, counters: &Striped<N>, first: usize) {
         let Some(mut notes) = self.notes.try_lock() else { return };
@@ -136,18 +137,18 @@ impl Throttle {
         }
     }
 
-    /// Whether calls of this class may be refused now.
+    /// Whether calls of this class can be rejected now.
     #[inline]
     pub(super) fn sheds(&self, priority: Priority) -> bool {
         self.odds[priority as usize].load(Ordering::Relaxed) > 0
     }
 
-    /// Whether this call is, by a roll of the dice.
+    /// Whether to reject this call, given a random roll.
     pub(super) fn shed(&self, priority: Priority, roll: u64) -> bool {
         meets(roll, self.odds[priority as usize].load(Ordering::Relaxed))
     }
 
-    /// What the window holds now, and the chance that follows from it.
+    /// Returns the current content of the window, and the probability that follows from it.
     pub(super) fn read<const N: usize>(
         &self,
         now: Instant,
@@ -172,7 +173,7 @@ impl Notes {
     }
 
     fn move_on(&mut self, now: u64, sums: Sums) {
-        // A clock that went back by more than a bucket only begins its bucket anew.
+        // If the clock stepped back by more than a bucket, the current bucket starts again.
         if self.next.saturating_sub(now) > self.width {
             self.next = now.saturating_add(self.width);
             return;
@@ -180,7 +181,7 @@ impl Notes {
         if now < self.next {
             return;
         }
-        // T12: however many buckets have begun, at most all notes are replaced.
+        // T12: however many buckets have started, at most all notes are replaced.
         let begun = (now - self.next) / self.width + 1;
         for _ in 0..begun.min(BUCKETS as u64) {
             self.sums[self.oldest] = sums;
@@ -196,7 +197,7 @@ impl Notes {
         }
         let begin = self.next.saturating_sub(old);
         let newest_first = |age: usize| self.sums[(self.oldest + BUCKETS - 1 - age) % BUCKETS];
-        // For each beginning of a new bucket the note that was taken then, or the last one before that.
+        // For each start of a new bucket: the note taken at that time, or the last one before it.
         let sums = std::array::from_fn(|index| {
             let age = (BUCKETS - 1 - index) as u64 * new;
             newest_first(usize::try_from(age.div_ceil(old)).unwrap_or(BUCKETS).min(BUCKETS - 1))
@@ -209,13 +210,13 @@ fn width(window: Duration) -> u64 {
     (nanos(window) / BUCKETS as u64).max(1)
 }
 
-/// Ten times in a bucket, and ten times a second.
+/// Ten times per bucket, and at least ten times per second.
 fn period(width: u64) -> u64 {
     (width / 10).clamp(1, nanos(Duration::from_millis(100)))
 }
 
 fn sums<const N: usize>(counters: &Striped<N>, first: usize) -> Sums {
-    // Modulo 2^32, as it says.
+    // Modulo 2^32, as documented at `Sums`.
     #[allow(clippy::cast_possible_truncation)]
     std::array::from_fn(|index| counters.sum(first + index) as u32)
 }

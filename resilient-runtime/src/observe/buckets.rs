@@ -1,8 +1,9 @@
-//! Buckets of a log-linear histogram that threads fill without waiting for each other.
+//! Buckets of a log-linear histogram that threads fill without contention.
 //!
-//! Those of the `histogram` crate, into which they are read: 64 buckets for each doubling of the value. As with
-//! [`Striped`](super::Striped) the first threads have buckets of their own, and add to them by a load and a store; that
-//! takes a third of an atomic addition. The others share some.
+//! The layout is the same as in the `histogram` crate, so that its histograms can be built from them: 64 buckets
+//! for each doubling of the value. As with [`Striped`](super::Striped), the first threads have exclusive buckets
+//! and increment them with a load and a store, which takes a third of the time of an atomic increment. Other
+//! threads share buckets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,16 +13,16 @@ use once_cell::sync::OnceCell;
 use super::slot;
 
 const GROUPING_POWER: u8 = 6;
-/// More would cost much memory on large machines, and save little.
+/// More stripes would use much memory on large machines with little benefit.
 const MOST_STRIPES: usize = 4;
 
-/// Values up to 2^`POWER`; larger ones count as that.
+/// Values up to 2^`POWER`. Larger values count as the maximum.
 #[derive(Debug)]
 pub(super) struct Buckets<const POWER: u8> {
-    /// By the number of the one thread that writes it. Each has 16 KiB (more for a `POWER` above 36), allocated with its
-    /// first record.
+    /// The stripe of each numbered thread. It takes 16 KiB (more for a `POWER` above 36), allocated on its first
+    /// write.
     owned: Box<[Stripe]>,
-    /// For all other threads; two that record the same value write different lines if they are lucky.
+    /// Stripes for all other threads. Several stripes reduce contention.
     shared: Box<[Stripe]>,
 }
 
@@ -38,7 +39,7 @@ impl<const POWER: u8> Buckets<POWER> {
         Self { owned: make(), shared: make() }
     }
 
-    /// Adds a value so many times.
+    /// Adds a value `times` times.
     #[inline]
     pub(super) fn add(&self, value: u64, times: u64) {
         let index = Self::index(value);
@@ -67,7 +68,7 @@ impl<const POWER: u8> Buckets<POWER> {
     #[inline]
     fn index(value: u64) -> usize {
         let value = value.min(Self::LARGEST);
-        // The bits below those that tell the bucket; none of a value that has a bucket of its own.
+        // The number of low bits that do not affect the bucket; 0 for a value with an exclusive bucket.
         let below = (u64::BITS - value.leading_zeros()).saturating_sub(u32::from(GROUPING_POWER) + 1);
         #[allow(clippy::cast_possible_truncation)] // less than `COUNT`
         {
@@ -75,7 +76,7 @@ impl<const POWER: u8> Buckets<POWER> {
         }
     }
 
-    /// Whether nothing was ever added.
+    /// Returns whether nothing was ever added.
     pub(super) fn are_empty(&self) -> bool {
         self.filled().next().is_none()
     }
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_in_the_bucket_in_which_the_crate_looks_for_it() {
+    fn values_are_in_the_same_buckets_as_in_the_histogram_crate() {
         let scales = (0..47).flat_map(|power: u32| [0, 1, 7, 65].map(|more| (1_u64 << power) + more));
         for value in (0..300).chain(scales).chain([Buckets::<47>::LARGEST]) {
             let mut expected = Histogram::new(GROUPING_POWER, 47).unwrap();
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_come_and_go_lose_nothing() {
+    fn short_lived_threads_lose_nothing() {
         // T156
         let buckets = Buckets::<36>::new();
         for _ in 0..20 {
@@ -121,7 +122,7 @@ mod tests {
                 for thread in 0..24 {
                     let buckets = &buckets;
                     scope.spawn(move || {
-                        // Some count elsewhere first, and have a number then.
+                        // Some threads count elsewhere first, so that they already have a number.
                         if thread % 2 == 0 {
                             slot::take_number();
                         }

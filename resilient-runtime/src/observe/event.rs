@@ -1,4 +1,4 @@
-//! What a component did.
+//! The events that components publish.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,9 @@ use crate::outage::OpenReason;
 use crate::priority::Priority;
 use crate::rejection::RejectionKind;
 
-/// Something a component did. A subscriber gets the events of a component in the order in which it did it.
+/// An event published by a component.
+///
+/// Subscribers receive the events of a component in the order in which they happened.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry};
@@ -27,23 +29,23 @@ use crate::rejection::RejectionKind;
 pub struct Event {
     /// The kind of the component.
     pub kind: Kind,
-    /// Its name.
+    /// The name of the component.
     pub component: &'static str,
-    /// What it did.
+    /// The kind of the event, with its details.
     pub what: EventKind,
-    /// The id of the request in whose course it was.
+    /// The correlation id of the request that caused the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<CorrelationId>,
 }
 
 impl Event {
-    /// With the correlation id of the scope around this code.
+    /// Creates an event with the correlation id of the current scope.
     pub(crate) fn now(kind: Kind, component: &'static str, what: EventKind) -> Self {
         Self { kind, component, what, correlation_id: CorrelationId::current() }
     }
 }
 
-/// What happened.
+/// The kind of an event, with its details.
 ///
 /// ```
 /// use resilient_runtime::{EventKind, Registry, RejectionKind};
@@ -66,128 +68,128 @@ pub enum EventKind {
         from: &'static str,
         /// The state after.
         to: &'static str,
-        /// Why the circuit is open, where it is.
+        /// Why the circuit is open, if it is.
         reason: Option<OpenReason>,
-        /// The text of the failure that opened it.
+        /// The text of the error that opened the circuit.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Arc<str>>,
     },
-    /// A call was refused or cut off.
+    /// A call was rejected or timed out.
     Rejected {
-        /// By what rule.
+        /// The kind of the rejection.
         rejection: RejectionKind,
-        /// When another call has a chance.
+        /// How long to wait before the next call.
         retry_after: Option<Duration>,
     },
-    /// A load shedder has begun or ended to shed classes of calls, because a delay stands.
+    /// A load shedder started or stopped shedding priorities because of a lasting queue delay.
     Shedding {
-        /// The highest class shed before; those below it are, too.
+        /// The highest priority shed before. Lower priorities are shed too.
         from: Option<Priority>,
-        /// The highest class shed now.
+        /// The highest priority shed now.
         to: Option<Priority>,
     },
-    /// A failed attempt will be repeated.
+    /// A failed attempt will be retried.
     Retrying {
-        /// The attempt that failed, from 1.
+        /// The number of the failed attempt, from 1.
         attempt: u32,
-        /// How long the call waits first.
+        /// The delay before the retry.
         delay: Duration,
-        /// The text of its error.
+        /// The text of the attempt's error.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Arc<str>>,
     },
-    /// Another attempt was sent besides a slow or failed one.
+    /// A hedge was started: another attempt in parallel to a slow or failed one.
     Hedged {
-        /// Its number, from 1.
+        /// The number of the attempt, from 1.
         attempt: u32,
     },
-    /// A failed attempt was not repeated, because the budget had nothing left.
+    /// A failed attempt was not retried because the retry budget was exhausted.
     BudgetExhausted,
-    /// A failed attempt was not repeated, because the server asks for a longer wait than the retry allows.
+    /// A failed attempt was not retried because the server requested a longer wait than allowed.
     RetryAfterTooLong {
-        /// How long the server asks to wait.
+        /// The wait that the server requested.
         retry_after: Duration,
-        /// The setting `max_retry_after`.
+        /// The value of the setting `max_retry_after`.
         most: Duration,
     },
-    /// A failed attempt was not repeated, because it may have had an effect and the call is not idempotent.
+    /// A failed attempt was not retried because it may have had an effect and the call is not idempotent.
     NotRepeated,
-    /// A call got the answer of an earlier one with the same idempotency key.
+    /// A call returned the stored outcome of an earlier call with the same idempotency key.
     Replayed,
-    /// A running call has lost the lease on its idempotency key.
+    /// A running call lost the lease on its idempotency key.
     LeaseLost,
-    /// The answer of an idempotent call was not saved: a call with the same key will not get it.
+    /// The outcome of an idempotent call was not stored. A call with the same key will not get it.
     Unsaved {
-        /// Such as `too_large`.
+        /// The reason, such as `too_large`.
         reason: &'static str,
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
-    /// A store could not do what it was asked.
+    /// An idempotency store failed.
     StoreFailed {
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
-    /// A fallback level answered.
+    /// A fallback level served a call.
     FallbackServed {
-        /// The level.
+        /// The name of the level.
         level: &'static str,
     },
-    /// A fallback level was cut off or passed over.
+    /// A fallback level timed out or was skipped.
     FallbackMissed {
-        /// The level.
+        /// The name of the level.
         level: &'static str,
         /// `timed_out`, `refused` or `out_of_time`.
         why: &'static str,
     },
     /// Every fallback level failed.
     FallbackFailed,
-    /// A health check changed its mind.
+    /// A health check changed its status.
     HealthChanged {
-        /// `pass`, `warn` or `fail`.
+        /// The new status: `pass`, `warn` or `fail`.
         status: &'static str,
     },
-    /// An alert fires, got worse or better, or ended.
+    /// An alert fired, changed its severity, or ended.
     AlertChanged {
-        /// `warning` or `critical`; none: it ended.
+        /// The new severity, `warning` or `critical`; `None` if the alert ended.
         severity: Option<&'static str>,
-        /// The signal.
+        /// The value of the signal.
         value: Option<f64>,
     },
-    /// Somebody with the right to it pulled a lever from outside; what it did has an event of its own.
+    /// An operator changed the component from outside. The change itself has its own event.
     OperatorAction {
-        /// Which lever, such as `reset`.
+        /// The action, such as `reset`.
         action: String,
     },
     /// The settings changed.
     Reconfigured,
     /// The component was reset.
     Reset,
-    /// Two places give this component different settings; the first in the order of the source is in force.
+    /// Two places specify different settings for this component. The first place in source order applies.
     SettingsConflict {
-        /// The place that is not heard.
+        /// The place whose settings are ignored.
         ignored: String,
-        /// The place that is.
+        /// The place whose settings apply.
         in_force: String,
     },
-    /// There are more names of a kind than a registry holds: this one and all further ones share one component.
+    /// A kind has more names than a registry holds. This name and all further ones share a component.
     TooManyNames {
-        /// The first of them.
+        /// The first name beyond the limit.
         name: String,
     },
-    /// Settings from outside are for components that are not there so far.
+    /// External settings are for components that do not exist yet.
     SettingsUnused {
-        /// One line for each component.
+        /// The unused settings, one line per component.
         settings: Vec<String>,
     },
-    /// Settings from outside are in force.
+    /// External settings were applied.
     SettingsApplied {
-        /// Components that they changed.
+        /// The number of components that changed.
         changed: usize,
     },
-    /// Settings from outside were refused, and those before stay; or an inline setting or a name was; the default stands in its place.
+    /// External settings or attribute settings were refused. The previous settings or defaults stay in effect.
     SettingsRefused {
-        /// What is wrong.
+        /// A description of the problem.
         problem: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What happened, as a bounded stream that nobody can stall.
+//! A bounded stream of events that never blocks publishers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,7 +9,9 @@ use tokio::sync::broadcast;
 use super::{Event, Subscription};
 use crate::error_text::Texts;
 
-/// Events held for a subscriber that does not keep up; then the oldest are dropped, and counted.
+/// The capacity of the event stream, per subscriber.
+///
+/// If a subscriber does not keep up, the oldest events are dropped and counted.
 ///
 /// ```
 /// use resilient_runtime::{Registry, observe::EVENT_CAPACITY};
@@ -25,11 +27,11 @@ use crate::error_text::Texts;
 /// ```
 pub const EVENT_CAPACITY: usize = 1024;
 
-/// The sending side; cheap to clone.
+/// The publishing side. Cheap to clone.
 ///
-/// All events pass one queue, in the order in which they are put there. A component that changes under a lock puts its event
-/// there under the same lock, before anybody sees the change, and lets it be delivered when it has let go of the lock: so
-/// events are in the order of what they tell of, whichever thread is faster afterwards.
+/// All events pass through one queue, in the order in which they are queued. A component that changes under a lock
+/// queues its event under the same lock, before the change is visible, and delivers it after releasing the lock.
+/// Events are therefore in the order of the changes, whichever thread is faster afterwards.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Events(Arc<Shared>);
 
@@ -39,15 +41,15 @@ pub(super) struct Shared {
     sender: OnceLock<broadcast::Sender<Event>>,
     outbox: Mutex<Outbox>,
     texts: Texts,
-    /// Events that the outbox had no room for.
+    /// The number of events dropped because the outbox was full.
     pub(super) lost: AtomicU64,
 }
 
-/// At most [`EVENT_CAPACITY`], should the thread that delivers be held up by who is woken.
+/// Holds at most [`EVENT_CAPACITY`] events, in case the delivering thread is held up by a waker.
 #[derive(Debug, Default)]
 struct Outbox {
     waiting: VecDeque<Event>,
-    /// A thread delivers; others leave their events to it.
+    /// Whether a thread is delivering. Other threads leave their events to it.
     is_being_delivered: bool,
 }
 
@@ -62,13 +64,13 @@ impl Events {
         &self.0.texts
     }
 
-    /// Whether anybody listens.
+    /// Returns whether there are subscribers.
     #[inline]
     pub(crate) fn are_wanted(&self) -> bool {
         self.0.subscribers.load(Ordering::Relaxed) > 0
     }
 
-    /// Never blocks and never fails; one load where nobody listens.
+    /// Publishes an event. Never blocks and never fails. Costs one load without subscribers.
     #[inline]
     pub(crate) fn publish(&self, event: impl FnOnce() -> Event) {
         if self.are_wanted() {
@@ -82,8 +84,8 @@ impl Events {
         self.deliver();
     }
 
-    /// Gives an event its place. Calls nothing foreign, so that it may be done under a lock; to be
-    /// [delivered](Self::deliver) after that.
+    /// Queues an event. Calls no foreign code, so it can be called under a lock. Call [`deliver`](Self::deliver)
+    /// after releasing the lock.
     pub(crate) fn put(&self, event: impl FnOnce() -> Event) {
         if !self.are_wanted() {
             return;
@@ -97,8 +99,8 @@ impl Events {
         outbox.waiting.push_back(event);
     }
 
-    /// Delivers what waits, unless another thread is about to. To be called with no lock held: it wakes whoever waits for
-    /// an event.
+    /// Delivers queued events, unless another thread is doing so. Must be called without a lock held, because it
+    /// wakes subscribers.
     pub(crate) fn deliver(&self) {
         if !self.are_wanted() {
             return;
@@ -112,12 +114,13 @@ impl Events {
         while let Some(event) = outbox.waiting.pop_front() {
             drop(outbox);
             if let Some(sender) = self.0.sender.get() {
-                // The last subscriber may have just gone.
+                // The last subscriber can be gone.
                 let _ = sender.send(event);
             }
             outbox = self.0.outbox();
         }
-        // Under the lock that found it empty: who puts something there now delivers it.
+        // Clear the flag under the lock that found the queue empty: threads that queue an event later deliver it
+        // themselves.
         outbox.is_being_delivered = false;
         std::mem::forget(turn);
     }
@@ -128,7 +131,7 @@ impl Events {
         let mut outbox = self.0.outbox();
         let lost_before = self.0.lost.load(Ordering::Relaxed);
         if self.0.subscribers.fetch_add(1, Ordering::Relaxed) == 0 && !outbox.is_being_delivered {
-            // What was put there for those who have gone.
+            // Events queued for subscribers that are gone.
             outbox.waiting.clear();
         }
         drop(outbox);
@@ -136,7 +139,7 @@ impl Events {
     }
 }
 
-/// The turn of a thread to deliver; given up also when a waker panics.
+/// The right of a thread to deliver. Released even if a waker panics.
 struct Turn<'a>(&'a Shared);
 
 impl Drop for Turn<'_> {
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_subscriber_loses_the_oldest_and_knows_how_many() {
+    fn a_slow_subscriber_loses_the_oldest_events_and_counts_them() {
         let events = Events::default();
         let mut slow = events.subscribe();
         for number in 0..EVENT_CAPACITY + 10 {
@@ -167,12 +170,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_was_put_under_a_lock_comes_before_one_that_is_published_later() {
-        // D2
+    fn an_event_queued_under_a_lock_precedes_one_published_later() {
         let events = Events::default();
         let mut subscription = events.subscribe();
         events.put(|| event("first"));
-        assert_eq!(subscription.try_recv(), None, "it is not delivered under the lock");
+        assert_eq!(subscription.try_recv(), None, "events are not delivered under the lock");
         events.publish(|| event("second"));
         events.deliver();
         let order: Vec<_> =
@@ -181,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_waker_that_publishes_or_panics_holds_nobody_up() {
-        // D2, T23
+    fn a_waker_that_publishes_or_panics_does_not_block_delivery() {
+        // T23
         struct Calls(Events, AtomicU64);
         impl std::task::Wake for Calls {
             fn wake(self: Arc<Self>) {
                 self.0.publish(|| event("of the waker"));
                 self.1.fetch_add(1, Ordering::Relaxed);
-                std::panic::resume_unwind(Box::new("the waker fell"));
+                std::panic::resume_unwind(Box::new("the waker panicked"));
             }
         }
         let events = Events::default();
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_made_where_nobody_listens() {
+    fn no_event_is_created_without_subscribers() {
         let events = Events::default();
         events.publish(|| unreachable!("no subscriber"));
         let mut subscription = events.subscribe();

@@ -1,4 +1,4 @@
-//! How long calls take.
+//! The latency of calls.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,37 +11,37 @@ use crate::clock::Instant;
 use crate::seconds::seconds;
 use crate::sync::Mutex;
 
-/// Lock-free log-linear histograms: at most 0.8 % off, from 1 ns to 2^`POWER` ns; longer times count as that. By default
-/// it is 68 s.
+/// A lock-free log-linear histogram with an error of at most 0.8 %, from 1 ns to 2^`POWER` ns (68 s by default).
+/// Longer times count as the maximum.
 ///
-/// They only grow. What happened in the last minute is the difference to a note of what they held a minute ago;
-/// notes are taken by those who look, so that a call writes one counter and nothing else.
+/// The counts only grow. The counts of the last minute are the difference from a snapshot taken a minute ago.
+/// Readers take the snapshots, so a call only writes one counter.
 #[derive(Debug)]
 pub(crate) struct Latencies<const POWER: u8 = 36> {
     buckets: Buckets<POWER>,
-    notes: Mutex<Notes>,
+    snapshots: Mutex<Snapshots>,
 }
 
 #[derive(Debug, Default)]
-struct Notes {
-    taken: VecDeque<Note>,
-    /// What is forgotten.
+struct Snapshots {
+    taken: VecDeque<Snapshot>,
+    /// The counts before the last reset.
     base: Option<SparseHistogram>,
 }
 
 #[derive(Debug)]
-struct Note {
+struct Snapshot {
     at: Instant,
     sums: SparseHistogram,
 }
 
 const WINDOW: Duration = Duration::from_mins(1);
-/// Notes in a window.
+/// The number of snapshots in a window.
 const STEPS: u32 = 6;
 
 impl<const POWER: u8> Latencies<POWER> {
     pub(crate) fn new() -> Self {
-        Self { buckets: Buckets::new(), notes: Mutex::default() }
+        Self { buckets: Buckets::new(), snapshots: Mutex::default() }
     }
 
     #[inline]
@@ -49,7 +49,7 @@ impl<const POWER: u8> Latencies<POWER> {
         self.record_for(nanos, 1);
     }
 
-    /// Records the time of one call for so many.
+    /// Records a duration that counts for `calls` calls.
     #[inline]
     pub(crate) fn record_for(&self, nanos: u64, calls: u64) {
         self.buckets.add(nanos, calls);
@@ -63,12 +63,12 @@ impl<const POWER: u8> Latencies<POWER> {
         self.minute(now).as_ref().map(LatencyStats::of).unwrap_or_default()
     }
 
-    /// What the statistics are of.
+    /// Returns the durations of the last minute.
     pub(super) fn minute(&self, now: Instant) -> Option<SparseHistogram> {
         self.window(now, WINDOW)
     }
 
-    /// The times of the last `window` in rising order, each with how often it was taken.
+    /// Returns the durations of the last `window` in ascending order, each with its count.
     pub(crate) fn recent(&self, now: Instant, window: Duration) -> Vec<(u64, u64)> {
         let recent = self.window(now, window);
         let of = |histogram: &SparseHistogram| {
@@ -78,7 +78,7 @@ impl<const POWER: u8> Latencies<POWER> {
         recent.as_ref().map(of).unwrap_or_default()
     }
 
-    /// All of them, since the beginning.
+    /// Returns all durations since the start.
     pub(super) fn durations(&self) -> DurationHistogram {
         let mut durations = DurationHistogram::default();
         if self.buckets.are_empty() {
@@ -90,47 +90,50 @@ impl<const POWER: u8> Latencies<POWER> {
         durations
     }
 
-    /// As if nothing had been recorded before.
+    /// Discards everything recorded so far.
     pub(crate) fn forget(&self) {
-        let mut notes = self.notes.lock();
-        *notes = Notes { base: self.sums(), ..Notes::default() };
+        let mut snapshots = self.snapshots.lock();
+        *snapshots = Snapshots { base: self.sums(), ..Snapshots::default() };
     }
 
-    /// Of how many there is a time, and the one that this share of them does not exceed.
+    /// Returns the number of recorded calls, and the duration that this share of them does not exceed.
     pub(crate) fn quantile(&self, now: Instant, share: f64) -> (u64, Duration) {
         let window = self.window(now, WINDOW);
         window.map(|window| (window.count().iter().sum(), quantile(&window, share))).unwrap_or_default()
     }
 
-    /// What was recorded lately, and a note for those who look later.
+    /// Returns the recent durations, and takes a snapshot for later calls.
     fn window(&self, now: Instant, span: Duration) -> Option<SparseHistogram> {
         if self.buckets.are_empty() {
             return None;
         }
-        let mut notes = self.notes.lock();
+        let mut snapshots = self.snapshots.lock();
         let sums = self.sums()?;
-        let is_past = |note: &Note| now.since(note.at) >= span;
-        let Notes { taken, base } = &mut *notes;
+        let is_past = |snapshot: &Snapshot| now.since(snapshot.at) >= span;
+        let Snapshots { taken, base } = &mut *snapshots;
         while taken.get(1).is_some_and(is_past) {
             taken.pop_front();
         }
-        let before = taken.front().filter(|note| is_past(note)).map(|note| &note.sums).or(base.as_ref());
+        let oldest = taken.front().filter(|snapshot| is_past(snapshot));
+        let before = oldest.map(|snapshot| &snapshot.sums).or(base.as_ref());
         let window = before.and_then(|before| sums.checked_sub(before).ok());
         let window = window.unwrap_or_else(|| sums.clone());
-        if taken.back().is_none_or(|note| now.since(note.at) >= span / STEPS) {
-            taken.push_back(Note { at: now, sums });
+        if taken.back().is_none_or(|snapshot| now.since(snapshot.at) >= span / STEPS) {
+            taken.push_back(Snapshot { at: now, sums });
         }
         Some(window)
     }
 }
 
-/// Percentiles of the time from the start of a call to its end, of those that were not refused at once; in seconds
-/// when serialised. Since somebody looked a minute ago: of the last minute and up to ten seconds where somebody looks
-/// all the time, and of all the time since the last look before that, or since the beginning, where nobody did.
+/// Latency percentiles of calls, from start to end. Serialized in seconds.
 ///
-/// The time is taken of every call that has a stage which needs it: a timeout, a circuit breaker with a window of
-/// time or slow calls. Of others, to which two readings of the clock would be most of their cost, it is taken of
-/// about a thousand at first, and then of one in eight, which counts for those before it as well.
+/// Calls that were rejected at once are not included. If statistics are read continuously, the percentiles cover
+/// the last 60 to 70 seconds. Otherwise they cover the time since the latest read that is at least a minute ago, or
+/// since the start.
+///
+/// Every call is measured if a stage needs the time: a timeout, or a circuit breaker with a time window or slow
+/// calls. For other calls, two clock reads would be most of their cost. Therefore about the first thousand calls
+/// are measured, and then one in eight, which also counts for the calls before it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -146,26 +149,27 @@ impl<const POWER: u8> Latencies<POWER> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LatencyStats {
-    /// Calls that the times stand for.
+    /// The number of calls that the percentiles are based on.
     pub measured: u64,
-    /// Half of the calls took no longer.
+    /// The median.
     #[serde(serialize_with = "seconds")]
     pub p50: Duration,
-    /// 95 % of the calls took no longer.
+    /// The 95th percentile.
     #[serde(serialize_with = "seconds")]
     pub p95: Duration,
-    /// 99 % of the calls took no longer.
+    /// The 99th percentile.
     #[serde(serialize_with = "seconds")]
     pub p99: Duration,
-    /// 99.9 % of the calls took no longer.
+    /// The 99.9th percentile.
     #[serde(serialize_with = "seconds")]
     pub p999: Duration,
 }
 
-/// How often calls took how long, since the beginning: it only grows, so that the numbers of several instances can be added up.
+/// A histogram of call durations since the start.
 ///
-/// Every call counts, as in [`LatencyStats`], but for those that were cancelled or refused at once. Where the time of one
-/// in eight is taken, the count may lag behind by a dozen calls for each thread. The sum is at most 0.8 % off.
+/// It only grows, so histograms of several instances can be added. Every call counts, as in [`LatencyStats`],
+/// except calls that were cancelled or rejected at once. If only one call in eight is measured, the count can lag
+/// behind by a dozen calls per thread. The sum has an error of at most 0.8 %.
 ///
 /// ```
 /// use std::time::Duration;
@@ -180,17 +184,17 @@ pub struct LatencyStats {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DurationHistogram {
-    /// By bound; the last one of what is above all of them.
+    /// Counts per bound. The last one counts durations above all bounds.
     counts: [u64; DurationHistogram::BOUNDS.len() + 1],
     sum: f64,
 }
 
 impl DurationHistogram {
-    /// The upper bounds of its buckets, in seconds.
+    /// The upper bounds of the buckets, in seconds.
     pub const BOUNDS: [f64; 16] =
         [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-    /// Calls that took so long.
+    /// Returns the number of calls.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::observe::DurationHistogram::default().count(), 0);
@@ -199,7 +203,7 @@ impl DurationHistogram {
         self.counts.iter().sum()
     }
 
-    /// What they took together, in seconds.
+    /// Returns the sum of all durations, in seconds.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::observe::DurationHistogram::default().sum(), 0.0);
@@ -208,7 +212,7 @@ impl DurationHistogram {
         self.sum
     }
 
-    /// For each bound the calls that took no longer.
+    /// Returns each bound with the number of calls that took at most that long.
     ///
     /// ```
     /// use resilient_runtime::observe::DurationHistogram;
@@ -228,7 +232,7 @@ impl DurationHistogram {
     fn add(&mut self, nanos: u64, count: u64) {
         let seconds = Duration::from_nanos(nanos).as_secs_f64();
         self.counts[Self::BOUNDS.partition_point(|bound| *bound < seconds)] += count;
-        #[allow(clippy::cast_precision_loss)] // of 2^53 calls one is lost
+        #[allow(clippy::cast_precision_loss)] // exact up to 2^53 calls
         {
             self.sum += seconds * count as f64;
         }
@@ -281,8 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn the_histogram_only_grows_and_has_each_time_in_its_bucket() {
-        // E9
+    fn the_histogram_only_grows_and_counts_each_duration_in_its_bucket() {
         let latencies = Latencies::<36>::new();
         assert_eq!(latencies.durations(), DurationHistogram::default());
         for (millis, count) in [(1, 5), (40, 3), (70_000, 2)] {
@@ -300,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_beyond_the_scale_counts_as_the_longest() {
+    fn a_duration_beyond_the_scale_counts_as_the_longest() {
         let latencies = Latencies::<36>::new();
         assert_eq!(latencies.stats(at(0)), LatencyStats::default());
         latencies.record(u64::MAX);
@@ -308,32 +311,32 @@ mod tests {
     }
 
     #[test]
-    fn what_was_a_minute_ago_is_forgotten_by_those_who_look() {
+    fn durations_older_than_a_minute_are_not_included() {
         let latencies = Latencies::<36>::new();
         for second in 0..200 {
             latencies.record(1000 * (second + 1));
             let stats = latencies.stats(at(second));
-            // The window begins with a note that is one to one and a sixth minutes old.
+            // The window begins with a snapshot that is 60 to 70 seconds old.
             let expected = if second < 60 { second + 1..=second + 1 } else { 60..=69 };
             assert!(expected.contains(&stats.measured), "{} in second {second}", stats.measured);
         }
-        assert_eq!(latencies.stats(at(300)).measured, 9, "since the last note, of second 190");
-        assert_eq!(latencies.stats(at(360)).measured, 0, "nothing since a minute");
+        assert_eq!(latencies.stats(at(300)).measured, 9, "since the last snapshot, at second 190");
+        assert_eq!(latencies.stats(at(360)).measured, 0, "nothing in the last minute");
     }
 
     #[test]
-    fn nobody_has_looked_for_an_hour() {
+    fn after_an_hour_without_reads_the_window_starts_at_the_last_read() {
         let latencies = Latencies::<36>::new();
         latencies.record(5);
         latencies.stats(at(0));
         (0..10).for_each(|_| latencies.record(7));
-        assert_eq!(latencies.stats(at(3600)).measured, 10, "all since the last look");
-        assert_eq!(latencies.stats(at(3659)).measured, 10, "the look before this one is no minute ago");
+        assert_eq!(latencies.stats(at(3600)).measured, 10, "everything since the last read");
+        assert_eq!(latencies.stats(at(3659)).measured, 10, "the last read is less than a minute ago");
         assert_eq!(latencies.stats(at(3660)).measured, 0);
     }
 
     #[test]
-    fn threads_that_record_at_once_lose_nothing() {
+    fn concurrent_recording_loses_nothing() {
         // T156
         let latencies = Latencies::<36>::new();
         std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! A function that is told what happens.
+//! A function that is called with each event.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,27 +10,28 @@ use std::thread::JoinHandle;
 use super::{Event, Subscription};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
-/// A listener, as long as it is kept; see [`Registry::listen`](crate::Registry::listen).
+/// A listener started by [`Registry::listen`](crate::Registry::listen).
 ///
-/// It runs on a thread of its own, fed by a bounded stream: one that is slow loses the oldest events, one that stalls all
-/// but what the stream holds, one that panics that event. No call waits for it (T128).
+/// It runs until it is dropped, on a separate thread that reads a bounded stream. A slow listener loses the oldest
+/// events, and one that blocks loses everything beyond the capacity of the stream. A listener that panics loses
+/// that event only. Calls never wait for a listener.
 ///
 /// ```
 /// use std::sync::mpsc;
 /// use resilient_runtime::{Listener, Registry};
 ///
-/// let (tell, told) = mpsc::channel();
+/// let (sender, received) = mpsc::channel();
 /// let registry = Registry::new();
-/// let _listener: Listener = registry.listen(move |event| tell.send(event.component).unwrap())?;
+/// let _listener: Listener = registry.listen(move |event| sender.send(event.component).unwrap())?;
 /// registry.circuit_breaker("payment").force_open();
-/// assert_eq!(told.recv(), Ok("payment"));
+/// assert_eq!(received.recv(), Ok("payment"));
 /// # Ok::<_, std::io::Error>(())
 /// ```
 #[derive(Debug)]
-#[must_use = "it is told nothing any more when this is dropped"]
+#[must_use = "the listener stops when this is dropped"]
 pub struct Listener {
     shared: Arc<Shared>,
-    /// Not joined: it may stall.
+    /// Not joined, because the listener can block.
     thread: JoinHandle<()>,
 }
 
@@ -42,19 +43,21 @@ struct Shared {
 }
 
 impl Listener {
+    /// Starts the thread of the listener.
+    ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// Returns an error if no thread can be started.
     pub(crate) fn start(
         mut events: Subscription,
         mut listener: impl FnMut(&Event) + Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::<Shared>::default();
-        let told = Arc::clone(&shared);
+        let counters = Arc::clone(&shared);
         let run = move || {
-            while let Some(event) = next(&mut events, &told.has_ended) {
-                told.dropped.store(events.dropped(), Ordering::Relaxed);
+            while let Some(event) = next(&mut events, &counters.has_ended) {
+                counters.dropped.store(events.dropped(), Ordering::Relaxed);
                 if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
-                    told.panics.fetch_add(1, Ordering::Relaxed);
+                    counters.panics.fetch_add(1, Ordering::Relaxed);
                 }
             }
         };
@@ -62,18 +65,18 @@ impl Listener {
         Ok(Self { shared, thread })
     }
 
-    /// How often it has panicked.
+    /// Returns how often the listener panicked.
     ///
     /// ```
-    /// let listener = resilient_runtime::Registry::new().listen(|_| panic!("a mistake of the listener"))?;
-    /// assert_eq!(listener.panics(), 0, "it was told nothing yet");
+    /// let listener = resilient_runtime::Registry::new().listen(|_| panic!("a bug in the listener"))?;
+    /// assert_eq!(listener.panics(), 0, "no event yet");
     /// # Ok::<_, std::io::Error>(())
     /// ```
     pub fn panics(&self) -> u64 {
         self.shared.panics.load(Ordering::Relaxed)
     }
 
-    /// Events that it was too slow for.
+    /// Returns the number of events dropped because the listener was too slow.
     ///
     /// ```
     /// let listener = resilient_runtime::Registry::new().listen(|event| println!("{event:?}"))?;
@@ -86,15 +89,15 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// What it is being told now it still hears to its end.
+    /// Stops the listener after the event it is processing.
     fn drop(&mut self) {
-        // Release and Acquire by `unpark` and `park`.
+        // Relaxed: `unpark` and `park` provide Release and Acquire.
         self.shared.has_ended.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
     }
 }
 
-/// The next event; blocks the thread until there is one, or it is to end.
+/// Returns the next event. Blocks the thread until there is one, or until the listener must stop.
 fn next(events: &mut Subscription, has_ended: &AtomicBool) -> Option<Event> {
     let waker = crate::clock::unparker();
     let mut next = pin!(events.recv());
@@ -117,33 +120,33 @@ mod tests {
     use crate::{Component, Registry, Rejection};
 
     #[test]
-    fn a_listener_that_panics_is_told_the_next_event_and_no_call_notices() {
+    fn a_listener_that_panics_receives_the_next_event_and_calls_are_unaffected() {
         // T128
         let registry = Registry::new();
-        let (sender, told) = channel();
+        let (sender, received) = channel();
         let listener = registry
             .listen(move |event| {
                 sender.send(event.component).unwrap();
-                assert_ne!(event.component, "first", "of the listener");
+                assert_ne!(event.component, "first", "a panic of the listener");
             })
             .unwrap();
         for name in ["first", "second"] {
             registry.circuit_breaker(name).reset();
-            assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap(), name);
+            assert_eq!(received.recv_timeout(Duration::from_secs(10)).unwrap(), name);
         }
         assert_eq!((listener.panics(), listener.dropped()), (1, 0));
         drop(listener);
         registry.circuit_breaker("third").reset();
-        assert!(told.recv_timeout(Duration::from_secs(10)).is_err(), "it is told nothing any more");
+        assert!(received.recv_timeout(Duration::from_secs(10)).is_err(), "the listener has stopped");
     }
 
     #[test]
-    fn a_listener_that_stalls_loses_events_and_no_call_waits_for_it() {
+    fn a_listener_that_blocks_loses_events_and_no_call_waits_for_it() {
         // T128
         let registry = Registry::new();
         let breaker = registry.circuit_breaker("busy");
         let (end, stalled) = channel::<()>();
-        let (sender, told) = channel();
+        let (sender, received) = channel();
         let listener = registry
             .listen(move |_| {
                 let _ = stalled.recv();
@@ -155,9 +158,9 @@ mod tests {
             assert_eq!(breaker.call(|| Ok::<_, Rejection>(1)).unwrap(), 1);
         }
         drop(end);
-        // Some before it took the first and stalled, the rest when it goes on.
+        // Some events were dropped before it took the first one and blocked, the rest when it continues.
         while listener.dropped() < 3000 {
-            assert!(told.recv_timeout(Duration::from_secs(10)).is_ok(), "{} dropped", listener.dropped());
+            assert!(received.recv_timeout(Duration::from_secs(10)).is_ok(), "{} dropped", listener.dropped());
         }
     }
 }

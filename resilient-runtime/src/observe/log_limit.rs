@@ -1,10 +1,11 @@
-//! A repeated message of the log, once in a second.
+//! Limits a repeated log message to once per second.
 
 use crate::clock::Clock;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Lets a message of the log through once in a second, and counts the others: one of these for each cause of a message
-/// that callers can bring about.
+/// Admits a log message once per second, and counts the others.
+///
+/// Use one limit for each cause of a message that callers can trigger.
 ///
 /// ```
 /// use std::time::Duration;
@@ -14,13 +15,13 @@ use crate::sync::{AtomicU64, Ordering};
 /// assert_eq!(limit.pass(&time.clock()), Some(0));
 /// assert_eq!(limit.pass(&time.clock()), None);
 /// time.advance(Duration::from_secs(1));
-/// assert_eq!(limit.pass(&time.clock()), Some(1), "one was left out");
+/// assert_eq!(limit.pass(&time.clock()), Some(1), "one message was suppressed");
 /// ```
 #[derive(Debug)]
 pub struct LogLimit {
-    /// When the next message may come, in nanoseconds.
+    /// When the next message is admitted, in nanoseconds.
     next: AtomicU64,
-    left_out: AtomicU64,
+    suppressed: AtomicU64,
 }
 
 const SECOND: u64 = 1_000_000_000;
@@ -32,7 +33,7 @@ impl Default for LogLimit {
 }
 
 impl LogLimit {
-    /// Lets the first message through.
+    /// Creates a limit that admits the first message.
     ///
     /// ```
     /// use resilient_runtime::{clock::Clock, observe::LogLimit};
@@ -40,10 +41,12 @@ impl LogLimit {
     /// assert_eq!(LogLimit::new().pass(&Clock::system()), Some(0));
     /// ```
     pub fn new() -> Self {
-        Self { next: AtomicU64::new(0), left_out: AtomicU64::new(0) }
+        Self { next: AtomicU64::new(0), suppressed: AtomicU64::new(0) }
     }
 
-    /// How many messages were left out since the last one, if this one may be logged.
+    /// Returns whether a message is admitted, and how many were suppressed before it.
+    ///
+    /// `None` means that this message must be suppressed.
     ///
     /// ```
     /// use resilient_runtime::{clock::ManualClock, observe::LogLimit};
@@ -54,20 +57,20 @@ impl LogLimit {
     pub fn pass(&self, clock: &Clock) -> Option<u64> {
         let now = clock.now().as_nanos();
         let next = self.next.load(Ordering::Relaxed);
-        // Further away it can only be because the clock went back.
+        // If the time is further away, the clock moved back.
         let waits = now < next && next - now <= SECOND;
         let until = now.saturating_add(SECOND);
-        // Of threads that come together one has the message. Relaxed: the two numbers need not fit to each other.
+        // One of several concurrent threads is admitted. Relaxed: the two values need not be consistent.
         if waits || self.next.compare_exchange(next, until, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            self.left_out.fetch_add(1, Ordering::Relaxed);
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        Some(self.left_out.swap(0, Ordering::Relaxed))
+        Some(self.suppressed.swap(0, Ordering::Relaxed))
     }
 }
 
-/// Logs a message at most once in a second: behind the limit, the clock and the level, as `tracing` would have it. How many
-/// were left out since the last one is its field `suppressed`.
+/// Logs a message at most once per second. Takes the limit, the clock and the level, then the arguments of
+/// `tracing`. The field `suppressed` is the number of messages suppressed since the last one.
 macro_rules! log_limited {
     ($limit:expr, $clock:expr, $level:ident, target: $target:expr, $($rest:tt)+) => {
         if tracing::event_enabled!(target: $target, tracing::Level::$level)
@@ -89,8 +92,7 @@ mod tests {
     use crate::clock::ManualClock;
 
     #[test]
-    fn of_many_messages_in_a_second_one_passes_and_the_next_counts_the_others() {
-        // E1
+    fn one_message_per_second_is_admitted_and_the_next_counts_the_others() {
         let (time, limit) = (ManualClock::new(), LogLimit::new());
         let clock = time.clock();
         let passed = std::sync::Mutex::new(Vec::new());

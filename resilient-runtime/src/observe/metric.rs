@@ -1,4 +1,4 @@
-//! What was counted, as metrics for a monitoring system.
+//! Metrics for monitoring systems.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::DurationHistogram;
 use super::describe::{Describe, Samples};
 
-/// Most names of one kind that are exported.
+/// The maximum number of names exported per kind.
 pub(crate) const MOST_NAMES: usize = 1024;
 
-/// What a metric is.
+/// The description of a metric.
 ///
 /// ```
 /// use resilient_runtime::{Registry, observe::MetricKind};
@@ -18,22 +18,22 @@ pub(crate) const MOST_NAMES: usize = 1024;
 /// let stats = Registry::new().stats();
 /// let metrics: Vec<_> = stats.metrics().iter().map(|family| family.metric()).collect();
 /// let calls = metrics.iter().find(|metric| metric.name == "resilient_calls_total").unwrap();
-/// assert_eq!((calls.kind, calls.unit, calls.help), (MetricKind::Counter, None, "Calls by how they ended."));
+/// assert_eq!((calls.kind, calls.unit, calls.help), (MetricKind::Counter, None, "Number of calls by outcome."));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Its name; that of a counter ends with `_total`, that of a time with `_seconds`.
+    /// The name. Counters end with `_total`, durations with `_seconds`.
     pub name: &'static str,
-    /// What its numbers mean, in a sentence.
+    /// The help text, one sentence that explains the values.
     pub help: &'static str,
-    /// What its numbers do.
+    /// The type of the metric.
     pub kind: MetricKind,
-    /// Its unit, where it has one.
+    /// The unit, if there is one.
     pub unit: Option<&'static str>,
 }
 
-/// What the numbers of a metric do.
+/// The type of a metric.
 ///
 /// ```
 /// use resilient_runtime::{Registry, observe::MetricKind};
@@ -45,11 +45,11 @@ pub struct Metric {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Only grows.
+    /// A value that only grows.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// How often something took how long.
+    /// A distribution of durations.
     Histogram,
 }
 
@@ -72,11 +72,11 @@ pub enum MetricKind {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MetricValue<'a> {
-    /// How many.
+    /// An integer.
     Count(u64),
-    /// How much; times in seconds.
+    /// A floating-point number; durations are in seconds.
     Amount(f64),
-    /// How often something took how long.
+    /// A distribution of durations.
     Durations(&'a DurationHistogram),
 }
 
@@ -110,10 +110,12 @@ impl From<Duration> for MetricValue<'_> {
     }
 }
 
-/// Takes the labels and the value of a series.
+/// A callback for the labels and the value of a series.
 pub(super) type Each<'e> = &'e mut dyn FnMut(&[(&'static str, &str)], MetricValue<'_>);
 
-/// A metric with its values in one snapshot; see [`Stats::metrics`](crate::registry::Stats::metrics).
+/// A metric with its values in a snapshot.
+///
+/// See [`Stats::metrics`](crate::registry::Stats::metrics).
 pub struct MetricFamily<'s> {
     metric: Metric,
     read: Box<dyn Fn(Each<'_>) + 's>,
@@ -130,7 +132,7 @@ impl<'s> MetricFamily<'s> {
         Self { metric, read: Box::new(read) }
     }
 
-    /// Those of all snapshots of one type, for at most [`MOST_NAMES`] of them.
+    /// Returns the families of all snapshots of one type, for at most [`MOST_NAMES`] names.
     pub(crate) fn of<S: Describe>(all: &'s BTreeMap<String, S>) -> impl Iterator<Item = Self> {
         S::METRICS.iter().map(move |family| {
             Self::new(family.metric, move |each| {
@@ -141,7 +143,7 @@ impl<'s> MetricFamily<'s> {
         })
     }
 
-    /// What it is.
+    /// Returns the description of the metric.
     ///
     /// ```
     /// let stats = resilient_runtime::Registry::new().stats();
@@ -151,7 +153,9 @@ impl<'s> MetricFamily<'s> {
         self.metric
     }
 
-    /// Calls `each` with the labels and the value of each of its series. The names of labels are constants.
+    /// Calls `each` with the labels and the value of each series.
+    ///
+    /// Label names are constants.
     ///
     /// ```
     /// let registry = resilient_runtime::Registry::new();

@@ -1,4 +1,4 @@
-//! What is counted and told about calls: golden numbers for each operation, and events.
+//! Statistics, metrics and events of calls.
 
 mod buckets;
 mod describe;

@@ -1,4 +1,4 @@
-//! The golden numbers of one operation: an annotated function, or a pipeline.
+//! Statistics of an operation: an annotated function or a pipeline.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::last_error::{Cause, ErrorSlot, LastError};
 use crate::ratio::Ratio;
 use crate::rejection::Rejection;
 
-/// How a call ended. Every call that was started ends in exactly one of these ways.
+/// The outcome of a call. Every call has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Succeeded,
@@ -38,7 +38,7 @@ impl Ending {
         }
     }
 
-    /// Of a call that was refused, or cut off before or while it ran.
+    /// Returns the outcome of a call that was rejected or timed out.
     pub(crate) fn of(rejection: &Rejection) -> Self {
         if rejection.is_timeout() { Self::TimedOut } else { Self::Rejected }
     }
@@ -47,14 +47,14 @@ impl Ending {
 const STARTED: usize = 8;
 const BUDGET_DENIED: usize = 9;
 
-/// Counts calls by their ending, and how long they took.
+/// Counts calls by outcome, and records their durations.
 #[derive(Debug)]
 pub(crate) struct Operation {
     name: &'static str,
-    /// By [`Ending`], then the calls started, then those that a budget did not repeat; one stripe is two cache lines.
+    /// Calls by [`Ending`], then calls started, then calls denied by a budget. A stripe takes two cache lines.
     calls: Striped<10>,
     latencies: Latencies,
-    /// Of calls that failed: many of them are fast, and would hide how long it takes to succeed.
+    /// Durations of failed calls, separate because fast failures would hide the latency of successes.
     error_latencies: Latencies,
     last_error: ErrorSlot,
 }
@@ -70,7 +70,7 @@ impl Operation {
         }
     }
 
-    /// An attempt has failed.
+    /// Records the error of a failed attempt.
     pub(crate) fn failed_with(&self, cause: Cause<'_>, now: Instant) {
         self.last_error.set(cause, now);
     }
@@ -79,7 +79,8 @@ impl Operation {
         self.name
     }
 
-    /// Counts a call. For how many calls its time counts where no stage needs it: 0 if it is not to be taken.
+    /// Counts a call. Returns for how many calls its duration counts if no stage needs the time, or 0 if it is not
+    /// measured.
     #[inline]
     pub(crate) fn started(&self) -> u8 {
         sample(self.calls.fetch_add(STARTED))
@@ -90,13 +91,13 @@ impl Operation {
         self.calls.add(ending as usize);
     }
 
-    /// A failed call was not repeated because the retry budget was used up.
+    /// Counts a failed call that was not retried because the retry budget was exhausted.
     #[cold]
     pub(crate) fn budget_denied(&self) {
         self.calls.add(BUDGET_DENIED);
     }
 
-    /// A call that counts for so many took so long.
+    /// Records the duration of a call that counts for `calls` calls.
     #[inline]
     pub(crate) fn took(&self, nanos: u64, ending: Ending, calls: u8) {
         let calls = u64::from(calls);
@@ -107,7 +108,7 @@ impl Operation {
             Ending::Failed | Ending::Rejected | Ending::TimedOut | Ending::Panicked => {
                 self.error_latencies.record_for(nanos, calls);
             }
-            // As long as whoever gave it up wanted.
+            // The duration depends only on when the caller gave up.
             Ending::Cancelled => {}
         }
     }
@@ -116,9 +117,9 @@ impl Operation {
         self.stats_into(now, &mut Total::default())
     }
 
-    /// Its numbers, added to those of all.
+    /// Returns the statistics, and adds them to the total.
     pub(crate) fn stats_into(&self, now: Instant, total: &mut Total) -> OperationStats {
-        // Endings first: a call that ends in between is then seen as in flight, never as ended twice.
+        // Read the outcomes first: a call that ends in between is then counted as in flight, never twice.
         let [
             succeeded,
             failed,
@@ -160,7 +161,7 @@ impl Operation {
     }
 }
 
-/// Operations added up.
+/// The sum of several operations.
 #[derive(Debug, Default)]
 pub(crate) struct Total {
     stats: OperationStats,
@@ -189,7 +190,7 @@ impl Total {
         all.budget_denied += one.budget_denied;
         for (all, one) in self.times.iter_mut().zip(times) {
             let Some(one) = one else { continue };
-            // All have the same buckets, so that they can be added.
+            // All histograms have the same buckets, so they can be added.
             *all = match all.take() {
                 Some(sum) => sum.checked_add(&one).ok().or(Some(sum)),
                 None => Some(one),
@@ -204,10 +205,11 @@ impl Total {
     }
 }
 
-/// So many calls are timed at first where no stage needs it, then one in eight.
+/// The number of calls measured at first if no stage needs the time. After that, one in eight is measured.
 const FIRST: u64 = 1024;
 
-/// For how many calls the time of this one counts: for itself and for those before it that were not timed.
+/// Returns for how many calls the duration of this call counts: itself and the calls before it that were not
+/// measured.
 #[inline]
 fn sample(number: u64) -> u8 {
     if number < FIRST {
@@ -219,15 +221,15 @@ fn sample(number: u64) -> u8 {
     }
 }
 
-/// One in eight. Not each eighth, which could always fall on the same kind of call: the multiples of the golden ratio are
-/// spread evenly, over the even numbers as over the odd (Weyl's theorem).
+/// Selects one call in eight. Not every eighth call, which could always hit the same kind of call: the multiples of
+/// the golden ratio are distributed evenly over even and odd numbers alike (Weyl's theorem).
 #[inline]
 fn is_sampled(number: u64) -> bool {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
     number.wrapping_mul(GOLDEN) < u64::MAX / 8
 }
 
-/// The distance to the sampled call before this one: 5, 8 or 13 (the three-gap theorem).
+/// Returns the distance to the previous sampled call: 5, 8 or 13 (the three-gap theorem).
 #[inline(never)]
 fn counts_for(number: u64) -> u8 {
     const GAPS: [u8; 3] = [5, 8, 13];
@@ -236,11 +238,13 @@ fn counts_for(number: u64) -> u8 {
         before < FIRST || is_sampled(before)
     };
     let gap = GAPS.into_iter().find(is_gap).unwrap_or(GAPS[2]);
-    // All before the thousandth count for themselves.
+    // The first `FIRST` calls count for themselves.
     u8::try_from(number - FIRST + 1).map_or(gap, |since| gap.min(since))
 }
 
-/// The golden numbers of one operation. `calls` is the sum of `in_flight` and all the endings.
+/// Statistics of an operation.
+///
+/// `calls` is the sum of `in_flight` and all outcomes.
 ///
 /// ```
 /// use resilient_runtime::Registry;
@@ -253,41 +257,44 @@ fn counts_for(number: u64) -> u8 {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct OperationStats {
-    /// Calls started.
+    /// The number of calls started.
     pub calls: u64,
-    /// Calls that have not ended yet.
+    /// The number of calls that have not ended yet.
     pub in_flight: u64,
-    /// Calls that succeeded, at whichever attempt.
+    /// The number of calls that succeeded, on any attempt.
     pub succeeded: u64,
-    /// Calls that failed, with all their attempts.
+    /// The number of calls whose attempts all failed.
     pub failed: u64,
-    /// Calls that ended in an error that is the caller's own affair.
+    /// The number of calls that ended in an ignored error, such as one of the caller.
     pub ignored: u64,
-    /// Calls that were refused.
+    /// The number of calls rejected by a component.
     pub rejected: u64,
-    /// Calls that were cut off.
+    /// The number of calls that timed out.
     pub timed_out: u64,
-    /// Calls that a fallback answered.
+    /// The number of calls answered by a fallback.
     pub fell_back: u64,
-    /// Calls whose future was dropped.
+    /// The number of calls whose future was dropped.
     pub cancelled: u64,
-    /// Calls that panicked.
+    /// The number of calls that panicked.
     pub panicked: u64,
-    /// Calls that failed and were not repeated because the retry budget was used up; they are among the others, too.
+    /// The number of calls that were not retried because the retry budget was exhausted.
+    ///
+    /// These calls are also counted by outcome.
     pub budget_denied: u64,
-    /// How long calls took that had an answer.
+    /// The latency of calls that returned a result.
     pub latency: LatencyStats,
-    /// How long calls took that had none: failed, timed out, panicked, or refused after a wait.
+    /// The latency of calls that failed, timed out, panicked, or waited and were rejected.
     pub error_latency: LatencyStats,
-    /// How much of the scarcest thing that it needs is in use: of its bulkhead, load shedder or rate limit; 0 where it has
-    /// none.
+    /// The highest saturation of its bulkhead, load shedder and rate limiter.
+    ///
+    /// It is 0 without such components.
     pub saturation: Ratio,
-    /// The error that an attempt failed with last, also one that was retried.
+    /// The error of the last failed attempt, even if it was retried.
     pub last_error: Option<LastError>,
-    /// All the times of `latency` since the beginning. Not serialised.
+    /// The histogram of `latency` since the start. Not serialized.
     #[serde(skip)]
     pub durations: DurationHistogram,
-    /// All the times of `error_latency` since the beginning. Not serialised.
+    /// The histogram of `error_latency` since the start. Not serialized.
     #[serde(skip)]
     pub error_durations: DurationHistogram,
 }
@@ -295,7 +302,7 @@ pub struct OperationStats {
 impl Describe for OperationStats {
     const LABEL: &str = "operation";
     const METRICS: &[Family<Self>] = &[
-        Family::counter("resilient_calls_total", "Calls by how they ended.", |op, to| {
+        Family::counter("resilient_calls_total", "Number of calls by outcome.", |op, to| {
             let endings = [
                 (Ending::Succeeded, op.succeeded),
                 (Ending::Failed, op.failed),
@@ -308,17 +315,17 @@ impl Describe for OperationStats {
             ];
             to.by("outcome", endings.map(|(ending, calls)| (ending.as_str(), calls)));
         }),
-        Family::gauge("resilient_calls_in_flight", "Calls that have begun and not ended.", |op, to| {
+        Family::gauge("resilient_calls_in_flight", "Number of calls in flight.", |op, to| {
             to.add(op.in_flight);
         }),
         Family::gauge(
             "resilient_saturation",
-            "How much of the scarcest thing that the operation needs is in use, from 0 to 1.",
+            "Highest saturation of the operation's components, from 0 to 1.",
             |op, to| to.add(op.saturation.get()),
         ),
         Family::histogram(
             "resilient_call_duration_seconds",
-            "How long calls took, of those whose time was taken: all, or the first thousand and then one in eight.",
+            "Duration of calls. If no stage needs the time, the first thousand calls and then one in eight are measured.",
             |op, to| {
                 to.durations("outcome", "success", &op.durations);
                 to.durations("outcome", "error", &op.error_durations);
@@ -356,7 +363,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_eighth_of_the_calls_is_timed_whatever_comes_round_in_them() {
+    fn an_eighth_of_the_calls_is_measured_whatever_their_period() {
         for step in [1, 2, 3, 7, 8, 16, 100] {
             let timed = (1_u64..=10_000).filter(|call| sample(2000 + call * step) > 0).count();
             assert!((1200..=1300).contains(&timed), "{timed} of 10 000 with every {step}th");
@@ -365,8 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_timed_calls_count_for_all_calls_before_them() {
-        // E9
+    fn the_measured_calls_count_for_all_calls_before_them() {
         let mut counted = 0;
         for call in 0..1_000_000_u64 {
             let count = sample(call);

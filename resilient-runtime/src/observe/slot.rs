@@ -1,11 +1,11 @@
-//! A small number for each thread, for as long as it lives, so that it can have counters that no other writes.
+//! Assigns small numbers to threads, so that each thread can have exclusive counters.
 
 use crate::sync::{AtomicU32, Ordering};
 
-/// Numbers that are given to one thread at a time.
+/// Numbers that each belong to one thread at a time.
 #[derive(Debug)]
 pub(super) struct Slots {
-    /// A bit for each number that is taken.
+    /// A bit for each number in use.
     taken: AtomicU32,
     count: u32,
 }
@@ -16,7 +16,7 @@ impl Slots {
         Self { taken: AtomicU32::new(0), count: u32::try_from(count).unwrap_or(u32::BITS).min(u32::BITS) }
     }
 
-    /// The lowest free number, if there is any.
+    /// Takes the lowest free number, if there is one.
     pub(super) fn take(&self) -> Option<u32> {
         let mut taken = self.taken.load(Ordering::Relaxed);
         loop {
@@ -25,7 +25,8 @@ impl Slots {
                 return None;
             }
             let with = taken | 1 << free;
-            // Acquire: what the thread that had it before has written must be there, to be added to.
+            // Acquire: the values written by the previous owner must be visible, because the new owner adds to
+            // them.
             match self.taken.compare_exchange_weak(taken, with, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(free),
                 Err(now) => taken = now,
@@ -33,14 +34,14 @@ impl Slots {
         }
     }
 
-    /// Gives a number back; release, for the Acquire in `take`.
+    /// Releases a number. Release pairs with the Acquire in `take`.
     pub(super) fn give_back(&self, number: u32) {
         self.taken.fetch_and(!(1 << number), Ordering::Release);
     }
 }
 
-/// How many threads have a number of their own: a power of two, two for each core, from 4 to 32. There are more threads than
-/// cores: a `main` that waits for a runtime has once counted, too.
+/// The number of threads with an exclusive number: two per core, rounded up to a power of two, from 4 to 32. A
+/// program has more threads than cores: for example, a `main` thread that waits for a runtime has counted once too.
 #[cfg(not(resilient_loom))]
 pub(super) fn count() -> usize {
     static COUNT: std::sync::LazyLock<usize> = std::sync::LazyLock::new(|| {
@@ -59,13 +60,13 @@ mod threads {
 
     /// A thread that has not counted anything yet.
     const NONE: usize = usize::MAX;
-    /// A thread that came when all numbers were taken, or is about to end.
+    /// A thread that found all numbers in use, or is about to end.
     const SHARED: usize = usize::MAX - 1;
 
     static SLOTS: LazyLock<Slots> = LazyLock::new(|| Slots::new(super::count()));
 
     thread_local! {
-        /// Apart from its guard, because what has no destructor is found without a check.
+        /// Separate from its guard, because a thread local without a destructor is accessed without a check.
         static NUMBER: Cell<usize> = const { Cell::new(NONE) };
         static GUARD: Cell<Option<Guard>> = const { Cell::new(None) };
     }
@@ -74,19 +75,19 @@ mod threads {
 
     impl Drop for Guard {
         fn drop(&mut self) {
-            // Other destructors of the thread may count after this.
+            // Other destructors of the thread can count after this.
             NUMBER.set(SHARED);
             SLOTS.give_back(self.0);
         }
     }
 
-    /// The number of this thread; a number beyond all slots if it has none.
+    /// Returns the number of this thread, or a number beyond all slots if it has none.
     #[inline]
     pub(in crate::observe) fn number() -> usize {
         NUMBER.get()
     }
 
-    /// Gives this thread a number if it was never asked before; then `number` has changed.
+    /// Gives this thread a number on the first call. Returns whether `number` has changed.
     #[cold]
     pub(in crate::observe) fn take_number() -> bool {
         if NUMBER.get() != NONE {
@@ -94,9 +95,9 @@ mod threads {
         }
         NUMBER.set(SHARED);
         if let Some(slot) = SLOTS.take() {
-            // Where the thread's destructors have run already, the guard cannot be kept, and is dropped at once.
-            let kept = GUARD.try_with(|guard| guard.set(Some(Guard(slot))));
-            match kept {
+            // If the thread's destructors have already run, the guard cannot be stored and is dropped.
+            let stored = GUARD.try_with(|guard| guard.set(Some(Guard(slot))));
+            match stored {
                 Ok(()) => NUMBER.set(slot as usize),
                 Err(_) => SLOTS.give_back(slot),
             }
@@ -108,7 +109,7 @@ mod threads {
 #[cfg(not(resilient_loom))]
 pub(super) use threads::{number, take_number};
 
-/// A model has few threads; they share, and what they share is the harder case.
+/// Models have few threads. They share counters, which is the harder case.
 #[cfg(resilient_loom)]
 pub(super) fn count() -> usize {
     0
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_had_by_one_thread_at_a_time_and_comes_back() {
+    fn a_number_belongs_to_one_thread_at_a_time_and_is_reused() {
         let slots = Slots::new(3);
         assert_eq!(
             [slots.take(), slots.take(), slots.take(), slots.take()],
@@ -150,7 +151,7 @@ mod loom_models {
 
     /// T156: a counter that is only loaded and stored loses nothing when its owner changes.
     #[test]
-    fn loom_the_next_owner_goes_on_where_the_last_one_stopped() {
+    fn loom_the_next_owner_continues_where_the_last_one_stopped() {
         loom::model(|| {
             let shared = Arc::new((Slots::new(1), AtomicU64::new(0)));
             let count = |(slots, counter): &(Slots, AtomicU64)| {

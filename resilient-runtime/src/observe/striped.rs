@@ -1,17 +1,17 @@
-//! Counters that many threads write without waiting for each other.
+//! Counters that many threads write without contention.
 //!
-//! A counter that every thread adds to is a cache line that travels between cores with each call, and to add to it
-//! atomically takes ten times as long as to add. Here each of the first threads has a stripe of its own, on cache
-//! lines of its own, that no other thread writes: it adds by a load and a store. Threads beyond share one
-//! stripe. A stripe is made when it is first written, so that a component which nobody calls is small. Whoever reads sums the stripes up. The sum is exact once the writers are done, and never runs backwards
-//! for one reader.
+//! A counter that every thread increments is a cache line that moves between cores on every call, and an atomic
+//! increment takes ten times as long as a plain one. Here, each of the first threads has an exclusive stripe on
+//! separate cache lines. It increments with a load and a store. Further threads share one stripe. A stripe is
+//! allocated on its first write, so that an unused component is small. Readers add up the stripes. The sum is exact
+//! once the writers are done, and never decreases for one reader.
 
 use once_cell::race::OnceBox;
 
 use super::slot;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Two lines, because processors fetch them in pairs.
+/// Aligned to two cache lines, because processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Stripe<const N: usize>([AtomicU64; N]);
@@ -25,7 +25,7 @@ impl<const N: usize> Stripe<N> {
 /// `N` counters, striped.
 #[derive(Debug)]
 pub(crate) struct Striped<const N: usize> {
-    /// By the number of the one thread that writes it, which makes it when it first does.
+    /// The stripe of each numbered thread, allocated by that thread on its first write.
     owned: Box<[OnceBox<Stripe<N>>]>,
     shared: OnceBox<Stripe<N>>,
 }
@@ -41,13 +41,13 @@ impl<const N: usize> Striped<N> {
         self.fetch_add(index);
     }
 
-    /// Adds one to the counter `index`; gives what its stripe held before.
+    /// Adds one to the counter `index`. Returns the previous value of its stripe.
     #[inline]
     pub(crate) fn fetch_add(&self, index: usize) -> u64 {
         let Some(stripe) = self.owned.get(slot::number()).and_then(OnceBox::get) else {
             return self.fetch_add_first(index);
         };
-        // Relaxed: a count orders nothing. No other thread writes here.
+        // Relaxed: counts order nothing. No other thread writes this stripe.
         let before = stripe.0[index].load(Ordering::Relaxed);
         stripe.0[index].store(before.wrapping_add(1), Ordering::Relaxed);
         before
@@ -62,7 +62,8 @@ impl<const N: usize> Striped<N> {
         }
     }
 
-    /// The stripe of threads without a number. `None`: this thread has a stripe of its own, from now on.
+    /// Returns the stripe for threads without a number, or `None` if this thread has an exclusive stripe from now
+    /// on.
     fn shared(&self) -> Option<&Stripe<N>> {
         slot::take_number();
         match self.owned.get(slot::number()) {
@@ -74,7 +75,7 @@ impl<const N: usize> Striped<N> {
         }
     }
 
-    /// Adds to all counters, which are beside each other: one look at whose stripe it is.
+    /// Adds to all counters. They are adjacent, so the stripe is looked up only once.
     #[inline]
     pub(crate) fn add_all(&self, amounts: [u64; N]) {
         let Some(stripe) = self.owned.get(slot::number()).and_then(OnceBox::get) else {
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_of_64_threads_are_added_up_exactly() {
+    fn the_sum_of_amounts_of_64_threads_is_exact() {
         // T156
         let counters = Striped::<2>::new();
         std::thread::scope(|scope| {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_come_and_go_lose_nothing_and_take_no_more_stripes() {
+    fn short_lived_threads_lose_no_counts_and_reuse_stripes() {
         // T156
         let counters = Striped::<1>::new();
         for _ in 0..200 {
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dying_thread_counts_is_counted() {
+    fn counts_of_an_ending_thread_are_included() {
         struct Last(std::sync::Arc<Striped<1>>);
         impl Drop for Last {
             fn drop(&mut self) {

@@ -8,21 +8,23 @@ use tokio::sync::broadcast;
 use super::Event;
 use super::events::Shared;
 
-/// A stream of [`Event`]s. It holds the newest [`EVENT_CAPACITY`](super::EVENT_CAPACITY); who reads too slowly loses the oldest and
-/// can see how many. A subscriber never delays a call.
+/// A stream of [`Event`]s.
+///
+/// It holds the newest [`EVENT_CAPACITY`](super::EVENT_CAPACITY) events. A subscriber that reads too slowly loses
+/// the oldest events and can read how many it lost. A subscriber never delays a call.
 ///
 /// ```
 /// let registry = resilient_runtime::Registry::new();
 /// registry.circuit_breaker("payment").force_open();
 /// let mut events = registry.subscribe();
-/// assert!(events.try_recv().is_none(), "only what happens from now on");
+/// assert!(events.try_recv().is_none(), "only later events are received");
 /// ```
 #[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,
     receiver: broadcast::Receiver<Event>,
     dropped: u64,
-    /// What the outbox had lost before this began.
+    /// The number of events that the outbox had dropped before this subscription.
     lost_before: u64,
 }
 
@@ -31,7 +33,7 @@ impl Subscription {
         Self { shared, receiver, dropped: 0, lost_before }
     }
 
-    /// The next event; waits for one.
+    /// Waits for the next event.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -46,7 +48,7 @@ impl Subscription {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future loses no event.
+    /// This method is cancel safe. If the future is dropped, no event is lost.
     pub async fn recv(&mut self) -> Option<Event> {
         loop {
             match self.receiver.recv().await {
@@ -57,7 +59,7 @@ impl Subscription {
         }
     }
 
-    /// The next event, if there is one already.
+    /// Returns the next event, if there is one.
     ///
     /// ```
     /// let registry = resilient_runtime::Registry::new();
@@ -76,7 +78,7 @@ impl Subscription {
         }
     }
 
-    /// How many events were lost so far because this side read too slowly.
+    /// Returns the number of events lost because this subscription was read too slowly.
     ///
     /// ```
     /// let events = resilient_runtime::Registry::new().subscribe();

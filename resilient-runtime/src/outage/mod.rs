@@ -1,8 +1,8 @@
-//! What is known of an outage: since when a circuit is open, why it first opened, and what its last probe said.
+//! Outages of a circuit breaker: when and why the circuit opened, and the result of its last probe.
 //!
-//! A refusal must allocate nothing and share no counter of references among cores. So it carries the number of the outage and
-//! the place where that is kept. The place outlives the circuit breaker: it is used again by the next one, so there are never
-//! more than there were circuit breakers at the same time.
+//! A rejection must not allocate and must not share a reference counter between cores. It therefore holds the number of
+//! the outage and a `'static` reference to the history that stores it. A history outlives its circuit breaker and is
+//! reused by the next one, so there are never more histories than there were circuit breakers at the same time.
 
 mod open_reason;
 
@@ -19,11 +19,10 @@ use crate::clock::Instant;
 use crate::last_error::ErrorSlot;
 use crate::seconds::{optional_seconds, seconds};
 
-/// Outages of a circuit breaker that are kept, for refusals that are looked at later.
+/// Outages stored for each circuit breaker, for rejections that are examined later.
 const KEPT: usize = 4;
 
-/// The time for which a circuit breaker does not trust its dependency: from its first opening until it is closed. Times are
-/// seconds when serialised.
+/// The period from the first opening of a circuit until it closes. Times are serialized in seconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,24 +41,24 @@ const KEPT: usize = 4;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Outage {
-    /// Why the circuit opened at first.
+    /// Why the circuit first opened.
     pub reason: OpenReason,
-    /// The text of the failure that opened it.
+    /// The text of the error that opened the circuit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Arc<str>>,
-    /// How long ago it opened.
+    /// How long ago the circuit first opened.
     #[serde(serialize_with = "seconds")]
     pub age: Duration,
-    /// How long the outage lasted; none while it lasts.
+    /// How long the outage lasted. `None` until it ends.
     #[serde(serialize_with = "optional_seconds")]
     pub lasted: Option<Duration>,
-    /// How often probes have opened the circuit again.
+    /// How often a failed probe reopened the circuit.
     pub reopened: u32,
-    /// The last probe that ended.
+    /// The last completed probe.
     pub last_probe: Option<LastProbe>,
 }
 
-/// The last probe of a circuit breaker.
+/// The last completed probe of a circuit breaker.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, LastProbe}, clock::ManualClock};
@@ -76,12 +75,12 @@ pub struct Outage {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LastProbe {
-    /// How long ago it ended.
+    /// How long ago the probe ended.
     #[serde(serialize_with = "seconds")]
     pub age: Duration,
-    /// Whether it failed, or was slow.
+    /// Whether the probe failed or was slow.
     pub failed: bool,
-    /// The text of its error.
+    /// The text of the probe's error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Arc<str>>,
 }
@@ -93,9 +92,9 @@ impl fmt::Display for Outage {
             write!(f, ", last error: {error}")?;
         }
         match self.lasted {
-            Some(span) => write!(f, "; lasted {span:.1?}, began {:.1?} ago", self.age)?,
+            Some(span) => write!(f, "; lasted {span:.1?}, opened {:.1?} ago", self.age)?,
             None if self.age.is_zero() => {}
-            None => write!(f, "; it began {:.1?} ago", self.age)?,
+            None => write!(f, "; opened {:.1?} ago", self.age)?,
         }
         let Some(LastProbe { age, failed, error }) =
             self.last_probe.as_ref().filter(|_| self.lasted.is_none())
@@ -132,7 +131,7 @@ struct Record {
 }
 
 impl Record {
-    /// As it was `at` a time, as far as that is known.
+    /// Returns the outage with times relative to `at`.
     fn at(&self, at: Instant) -> Outage {
         Outage {
             reason: self.reason,
@@ -149,7 +148,7 @@ impl Record {
     }
 }
 
-/// The outages of one circuit breaker. Written under its lock.
+/// The outages of one circuit breaker. Written only under the lock of the circuit breaker.
 #[derive(Debug, Default)]
 pub(crate) struct Outages {
     history: Mutex<History>,
@@ -158,13 +157,13 @@ pub(crate) struct Outages {
 
 #[derive(Debug, Default)]
 struct History {
-    /// Of the last one; never used again, whose place it may become.
+    /// The number of the last outage. Never reused, even when another circuit breaker takes over the history.
     number: u64,
-    /// The newest last.
+    /// The newest is last.
     records: VecDeque<Record>,
 }
 
-/// Places that no circuit breaker has.
+/// Histories that no circuit breaker uses.
 static SPARE: Mutex<Vec<&'static Outages>> = Mutex::new(Vec::new());
 
 impl Outages {
@@ -173,7 +172,7 @@ impl Outages {
         spare.unwrap_or_else(|| Box::leak(Box::default()))
     }
 
-    /// For another circuit breaker.
+    /// Releases the history for another circuit breaker.
     pub(crate) fn give_back(&'static self) {
         self.forget();
         SPARE.lock().unwrap_or_else(PoisonError::into_inner).push(self);
@@ -183,7 +182,7 @@ impl Outages {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The circuit has opened; the number of the outage.
+    /// Records that the circuit opened, and returns the number of the outage.
     pub(crate) fn begin(&self, reason: OpenReason, error: Option<Arc<str>>, began: Instant) -> u64 {
         self.end(began);
         let mut history = self.history();
@@ -227,7 +226,7 @@ impl Outages {
         self.last_error.forget();
     }
 
-    /// The outage that lasts, and the last one that has ended.
+    /// Returns the current outage and the last one that ended.
     pub(crate) fn seen(&self, now: Instant) -> (Option<Outage>, Option<Outage>) {
         let history = self.history();
         let mut newest = history.records.iter().rev();
@@ -236,7 +235,7 @@ impl Outages {
     }
 }
 
-/// An outage as a refusal has met it.
+/// The outage at the time of a rejection.
 #[derive(Clone, Copy)]
 pub(crate) struct Met {
     pub(crate) place: &'static Outages,
@@ -245,12 +244,12 @@ pub(crate) struct Met {
 }
 
 impl Met {
-    /// `None` once it is too long ago.
+    /// Returns the outage, or `None` if it is no longer stored.
     pub(crate) fn outage(self) -> Option<Outage> {
         let history = self.place.history();
         let found = history.records.iter().find(|one| one.number == self.number)?;
         let mut outage = found.at(self.at);
-        // It had not when the call was refused.
+        // The outage had not ended when the call was rejected.
         outage.lasted = None;
         Some(outage)
     }

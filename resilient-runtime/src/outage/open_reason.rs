@@ -1,4 +1,4 @@
-//! Why a circuit is open.
+//! The reasons for which a circuit opens.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::ratio::Ratio;
 
-/// Why a circuit is open.
+/// The reason why a circuit is open.
 ///
 /// ```
 /// use resilient_runtime::{Component, OpenReason, Registry, circuit_breaker::Config};
@@ -22,42 +22,42 @@ use crate::ratio::Ratio;
 #[serde(rename_all = "snake_case", tag = "rule")]
 #[non_exhaustive]
 pub enum OpenReason {
-    /// Too large a share of the window's calls failed (or, where slow calls count as failed, were slow).
+    /// The failure rate of the window reached its limit. Slow calls count if they are configured to count as failed.
     FailureRate {
-        /// The share that was seen.
+        /// The measured failure rate.
         observed: Ratio,
-        /// The share that opens the circuit.
+        /// The failure rate that opens the circuit.
         limit: Ratio,
-        /// The calls in the window.
+        /// The number of calls in the window.
         calls: u64,
     },
-    /// Too large a share of the window's calls was slow.
+    /// The rate of slow calls in the window reached its limit.
     SlowRate {
-        /// The share that was seen.
+        /// The measured rate of slow calls.
         observed: Ratio,
-        /// The share that opens the circuit.
+        /// The rate of slow calls that opens the circuit.
         limit: Ratio,
-        /// The calls in the window.
+        /// The number of calls in the window.
         calls: u64,
     },
     /// Too many failures in a row.
     Consecutive {
-        /// How many.
+        /// The number of failures.
         failures: u32,
     },
-    /// Too many calls hang that are slow already, though none of them has ended.
+    /// Too many calls in flight are already slow. None of them has ended yet.
     SlowInFlight {
-        /// How many.
+        /// The number of slow calls in flight.
         calls: u64,
     },
     /// The probes of the half-open circuit failed.
     ProbesFailed {
-        /// Failed probes.
+        /// The number of failed probes.
         failed: u32,
-        /// Ended probes.
+        /// The number of completed probes.
         ended: u32,
     },
-    /// Somebody forced it open.
+    /// The circuit was forced open.
     Forced,
 }
 

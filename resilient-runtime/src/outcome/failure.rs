@@ -1,8 +1,8 @@
-//! Why a fallback is asked.
+//! The failure that a fallback handles.
 
 use crate::rejection::Rejection;
 
-/// Why a fallback is asked.
+/// The failure of a call, as passed to its fallback levels.
 ///
 /// ```
 /// use resilient_runtime::{Failure, Registry, fallback::{Chain, Level}};
@@ -13,16 +13,16 @@ use crate::rejection::Rejection;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure<E> {
-    /// The call was refused or cut off.
+    /// The call was rejected or timed out.
     Rejected(Rejection),
-    /// The call ran and returned this error, the last one where it was retried.
+    /// The call returned this error. If it was retried, this is the last error.
     Failed(E),
     /// The call returned a value that `failure = ...` counts as failed.
     Unacceptable,
 }
 
 impl<E> Failure<E> {
-    /// The rejection, if it was one.
+    /// Returns the rejection, if the call was rejected or timed out.
     ///
     /// ```
     /// use resilient_runtime::{Failure, Registry};
@@ -40,7 +40,7 @@ impl<E> Failure<E> {
         }
     }
 
-    /// The error, if the call ran and returned one.
+    /// Returns the error, if the call returned one.
     ///
     /// ```
     /// use resilient_runtime::Failure;

@@ -6,7 +6,7 @@ use std::fmt;
 use super::Failure;
 use crate::level::Level;
 
-/// Any error.
+/// A boxed error of any type.
 ///
 /// ```
 /// use resilient_runtime::fallback::BoxError;
@@ -16,11 +16,14 @@ use crate::level::Level;
 /// ```
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Every level of a fallback chain failed. Its `source()` is the error of the call itself.
+/// The error of a call that failed together with every level of its fallback chain.
 ///
-/// An error type that can be made from it (`#[from] FallbackFailed`, `anyhow::Error`, `Box<dyn Error>`) holds
-/// both the first and the last error. Any other gets the error of the call itself where that failed, and where it was
-/// rejected, the error of the last level, or the rejection if that level gave none.
+/// Its `source()` is the error of the call itself.
+///
+/// A function returns it, with the error of the call and the error of the last level, if its error type can be created
+/// from it (`#[from] FallbackFailed`, `anyhow::Error`, `Box<dyn Error>`). With any other error type, the function
+/// returns the error of the call if the call failed. If the call was rejected, the function returns the error of the
+/// last level, or the rejection if that level has no error.
 ///
 /// ```
 /// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
@@ -29,8 +32,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// let chain = || Chain::of(Level::Backup, |_| Err("so is the other".into()));
 /// let error = Registry::new().fallback("rates").call(work, chain).unwrap_err();
 /// let failed = error.downcast::<FallbackFailed>().unwrap();
-/// let words = "the bank is closed; and every fallback level failed, the last, `backup`, with: so is the other";
-/// assert_eq!(failed.to_string(), words);
+/// let text = "the bank is closed; every fallback level failed, the last one (`backup`) with: so is the other";
+/// assert_eq!(failed.to_string(), text);
 /// ```
 #[derive(Debug)]
 pub struct FallbackFailed {
@@ -40,7 +43,7 @@ pub struct FallbackFailed {
 }
 
 impl FallbackFailed {
-    /// The last level.
+    /// Returns the last level.
     ///
     /// ```
     /// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
@@ -54,7 +57,9 @@ impl FallbackFailed {
         self.level
     }
 
-    /// The error of the last level; a [`NoAnswer`](crate::fallback::NoAnswer) where that was cut off or not asked.
+    /// Returns the error of the last level.
+    ///
+    /// If that level timed out or was skipped, it is a [`NoAnswer`](crate::fallback::NoAnswer).
     ///
     /// ```
     /// use resilient_runtime::{FallbackFailed, Level, Registry, fallback::{BoxError, Chain}};
@@ -67,7 +72,7 @@ impl FallbackFailed {
         &*self.last
     }
 
-    /// Both errors in one.
+    /// Combines both errors.
     pub(crate) fn with<E: Into<BoxError>>(level: Level, last: BoxError, failure: Failure<E>) -> Self {
         let primary = match failure {
             Failure::Rejected(rejection) => rejection.into(),
@@ -83,7 +88,7 @@ pub(crate) const UNACCEPTABLE: &str = "the call returned a value that counts as 
 impl fmt::Display for FallbackFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { level, last, primary } = self;
-        write!(f, "{primary}; and every fallback level failed, the last, `{level}`, with: {last}")
+        write!(f, "{primary}; every fallback level failed, the last one (`{level}`) with: {last}")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a call returned, read as success or failure.
+//! Traits that distinguish success from failure in the result of a call.
 
 mod failure;
 mod fallback_failed;
@@ -9,12 +9,12 @@ pub(crate) use fallback_failed::UNACCEPTABLE;
 pub use fallback_failed::{BoxError, FallbackFailed};
 pub use reject::{FromRejection, Reject};
 
-/// A return type whose success can be told from its failure.
+/// A return type that distinguishes success from failure.
 ///
 /// ```
 /// use resilient_runtime::Outcome;
 ///
-/// /// An answer whose failures are no `Err`.
+/// /// A reply whose failure is not an `Err`.
 /// enum Reply { Text(String), Down }
 /// impl Outcome for Reply {
 ///     type Error = ();
@@ -33,10 +33,10 @@ pub use reject::{FromRejection, Reject};
     note = "if it is a future: write `async fn`, or end the function with `Box::pin(async move {{ .. }})`"
 )]
 pub trait Outcome: Sized {
-    /// What it holds when it failed.
+    /// The error of a failure.
     type Error;
 
-    /// Whether it failed.
+    /// Whether the call failed.
     ///
     /// ```
     /// use resilient_runtime::Outcome;
@@ -46,7 +46,7 @@ pub trait Outcome: Sized {
     /// ```
     fn is_failure(&self) -> bool;
 
-    /// The error of a failure; `None` for a success.
+    /// Returns the error of a failure, or `None` for a success.
     ///
     /// ```
     /// use resilient_runtime::Outcome;
@@ -56,7 +56,7 @@ pub trait Outcome: Sized {
     /// ```
     fn error(&self) -> Option<&Self::Error>;
 
-    /// The error of a failure, by value; `None` for a success.
+    /// Converts a failure into its error. Returns `None` for a success.
     ///
     /// ```
     /// use resilient_runtime::Outcome;

@@ -1,9 +1,9 @@
-//! How a refusal becomes what a call returns.
+//! Conversion of a rejection into the return type of a call.
 
 use super::Outcome;
 use crate::rejection::Rejection;
 
-/// A return type that can say "the call was rejected".
+/// A return type that can report a rejected call.
 ///
 /// ```
 /// use resilient_runtime::{Registry, Rejection};
@@ -22,7 +22,7 @@ use crate::rejection::Rejection;
     note = "if it is a future: write `async fn`, or end the function with `Box::pin(async move {{ .. }})`"
 )]
 pub trait Reject: Outcome {
-    /// The value that reports `rejection`.
+    /// Returns a value that reports `rejection`.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Reject, Rejection};
@@ -47,7 +47,7 @@ impl<T> Reject for Option<T> {
     }
 }
 
-/// An error type that can be made from a [`Rejection`]: every `E: From<Rejection>` is one.
+/// An error type that can be created from a [`Rejection`]. Every `E: From<Rejection>` implements it.
 ///
 /// ```
 /// use resilient_runtime::{FromRejection, Registry, Rejection};
@@ -63,15 +63,15 @@ impl<T> Reject for Option<T> {
 /// assert!(refused.0.starts_with("circuit breaker `payment` is open"));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "the error type `{Self}` cannot be made from a `resilient_runtime::Rejection`",
+    message = "the error type `{Self}` cannot be created from a `resilient_runtime::Rejection`",
     label = "`{Self}` does not implement `From<resilient_runtime::Rejection>`",
-    note = "a circuit breaker, bulkhead or timeout can refuse a call, and the function must then return an \
-            error it did not make itself",
+    note = "a circuit breaker, bulkhead or timeout can reject a call, and the function must then return the rejection \
+            as its error",
     note = "with thiserror: add a variant `Rejected(#[from] resilient_runtime::Rejection)`; for a foreign error type \
-            use `map_err = |rejection| ...`; to never surface rejections use `fallback = ...`"
+            use `map_err = |rejection| ...`; to never return rejections use `fallback = ...`"
 )]
 pub trait FromRejection {
-    /// The error that reports `rejection`.
+    /// Returns an error that reports `rejection`.
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};

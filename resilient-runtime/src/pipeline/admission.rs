@@ -1,4 +1,4 @@
-//! How an attempt passes the stages in front of the body: at once where nothing is in the way, else step by step.
+//! How an attempt passes the stages before the body: in one step if nothing is in the way, otherwise stage by stage.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::observe::Ending;
 use crate::rate_limit::Turn;
 use crate::rejection::Rejection;
 
-/// What an attempt holds of the stages around it, but for its permit of the bulkhead, which is one byte of the call.
+/// The tickets and tokens of an attempt. Its bulkhead permit is not included: it is one byte of the call.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     pub(super) ticket: Option<Ticket>,
@@ -22,25 +22,25 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Whether something has to go back.
+    /// Whether something must be released.
     #[inline]
     pub(super) fn is_any(&self) -> bool {
         self.token.is_paid() || self.ticket.is_some()
     }
 }
 
-/// What an attempt waits for before its body: awaited, or blocked on.
+/// A wait of an attempt before its body runs, asynchronous or blocking.
 #[derive(Debug)]
 pub(super) enum Wait<'p> {
     /// The pause before a retry.
     Pause(Delay),
-    /// Its turn at the rate limit.
+    /// A turn at the rate limiter.
     Turn(Turn<'p>),
-    /// A permit of the bulkhead.
+    /// A bulkhead permit.
     Queue(Queue<'p>),
 }
 
-/// What came of a [`Wait`].
+/// The result of a [`Wait`].
 #[derive(Debug)]
 pub(super) enum Waited {
     Paused,
@@ -49,7 +49,7 @@ pub(super) enum Waited {
 }
 
 impl Wait<'_> {
-    /// Whether it took time: else it was decided at once.
+    /// Whether it suspended or blocked, rather than resolving at once.
     fn has_waited(&self) -> bool {
         match self {
             Self::Pause(_) => true,
@@ -82,17 +82,17 @@ impl Future for Wait<'_> {
     }
 }
 
-/// An attempt that waits before its body.
+/// An attempt that waits before its body runs.
 #[derive(Debug)]
 pub(super) struct Queued<'p> {
     entering: Entering,
     wait: Wait<'p>,
 }
 
-/// The way of an attempt to its body.
+/// A future that resolves when the attempt is admitted to its body, or rejected.
 ///
 /// # Cancel safety
-/// Dropping it leaves the queue; the call then gives back what it holds.
+/// Dropping it leaves the queue. The call then releases what it holds.
 #[derive(Debug)]
 pub struct Admitted<'c, 'p> {
     queued: Option<Queued<'p>>,
@@ -108,16 +108,16 @@ impl Future for Admitted<'_, '_> {
     }
 }
 
-/// How far an attempt has come.
+/// How far an attempt has passed through the stages.
 #[derive(Debug)]
 struct Entering {
     next: Step,
-    /// Until when it waits.
+    /// The latest time until which it waits.
     until: Instant,
     has_waited: bool,
 }
 
-/// The stages in front of the body, in their order.
+/// The stages before the body, in order.
 #[derive(Debug)]
 enum Step {
     Pause,
@@ -128,22 +128,23 @@ enum Step {
 }
 
 impl<'p> Call<'p> {
-    /// Starts an attempt of a pipeline in which nothing can refuse.
+    /// Starts an attempt of a pipeline in which no stage can reject.
     #[inline]
     pub fn begin_attempt(&mut self) {
         self.arrive();
         self.clock.begin_attempt();
     }
 
-    /// Enters an attempt of an asynchronous call, if that takes no more than a look at the stages; else
-    /// [`admitted`](Self::admitted) must be awaited. It is a separate method so that a call that is admitted at once makes no
-    /// future for it.
+    /// Admits an attempt of an asynchronous call if no stage makes it wait.
+    ///
+    /// If it returns false, await [`admitted`](Self::admitted). It is a separate method so that a call that is admitted
+    /// at once creates no future.
     pub fn enter(&mut self) -> bool {
         self.asynchronous = true;
         self.enter_plainly()
     }
 
-    /// Enters after the pause before a retry and the queues, or is refused.
+    /// Waits for the pause before a retry and in the queues, then admits the attempt or rejects it.
     pub fn admitted<'c>(&'c mut self) -> Admitted<'c, 'p> {
         Admitted { queued: None, call: self }
     }
@@ -171,7 +172,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Enters an attempt of a synchronous call: blocks for the pause before a retry and in the queues.
+    /// Admits an attempt of a synchronous call. Blocks for the pause before a retry and in the queues.
     #[inline]
     pub fn enter_blocking(&mut self) -> Result<(), Rejection> {
         if self.enter_plainly() { Ok(()) } else { self.enter_later_blocking() }
@@ -190,7 +191,8 @@ impl<'p> Call<'p> {
         Ok(())
     }
 
-    /// Nothing to wait for, the circuit closed, a permit free: no lock, and nothing that is counted if it fails.
+    /// The fast path: nothing to wait for, the circuit is closed, and a permit is free. It takes no lock and counts
+    /// nothing if it fails.
     #[inline(never)]
     fn enter_plainly(&mut self) -> bool {
         let may_enter = !self.must_pause()
@@ -210,7 +212,7 @@ impl<'p> Call<'p> {
         Ok(Entering { next: Step::Pause, until: self.latest_start(), has_waited: false })
     }
 
-    /// Passes the stages up to the first that must be waited for; `None` once the body may begin.
+    /// Passes the stages up to the first one that requires waiting. Returns `None` once the body can start.
     fn next_wait(&mut self, entering: &mut Entering) -> Result<Option<Wait<'p>>, Rejection> {
         loop {
             let (next, wait) = match entering.next {
@@ -236,7 +238,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Takes what the wait has brought.
+    /// Applies the result of a wait.
     fn waited(&mut self, entering: &mut Entering, waited: Waited, has_waited: bool) -> Result<(), Rejection> {
         entering.has_waited |= has_waited;
         match waited {
@@ -246,7 +248,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Back from a queue: on, or refused.
+    /// Continues after a queue, or rejects the attempt.
     pub(super) fn back_from_queue<T>(
         &mut self,
         admitted: Result<T, Rejection>,
@@ -260,21 +262,21 @@ impl<'p> Call<'p> {
         let rejection = self.leave_before_body(refused);
         self.ending = Ending::of(&rejection);
         if !has_waited && self.progress.retries == 0 {
-            // At once: only to find out has taken time.
+            // Rejected at once: only the clock reading above took time.
             self.clock.now = self.clock.started;
         }
         Err(self.after_attempts(rejection))
     }
 
-    /// Refused further in: no evidence for the breaker, and a probe goes back.
+    /// Rejected by an inner stage: the circuit breaker records no result, and a probe is returned.
     #[cold]
     fn leave_before_body(&mut self, refused: Rejection) -> Rejection {
         self.settle(None);
-        // The queue gave up because the call's own time was over.
+        // The queue gave up because the deadline of the call had passed.
         if self.clock.is_late() { self.out_of_time() } else { refused }
     }
 
-    /// The time of a first attempt was read when the call began; a pause has made it old.
+    /// A first attempt uses the time read when the call began. After a pause that time is stale.
     #[inline]
     pub(super) fn arrive(&mut self) {
         if self.progress.retries > 0 {
@@ -282,15 +284,15 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Nothing refuses the attempt any more.
+    /// Every stage admitted the attempt.
     #[inline]
     fn entered(&mut self) {
         self.held.token.spend();
         self.clock.begin_attempt();
     }
 
-    /// A permit that comes with the end of the call's time comes too late: the body has not begun, and does not. The pause
-    /// before a retry was chosen to end in time; what comes after it, in a queue, was not.
+    /// Rejects an attempt whose permit arrives at or after the deadline: its body does not start. The pause before a
+    /// retry is chosen to end before the deadline, but the wait in a queue after it is not.
     fn entered_in_time(&mut self, has_waited: bool) -> Result<(), Rejection> {
         if self.clock.is_late() || has_waited && self.has_elapsed() {
             let rejection = self.out_of_time();
@@ -302,7 +304,7 @@ impl<'p> Call<'p> {
         Ok(())
     }
 
-    /// Says once that the call blocks a thread on which asynchronous code runs, if it does.
+    /// Logs once if the call blocks a thread that runs asynchronous code.
     #[cold]
     pub(super) fn warn_of_blocking(&self) {
         self.pipeline.clock.warn_of_blocking(self.pipeline.operation.name());

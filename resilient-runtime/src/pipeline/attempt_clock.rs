@@ -1,10 +1,10 @@
-//! What a call knows of the time.
+//! The clock readings of a call.
 
 use std::time::Duration;
 
 use crate::clock::{Clock, Instant};
 
-/// A reading of the clock, if it was read. As large as an [`Instant`]: the one that no clock reaches stands for none.
+/// A reading of the clock, if one was taken. It has the size of an [`Instant`]: [`Instant::NEVER`] represents none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading(Instant);
 
@@ -26,50 +26,50 @@ impl Reading {
         self.is_taken().then_some(self.0)
     }
 
-    /// Later than all others where there is none.
+    /// Returns [`Instant::NEVER`] if no reading was taken.
     #[inline]
     pub(super) fn or_never(self) -> Instant {
         self.0
     }
 }
 
-/// Which times of a call are wanted. One byte: it is in the future of every call.
+/// Which durations of a call are recorded. One byte, because it is part of the future of every call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing(u8);
 
 impl Timing {
     const EACH_ATTEMPT: u8 = 1 << 7;
 
-    /// The time counts for so many calls, at most 127; 0 if it is not taken. `each_attempt`: how long each attempt takes is
-    /// wanted, too.
+    /// `calls`: for how many calls the measured duration counts, at most 127; 0 if it is not measured. `each_attempt`:
+    /// whether the duration of each attempt is recorded too.
     #[inline]
     pub(super) fn of(calls: u8, each_attempt: bool) -> Self {
         Self(calls | if each_attempt { Self::EACH_ATTEMPT } else { 0 })
     }
 
-    /// For how many calls the time counts.
+    /// For how many calls the measured duration counts.
     #[inline]
     pub(super) fn calls(self) -> u8 {
         self.0 & !Self::EACH_ATTEMPT
     }
 
-    /// The timeout wants to know how long each attempt takes, or retries stand back that need not once it has succeeded.
+    /// Whether attempts are timed: for an adaptive timeout, or to stop suppressing a retry once the attempt has succeeded.
     #[inline]
     pub(super) fn wants_attempts(self) -> bool {
         self.0 & Self::EACH_ATTEMPT != 0
     }
 }
 
-/// The times of a call and of its attempt.
+/// The times of a call and of its current attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptClock {
     /// When the call began.
     pub(super) started: Reading,
-    /// The earlier one of the own total and the deadline around it; [`Instant::NEVER`] without a limit.
+    /// The earlier of the call's own total timeout and the inherited deadline; [`Instant::NEVER`] without a limit.
     pub(super) deadline: Instant,
-    /// The time as last read.
+    /// The last clock reading.
     pub(super) now: Reading,
-    /// When the body of this attempt began, after all queueing; none before and after it.
+    /// When the body of this attempt began, after all queues; none outside the body.
     pub(super) attempt: Reading,
 }
 
@@ -86,13 +86,13 @@ impl AttemptClock {
         now
     }
 
-    /// Whether the call takes the time at all.
+    /// Whether the call reads the clock at all.
     #[inline]
     pub(super) fn is_timed(&self) -> bool {
         self.started.is_taken()
     }
 
-    /// Reads it where the call takes the time.
+    /// Reads the clock if the call is timed.
     #[inline]
     pub(super) fn read_if_timed(&mut self, clock: &Clock) {
         if self.is_timed() {
@@ -100,24 +100,24 @@ impl AttemptClock {
         }
     }
 
-    /// Where there is a deadline, the time is always taken.
+    /// Whether the deadline has passed. A call with a deadline is always timed.
     #[inline]
     pub(super) fn is_late(&self) -> bool {
         self.now.or_never() >= self.deadline && self.deadline != Instant::NEVER
     }
 
-    /// The body begins.
+    /// Marks the start of the body.
     #[inline]
     pub(super) fn begin_attempt(&mut self) {
         self.attempt = self.now;
     }
 
-    /// The time since the call began.
+    /// Returns the time since the call began.
     pub(super) fn elapsed(&self) -> Duration {
         self.now.or_never().since(self.started.or_never())
     }
 
-    /// So much time does not count: neither for the call nor for its attempt.
+    /// Excludes `span` from the duration of the call and of its attempt.
     pub(super) fn skip(&mut self, span: Duration) {
         let later = |reading: Reading| reading.get().map_or(reading, |at| Reading::of(at.after(span)));
         (self.started, self.attempt) = (later(self.started), later(self.attempt));

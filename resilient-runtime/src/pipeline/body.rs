@@ -1,4 +1,4 @@
-//! The body of a call while it runs: what it sees of the call, and whether it is being polled.
+//! The body of a call while it runs: the scope it sees, and whether it is being polled.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,20 +12,19 @@ use crate::clock::Instant;
 use crate::context::{Entered, Scope};
 use crate::idempotency;
 
-/// What the call does: who drops it, and what that means, depends on it.
+/// The activity of a call. It determines how a dropped call ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Activity {
-    /// It passes its stages: a panic is somebody else's.
+    /// The call passes its stages: a panic does not come from the body.
     Between,
-    /// The body runs, or is being polled: who drops the call now is a panic of the body.
+    /// The body runs or is being polled: if the call is dropped now, the body panicked.
     InBody,
-    /// Nobody polls it: who drops it now, though it be in a panic of something else, cancels it.
+    /// The body is suspended: if the call is dropped now, it is cancelled, even during an unrelated panic.
     Suspended,
 }
 
 impl Call<'_> {
-    /// Runs the body of a synchronous function. It is a `FnOnce`, so that the body may give out what it
-    /// captured.
+    /// Runs the body of a synchronous function. It takes a `FnOnce`, so that the body can return what it captured.
     #[inline]
     pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> R {
         let _scope = self.enter_body();
@@ -54,7 +53,7 @@ impl Call<'_> {
         if self.is_racer() {
             return self.racer_scope().enter();
         }
-        // The scope around the call is that of whoever polls it.
+        // The surrounding scope belongs to the task that polls the call.
         let mut scope = Scope::current();
         let attempt = self.progress.retries + 1;
         if !has_deadline && scope.is_as_in_attempt(attempt) {
@@ -67,24 +66,24 @@ impl Call<'_> {
             scope = scope.in_timeout(timeout.number());
         }
         if self.pipeline.stages.retry.is_some() {
-            scope = scope.with_attempt(attempt, self.standing_back());
+            scope = scope.with_attempt(attempt, self.suppressed());
         }
         scope.enter()
     }
 
-    /// That of the body of one of several attempts at the same time.
+    /// The scope of one of several concurrent attempts.
     fn racer_scope(&self) -> Scope {
         self.body_scope().hedged(self.role.is_hedge())
     }
 
-    /// What the body sees: the scope around the call, the call's deadline and timeout, and the number of the attempt.
+    /// The scope of the body: the surrounding scope with the call's deadline and timeout, and the attempt number.
     pub(super) fn body_scope(&self) -> Scope {
         let mut scope = Scope::current().with_deadline(self.clock.deadline, &self.pipeline.clock);
         if let Some(timeout) = &self.pipeline.stages.timeout {
             scope = scope.in_timeout(timeout.number());
         }
         if self.pipeline.stages.retry.is_some() {
-            scope = scope.with_attempt(self.progress.retries + 1, self.standing_back());
+            scope = scope.with_attempt(self.progress.retries + 1, self.suppressed());
         }
         scope
     }
@@ -111,10 +110,10 @@ impl Call<'_> {
 }
 
 pin_project! {
-    /// What a call waits for that tells it whether it is being polled.
+    /// A wait that records in its call whether it is being polled.
     ///
     /// # Cancel safety
-    /// Dropping it drops what is waited for; the call is then cancelled.
+    /// Dropping it drops the inner future. The call is then cancelled.
     #[derive(Debug)]
     pub(super) struct Polled<'c, 'p, F> {
         #[pin]
@@ -134,7 +133,7 @@ impl<F: Future> Future for Polled<'_, '_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        // A panic while it is polled is its own.
+        // A panic while it is polled belongs to the call.
         this.call.set_suspended(false);
         let poll = this.work.poll(cx);
         this.call.set_suspended(poll.is_pending());

@@ -1,4 +1,5 @@
-//! One call on its way through the stages, in their order. Not generic: compiled once, here, for every annotated function.
+//! A call on its way through the stages, in order. It is not generic: it is compiled once, here, for every annotated
+//! function.
 
 use super::Pipeline;
 use super::admission::Admission;
@@ -23,17 +24,17 @@ use crate::rate_limit::{RateKey, Request};
 use crate::rejection::RejectionKind;
 use crate::retry::Progress;
 
-/// One call. Dropped at any point, it gives back what it holds and records how it ended.
+/// One call. When dropped at any point, it releases what it holds and records how it ended.
 #[derive(Debug)]
 pub struct Call<'p> {
     pub(super) pipeline: &'p Pipeline,
     pub(super) clock: AttemptClock,
     pub(super) progress: Progress,
-    /// What few calls have, behind one pointer.
+    /// State that few calls need, behind one pointer.
     pub(super) rare: Option<Box<Rare>>,
-    /// What the attempt holds.
+    /// The tickets and tokens of the current attempt.
     pub(super) held: Admission,
-    /// By whose rate limit it goes, and for how many calls it counts: a [`Request`], without the gap in one.
+    /// The key and the weight of the call for the rate limit: the fields of a [`Request`], without its padding.
     pub(super) rate_key: RateKey,
     pub(super) weight: u32,
     pub(super) timing: Timing,
@@ -43,31 +44,32 @@ pub struct Call<'p> {
     pub(super) role: Role,
     pub(super) repeats: Repeats,
     pub(super) asynchronous: bool,
-    /// The limit for which the timer of an asynchronous attempt was armed, whatever is reconfigured meanwhile; `None` before
-    /// the first `Pending`. Here, and not in the attempt: there it would be a word of the future.
+    /// The limit for which the timer of an asynchronous attempt was armed. Later reconfiguration does not change it.
+    /// `None` before the first `Pending`. It is stored here because a field of the attempt would enlarge the future by
+    /// a word.
     pub(super) limited_by: Option<RejectionKind>,
     pub(super) priority: Priority,
-    /// How it ends if it is dropped now.
+    /// How the call ends if it is dropped now.
     pub(super) ending: Ending,
-    /// How it would have ended without its fallback.
+    /// How the call would have ended without its fallback.
     pub(super) ending_without_fallback: Ending,
-    /// What its failed attempts did, for whoever comes with its idempotency key.
+    /// The possible effect of its failed attempts, for the next call with the same idempotency key.
     pub(super) effect: Effect,
 }
 
-/// What comes after an attempt.
+/// The next step after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// It succeeded, or its error is the caller's own affair: return it.
+    /// It succeeded, or its error is ignored: return it.
     Return,
-    /// It failed and will not be repeated: fall back, or return it.
+    /// It failed and is not retried: use the fallback or return the error.
     Fail,
-    /// It failed and will be repeated: ask for admission again, which waits first.
+    /// It failed and is retried: request admission again, which waits first.
     Retry,
 }
 
 impl<'p> Call<'p> {
-    /// Starts a call: the first of its two readings of the clock, if it needs any.
+    /// Starts a call. Reads the clock for the first of two times, if needed.
     pub fn begin(pipeline: &'p Pipeline) -> Self {
         let sample = pipeline.operation.started();
         let is_on = pipeline.switch.is_on();
@@ -76,7 +78,7 @@ impl<'p> Call<'p> {
             retry.budget().deposit();
         }
         let around = Scope::current();
-        // Nor is anything refused because of a time around it.
+        // While protection is off, an inherited deadline does not reject the call either.
         let inherited = if is_on { around.deadline_on(&pipeline.clock) } else { Instant::NEVER };
         let needs_time = inherited != Instant::NEVER || pipeline.needs_time();
         let counts_for = if needs_time { 1 } else { sample };
@@ -86,7 +88,7 @@ impl<'p> Call<'p> {
             None => inherited,
         };
         let wants_attempts = pipeline.stages.timeout.as_ref().is_some_and(|timeout| timeout.is_adaptive())
-            || !around.standing_back().is_empty();
+            || !around.suppressed().is_empty();
         Self {
             pipeline,
             clock: AttemptClock::of(started, deadline),
@@ -104,34 +106,36 @@ impl<'p> Call<'p> {
             asynchronous: false,
             limited_by: None,
             priority: Priority::Normal,
-            // What a call is until it has ended in another way.
+            // A call counts as cancelled until it ends in another way.
             ending: Ending::Cancelled,
             ending_without_fallback: Ending::Failed,
             effect: Effect::None,
         }
     }
 
-    /// How important the call is.
+    /// Sets the priority of the call.
     #[inline]
     pub fn set_priority(&mut self, priority: Priority) {
         self.priority = priority;
     }
 
-    /// The time as last read, or as it is now.
+    /// Returns the last clock reading, or reads the clock.
     #[inline]
     pub(super) fn time(&self) -> Instant {
         self.clock.now.get().unwrap_or_else(|| self.pipeline.clock.now())
     }
 
-    /// Takes note of how an attempt ended: the second reading of the clock, if it matters.
+    /// Records how an attempt ended. Reads the clock for the second time, if needed.
     #[inline]
     pub fn finish(&mut self, judgement: impl Into<Judgement>) -> Next {
         let judgement = judgement.into();
         if judgement == Verdict::Success { self.succeeded() } else { self.finish_failure(judgement, None) }
     }
 
-    /// The same, with the words of `describe` for the error, which is asked only about a failure: for the statistics, events,
-    /// spans, and whoever is refused because of it.
+    /// Like `finish`, with `describe` for the text of the error.
+    ///
+    /// It is called only for a failure. The text is used in statistics, events and spans, and in rejections that the
+    /// failure causes.
     #[inline]
     pub fn finish_with(
         &mut self,
@@ -146,7 +150,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// The same, judged by `rule` and put in words by `wording`.
+    /// Like `finish`, with the judgement of `rule` and the text of `wording`.
     #[inline]
     pub fn finish_as<R>(&mut self, outcome: &R, rule: impl Rule<R>, wording: impl Wording<R>) -> Next {
         self.finish_with(rule.judge(outcome), |words| wording.describe(outcome, words))
@@ -154,7 +158,7 @@ impl<'p> Call<'p> {
 
     #[inline]
     fn succeeded(&mut self) -> Next {
-        // Once read, before a retry or behind the queue, the time of before the body must not be that of its end.
+        // A time read before the body, for a retry or a queue, must not count as the end of the call.
         if self.clock.now.is_taken() {
             self.clock.read(&self.pipeline.clock);
         }
@@ -190,7 +194,7 @@ impl<'p> Call<'p> {
     fn finish_failed(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
         let verdict = judgement.verdict();
         if judgement.is_unexecuted() {
-            // Refused further in: what was paid for the attempt goes back.
+            // Rejected by an inner call: refund what the attempt paid.
             self.pay_back();
         }
         let evidence = self.evidence(verdict);
@@ -199,7 +203,7 @@ impl<'p> Call<'p> {
             Verdict::Success => Next::Return,
             Verdict::Failure(Class::Ignored) => {
                 self.ending = Ending::Ignored;
-                // An answer like any other, unless somebody insists.
+                // Returned like a success, unless the judgement asks for a retry.
                 match judgement.again() {
                     Some(true) if self.repeat(judgement, cause) == Next::Retry => Next::Retry,
                     _ => Next::Return,
@@ -217,13 +221,13 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Gives back what the attempt held and tells the breaker what it was worth.
+    /// Releases what the attempt held and reports its result to the circuit breaker.
     #[inline]
     pub(super) fn settle(&mut self, judgement: Option<Judgement>) {
         self.settle_with(judgement, None);
     }
 
-    /// The same, with what it failed with.
+    /// Like `settle`, with the cause of the failure.
     #[inline]
     pub(super) fn settle_with(&mut self, judgement: Option<Judgement>, cause: Option<Cause<'_>>) {
         if self.held.token.is_paid() {
@@ -234,13 +238,14 @@ impl<'p> Call<'p> {
         self.clock.attempt = Reading::NONE;
     }
 
-    /// The call around several attempts at a time is none itself; nor has begun who can still get back what it paid.
+    /// The call around several concurrent attempts is not an attempt itself. An attempt that can still be refunded has
+    /// not begun.
     #[inline]
     pub(super) fn is_attempt(&self) -> bool {
         self.clock.attempt.is_taken() && !self.held.token.is_paid()
     }
 
-    /// Not inline: away from the calls that succeed.
+    /// Not inlined, to keep it out of the path of successful calls.
     #[inline(never)]
     fn settle_the_rest(&mut self) {
         let is_attempt = self.timing.wants_attempts() && self.is_attempt();
@@ -255,7 +260,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Dropped while it holds something: a panic in the body, or a cancellation.
+    /// Handles a drop while the call holds something: the body panicked, or the call was cancelled.
     #[cold]
     fn abandon(&mut self) {
         self.clock.read(&self.pipeline.clock);
@@ -274,7 +279,7 @@ impl<'p> Call<'p> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        // What succeeded has settled with all that concerns a single attempt.
+        // A successful call has already settled its attempt.
         if self.ending != Ending::Succeeded || self.load.is_in_flight() {
             self.settle_the_rest();
         }

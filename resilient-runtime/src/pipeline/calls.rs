@@ -1,4 +1,4 @@
-//! Makes the call of a request.
+//! The methods that run a request.
 
 use std::future::Future;
 
@@ -13,11 +13,13 @@ use crate::idempotency::ClaimOutcome;
 use crate::outcome::Reject;
 
 impl Pipeline {
-    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of). Blocks in queues and between attempts.
+    /// Runs `work` through the stages and blocks in queues and between attempts.
     ///
-    /// A synchronous body cannot be cut off: the total of a timeout ends the waiting and the retries, not the body. A
-    /// pipeline that limits the time of an attempt, or has a hedge, is refused; for one with a fallback, coalescing or
-    /// idempotency use a [`request`](Self::request).
+    /// The outcome is judged by [`Verdict::of`](crate::Verdict::of).
+    ///
+    /// A synchronous body cannot be interrupted: the total timeout ends waits and retries, but not the body. A pipeline
+    /// with an attempt timeout or a hedge rejects this call. For a pipeline with a fallback, coalescing or idempotency,
+    /// use a [`request`](Self::request).
     ///
     /// ```
     /// use resilient_runtime::{Registry, clock::ManualClock};
@@ -32,11 +34,13 @@ impl Pipeline {
         self.request().call(work)
     }
 
-    /// Runs `work` through the stages, judged by [`Verdict::of`](crate::Verdict::of).
+    /// Runs asynchronous `work` through the stages.
     ///
-    /// `work` may be an async closure that captures by reference, and the future can be spawned if that of `work`
-    /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
-    /// closure changes has to be in a `Cell`, an atomic or a lock.
+    /// The outcome is judged by [`Verdict::of`](crate::Verdict::of).
+    ///
+    /// `work` can be an async closure that captures by reference. The returned future is `Send` if the future of `work`
+    /// is. (With an `AsyncFnMut` bound, rustc would require `Send` for every lifetime.) State that an async closure
+    /// changes must be in a `Cell`, an atomic or a lock.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -51,8 +55,7 @@ impl Pipeline {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit
-    /// breaker takes it neither for a success nor for a failure.
+    /// Dropping the future at any point drops the work and releases every permit. The circuit breaker records no result.
     pub fn call_async<R: Reject<Error: 'static>, F: Future<Output = R>>(
         &self,
         work: impl FnMut() -> F,
@@ -62,7 +65,7 @@ impl Pipeline {
 }
 
 impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
-    /// Runs `work` through the stages. Blocks in queues and between attempts.
+    /// Runs `work` through the stages and blocks in queues and between attempts.
     ///
     /// ```
     /// let pipeline = resilient_runtime::Registry::new().pipeline("stock").build();
@@ -87,11 +90,13 @@ impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
         answer.answer(call, ended)
     }
 
-    /// Runs `work` on a thread of the bulkhead's own, through the stages; blocks this thread, no longer than the timeout.
-    /// Each attempt runs a clone. Without a bulkhead that has `threads` the work is done in place, and cannot be left.
+    /// Runs `work` through the stages on a thread of the bulkhead.
     ///
-    /// A pipeline with a hedge is refused: an attempt that loses could not be stopped. So is one that limits the time of an
-    /// attempt, where the bulkhead has no threads.
+    /// It blocks the current thread, but not longer than the timeout. Each attempt runs a clone of `work`. If the
+    /// bulkhead has no `threads`, the work runs on the current thread and cannot be abandoned.
+    ///
+    /// A pipeline with a hedge rejects this call, because a losing attempt could not be stopped. A pipeline with an
+    /// attempt timeout rejects it if the bulkhead has no threads.
     ///
     /// ```
     /// use std::time::Duration;
@@ -129,8 +134,9 @@ impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
         answer.answer(call, ended)
     }
 
-    /// As [`call_in_threads`](Self::call_in_threads), without blocking this thread: for blocking work in an asynchronous
-    /// program.
+    /// Runs blocking `work` on a thread of the bulkhead from asynchronous code.
+    ///
+    /// It is the asynchronous form of [`call_in_threads`](Self::call_in_threads) and does not block the current thread.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -146,7 +152,8 @@ impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its permit until it ends.
+    /// Dropping the future removes the work from the queue if it has not started. Otherwise the work runs on and holds
+    /// its permit until it ends.
     pub async fn call_in_threads_async(self, work: impl FnOnce() -> R + Clone + Send + 'static) -> R
     where
         R: Send + 'static,
@@ -167,7 +174,7 @@ impl<R, J, A, K: KeySet<R>> Request<'_, R, J, A, K> {
 }
 
 impl<R, J, A> Request<'_, R, J, A> {
-    /// Runs `work` through the stages.
+    /// Runs asynchronous `work` through the stages.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -182,8 +189,7 @@ impl<R, J, A> Request<'_, R, J, A> {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit breaker takes it
-    /// neither for a success nor for a failure.
+    /// Dropping the future at any point drops the work and releases every permit. The circuit breaker records no result.
     pub async fn call_async<F: Future<Output = R>>(self, mut work: impl FnMut() -> F) -> R
     where
         J: Judge<R>,
@@ -200,9 +206,9 @@ impl<R, J, A> Request<'_, R, J, A> {
     }
 }
 
-// Apart: the future of a call without keys is not larger because of them.
+// A separate impl, so that keys do not enlarge the future of a call without keys.
 impl<R, J, A> Request<'_, R, J, A, Keys<R>> {
-    /// Runs `work` through the stages, with the keys of the request.
+    /// Runs asynchronous `work` through the stages, with the keys of the request.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -214,10 +220,11 @@ impl<R, J, A> Request<'_, R, J, A, Keys<R>> {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future, at whichever point, drops the work and gives back every permit; the circuit breaker takes it
-    /// neither for a success nor for a failure. With an idempotency key, a call that is dropped before its work was suspended
-    /// for the first time leaves the key free; one that is dropped later leaves it claimed until the lease is over. With a
-    /// coalescing key, the next call that waits for the answer runs its own work.
+    /// Dropping the future at any point drops the work and releases every permit. The circuit breaker records no result.
+    ///
+    /// With an idempotency key, a call that is dropped before its work is first suspended frees the key. A call that is
+    /// dropped later leaves the key claimed until the lease expires. With a coalescing key, the next waiting call runs
+    /// its own work.
     pub async fn call_async<F: Future<Output = R>>(self, mut work: impl FnMut() -> F) -> R
     where
         J: Judge<R>,
@@ -241,7 +248,7 @@ pub(super) fn begin(pipeline: &Pipeline, options: Options) -> Call<'_> {
     call
 }
 
-/// Whether the call honours all stages, with these keys and this fallback, and uses the keys.
+/// Checks that the call supports all stages with the given keys and fallback, and that every key is used.
 #[inline]
 fn honoured<R, A: Refusal<R>, K: KeySet<R>>(
     pipeline: &Pipeline,

@@ -1,4 +1,4 @@
-//! The loop around the attempts of a call that is made by hand. The attribute writes the same loop around the body in place.
+//! The attempt loop of a call without the attribute. The attribute generates the same loop around the body in place.
 
 use std::convert::identity;
 use std::future::Future;
@@ -15,13 +15,13 @@ use crate::rejection::Rejection;
 /// A call that did not succeed.
 #[derive(Debug)]
 pub enum CallFailure<R> {
-    /// A stage refused it, or cut it off.
+    /// A stage rejected it or timed it out.
     Rejected(Rejection),
     /// The work failed.
     Failed(R),
 }
 
-/// How the attempts of a call ended.
+/// The result of all attempts of a call.
 pub(super) type Ended<R> = Result<R, CallFailure<R>>;
 
 impl<R: Reject> CallFailure<R> {
@@ -42,20 +42,22 @@ impl<R: Outcome> CallFailure<R> {
     }
 }
 
-/// What the loop asks about an attempt.
+/// Judges the attempts of the loop.
 pub(super) trait Judges<R> {
     fn judge(&self, outcome: &R) -> Judgement;
 
-    /// Judges what a refusal or timeout becomes.
+    /// Judges the outcome that a rejection or timeout becomes.
     fn hear(&self, rejection: &Rejection) -> Judgement;
 
-    /// Puts a failure in words.
+    /// Writes the text of a failure.
     fn describe(&self, outcome: &R, words: &mut Words);
 }
 
-/// Admission, one run of the body, and what comes of it, until it is not repeated. `admit` waits for admission; `run` gives the
-/// outcome of an attempt as this pattern, or a rejection, and then `stop` says what stopped it; `judged` is what the judge says
-/// of the outcome. An outcome for which `hands_out` holds ends the loop, and not the call.
+/// Admits an attempt, runs the body and handles the outcome, until the attempt is not retried.
+///
+/// `admit` waits for admission. `run` returns the outcome of an attempt, matched by the pattern, or a rejection; `stop`
+/// is then the reason. `judged` is the judgement of the outcome. If `hands_out` returns true, the loop ends but the
+/// call does not.
 macro_rules! attempts {
     (
         $call:ident, $by:ident,
@@ -100,7 +102,7 @@ fn never(_: Judgement) -> bool {
     false
 }
 
-/// Runs the work in place.
+/// Runs the work on the current thread.
 #[inline]
 pub(super) fn attempts<R>(
     call: &mut Call<'_>,
@@ -135,21 +137,21 @@ pub(super) fn attempts_in_threads<R: Send + 'static>(
     )
 }
 
-/// Waits without blocking where [`Call::enter`] has not entered at once.
+/// Waits asynchronously if [`Call::enter`] did not admit the attempt at once.
 macro_rules! entered {
     ($call:ident) => {
         if $call.enter() { Ok(()) } else { $call.admitted().await }
     };
 }
 
-/// Runs the future of the work; several at the same time where the pipeline has a hedge.
+/// Runs the future of the work; several concurrently if the pipeline has a hedge.
 pub(super) async fn attempts_async<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
     by: &impl Judges<R>,
 ) -> Ended<R> {
     if call.is_hedged() {
-        // Boxed: who does not hedge does not pay for it with a larger future.
+        // Boxed, so that a hedge does not enlarge the future of other pipelines.
         return Box::pin(attempts_hedged(call, work, by, None)).await;
     }
     attempts!(
@@ -163,7 +165,7 @@ pub(super) async fn attempts_async<R, F: Future<Output = R>>(
     )
 }
 
-/// As [`attempts_async`], up to the outcome that is handed out; with what the judge said of it.
+/// Like [`attempts_async`], but stops at the outcome that is handed out. Also returns its judgement.
 pub(super) async fn attempts_open<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
@@ -186,8 +188,8 @@ pub(super) async fn attempts_open<R, F: Future<Output = R>>(
     (ended, said)
 }
 
-/// Each attempt is a race, in which each racer is admitted for itself. An outcome is handed out where it is to be known
-/// what the judge said of it.
+/// Runs each attempt as a race in which each racer is admitted separately. Outcomes are handed out only if the caller
+/// wants the judgement.
 async fn attempts_hedged<R, F: Future<Output = R>>(
     call: &mut Call<'_>,
     work: &mut impl FnMut() -> F,
@@ -206,13 +208,13 @@ async fn attempts_hedged<R, F: Future<Output = R>>(
     )
 }
 
-/// Whether the call goes on behind an outcome of this kind.
+/// Whether the call stays open after an outcome with this verdict.
 pub(super) fn stays_open(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Success | Verdict::Failure(Class::Ignored))
 }
 
-/// Runs a clone of the work on a thread of the bulkhead, without blocking this one. `work` by value: a reference to it could
-/// be sent only if it were `Sync`.
+/// Runs a clone of the work on a thread of the bulkhead, without blocking this one. It takes `work` by value: a
+/// reference would be `Send` only if `work` were `Sync`.
 pub(super) async fn attempts_in_threads_async<R: Send + 'static>(
     call: &mut Call<'_>,
     work: impl FnOnce() -> R + Clone + Send + 'static,

@@ -1,4 +1,4 @@
-//! A pipeline in words.
+//! Describes a pipeline for people and for JSON.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,8 +13,9 @@ use crate::rejection::RejectionKind;
 use crate::seconds::optional_seconds;
 use crate::settings::{Effective, Value};
 
-/// The stages of a pipeline, outer to inner, with every setting in force and where it came from, and what becomes of each
-/// kind of failure.
+/// The stages of a pipeline from outer to inner, with their effective settings.
+///
+/// Each setting has its origin. [`outcomes`](Self::outcomes) describes how each kind of failure is handled.
 ///
 /// ```
 /// let order = resilient_runtime::Registry::new().pipeline("order").retry("db").build().explain();
@@ -23,15 +24,15 @@ use crate::settings::{Effective, Value};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The operation.
+    /// The name of the operation.
     pub operation: String,
-    /// Whether it may run twice with the effect of once.
+    /// Whether it is idempotent: running it twice has the same effect as running it once.
     pub idempotent: bool,
-    /// The stages, outer to inner.
+    /// The stages, from outer to inner.
     pub stages: Vec<StageExplanation>,
-    /// What becomes of each kind of failure.
+    /// How each kind of failure is handled.
     pub outcomes: Vec<OutcomeExplanation>,
-    /// The calls that honour all of them, for a pipeline that is called by hand; none for an annotated function.
+    /// The calls that support all stages. `None` for an annotated function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub called_by: Option<Vec<String>>,
 }
@@ -48,16 +49,16 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct StageExplanation {
-    /// The kind of the component.
+    /// The kind of its component.
     pub kind: Kind,
-    /// Its name.
+    /// The name of its component.
     pub component: String,
-    /// Its settings.
+    /// The effective settings.
     pub settings: Vec<Effective>,
-    /// What else there is to say about it, such as calls that a retry budget did not repeat; one line each.
+    /// Further notes, such as the number of calls that a retry budget did not retry. One line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// Of a fallback, the levels in their order.
+    /// The levels of a fallback, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<LevelExplanation>,
 }
@@ -79,19 +80,20 @@ pub struct StageExplanation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct LevelExplanation {
-    /// The level.
+    /// The kind of level.
     pub level: Level,
-    /// How long it may take, besides what is left of the call's time, in seconds when serialised; none for what answers
-    /// at once: the built-in local cache, a default, synchronous code.
+    /// Its own time limit. The deadline of the call applies too.
+    ///
+    /// Serialized in seconds. `None` for the built-in local cache, a default and synchronous code.
     #[serde(serialize_with = "optional_seconds")]
     pub timeout: Option<Duration>,
-    /// How old what it serves may be, in seconds when serialised; for the built-in local cache.
+    /// The maximum age of a value that it serves, serialized in seconds. Only for the built-in local cache.
     #[serde(serialize_with = "optional_seconds")]
     pub max_age: Option<Duration>,
 }
 
 impl Pipeline {
-    /// The stages of this pipeline, outer to inner, with every setting in force and where it came from.
+    /// Describes the stages from outer to inner, with their effective settings and the origin of each.
     ///
     /// ```
     /// let pipeline = resilient_runtime::Pipeline::builder("checkout").retry("gateway").timeout("gateway").build();
@@ -140,13 +142,13 @@ macro_rules! explained {
                 stages.into_iter().flatten().collect()
             }
 
-            /// The refusals and timeouts that its stages can give.
+            /// The kinds of rejection and timeout that its stages can return.
             pub(super) fn refusals(&self) -> Vec<RejectionKind> {
                 fn of<C: Create>(_: &C) -> &'static [RejectionKind] {
                     C::REFUSALS
                 }
                 let refusals = [$(self.stages.$name.as_deref().map(of).unwrap_or_default(),)*].concat();
-                // One that several stages can give is named once. A call by hand may miss an option that a stage needs.
+                // Each kind is listed once. A call without the attribute can lack an option that a stage needs.
                 let is_given = |kind: &RejectionKind| {
                     refusals.contains(kind) || *kind == RejectionKind::Unsupported && self.is_by_hand
                 };
@@ -174,23 +176,23 @@ impl fmt::Display for Explanation {
             for (index, LevelExplanation { level, timeout, max_age }) in levels.iter().enumerate() {
                 write!(f, "    {}. {level}", index + 1)?;
                 if let Some(span) = timeout {
-                    write!(f, ", for {span:?} at most")?;
+                    write!(f, ", timeout {span:?}")?;
                 }
                 if let Some(span) = max_age {
-                    write!(f, ", no older than {span:?}")?;
+                    write!(f, ", max age {span:?}")?;
                 }
                 writeln!(f)?;
             }
         }
-        writeln!(f, "  the body\nwhat becomes of")?;
+        writeln!(f, "  body\noutcomes:")?;
         for (index, OutcomeExplanation { outcome, treatment }) in self.outcomes.iter().enumerate() {
             let end = if index + 1 < self.outcomes.len() { "\n" } else { "" };
             write!(f, "  {outcome}: {treatment}{end}")?;
         }
         match self.called_by.as_deref() {
             None => Ok(()),
-            Some([]) => write!(f, "\nno call honours all of these stages: nest two pipelines"),
-            Some(calls) => write!(f, "\ncalled by: {}", calls.join(", ")),
+            Some([]) => write!(f, "\nno call method supports all of these stages; nest two pipelines"),
+            Some(calls) => write!(f, "\nsupported calls: {}", calls.join(", ")),
         }
     }
 }

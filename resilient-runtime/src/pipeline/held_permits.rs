@@ -1,4 +1,4 @@
-//! A call whose permits are kept beyond its end: a server keeps them until the body of its answer is sent.
+//! Calls whose permits outlive the call: a server holds them until it has sent the response body.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::load_shed::{Admitted, End, LoadShedder};
 use crate::observe::Ending;
 use crate::outcome::Reject;
 
-/// The permit of the bulkhead and the place at the load shedder that a call has left behind; given back when it is dropped.
+/// The bulkhead permit and the load shedder slot of a finished call, released on drop.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -35,7 +35,7 @@ use crate::outcome::Reject;
 /// # }
 /// ```
 #[derive(Debug, Default)]
-#[must_use = "the permits are given back when this is dropped"]
+#[must_use = "the permits are released when this is dropped"]
 pub struct HeldPermits {
     bulkhead: Option<Arc<Bulkhead>>,
     load_shed: Option<(Arc<LoadShedder>, Admitted, End, Instant)>,
@@ -47,14 +47,14 @@ impl Drop for HeldPermits {
             bulkhead.release();
         }
         if let Some((shedder, call, end, ended)) = self.load_shed.take() {
-            // By when the call ended: how long its answer is read is the reader's affair.
+            // Uses the time at which the call ended: how long the client reads the response must not count.
             shedder.leave(call, end, ended);
         }
     }
 }
 
 impl Call<'_> {
-    /// Takes its permits out of the call, whose attempt has ended in this way. Before [`finish`](Self::finish).
+    /// Takes the permits out of a call whose attempt ended with `verdict`. Call it before [`finish`](Self::finish).
     fn hand_over_permits(&mut self, verdict: Verdict) -> HeldPermits {
         let mut permits = HeldPermits::default();
         let now = self.pipeline.clock.now();
@@ -78,9 +78,10 @@ impl Call<'_> {
 }
 
 impl<R: Reject, J: Judge<R>> Request<'_, R, J> {
-    /// Runs `work` in a single attempt. The permits of the call come with its outcome, and are held as long as they live: a
-    /// server holds them until the body of its answer is sent. A pipeline with a retry, a hedge, coalescing, idempotency or
-    /// a fallback is refused.
+    /// Runs `work` in a single attempt and returns the permits of the call with the outcome.
+    ///
+    /// The permits are held until [`HeldPermits`] is dropped: a server drops it after it has sent the response body. A
+    /// pipeline with a retry, a hedge, coalescing, idempotency or a fallback rejects this call.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -91,13 +92,13 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J> {
     /// let pipeline = registry.pipeline("download").bulkhead("disk").build();
     /// let (head, permits) = pipeline.request().call_held_async(async { Some("200 OK") }).await;
     /// assert_eq!((head, registry.bulkhead("disk").stats().in_use), (Some("200 OK"), 1));
-    /// drop(permits); // the body was sent
+    /// drop(permits); // the response body was sent
     /// assert_eq!(registry.bulkhead("disk").stats().in_use, 0);
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// As for [`call_async`](Self::call_async).
+    /// The same as for [`call_async`](Self::call_async).
     pub async fn call_held_async(self, work: impl Future<Output = R>) -> (R, HeldPermits) {
         let mut call = begin(self.pipeline, self.options);
         let admitted = match call.honoured_by(Entry::Held, Demands::NONE) {
@@ -129,7 +130,7 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J> {
 }
 
 impl Pipeline {
-    /// Whether an attempt may be repeated, or made twice at the same time.
+    /// Whether a call can run more than one attempt, through a retry or a hedge.
     ///
     /// ```
     /// let registry = resilient_runtime::Registry::new();

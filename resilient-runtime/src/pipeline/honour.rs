@@ -1,5 +1,7 @@
-//! Which stages a call by hand honours: some need more than the work, such as a key, or work of another kind. A call that
-//! would pass over a stage of its pipeline is refused, and says what is missing.
+//! Checks that a call supports every stage of its pipeline.
+//!
+//! Some stages need an option, such as a key, or another kind of work. A call that would skip a stage is rejected, and
+//! the rejection names what is missing.
 
 use std::fmt;
 
@@ -19,7 +21,7 @@ pub(crate) enum Entry {
     Open,
 }
 
-/// A stage that some calls cannot honour.
+/// A stage that some calls do not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
     Fallback,
@@ -77,18 +79,18 @@ impl Demand {
         Self::AttemptLimit,
     ];
 
-    /// Those that an option of the request meets.
+    /// The stages that an option of the request can satisfy.
     const OPTIONS: Demands = Demands::of(&[Self::Fallback, Self::Coalesce, Self::Idempotency]);
 
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Fallback => "the fallback",
+            Self::Fallback => "a fallback",
             Self::Coalesce => "coalescing",
             Self::Idempotency => "idempotency",
-            Self::Retry => "the retry",
-            Self::Hedge => "the hedge",
-            Self::Threads => "the threads of the bulkhead",
-            Self::AttemptLimit => "the time limit of an attempt",
+            Self::Retry => "a retry",
+            Self::Hedge => "a hedge",
+            Self::Threads => "bulkhead threads",
+            Self::AttemptLimit => "an attempt timeout",
         }
     }
 
@@ -101,10 +103,10 @@ impl Demand {
             Self::Coalesce => "add `coalesce_key(..)` to the request",
             Self::Idempotency => "add `key(..)` to the request",
             Self::Retry => "use `call_async`",
-            Self::Hedge => "use `call_async`: only asynchronous work can be made twice at the same time",
+            Self::Hedge => "use `call_async`: only asynchronous work can be hedged",
             Self::Threads => "use `call_in_threads` or `call_in_threads_async`",
             Self::AttemptLimit => {
-                "use `call_async`, or `call_in_threads` with threads of a bulkhead: synchronous work in place cannot be cut off"
+                "use `call_async`, or `call_in_threads` with bulkhead threads: synchronous work on the caller's thread cannot be interrupted"
             }
         }
     }
@@ -141,12 +143,12 @@ impl Entry {
         }
     }
 
-    /// What it would pass over in `pipeline`.
+    /// The stages of `pipeline` that it would skip.
     #[inline]
     fn passes_over(self, pipeline: &Pipeline) -> Demands {
         let (demands, mut honoured) = (pipeline.demands(), self.honours());
         if matches!(self, Self::InThreads | Self::InThreadsAsync) {
-            // Work that is done in place cannot be left.
+            // Work that runs on the caller's thread cannot be abandoned.
             let is_beside = self == Self::InThreadsAsync && pipeline.stages.bulkhead.is_none();
             if !is_beside && !demands.contains(Demand::Threads) {
                 honoured = honoured.without(const { Demands::of(&[Demand::AttemptLimit]) });
@@ -155,7 +157,7 @@ impl Entry {
         demands.without(honoured)
     }
 
-    /// The call that honours all of `pipeline`, where this kind of work can.
+    /// The call expression that supports all of `pipeline`, if this kind of work can.
     fn expression(self, pipeline: &Pipeline) -> Option<String> {
         let passed = self.passes_over(pipeline);
         let options = if self.takes_options() { Demand::OPTIONS } else { Demands::NONE };
@@ -179,12 +181,12 @@ impl Entry {
     }
 }
 
-/// What is wrong with a call.
+/// An invalid call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Misuse {
-    /// It would pass over a stage.
+    /// It would skip a stage.
     PassesOver(Demand, Entry),
-    /// It has a key for a stage that is not there.
+    /// It has a key for a stage that the pipeline does not have.
     UnusedKey(Demand),
 }
 
@@ -193,7 +195,7 @@ impl fmt::Display for Misuse {
         match *self {
             Self::PassesOver(demand, entry) => {
                 let (call, stage) = (entry.as_str(), demand.as_str());
-                write!(f, "`{call}` does not honour {stage}: {}", demand.remedy(entry))
+                write!(f, "`{call}` does not support {stage}: {}", demand.remedy(entry))
             }
             Self::UnusedKey(demand) => {
                 let (option, stage) = match demand {
@@ -202,7 +204,7 @@ impl fmt::Display for Misuse {
                 };
                 write!(
                     f,
-                    "`{option}` has no effect without a stage for it: add `{stage}(..)` to the pipeline, or leave the key out"
+                    "`{option}` has no effect without the stage `{stage}`: add `{stage}(..)` to the pipeline, or remove the key"
                 )
             }
         }
@@ -210,7 +212,7 @@ impl fmt::Display for Misuse {
 }
 
 impl Pipeline {
-    /// Those of its stages that not every call honours.
+    /// Its stages that not every call supports.
     pub(crate) fn demands_of_stages(&self) -> Demands {
         Demands::NONE
             .with(Demand::Fallback, self.stages.fallback.is_some())
@@ -220,7 +222,7 @@ impl Pipeline {
             .with(Demand::Hedge, self.stages.hedge.is_some())
     }
 
-    /// The same, with what settings ask for.
+    /// Like `demands_of_stages`, and those that depend on settings.
     #[inline]
     fn demands(&self) -> Demands {
         if self.stages.bulkhead.is_none() && self.stages.timeout.is_none() {
@@ -236,21 +238,21 @@ impl Pipeline {
         self.needs.with(Demand::Threads, has_threads).with(Demand::AttemptLimit, limits_attempts)
     }
 
-    /// The calls that honour all of its stages, of a pipeline that is called by hand.
+    /// The calls that support all stages; `None` for an annotated function.
     pub(super) fn called_by(&self) -> Option<Vec<String>> {
         self.is_by_hand.then(|| Entry::ALL.into_iter().filter_map(|entry| entry.expression(self)).collect())
     }
 }
 
 impl Call<'_> {
-    /// Whether work of this kind honours all stages, with the options that were given; else why the call is refused.
+    /// Checks that work of this kind supports all stages with the given options. Otherwise returns the rejection.
     #[inline]
     pub(super) fn honoured_by(&mut self, entry: Entry, given: Demands) -> Result<(), Rejection> {
         let passed = entry.passes_over(self.pipeline).without(given);
         if passed == Demands::NONE { Ok(()) } else { Err(self.misused(passed, entry)) }
     }
 
-    /// Whether there is a stage for each key of the call, among those that its pipeline `has`.
+    /// Checks that the pipeline, whose stages are `has`, has a stage for each key of the call.
     #[inline]
     pub(super) fn keys_are_used(&mut self, given: Demands, has: Demands) -> Result<(), Rejection> {
         let unused = given.without(has);

@@ -1,4 +1,4 @@
-//! What a call by hand is told about its outcome: how to judge it, how to put it in words, and what becomes of a refusal.
+//! How a request handles its outcome: who judges it, the text of an error, and the outcome of a rejection.
 
 use std::future::Future;
 
@@ -10,12 +10,12 @@ use crate::fallback::{AllFailed, AsyncChain, Chain};
 use crate::outcome::{Outcome, Reject};
 use crate::rejection::Rejection;
 
-/// Judges an outcome, and puts it in words.
+/// Judges an outcome and writes its error text.
 pub trait Judge<R> {
-    /// What it is worth.
+    /// Returns the judgement of the outcome.
     fn judge(&self, outcome: &R) -> Judgement;
 
-    /// Puts a failure in words.
+    /// Writes the text of a failure.
     fn describe(&self, outcome: &R, words: &mut Words);
 }
 
@@ -49,7 +49,7 @@ impl<R: Outcome<Error: 'static>, J: Into<Judgement>, F: Fn(&R) -> J> Judge<R> fo
     }
 }
 
-/// A judge that has words for the error.
+/// A judge with a function for the text of an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Described<J, D> {
     pub(super) judge: J,
@@ -70,7 +70,7 @@ impl<R: Outcome, J: JudgeAlone<R>, D: Fn(&R::Error, &mut Words)> Judge<R> for De
     }
 }
 
-/// A judge that has words for a failed outcome, also for one that is no `Err`.
+/// A judge with a function for the text of a failed outcome, which need not be an `Err`.
 #[derive(Clone, Copy, Debug)]
 pub struct OutcomeDescribed<J, D> {
     pub(super) judge: J,
@@ -88,9 +88,9 @@ impl<R, J: JudgeAlone<R>, D: Fn(&R, &mut Words)> Judge<R> for OutcomeDescribed<J
     }
 }
 
-/// Judges an outcome that it need not put in words.
+/// Judges an outcome without describing it.
 pub trait JudgeAlone<R> {
-    /// What it is worth.
+    /// Returns the judgement of the outcome.
     fn judge_alone(&self, outcome: &R) -> Judgement;
 }
 
@@ -108,28 +108,28 @@ impl<R, J: Into<Judgement>, F: Fn(&R) -> J> JudgeAlone<R> for By<F> {
     }
 }
 
-/// What becomes of a refusal or timeout.
+/// Turns a rejection or timeout into an outcome.
 pub trait Refusal<R> {
-    /// Whether levels answer what failed.
+    /// Whether fallback levels handle failures.
     const HAS_LEVELS: bool;
 
-    /// The outcome that it becomes, where no fallback takes its place.
+    /// The outcome of a rejection, unless a fallback replaces it.
     fn refused(&self, rejection: &Rejection) -> Option<R>;
 }
 
-/// What a synchronous call returns.
+/// Returns the result of a synchronous call.
 pub trait Answer<R>: Refusal<R> {
-    /// The outcome, or what takes the place of a failure.
+    /// Returns the outcome, or the replacement of a failure.
     fn answer(self, call: &mut Call<'_>, ended: Ended<R>) -> R;
 }
 
-/// What an asynchronous call returns.
+/// Returns the result of an asynchronous call.
 pub trait AnswerLater<R>: Refusal<R> {
-    /// The outcome, or what takes the place of a failure.
+    /// Returns the outcome, or the replacement of a failure.
     fn answer_later(self, call: &mut Call<'_>, ended: Ended<R>) -> impl Future<Output = R>;
 }
 
-/// A refusal is returned as the outcome that it becomes, and judged as such.
+/// Returns a rejection as the outcome made from it, and judges that outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Surface;
 
@@ -156,7 +156,7 @@ impl<R: Reject> AnswerLater<R> for Surface {
     }
 }
 
-/// The levels of a fallback answer a refusal. They are built only then.
+/// Handles a failure with the levels of a fallback. They are created only after a failure.
 #[derive(Clone, Copy, Debug)]
 pub struct Levels<C>(pub(super) C);
 
@@ -178,9 +178,9 @@ impl<'a, R: AllFailed, C: FnOnce() -> Chain<'a, R>> Answer<R> for Levels<C> {
     }
 }
 
-/// The levels of an asynchronous call, which may be synchronous themselves.
+/// The fallback levels of an asynchronous call. They can be synchronous.
 pub trait AnyChain<R: AllFailed> {
-    /// Asks them.
+    /// Runs the levels.
     fn ask(self, call: &mut Call<'_>, failure: CallFailure<R>) -> impl Future<Output = R>;
 }
 
@@ -205,7 +205,7 @@ impl<R: AllFailed, X: AnyChain<R>, C: FnOnce() -> X> AnswerLater<R> for Levels<C
     }
 }
 
-/// Both, as the loop asks them.
+/// The judge and the handling of rejections, for the attempt loop.
 pub(super) struct Asked<'a, J, A> {
     pub(super) judge: &'a J,
     pub(super) answer: &'a A,

@@ -1,4 +1,4 @@
-//! The stages around all attempts of a call by hand that need a key: coalescing, and in it idempotency.
+//! The stages around all attempts of a request that need a key: coalescing, and inside it idempotency.
 
 use std::any::Any;
 use std::fmt::{self, Display};
@@ -17,10 +17,10 @@ use crate::rejection::Rejection;
 
 /// The keys of a call.
 pub trait KeySet<R> {
-    /// The stages that they are for.
+    /// The stages for which a key was given.
     fn given(&self) -> Demands;
 
-    /// The keys, if there are any.
+    /// Returns the keys, if any.
     fn into_keys(self) -> Option<Keys<R>>;
 }
 
@@ -40,11 +40,11 @@ impl<R> KeySet<R> for NoKeys {
     }
 }
 
-/// At least one key. Of one for a stage that the pipeline does not have nothing is kept but that it was given.
+/// At least one key. A key for a stage that the pipeline does not have is recorded only in `given`.
 pub struct Keys<R> {
     pub(super) given: Demands,
     pub(super) idempotency: Option<IdempotencyKey<R>>,
-    /// What the idempotency key is used for.
+    /// The fingerprint of the payload of the idempotency key.
     pub(super) fingerprint: Fingerprint,
     pub(super) coalesce: Option<CoalesceKey<R>>,
 }
@@ -88,7 +88,7 @@ type JoinedAs<R> =
     for<'p> fn(&mut Call<'p>, Result<Joined<'p>, Rejection>) -> Result<Shared<'p, R>, Rejection>;
 type Publish<R> = for<'p> fn(&Call<'p>, Option<Lead<'p>>, &R, Option<Seen>);
 
-/// A key, and what can be done with an answer that is shared: known of its type only where the key is made.
+/// A key, and functions for a shared outcome: its type satisfies the required bounds only where the key is made.
 pub(super) struct CoalesceKey<R> {
     hash: u128,
     joined: JoinedAs<R>,
@@ -109,14 +109,14 @@ impl<R: Outcome + Any + Clone + Send + Sync> CoalesceKey<R> {
 }
 
 impl<'p> Call<'p> {
-    /// Asks who else asks the same, and waits for the answer.
+    /// Joins a call with the same key and waits for its outcome.
     pub(super) async fn share_key<R>(&mut self, key: &CoalesceKey<R>) -> Result<Shared<'p, R>, Rejection> {
         let Some(join) = self.join_hash(key.hash) else { return Ok(Shared::Lead(None)) };
         let joined = self.suspended(join).await;
         (key.joined)(self, joined)
     }
 
-    /// The same, blocking the thread.
+    /// Like `share_key`, but blocks the thread.
     pub(super) fn share_key_blocking<R>(&mut self, key: &CoalesceKey<R>) -> Result<Shared<'p, R>, Rejection> {
         let Some(join) = self.join_hash(key.hash) else { return Ok(Shared::Lead(None)) };
         let joined = self.block_on_join(join);
@@ -125,13 +125,13 @@ impl<'p> Call<'p> {
 }
 
 impl<R> CoalesceKey<R> {
-    /// The outcome of another call.
+    /// Returns the outcome of another call.
     pub(super) fn shared(&self, answer: R) -> Ended<R> {
         if (self.is_failure)(&answer) { Err(CallFailure::Failed(answer)) } else { Ok(answer) }
     }
 
-    /// Gives what came of the call to those who wait for it. A refusal that no type can hold, because levels answer it, is
-    /// not given: the next of them makes the call.
+    /// Publishes the outcome to the waiting calls. If fallback levels handle rejections, a rejection has no outcome to
+    /// share: then the next waiting call runs its own work.
     pub(super) fn publish<'p>(
         &self,
         call: &Call<'p>,
@@ -150,7 +150,7 @@ impl<R> CoalesceKey<R> {
     }
 }
 
-/// What is kept under an idempotency key: not what a fallback takes the place of (T114).
+/// The outcome to store under an idempotency key. A failure that a fallback replaces is not stored (T114).
 pub(super) fn kept<'r, R, A: Refusal<R>>(ended: &'r Ended<R>, _: &A) -> Option<&'r R> {
     match ended {
         Ok(outcome) => Some(outcome),
@@ -159,7 +159,7 @@ pub(super) fn kept<'r, R, A: Refusal<R>>(ended: &'r Ended<R>, _: &A) -> Option<&
     }
 }
 
-/// The attempts of `run`, or the answer of an equal call that is under way, or that was carried out before.
+/// Runs `run`, or returns the outcome of an equal call that is in progress or was executed before.
 macro_rules! around {
     (sync $call:ident, $keys:expr, $refusal:expr, $run:expr) => {
         $crate::pipeline::keyed::around!(

@@ -1,32 +1,33 @@
-//! The engine of all interfaces: the stages of a call in their fixed order.
+//! The pipeline engine: runs a call through its stages in a fixed order.
 //!
-//! | # | stage | |
+//! The attribute `#[resilient(..)]`, [`Pipeline`] and [`Request`] share this engine, so they behave the same.
+//!
+//! | # | stage | behaviour |
 //! |---|---|---|
-//! | 1 | observe | one record for each logical call |
-//! | 2 | fallback | once, after everything below gave up |
-//! | 3 | coalesce | one flight for all calls of a key; each who waits keeps its own deadline |
-//! | 4 | total timeout | a deadline; nested calls inherit it |
-//! | 5 | load shed | by priority, before any record is written |
-//! | 6 | idempotency | one record and one lease for all attempts |
-//! | 7 | retry + budget | each attempt passes everything below |
-//! | 8 | hedge | each of its attempts passes everything below, on the same budget |
-//! | 9 | circuit breaker | the result goes to the epoch that admitted it |
-//! | 10 | rate limit | each attempt pays; refused further in, it is paid back |
-//! | 11 | bulkhead | free while a retry waits |
-//! | 12 | attempt timeout | counts the work only, not the queue |
-//! | 13 | the body | |
+//! | 1 | observe | writes one record for each logical call |
+//! | 2 | fallback | runs once, after every inner stage gave up |
+//! | 3 | coalesce | makes one call for all concurrent calls with the same key; each waiting call keeps its own deadline |
+//! | 4 | total timeout | sets a deadline, which nested calls inherit |
+//! | 5 | load shed | rejects by priority, before an idempotency record is written |
+//! | 6 | idempotency | uses one record and one lease for all attempts |
+//! | 7 | retry + budget | sends each attempt through all inner stages |
+//! | 8 | hedge | sends each of its attempts through all inner stages, on the same retry budget |
+//! | 9 | circuit breaker | reports a result to the epoch that admitted the attempt |
+//! | 10 | rate limit | charges each attempt; refunds it if an inner stage rejects it |
+//! | 11 | bulkhead | holds no permit while a retry waits |
+//! | 12 | attempt timeout | limits the work only, not the time in the queue |
+//! | 13 | the body | runs the function or closure |
 //!
-//! Only the stages that were asked for exist. To use another order, nest calls: pipelines, components and annotated
-//! functions can call each other.
+//! A pipeline has only the stages that were added to it. To use another order, nest calls: pipelines, components and
+//! annotated functions can call each other.
 //!
-//! [`Pipeline::call`] and [`Pipeline::call_async`] run work through the stages; [`Pipeline::request`] adds options such as a
-//! key, a priority or a fallback. Coalescing needs a key, a fallback its levels, a hedge work that is asynchronous. A call
-//! that would pass over a stage is refused ([`RejectionKind::Unsupported`]) with the name of the option to add;
-//! [`Pipeline::explain`] lists the calls that honour all stages.
+//! [`Pipeline::call`] and [`Pipeline::call_async`] run work through the stages. [`Pipeline::request`] adds options such
+//! as a key, a priority or a fallback. Coalescing needs a key, a fallback needs its levels, and a hedge needs
+//! asynchronous work. A call that does not support every stage of its pipeline is rejected with
+//! [`RejectionKind::Unsupported`], which names the option to add. [`Pipeline::explain`] lists the calls that support
+//! all stages.
 //!
 //! [`RejectionKind::Unsupported`]: crate::RejectionKind::Unsupported
-//!
-//! The attribute expands to the same call that a request drives, so both do the same thing.
 
 mod admission;
 mod attempt_clock;
@@ -72,7 +73,9 @@ use crate::observe::{Operation, OperationStats};
 use crate::retry::Retry;
 use crate::sync::AtomicBool;
 
-/// The stages around one operation, each a component that other pipelines may share.
+/// An operation and the stages around it.
+///
+/// Each stage is a component, which other pipelines can share.
 ///
 /// ```
 /// use resilient_runtime::{Pipeline, Rejection};
@@ -83,7 +86,7 @@ use crate::sync::AtomicBool;
 /// assert_eq!(pipeline.stats().succeeded, 1);
 /// ```
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // each a question of its own
+#[allow(clippy::struct_excessive_bools)] // the flags are independent
 pub struct Pipeline {
     pub(crate) operation: Arc<Operation>,
     pub(crate) clock: Clock,
@@ -92,22 +95,22 @@ pub struct Pipeline {
     pub(crate) bypass: Bypass,
     pub(crate) stages: StageComponents,
     pub(crate) levels: &'static [Level],
-    /// Whether its local cache is the built-in one.
+    /// Whether the local cache level is the built-in cache.
     pub(crate) keeps: bool,
-    /// Whether its levels can be cut off.
+    /// Whether the fallback levels are asynchronous, so that they can be timed out.
     pub(crate) asynchronous: bool,
     pub(crate) idempotent: bool,
     pub(crate) predicates: Predicates,
-    /// Whether it is called by its own methods, and not by an annotated function.
+    /// Whether it is called through its own methods, not by an annotated function.
     pub(crate) is_by_hand: bool,
-    /// Those of its stages that not every method honours.
+    /// The stages that only some methods support.
     pub(crate) needs: Demands,
-    /// Relaxed: of two calls at once both may say it.
+    /// Whether the misuse was logged. Relaxed: two concurrent calls may both log it.
     pub(crate) is_misuse_told: AtomicBool,
 }
 
 impl Pipeline {
-    /// The operation's name.
+    /// Returns the operation's name.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -118,7 +121,7 @@ impl Pipeline {
         self.operation.name()
     }
 
-    /// Whether a stage must know what time it is, even if all goes well.
+    /// Whether a stage needs the current time even if the call succeeds.
     #[inline]
     pub(crate) fn needs_time(&self) -> bool {
         self.stages.timeout.is_some()
@@ -129,8 +132,9 @@ impl Pipeline {
             || self.stages.bulkhead.as_deref().is_some_and(Bulkhead::needs_time)
     }
 
-    /// The golden numbers of the operation; how much of what it needs is in use is in those of the
-    /// [registry](crate::Registry::stats).
+    /// Returns the operation's statistics.
+    ///
+    /// For the utilisation of its components, see [`Registry::stats`](crate::Registry::stats).
     ///
     /// ```
     /// use resilient_runtime::Registry;

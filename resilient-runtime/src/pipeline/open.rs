@@ -1,4 +1,4 @@
-//! A call that goes on after its outcome was handed out: that of a client ends with the body of the response.
+//! Calls that stay open after their outcome was returned: the call of an HTTP client ends with the response body.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,22 +18,24 @@ use crate::observe::Ending;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// A call whose outcome was handed out before its end, such as a response whose body is still to be read. Made by
-/// [`Request::call_open_async`].
+/// A call that stays open after its outcome was returned, such as a response whose body is not read yet.
 ///
-/// Until it ends it holds its permit of the bulkhead and its place at the load shedder, and the circuit breaker has not heard
-/// of it. It ends once, in one of these ways:
+/// It is returned by [`Request::call_open_async`].
 ///
-/// | | the call is counted as | the circuit breaker sees |
+/// Until it ends, it holds its bulkhead permit and its load shedder slot, and the circuit breaker has no result of it.
+/// It ends once, in one of these ways:
+///
+/// | end | outcome in the statistics | result for the circuit breaker |
 /// |---|---|---|
-/// | [`end`](Self::end) | the verdict says | the verdict |
+/// | [`end`](Self::end) | as the verdict | the verdict |
 /// | [`poll_part`](Self::poll_part) waits longer than `timeout(read = ..)`, or beyond the deadline | timed out | a failure |
-/// | a part comes after the deadline, because nobody asked for it sooner | timed out | nothing |
-/// | dropped after [`poll_part`](Self::poll_part) was called | cancelled | nothing |
-/// | dropped before that: only the outcome was wanted | the judge said | what the judge said |
+/// | a part arrives after the deadline because it was not polled earlier | timed out | none |
+/// | dropped after [`poll_part`](Self::poll_part) was called | cancelled | none |
+/// | dropped before that: only the outcome was needed | as the judgement | the judgement |
 ///
-/// How long a call took is counted to its outcome, not to the end of the body, which depends on the reader; unless it fails.
-/// An outcome that the judge calls a failure ends the call at once; its body is then bounded in time, too.
+/// The recorded duration of a call ends with its outcome, not with the body, because the reader determines how long the
+/// body takes. If the call fails, the duration includes the body. An outcome that the judge calls a failure ends the
+/// call at once; its body is still limited in time.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -63,22 +65,22 @@ struct Open {
     pipeline: Arc<Pipeline>,
     started: Instant,
     deadline: Instant,
-    /// What the outcome was worth.
+    /// The judgement of the outcome.
     judgement: Judgement,
-    /// `None` where the outcome has ended the call, and only the time of its body is bounded.
+    /// `None` if the outcome ended the call, and only the time of its body is limited.
     parked: Option<Parked>,
     is_read: bool,
-    /// Since when a part is waited for.
+    /// When the current wait for a part began.
     waiting_since: Option<Instant>,
     timer: Option<BoxedTimer>,
 }
 
-/// How a body was late.
+/// How a body exceeded a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Late {
-    /// The other side let it wait.
+    /// The other side did not send a part in time.
     Stalled(RejectionKind),
-    /// It was asked for too late.
+    /// The reader polled for it too late.
     ReadTooLate,
 }
 
@@ -96,12 +98,12 @@ impl Open {
         }
     }
 
-    /// How long a part may be waited for.
+    /// The maximum wait for a part.
     fn read_limit(&self) -> Duration {
         self.pipeline.stages.timeout.as_ref().map_or(Duration::MAX, |timeout| timeout.read_limit())
     }
 
-    /// Which limit ends the waiting for a part, and when.
+    /// Which limit ends the wait for a part, and when.
     fn limit(&self) -> (Instant, RejectionKind) {
         let read = self.waiting_since.map_or(Instant::NEVER, |since| since.after(self.read_limit()));
         if read < self.deadline {
@@ -111,7 +113,7 @@ impl Open {
         }
     }
 
-    /// Arms the timer for what comes first. Once armed it stays: it is looked at anew when it has fired.
+    /// Arms the timer for the earliest limit. An armed timer is kept; when it fires, the limit is computed again.
     fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Rejection> {
         self.waiting_since.get_or_insert_with(|| self.pipeline.clock.now());
         loop {
@@ -132,7 +134,7 @@ impl Open {
             if std::pin::Pin::new(timer).poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            // For an earlier part, maybe.
+            // It may have fired for an earlier part.
             self.timer = None;
         }
     }
@@ -194,9 +196,11 @@ impl Open {
 }
 
 impl OpenCall {
-    /// Polls for a part of the body, `None` at its end, within the limits of the call: the `read` limit of its timeout for each
-    /// part, and its deadline for all of them. It is `Err` once one of them is over; the call has ended then, and the body is
-    /// to be dropped. At the end of the body the call is still to be [ended](Self::end).
+    /// Polls a part of the body within the time limits of the call, and returns `None` at its end.
+    ///
+    /// The limits are the `read` limit of the timeout for each part, and the deadline for all of them. When a limit is
+    /// exceeded, it returns `Err`: the call has ended, and the caller must drop the body. At the end of the body the
+    /// caller must still [end](Self::end) the call.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -222,7 +226,7 @@ impl OpenCall {
             return part(cx).map(|part| part.map(Ok));
         };
         open.is_read = true;
-        // The part first: what is ready in the same poll as its timer has made it (T65).
+        // The part comes first: a part that is ready in the same poll as the timer is in time (T65).
         let late = match part(cx) {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(part)) => {
@@ -243,8 +247,9 @@ impl OpenCall {
         })
     }
 
-    /// Ends the call in this way: the body was read to its end, or broke off. Nothing is repeated: the outcome was handed out.
-    /// Further calls of this change nothing.
+    /// Ends the call with this judgement, after the body was read to its end or broke off.
+    ///
+    /// It is not retried, because the outcome was returned. Further calls of this method have no effect.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -263,7 +268,7 @@ impl OpenCall {
         self.end_with(judgement, |_| ());
     }
 
-    /// Like [`end`](Self::end), with words for a failure.
+    /// Like [`end`](Self::end), with a function for the text of a failure.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -284,7 +289,7 @@ impl OpenCall {
         }
     }
 
-    /// What the judge said of the outcome; `None` once the call has ended.
+    /// Returns the judgement of the outcome, or `None` once the call has ended.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -311,13 +316,13 @@ impl Drop for OpenCall {
             let judgement = open.judgement;
             open.end(judgement, |_| ());
         } else if let Some(parked) = open.parked.take() {
-            // Cancelled: that is what dropping it says.
+            // Dropping a resumed call cancels it.
             drop(parked.resume(&open.pipeline));
         }
     }
 }
 
-/// What becomes of the outcome of a call that goes on: it is handed out.
+/// Returns the outcome of a call that stays open.
 #[derive(Clone, Copy, Debug)]
 pub struct Opened<'p>(pub(super) &'p Arc<Pipeline>);
 
@@ -330,12 +335,13 @@ impl<R: Reject> Refusal<R> for Opened<'_> {
 }
 
 impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
-    /// Runs `work` through the stages. A call that succeeded goes on after its outcome was handed out: until the [`OpenCall`]
-    /// that comes with it has ended, or is dropped.
+    /// Runs `work` through the stages and returns an open call with the outcome.
     ///
-    /// Retries and hedges end with the first outcome that is not a failure; nothing is repeated behind it. The limit of an
-    /// attempt (`timeout(attempt = ..)`) bounds the outcome alone, the total all of the call. A pipeline with coalescing,
-    /// idempotency or a fallback is refused.
+    /// A successful call stays open until the returned [`OpenCall`] has ended or is dropped.
+    ///
+    /// Retries and hedges end with the first outcome that is not a failure; a later failure is not retried. The attempt
+    /// timeout (`timeout(attempt = ..)`) limits the time to the outcome, the total timeout the whole call. A pipeline
+    /// with coalescing, idempotency or a fallback rejects this call.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -351,7 +357,8 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
     /// ```
     ///
     /// # Cancel safety
-    /// As for [`Pipeline::call_async`]. Once the outcome is there, dropping the [`OpenCall`] ends the call.
+    /// The same as for [`Pipeline::call_async`]. Once the outcome was returned, dropping the [`OpenCall`] ends the
+    /// call.
     pub async fn call_open_async<F: Future<Output = R>>(self, mut work: impl FnMut() -> F) -> (R, OpenCall) {
         let pipeline = self.answer.0;
         let mut call = begin(pipeline, self.options);

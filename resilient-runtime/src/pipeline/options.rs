@@ -1,4 +1,4 @@
-//! What one call by hand says about itself.
+//! The options of a single call.
 
 use std::hash::Hash;
 
@@ -7,8 +7,10 @@ use super::{Call, Pipeline};
 use crate::priority::Priority;
 use crate::rate_limit::Request;
 
-/// What one call says about itself, as a value: [`Request`](super::Request) has a method for each, and
-/// [`options`](super::Request::options) for all at once. A [`Priority`] alone will do.
+/// The options of one call, as a value.
+///
+/// [`Request`](super::Request) has a method for each option, and [`options`](super::Request::options) for all at once.
+/// A [`Priority`] can be passed instead.
 ///
 /// ```
 /// use resilient_runtime::{Component, Priority, Registry, pipeline::Options};
@@ -39,7 +41,7 @@ impl From<Priority> for Options {
 }
 
 impl Options {
-    /// How important the call is.
+    /// Sets the priority of the call.
     ///
     /// ```
     /// use resilient_runtime::{Component, Priority, Registry, pipeline::Options};
@@ -53,7 +55,7 @@ impl Options {
         Self { priority, ..self }
     }
 
-    /// How many calls it counts for in the rate limit; 1 where nothing is said.
+    /// Sets how many calls this one counts for in the rate limit. Default: 1.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, pipeline::Options, rate_limit::{Config, Rate}};
@@ -68,8 +70,10 @@ impl Options {
         Self { request: self.request.with_weight(weight), ..self }
     }
 
-    /// Whether carrying this call out twice has the effect of once; where nothing is said, as the pipeline says. One that is
-    /// not is never hedged, and repeated only after what surely had no effect.
+    /// Sets whether running this call twice has the same effect as running it once.
+    ///
+    /// By default, the setting of the pipeline applies. A call that is not idempotent is never hedged, and is retried
+    /// only after a failure that cannot have had an effect.
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
@@ -84,7 +88,7 @@ impl Options {
     ///     let mut attempts = 0;
     ///     let broken = || {
     ///         attempts += 1;
-    ///         Err::<(), _>(Error::from(ErrorKind::ConnectionReset)) // it may have been carried out
+    ///         Err::<(), _>(Error::from(ErrorKind::ConnectionReset)) // it may have been executed
     ///     };
     ///     assert!(pipeline.request().options(options).judge(Verdict::by_class).call(broken).is_err());
     ///     attempts
@@ -96,7 +100,7 @@ impl Options {
         Self { repeats: if is { Repeats::Safe } else { Repeats::Unsafe }, ..self }
     }
 
-    /// By the rate limit of this key alone.
+    /// Sets the rate limit key and keeps the weight.
     #[inline]
     pub(super) fn rate_key<K: Hash + ?Sized>(self, pipeline: &Pipeline, key: &K) -> Self {
         let request =

@@ -1,4 +1,4 @@
-//! What becomes of each kind of failure, in words.
+//! Describes how each kind of failure is handled.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::component::Component;
 use crate::idempotency::Idempotency;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// Which predicates of an annotated function are asked.
+/// Which predicates of an annotated function are used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Predicates {
     pub(crate) by_attribute: bool,
@@ -16,34 +16,34 @@ pub(crate) struct Predicates {
     pub(crate) breaker_when: bool,
 }
 
-/// What becomes of one kind of failure.
+/// Describes how one kind of failure is handled.
 ///
 /// ```
 /// let order = resilient_runtime::Registry::new().pipeline("order").retry("db").timeout("db").build().explain();
 /// let late = order.outcomes.iter().find(|outcome| outcome.outcome == "attempt_timeout").unwrap();
-/// assert!(late.treatment.starts_with("not repeated: the attempt may have had an effect"));
+/// assert!(late.treatment.starts_with("not retried: the attempt may have had an effect"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OutcomeExplanation {
-    /// An error of the function, by its [`Class`]; or a refusal or timeout, by its [`RejectionKind`].
+    /// The kind of failure: the [`Class`] of an error, or the [`RejectionKind`] of a rejection or timeout.
     pub outcome: &'static str,
-    /// What the stages do with it.
+    /// How the stages handle it.
     pub treatment: String,
 }
 
 const MAY_HAVE_RUN: &str =
-    "not repeated: the attempt may have had an effect; declare the function `idempotent` to repeat it";
+    "not retried: the attempt may have had an effect; declare the function `idempotent` to retry it";
 const MAY_HAVE_RUN_WITH_KEY: &str =
-    "not repeated: the attempt may have had an effect; `on_unknown = reexecute` repeats it";
+    "not retried: the attempt may have had an effect; `on_unknown = reexecute` allows the retry";
 
 impl Pipeline {
     pub(super) fn explain_outcomes(&self) -> Vec<OutcomeExplanation> {
         let rule = if self.predicates.by_attribute {
-            "judged by `Classify` of its type; else by the first known cause in its `source()` chain; else it is unknown"
+            "judged by `Classify` of its type; otherwise by the first known cause in its `source()` chain; otherwise unknown"
         } else {
-            "judged by the judge of the call; else by a known type, or the first known cause in the `source()` chain of what a \
-             `Box<dyn Error>` or the like holds; else it is unknown"
+            "judged by the judge of the call; otherwise by its type if known, or by the first known cause in the `source()` \
+             chain of a `Box<dyn Error>` or a similar type; otherwise unknown"
         };
         let mut all = vec![OutcomeExplanation { outcome: "error", treatment: rule.to_owned() }];
         let classes = [
@@ -56,9 +56,9 @@ impl Pipeline {
         ];
         all.extend(classes.map(|(outcome, class)| {
             let key = if matches!(class, Class::Uncertain { .. } | Class::Unknown { .. }) {
-                "the idempotency key stays taken"
+                "the idempotency key stays claimed"
             } else {
-                "the idempotency key is free again"
+                "the idempotency key is released"
             };
             Self::outcome(outcome, &[self.repeated(class), self.counted(class), self.with_key(key)])
         }));
@@ -80,26 +80,26 @@ impl Pipeline {
                 (self.repeated(class), self.counted(class))
             }
             RejectionKind::TotalTimeout => {
-                (self.once("not repeated: the time of the call is over"), self.counted(class))
+                (self.once("not retried: the deadline of the call has passed"), self.counted(class))
             }
             RejectionKind::CircuitOpen if when => {
-                (self.once("`retry(when = ..)` says whether to wait until a probe is let through"), None)
+                (self.once("`retry(when = ..)` decides whether to wait until a probe is admitted"), None)
             }
             RejectionKind::RateLimited | RejectionKind::BulkheadFull if when => {
-                (self.once("`retry(when = ..)` says whether it is repeated"), self.counted(class))
+                (self.once("`retry(when = ..)` decides whether it is retried"), self.counted(class))
             }
             RejectionKind::RateLimited | RejectionKind::BulkheadFull => {
-                (self.once("repeated only after its hint, where it has one"), self.counted(class))
+                (self.once("retried only if it has a retry-after hint"), self.counted(class))
             }
             RejectionKind::WeightExceedsLimit | RejectionKind::NoTimer if when => {
-                (self.once("`retry(when = ..)` says whether it is repeated"), None)
+                (self.once("`retry(when = ..)` decides whether it is retried"), None)
             }
-            _ => (self.once("not repeated"), None),
+            _ => (self.once("not retried"), None),
         };
         Self::outcome(kind.as_str(), &[repeated, counted])
     }
 
-    /// Where there is a retry.
+    /// The text, if the pipeline has a retry.
     fn once(&self, text: &str) -> Option<String> {
         self.stages.retry.as_ref().map(|_| text.to_owned())
     }
@@ -111,20 +111,20 @@ impl Pipeline {
     fn repeated(&self, class: Class) -> Option<String> {
         self.stages.retry.as_ref()?;
         if self.predicates.retry_when {
-            return Some("`retry(when = ..)` says whether it is repeated".to_owned());
+            return Some("`retry(when = ..)` decides whether it is retried".to_owned());
         }
         let has_key = self.stages.idempotency.is_some();
         let may_run_twice =
             self.idempotent || self.stages.idempotency.as_deref().is_some_and(Idempotency::reexecutes);
         let text = match class {
-            Class::Transient { .. } => "repeated",
-            Class::Unknown { .. } if may_run_twice || !has_key => "repeated",
-            Class::Uncertain { .. } if may_run_twice => "repeated",
+            Class::Transient { .. } => "retried",
+            Class::Unknown { .. } if may_run_twice || !has_key => "retried",
+            Class::Uncertain { .. } if may_run_twice => "retried",
             Class::Uncertain { .. } | Class::Unknown { .. } if has_key => MAY_HAVE_RUN_WITH_KEY,
             Class::Uncertain { .. } | Class::Unknown { .. } => MAY_HAVE_RUN,
-            Class::Overload { .. } => "repeated, after its hint where it has one",
-            Class::NotExecuted { .. } => "repeated only after its hint, where it has one",
-            Class::Permanent | Class::Ignored => "not repeated",
+            Class::Overload { .. } => "retried, after its retry-after hint if it has one",
+            Class::NotExecuted { .. } => "retried only if it has a retry-after hint",
+            Class::Permanent | Class::Ignored => "not retried",
         };
         Some(text.to_owned())
     }
@@ -135,10 +135,12 @@ impl Pipeline {
         Some(match class {
             _ if self.predicates.breaker_when && !is_refusal => {
                 format!(
-                    "`circuit_breaker(when = ..)` says whether it is a failure for circuit breaker `{breaker}`"
+                    "`circuit_breaker(when = ..)` decides whether it is a failure for circuit breaker `{breaker}`"
                 )
             }
-            Class::Ignored | Class::NotExecuted { .. } => format!("nothing for circuit breaker `{breaker}`"),
+            Class::Ignored | Class::NotExecuted { .. } => {
+                format!("not counted by circuit breaker `{breaker}`")
+            }
             _ => format!("a failure for circuit breaker `{breaker}`"),
         })
     }

@@ -1,4 +1,4 @@
-//! A call whose outcome was handed out, while nobody polls it: all of it but its hold on the pipeline.
+//! A call whose outcome was returned, while it is not polled: its state without the borrow of the pipeline.
 
 use super::admission::Admission;
 use super::attempt_clock::{AttemptClock, Timing};
@@ -15,10 +15,10 @@ use crate::priority::Priority;
 use crate::rate_limit::RateKey;
 use crate::retry::Progress;
 
-/// What a call is made of, but for its hold on the pipeline.
+/// The state of a call without the borrow of the pipeline.
 #[derive(Debug)]
 pub(super) struct Parked {
-    /// It goes past the stages of its pipeline.
+    /// Whether the call bypasses the stages of its pipeline.
     is_bypassing: bool,
     clock: AttemptClock,
     progress: Progress,
@@ -35,7 +35,8 @@ pub(super) struct Parked {
 }
 
 impl Parked {
-    /// Takes all out of a call whose outcome is there; what is left of it ends without a trace.
+    /// Takes the state out of a call that has an outcome. The empty call that remains records nothing when it is
+    /// dropped.
     pub(super) fn take(mut call: Call<'_>, pipeline: &Pipeline) -> Self {
         if call.clock.is_timed() || call.held.ticket.is_some() {
             call.clock.read(&call.pipeline.clock);
@@ -60,7 +61,7 @@ impl Parked {
         parked
     }
 
-    /// The call again, as it was.
+    /// Restores the call.
     pub(super) fn resume(self, pipeline: &Pipeline) -> Call<'_> {
         Call {
             pipeline: if self.is_bypassing { pipeline.bypass() } else { pipeline },
@@ -73,7 +74,7 @@ impl Parked {
             rate_key: self.rate_key,
             weight: self.weight,
             timing: self.timing,
-            // A panic of whoever reads is none of the call.
+            // A panic of the reader is not a panic of the call.
             activity: Activity::Suspended,
             role: Role::HandedOut,
             repeats: self.repeats,
@@ -86,7 +87,7 @@ impl Parked {
         }
     }
 
-    /// The call again, as long as it had taken to its outcome.
+    /// Restores the call with the duration it had at its outcome.
     pub(super) fn resume_at_outcome(self, pipeline: &Pipeline) -> Call<'_> {
         let mut call = self.resume(pipeline);
         if let Some(ended) = call.clock.now.get() {

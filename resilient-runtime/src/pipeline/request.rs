@@ -1,4 +1,4 @@
-//! A call by hand, with what it says about itself.
+//! A single call with its options.
 
 use std::any::Any;
 use std::fmt;
@@ -18,7 +18,9 @@ use crate::idempotency::{Codec, Fingerprint, Replay};
 use crate::outcome::Outcome;
 use crate::priority::Priority;
 
-/// A call of a [`Pipeline`], with options; made by [`Pipeline::request`]. All options compose.
+/// A call of a [`Pipeline`] with options, made by [`Pipeline::request`].
+///
+/// All options can be combined.
 ///
 /// | stage of the pipeline | what the request needs |
 /// |---|---|
@@ -28,10 +30,10 @@ use crate::priority::Priority;
 /// | hedge | [`call_async`](Self::call_async) |
 /// | bulkhead with threads | [`call_in_threads`](Self::call_in_threads) or [`call_in_threads_async`](Self::call_in_threads_async) |
 ///
-/// A call that would pass over a stage is refused with [`RejectionKind::Unsupported`](crate::RejectionKind::Unsupported),
-/// which names the option to add; a missing key with [`RejectionKind::InvalidKey`](crate::RejectionKind::InvalidKey).
-/// So is a key for a stage that the pipeline does not have, because nobody would look at it. Of the other options, those for a
-/// stage that is not there change nothing.
+/// A call that would skip a stage is rejected with [`RejectionKind::Unsupported`](crate::RejectionKind::Unsupported),
+/// which names the option to add. A missing idempotency key is rejected with
+/// [`RejectionKind::InvalidKey`](crate::RejectionKind::InvalidKey). A key for a stage that the pipeline does not have
+/// is rejected too, because it would be ignored. Other options have no effect if their stage is missing.
 ///
 /// ```
 /// use resilient_runtime::{Registry, Verdict, fallback::{Chain, Level}};
@@ -66,7 +68,7 @@ impl<R, J, A, K> fmt::Debug for Request<'_, R, J, A, K> {
 }
 
 impl Pipeline {
-    /// A call with options, such as a key, a [`Priority`] or a fallback.
+    /// Makes a call with options, such as a key, a [`Priority`] or a fallback.
     ///
     /// ```
     /// use resilient_runtime::{Class, Component, Priority, Registry, Verdict};
@@ -83,8 +85,10 @@ impl Pipeline {
         Request::new(self, Surface)
     }
 
-    /// A call that goes on after its outcome was handed out, until the [`OpenCall`](super::OpenCall) that comes with it has
-    /// ended, or is dropped. For responses whose body is read later.
+    /// Makes a call that stays open after its outcome was returned.
+    ///
+    /// It ends when the [`OpenCall`](super::OpenCall) returned with the outcome has ended or is dropped. Use it for
+    /// responses whose body is read later.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -97,7 +101,7 @@ impl Pipeline {
     /// let (head, call) = pipeline.open_request().judge(Verdict::by_class).call_open_async(send).await;
     /// assert_eq!((head, pipeline.stats().in_flight), (Ok("200 OK"), 1));
     /// drop(call);
-    /// assert_eq!((pipeline.stats().in_flight, pipeline.stats().succeeded), (0, 1), "nobody wanted the body");
+    /// assert_eq!((pipeline.stats().in_flight, pipeline.stats().succeeded), (0, 1), "the body was not needed");
     /// # }
     /// ```
     pub fn open_request<R>(self: &Arc<Self>) -> Request<'_, R, ByType, Opened<'_>> {
@@ -114,9 +118,11 @@ impl<'p, R, A> Request<'p, R, ByType, A> {
 }
 
 impl<'p, R, A, K> Request<'p, R, ByType, A, K> {
-    /// Judges the outcome by a function, such as [`Verdict::by_class`](crate::Verdict::by_class) or
-    /// [`judge!`](crate::judge). It also judges what a refusal or timeout becomes: it can say `Permanent` or `Ignored` of that,
-    /// and whether to try again. `judge!()` needs the type of the outcome, as in `request::<Result<u32, PayError>>()`.
+    /// Judges the outcome with a function.
+    ///
+    /// Examples are [`Verdict::by_class`](crate::Verdict::by_class) and [`judge!`](crate::judge). The function also
+    /// judges the outcome made from a rejection or timeout: it can classify it as `Permanent` or `Ignored`, and decide
+    /// whether to retry. `judge!()` needs the type of the outcome, as in `request::<Result<u32, PayError>>()`.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Verdict};
@@ -125,7 +131,7 @@ impl<'p, R, A, K> Request<'p, R, ByType, A, K> {
     /// let pipeline = registry.pipeline("read").retry("disk").build();
     /// let read = || std::fs::read("/no/such/file");
     /// assert!(pipeline.request().judge(Verdict::by_class).call(read).is_err());
-    /// assert_eq!(registry.retry("disk").stats().not_retryable, 1, "it would not be there the next time");
+    /// assert_eq!(registry.retry("disk").stats().not_retryable, 1, "a retry would not find it either");
     /// ```
     #[inline]
     pub fn judge<O: Into<Judgement>, F: Fn(&R) -> O>(self, judge: F) -> Request<'p, R, By<F>, A, K> {
@@ -135,8 +141,10 @@ impl<'p, R, A, K> Request<'p, R, ByType, A, K> {
 }
 
 impl<'p, R, J, K> Request<'p, R, J, Surface, K> {
-    /// Asks the levels of the chain if the call fails. `chain` is called only then; it makes a
-    /// [`Chain`](crate::fallback::Chain) or, for an asynchronous call, an [`AsyncChain`](crate::fallback::AsyncChain).
+    /// Runs the levels of a fallback chain if the call fails.
+    ///
+    /// `chain` is called only after a failure. It returns a [`Chain`](crate::fallback::Chain) or, for an asynchronous
+    /// call, an [`AsyncChain`](crate::fallback::AsyncChain).
     ///
     /// ```
     /// use resilient_runtime::{Registry, fallback::{Chain, Level}};
@@ -156,7 +164,7 @@ impl<'p, R, J, K> Request<'p, R, J, Surface, K> {
 }
 
 impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
-    /// Sets the importance of the call, for the load shedder and the bulkhead's queue.
+    /// Sets the priority of the call for the load shedder and the bulkhead queue.
     ///
     /// ```
     /// use resilient_runtime::{Component, Priority, Registry};
@@ -172,7 +180,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         self
     }
 
-    /// Sets how many calls this one counts for in the rate limit; 1 by default.
+    /// Sets how many calls this one counts for in the rate limit. Default: 1.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -189,7 +197,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         self
     }
 
-    /// Uses the rate limit of this key alone.
+    /// Uses a separate rate limit for this key.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -208,8 +216,10 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         self
     }
 
-    /// Says whether carrying this call out twice has the effect of once; by default, as the pipeline says. A call for which
-    /// it has not is never hedged, and repeated only after what surely had no effect.
+    /// Sets whether running this call twice has the same effect as running it once.
+    ///
+    /// By default, the setting of the pipeline applies. A call that is not idempotent is never hedged, and is retried
+    /// only after a failure that cannot have had an effect.
     ///
     /// ```
     /// use std::io::{Error, ErrorKind};
@@ -223,7 +233,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
     /// let mut attempts = 0;
     /// let broken = || {
     ///     attempts += 1;
-    ///     Err::<(), _>(Error::from(ErrorKind::ConnectionReset)) // it may have been carried out
+    ///     Err::<(), _>(Error::from(ErrorKind::ConnectionReset)) // it may have been executed
     /// };
     /// assert!(pipeline.request().idempotent(true).judge(Verdict::by_class).call(broken).is_err());
     /// assert_eq!(attempts, 4);
@@ -234,7 +244,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         self
     }
 
-    /// Sets all [`Options`] at once; a [`Priority`] alone will do.
+    /// Sets all [`Options`] at once. A [`Priority`] can be passed instead.
     ///
     /// ```
     /// use resilient_runtime::{Priority, Registry, pipeline::Options};
@@ -249,8 +259,10 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         self
     }
 
-    /// Carries the call out once for this key: where a call with the key was carried out before, gives its answer. A failure
-    /// whose effect is unknown leaves the key taken; say more of your own errors with a [`judge`](Self::judge).
+    /// Executes the call once for this idempotency key.
+    ///
+    /// If a call with this key was executed before, its stored result is returned. A failure whose effect is unknown
+    /// leaves the key claimed. To classify your own errors, use a [`judge`](Self::judge).
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection, idempotency::Fingerprint};
@@ -262,7 +274,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
     /// assert_eq!(charge("order 7", 995), Ok(995));
     /// assert_eq!(charge("order 7", 995), Ok(995));
     /// assert!(resilient_runtime::replayed());
-    /// assert!(charge("order 7", 1).is_err(), "another payload");
+    /// assert!(charge("order 7", 1).is_err(), "different payload");
     /// ```
     pub fn key(self, key: &dyn Display) -> Request<'p, R, J, A, Keys<R>>
     where
@@ -272,7 +284,9 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         self.key_with(key, Codec::answers())
     }
 
-    /// The same, where the [`Codec`] says what is kept: errors as well, or values of a function that cannot fail.
+    /// Like [`key`](Self::key), with a [`Codec`] that decides what is stored.
+    ///
+    /// A codec can also store errors, or the values of a function that cannot fail.
     ///
     /// ```
     /// use resilient_runtime::{Registry, idempotency::Codec};
@@ -290,7 +304,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         request
     }
 
-    /// Waits for the answer of a call with this key that is under way, instead of making another one.
+    /// Waits for the result of a call in progress with this key, instead of making another call.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -329,8 +343,10 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         Request { pipeline, options, keys, judge, answer, of }
     }
 
-    /// Puts an error in words: by hand nothing is known of its type, and without words the statistics, events and refusals
-    /// can only name that.
+    /// Sets the error text for statistics, events and rejections.
+    ///
+    /// Without this function they contain only the type name of the error, because it need not implement
+    /// `Display`.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, circuit_breaker::Config};
@@ -352,7 +368,9 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
         Request { pipeline, options, keys, judge: Described { judge, describe }, answer, of }
     }
 
-    /// Puts a failed outcome in words, also one that is no `Err`: the answer of a client that holds its own error.
+    /// Sets the error text of a failed outcome, which need not be an `Err`.
+    ///
+    /// Use it for the result of a client that nests its own error.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -383,7 +401,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
 }
 
 impl<R, J, A> Request<'_, R, J, A, Keys<R>> {
-    /// Tells the payload of this key from another one: a key that is used again with another fingerprint is refused.
+    /// Sets the fingerprint of the payload, so that a key reused with a different payload is rejected.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection, RejectionKind, idempotency::Fingerprint};

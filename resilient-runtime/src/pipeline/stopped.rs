@@ -1,4 +1,4 @@
-//! An attempt without an outcome: what it becomes, or that another one follows.
+//! Handles an attempt that ends without an outcome: its rejection is returned, or another attempt follows.
 
 use super::Call;
 use super::call::Next;
@@ -6,19 +6,21 @@ use crate::__rt::Rule;
 use crate::classify::Judgement;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// What stopped an attempt that has no outcome.
+/// Why an attempt has no outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// A stage refused it: its body has not begun.
+    /// A stage rejected it before its body began.
     Refused,
-    /// Its body was cut off.
+    /// Its body timed out.
     CutOff,
-    /// None of several attempts at the same time had an outcome.
+    /// None of several concurrent attempts had an outcome.
     NoWinner,
 }
 
 impl Call<'_> {
-    /// What the rejection becomes, or `None` where the attempt is repeated. What is returned is made once, and judged as it is.
+    /// Returns the outcome of the rejection, or `None` if the attempt is retried.
+    ///
+    /// The outcome is made once, and the returned outcome is the one that was judged.
     #[cold]
     pub fn stopped<R, J: Rule<R>>(
         &mut self,
@@ -35,7 +37,7 @@ impl Call<'_> {
         (self.after_stop(stop, &rejection, judgement) == Next::Fail).then_some(refused)
     }
 
-    /// The same of a call whose attempt is never repeated.
+    /// Like `stopped`, for a call that is never retried.
     #[cold]
     pub fn stopped_for_good<R>(
         &mut self,
@@ -54,15 +56,15 @@ impl Call<'_> {
     }
 
     fn unheard<R>(&mut self, stop: Stop, rejection: Rejection, reject: impl FnOnce(Rejection) -> R) -> R {
-        // A refusal was noted by the stage that refused.
+        // The stage that rejected has already recorded a rejection.
         if stop != Stop::Refused {
             self.after_stop(stop, &rejection, Judgement::UNKNOWN);
         }
         reject(rejection)
     }
 
-    /// Whether anything acts on what the rejection becomes. Of a refusal only a retry does: where the refusal says when to come
-    /// again, or the rule may insist.
+    /// Whether the judgement of the rejection is used. After [`Stop::Refused`] only a retry uses it: if the rejection
+    /// has a retry-after hint, or if the rule may request a retry.
     fn asks_about(&self, stop: Stop, rejection: &Rejection, may_insist: bool) -> bool {
         let stages = &self.pipeline.stages;
         match stop {

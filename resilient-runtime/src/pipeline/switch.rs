@@ -1,4 +1,4 @@
-//! The switch that turns all protection of a registry off.
+//! The switch that turns off all protection of a registry.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,28 +17,28 @@ impl Default for Switch {
 }
 
 impl Switch {
-    /// Relaxed: a call sees it a little sooner or later, and keeps to what it saw until it ends.
+    /// Relaxed: a call may see a change slightly late. It uses the value it saw until it ends.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether it was on before.
+    /// Sets it and returns the previous value.
     pub(crate) fn set(&self, on: bool) -> bool {
         self.0.swap(on, Ordering::Relaxed)
     }
 }
 
-/// A pipeline's way past its stages, made when it is first used.
+/// The pipeline that bypasses the stages, created on first use.
 #[derive(Debug, Default)]
 pub(crate) struct Bypass(OnceLock<Box<Pipeline>>);
 
 impl Pipeline {
-    /// The same operation without a stage that refuses, waits or repeats. The fallback stays: without it the function
-    /// may have nothing to return.
+    /// The same operation without the stages that reject, wait or retry. The fallback stays: without it the function
+    /// might have nothing to return.
     ///
-    /// A call keeps to the pipeline with which it began, so what it holds goes back to where it is from, whenever the
-    /// switch is turned (T124).
+    /// A call uses the same pipeline from start to end, so it releases what it holds to the right components even if the
+    /// switch changes in between (T124).
     #[cold]
     pub(super) fn bypass(&self) -> &Pipeline {
         self.bypass.0.get_or_init(|| {
@@ -58,7 +58,7 @@ impl Pipeline {
                 predicates: self.predicates,
                 stages: StageComponents {
                     fallback: self.stages.fallback.clone(),
-                    // Not for the dependency but for the user: without it a call would be carried out twice.
+                    // Idempotency protects the user, not the dependency: without it a call could be executed twice.
                     idempotency: self.stages.idempotency.clone(),
                     ..StageComponents::default()
                 },

@@ -1,4 +1,4 @@
-//! Taking a token, at once or after waiting for it.
+//! Takes tokens, at once or after waiting.
 
 use std::hash::Hash;
 
@@ -9,7 +9,7 @@ use crate::rejection::Rejection;
 use crate::sync::Ordering;
 
 impl RateLimiter {
-    /// A token if there is one now.
+    /// Takes a token if one is available now.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, RejectionKind, rate_limit::{Config, Rate}};
@@ -22,13 +22,13 @@ impl RateLimiter {
     /// ```
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns a rejection if no token is available.
     #[inline]
     pub fn try_acquire(&self) -> Result<Token<'_>, Rejection> {
         self.try_token(Request::ONE)
     }
 
-    /// As [`try_acquire`](Self::try_acquire), for a call that weighs more than one.
+    /// Like [`try_acquire`](Self::try_acquire), for a call that weighs more than 1.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -40,12 +40,12 @@ impl RateLimiter {
     /// ```
     ///
     /// # Errors
-    /// When there are not so many.
+    /// Returns a rejection if fewer than `weight` tokens are available.
     pub fn try_acquire_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
         self.try_token(Request::ONE.with_weight(weight))
     }
 
-    /// As [`try_acquire`](Self::try_acquire), by the limit of this key alone.
+    /// Like [`try_acquire`](Self::try_acquire), with the limit of this key.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -58,13 +58,13 @@ impl RateLimiter {
     /// ```
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns a rejection if the key has no token available.
     #[inline]
     pub fn try_acquire_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
         self.try_token(self.request(key))
     }
 
-    /// A token of each, or of none.
+    /// Takes a token from each limiter, or from none of them.
     ///
     /// ```
     /// use resilient_runtime::{Component, RateLimiter, Registry, rate_limit::{Config, Rate}};
@@ -75,11 +75,12 @@ impl RateLimiter {
     /// day.reconfigure(Config::default().rate("1/d".parse::<Rate>().unwrap())).unwrap();
     /// assert_eq!(RateLimiter::try_acquire_all(&[&second, &day]).unwrap().len(), 2);
     /// assert_eq!(RateLimiter::try_acquire_all(&[&second, &day]).unwrap_err().component(), "day");
-    /// assert_eq!(second.check_weighted(0).remaining, 8, "given back");
+    /// assert_eq!(second.check_weighted(0).remaining, 8, "the token was returned");
     /// ```
     ///
     /// # Errors
-    /// The first that has none; what the others gave is given back.
+    /// Returns the rejection of the first limiter without a token, and returns the tokens already taken to the
+    /// others.
     pub fn try_acquire_all<'a>(limiters: &[&'a Self]) -> Result<Vec<Token<'a>>, Rejection> {
         let mut tokens = Vec::with_capacity(limiters.len());
         for limiter in limiters {
@@ -94,7 +95,9 @@ impl RateLimiter {
         Ok(tokens)
     }
 
-    /// A token; waits for it up to `max_wait`, and no longer than a protected call around it may take.
+    /// Takes a token and waits for it for up to `max_wait`.
+    ///
+    /// It does not wait past the deadline of an enclosing protected call.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -106,20 +109,20 @@ impl RateLimiter {
     /// crawl.reconfigure(rate.max_wait(Duration::from_secs(1))).unwrap();
     /// let began = tokio::time::Instant::now();
     /// assert!(crawl.acquire().await.is_ok() && crawl.acquire().await.is_ok());
-    /// assert!(began.elapsed() >= Duration::from_secs(1), "the second has waited for its turn");
+    /// assert!(began.elapsed() >= Duration::from_secs(1), "the second call waited");
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future gives the turn to the next.
+    /// Dropping the future passes the turn to the next waiting call.
     ///
     /// # Errors
-    /// When it would have to wait too long, or too many wait already.
+    /// Returns a rejection if the wait would be too long, or if the queue is full.
     pub async fn acquire(&self) -> Result<Token<'_>, Rejection> {
         self.token(Request::ONE).await
     }
 
-    /// As [`acquire`](Self::acquire), for a call that weighs more than one.
+    /// Like [`acquire`](Self::acquire), for a call that weighs more than 1.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -128,20 +131,20 @@ impl RateLimiter {
     /// # let rows = Registry::new().rate_limiter("rows");
     /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(rows.acquire_weighted(500).await.is_ok());
-    /// assert!(rows.acquire_weighted(501).await.is_err(), "more than there ever will be");
+    /// assert!(rows.acquire_weighted(501).await.is_err(), "more than the limit");
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`acquire`](Self::acquire).
+    /// Same as [`acquire`](Self::acquire).
     ///
     /// # Errors
-    /// As of [`acquire`](Self::acquire); at once where it weighs more than the limit.
+    /// Same as [`acquire`](Self::acquire). A call that weighs more than the limit is rejected at once.
     pub async fn acquire_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
         self.token(Request::ONE.with_weight(weight)).await
     }
 
-    /// As [`acquire`](Self::acquire), by the limit of this key alone.
+    /// Like [`acquire`](Self::acquire), with the limit of this key.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -150,21 +153,21 @@ impl RateLimiter {
     /// # let export = Registry::new().rate_limiter("export");
     /// export.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(export.acquire_key("ada").await.is_ok());
-    /// assert!(export.acquire_key("ada").await.is_err(), "without `max_wait` nobody waits");
+    /// assert!(export.acquire_key("ada").await.is_err(), "without `max_wait` calls do not wait");
     /// assert!(export.acquire_key("bob").await.is_ok());
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`acquire`](Self::acquire).
+    /// Same as [`acquire`](Self::acquire).
     ///
     /// # Errors
-    /// As of [`acquire`](Self::acquire).
+    /// Same as [`acquire`](Self::acquire).
     pub async fn acquire_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
         self.token(self.request(key)).await
     }
 
-    /// As [`acquire`](Self::acquire), blocking the thread.
+    /// Like [`acquire`](Self::acquire), but blocks the thread.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -178,28 +181,29 @@ impl RateLimiter {
     /// ```
     ///
     /// # Errors
-    /// As of [`acquire`](Self::acquire).
+    /// Same as [`acquire`](Self::acquire).
     pub fn acquire_blocking(&self) -> Result<Token<'_>, Rejection> {
         self.token_blocking(Request::ONE)
     }
 
-    /// Like [`acquire_blocking`](Self::acquire_blocking), for a call that weighs more than one.
+    /// Like [`acquire_blocking`](Self::acquire_blocking), for a call that weighs more than 1.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
     /// # let rows = Registry::new().rate_limiter("rows");
     /// rows.reconfigure(Config::default().rate("500/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(rows.acquire_blocking_weighted(400).is_ok());
-    /// assert!(rows.acquire_blocking_weighted(400).is_err(), "without `max_wait` nobody waits");
+    /// assert!(rows.acquire_blocking_weighted(400).is_err(), "without `max_wait` calls do not wait");
     /// ```
     ///
     /// # Errors
-    /// When it would have to wait too long, or too many wait already; at once where it weighs more than the limit.
+    /// Returns a rejection if the wait would be too long, or if the queue is full. A call that weighs more than the
+    /// limit is rejected at once.
     pub fn acquire_blocking_weighted(&self, weight: u32) -> Result<Token<'_>, Rejection> {
         self.token_blocking(Request::ONE.with_weight(weight))
     }
 
-    /// Like [`acquire_blocking`](Self::acquire_blocking), by the limit of this key alone.
+    /// Like [`acquire_blocking`](Self::acquire_blocking), with the limit of this key.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -211,7 +215,7 @@ impl RateLimiter {
     /// ```
     ///
     /// # Errors
-    /// When it would have to wait too long, or too many wait already.
+    /// Returns a rejection if the wait would be too long, or if the queue is full.
     pub fn acquire_blocking_key<K: Hash + ?Sized>(&self, key: &K) -> Result<Token<'_>, Rejection> {
         self.token_blocking(self.request(key))
     }

@@ -1,4 +1,4 @@
-//! How a limiter admits a call or refuses it, for its own verbs, its queue and the pipeline.
+//! Admits and rejects calls, for the public methods, the queue and the pipeline.
 
 use std::time::Duration;
 
@@ -11,19 +11,20 @@ use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::Ordering;
 
 impl RateLimiter {
-    /// Takes a place in the rate if there is one now and nobody waits; counts nothing if not. What is returned is to be
-    /// kept for [`give_back`](Self::give_back).
+    /// Takes a token if there is one now and no call waits for one.
+    ///
+    /// A failure is not counted as a rejection. The returned mark is needed for [`give_back`](Self::give_back).
     #[inline]
     pub(crate) fn try_enter(&self, request: Request, now: Instant) -> Option<Instant> {
         self.try_take(request, now).ok()
     }
 
-    /// Takes a place in the rate, if need be after waiting until `deadline`: to be awaited, or blocked on.
+    /// Returns a future that takes a token and waits for it until `deadline`. It can also be blocked on.
     pub(crate) fn turn(&self, request: Request, deadline: Instant) -> Turn<'_> {
         Turn::new(self, request, deadline)
     }
 
-    /// The call that had taken a place, with this mark, was not made.
+    /// Returns the token that was taken with this mark, because the call did not run.
     #[cold]
     pub(crate) fn give_back(&self, request: Request, mark: Instant) {
         let now = self.core.clock().now();
@@ -31,7 +32,7 @@ impl RateLimiter {
         self.queue.wake(request.key, now);
     }
 
-    /// The error: how long it would have to wait, where that helps.
+    /// Takes a token. The error is the time until there is one, or `None` if waiting does not help.
     #[inline]
     pub(super) fn try_take(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         if self.queue.len() == 0 {
@@ -40,7 +41,7 @@ impl RateLimiter {
         self.try_take_behind(request, now)
     }
 
-    /// Nobody overtakes who waits for the same key.
+    /// Like `take`, if calls wait: a call does not overtake those that wait for the same key.
     #[cold]
     fn try_take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         let ahead = self.queue.weight(request.key, now);
@@ -54,7 +55,7 @@ impl RateLimiter {
         Err(Some(Duration::from_nanos(self.wait_behind(rule, request, now, ahead))))
     }
 
-    /// How long a call would have to wait behind those who do.
+    /// Returns how long a call would have to wait behind those that already wait.
     pub(super) fn wait_behind(&self, rule: Rule, request: Request, now: Instant, ahead: u64) -> u64 {
         self.state.wait(rule, now, request).saturating_add(rule.interval.saturating_mul(ahead))
     }
@@ -90,7 +91,7 @@ impl RateLimiter {
         taken.map(Instant::from_nanos).map_err(|wait| Some(Duration::from_nanos(wait)))
     }
 
-    /// Until when a call that arrives now may wait.
+    /// Returns the time until which a call that arrives now can wait.
     pub(super) fn patience(&self, now: Instant) -> Instant {
         now.after(Duration::from_nanos(self.max_wait.load(Ordering::Relaxed)))
     }
@@ -101,7 +102,7 @@ impl RateLimiter {
         }
     }
 
-    /// A2: a limiter without a rate, once.
+    /// Logs once that the limiter has no rate.
     #[cold]
     fn warn(&self) {
         if self.untold.swap(false, Ordering::Relaxed) {
@@ -109,19 +110,19 @@ impl RateLimiter {
             tracing::warn!(
                 target: "resilient_runtime::rate_limit",
                 rate_limit = %name,
-                "it has no rate and limits nothing; give it one, as in `rate_limit(\"{name}\", rate = \"100/s\")` or in the \
-                 settings file"
+                "the rate limiter has no rate and limits nothing; set one, as in `rate_limit(\"{name}\", rate = \"100/s\")` or \
+                 in the settings file"
             );
         }
     }
 
-    /// Whether it limits nothing because it was never given a rate.
+    /// Whether it is enabled but limits nothing because it has no rate.
     pub(crate) fn lacks_rate(&self) -> bool {
         let config = self.core.config();
         config.enabled && config.rate.is_none()
     }
 
-    /// A `retry_after` of more than the limit there ever is says nothing.
+    /// Rejects a call. A `retry_after` of [`Duration::MAX`] carries no information and is left out.
     #[cold]
     pub(super) fn refuse(&self, request: Request, retry_after: Option<Duration>) -> Rejection {
         let rule = self.rule.get();
@@ -135,7 +136,7 @@ impl RateLimiter {
     #[cold]
     pub(super) fn refuse_for(&self, kind: RejectionKind, retry_after: Option<Duration>) -> Rejection {
         self.counters.refused();
-        tracing::debug!(target: "resilient_runtime::rate_limit", rate_limit = %self.core.name, kind = kind.as_str(), "refused");
+        tracing::debug!(target: "resilient_runtime::rate_limit", rate_limit = %self.core.name, kind = kind.as_str(), "call rejected");
         self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after });
         Rejection::after(kind, self.core.name, retry_after)
     }

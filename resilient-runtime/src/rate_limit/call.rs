@@ -1,12 +1,14 @@
-//! Calls by hand that a rate limiter admits.
+//! Runs calls through a rate limiter without the attribute.
 
 use super::{RateLimiter, Request};
 use crate::classify::Judgement;
 use crate::outcome::Reject;
 
 impl RateLimiter {
-    /// Runs `work` if the rate admits it; blocks up to `max_wait`. A call that was refused further in, judged by
-    /// [`Verdict::of`](crate::Verdict::of), was not made, and costs no token.
+    /// Runs `work` if the limiter admits the call. Blocks for up to `max_wait`.
+    ///
+    /// A call that an inner component rejected did not run and returns its token. [`Verdict::of`](crate::Verdict::of)
+    /// classifies the outcome.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, Rejection, rate_limit::{Config, Rate}};
@@ -14,14 +16,16 @@ impl RateLimiter {
     /// sms.reconfigure(Config::default().rate("1/d".parse::<Rate>().unwrap())).unwrap();
     /// let send = || sms.call(|| Ok::<_, Rejection>("sent"));
     /// assert_eq!(send(), Ok("sent"));
-    /// assert!(send().unwrap_err().to_string().starts_with("rate limit `sms` is reached"));
+    /// assert!(send().unwrap_err().to_string().starts_with("rate limit `sms` exceeded"));
     /// ```
     pub fn call<R: Reject<Error: 'static>>(&self, work: impl FnOnce() -> R) -> R {
         self.call_judged(work, Judgement::of)
     }
 
-    /// Runs `work` if the rate admits it; waits up to `max_wait`. A call that was refused further in, judged by
-    /// [`Verdict::of`](crate::Verdict::of), was not made, and costs no token.
+    /// Runs `work` if the limiter admits the call. Waits for up to `max_wait`.
+    ///
+    /// A call that an inner component rejected did not run and returns its token. [`Verdict::of`](crate::Verdict::of)
+    /// classifies the outcome.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -36,12 +40,14 @@ impl RateLimiter {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future gives up the turn, or drops the work; a token once taken is spent.
+    /// Dropping the future leaves the queue or drops the work. A token that was already taken is spent.
     pub async fn call_async<R: Reject<Error: 'static>>(&self, work: impl AsyncFnOnce() -> R) -> R {
         self.call_judged_async(work, Judgement::of).await
     }
 
-    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`](crate::Verdict::by_class).
+    /// Like [`call`](Self::call), with a custom judge.
+    ///
+    /// An example of a judge is [`Verdict::by_class`](crate::Verdict::by_class).
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Rejection, Verdict, rate_limit::{Config, Rate}};
@@ -70,7 +76,7 @@ impl RateLimiter {
         }
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own.
+    /// Like [`call_async`](Self::call_async), with a custom judge.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -88,7 +94,7 @@ impl RateLimiter {
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
+    /// Same as [`call_async`](Self::call_async).
     pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         work: impl AsyncFnOnce() -> R,

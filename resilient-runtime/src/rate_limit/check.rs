@@ -1,4 +1,4 @@
-//! Looking at a limit and taking a place in it, with how things stand.
+//! Takes a token and reports the state of the limit.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::{Decision, RateLimiter, Request, state};
 use crate::clock::Instant;
 
 impl RateLimiter {
-    /// Takes a call's place in the rate, if there is one, and says how things stand.
+    /// Takes a token if one is available, and returns the state of the limit.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, clock::ManualClock, rate_limit::{Config, Rate}};
@@ -26,7 +26,9 @@ impl RateLimiter {
         self.decide(Request::ONE)
     }
 
-    /// As [`check`](Self::check), for a call that weighs more than one; 0 only looks.
+    /// Like [`check`](Self::check), for a call that weighs more than 1.
+    ///
+    /// A weight of 0 takes no token and only returns the state.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -34,13 +36,13 @@ impl RateLimiter {
     /// limiter.reconfigure(Config::default().rate("100/h".parse::<Rate>().unwrap())).unwrap();
     /// assert!(limiter.check_weighted(70).allowed);
     /// assert!(!limiter.check_weighted(70).allowed);
-    /// assert_eq!(limiter.check_weighted(0).remaining, 30, "what is refused takes nothing");
+    /// assert_eq!(limiter.check_weighted(0).remaining, 30, "a rejected call takes no token");
     /// ```
     pub fn check_weighted(&self, weight: u32) -> Decision {
         self.decide(Request::ONE.with_weight(weight))
     }
 
-    /// As [`check`](Self::check), by the limit of this key alone.
+    /// Like [`check`](Self::check), with the limit of this key.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -48,13 +50,15 @@ impl RateLimiter {
     /// login.reconfigure(Config::default().rate("1/min".parse::<Rate>().unwrap())).unwrap();
     /// assert!(login.check_key("ada").allowed);
     /// assert!(!login.check_key("ada").allowed);
-    /// assert!(login.check_key("bob").allowed, "another has a limit of their own");
+    /// assert!(login.check_key("bob").allowed, "each key has its own limit");
     /// ```
     pub fn check_key<K: Hash + ?Sized>(&self, key: &K) -> Decision {
         self.decide(self.request(key))
     }
 
-    /// As [`check_key`](Self::check_key), for a call that weighs more than one; 0 only looks.
+    /// Like [`check_key`](Self::check_key), for a call that weighs more than 1.
+    ///
+    /// A weight of 0 takes no token and only returns the state.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -80,7 +84,7 @@ impl RateLimiter {
         } else if ahead > 0 && request.weight > 0 {
             let wait = Duration::from_nanos(self.wait_behind(rule, request, now, ahead));
             let looked = self.state.refused(rule, now, request.key, Some(wait));
-            // What is there now is for those who wait.
+            // The available tokens belong to the waiting calls.
             let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
             Decision { remaining: looked.remaining.saturating_sub(ahead), ..looked }
         } else {

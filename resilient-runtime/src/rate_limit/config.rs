@@ -1,11 +1,13 @@
-//! The settings of a rate limiter and their defaults.
+//! Settings of a rate limiter and their defaults.
 
 use std::time::Duration;
 
 use super::rate::Rate;
 use crate::settings::{ConfigError, settings, words};
 
-/// How calls are counted. See the [module](super) for what each is good for.
+/// The algorithm that counts calls.
+///
+/// The [module](super) documentation compares them.
 ///
 /// ```
 /// # use resilient_runtime::{Component, Registry, clock::ManualClock, rate_limit::{Algorithm, Config, Rate}};
@@ -18,14 +20,16 @@ use crate::settings::{ConfigError, settings, words};
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// A burst at once, then one at each interval.
+    /// Admits a burst at once, then one call per interval.
     #[default]
     TokenBucket,
-    /// No more than the rate in any window of its time; counts, in tenths of the window.
+    /// Admits at most the rate in any window. Counts in tenths of the window.
     SlidingWindow,
-    /// No more than the rate in any window of its time; remembers each call, so only for rates up to 10 000.
+    /// Admits exactly the rate in any window. Stores each call.
+    ///
+    /// The rate can have at most 10 000 calls.
     SlidingLog,
-    /// One at each interval; who comes too early waits for its turn.
+    /// Admits one call per interval. A call that comes too early waits.
     LeakyBucket,
 }
 
@@ -39,7 +43,7 @@ words! {
 }
 
 settings! {
-    /// The settings of a [`RateLimiter`](crate::RateLimiter).
+    /// Settings of a [`RateLimiter`](crate::RateLimiter).
     ///
     /// ```
     /// use std::time::Duration;
@@ -59,26 +63,26 @@ settings! {
     }
 }
 
-/// In nanoseconds, 100 years: so that a time and a burst are never more than 64 bits hold.
+/// 100 years in nanoseconds, so that the sum of a time and a burst fits into 64 bits.
 const LONGEST_REFILL: u128 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         let bursts = self.burst.is_none() || self.algorithm == Algorithm::TokenBucket;
-        error.require(bursts, "burst", self.burst, "only a token_bucket has a burst");
+        error.require(bursts, "burst", self.burst, "only the `token_bucket` algorithm has a burst");
         let refill = u128::from(self.limit()) * u128::from(self.rate.map_or(0, Rate::interval));
-        let allowed = "a burst that comes again within 100 years at the rate";
+        let allowed = "the burst must refill within 100 years at the rate";
         error.require(refill <= LONGEST_REFILL, "burst", self.burst, allowed);
         let waits = self.max_wait.is_some() || self.algorithm != Algorithm::LeakyBucket;
-        let allowed = "with a leaky_bucket calls wait for their turn: say for how long, such as 1s";
+        let allowed = "with `leaky_bucket` calls wait for their turn: set how long, such as 1s";
         error.require(waits, "max_wait", self.max_wait, allowed);
         let logged =
             self.algorithm != Algorithm::SlidingLog || self.rate.is_none_or(|rate| rate.count() <= 10_000);
-        let allowed = "a sliding_log remembers each call: at most 10000 of them, or use a sliding_window";
+        let allowed = "`sliding_log` stores each call: use at most 10000 calls, or `sliding_window`";
         error.require(logged, "rate", self.rate, allowed);
     }
 
-    /// Calls at once.
+    /// Maximum number of calls at once, or in a window.
     pub(super) fn limit(&self) -> u32 {
         match (self.algorithm, self.rate) {
             (Algorithm::LeakyBucket, _) => 1,

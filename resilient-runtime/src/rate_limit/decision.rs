@@ -1,4 +1,4 @@
-//! The answer to a check, and what was taken.
+//! The result of a check, and the token that a call takes.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use crate::classify::{Class, Verdict};
 use crate::clock::Instant;
 use crate::seconds::{optional_seconds, seconds};
 
-/// How a call stands to a rate; times are in seconds when serialised.
+/// The state of a limit after a check.
+///
+/// Times are serialized in seconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,31 +27,33 @@ use crate::seconds::{optional_seconds, seconds};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Decision {
-    /// Whether the call may begin; then its place in the rate is taken.
+    /// Whether the call is admitted. If so, its tokens are taken.
     pub allowed: bool,
-    /// Calls that may come at once, or in a window.
+    /// Maximum number of calls at once, or in a window.
     pub limit: u32,
-    /// Calls of weight 1 that would be admitted now.
+    /// Number of calls of weight 1 that would be admitted now.
     pub remaining: u32,
-    /// When this call would be admitted, if it was not. None: never, it weighs more than the limit.
+    /// Time until a rejected call would be admitted.
+    ///
+    /// `None` if the call is admitted, or weighs more than the limit.
     #[serde(serialize_with = "optional_seconds")]
     pub retry_after: Option<Duration>,
-    /// When all of the limit is there again, if no call comes.
+    /// Time until the full limit is available again, if no call comes.
     #[serde(serialize_with = "seconds")]
     pub reset_after: Duration,
 }
 
-/// A place in the rate that was taken. Dropped, it is spent.
+/// A token of a rate limiter. Dropping it spends it.
 ///
 /// ```
 /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
 /// # let mail = Registry::new().rate_limiter("mail");
 /// mail.reconfigure(Config::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
 /// drop(mail.try_acquire().unwrap());
-/// assert!(mail.try_acquire().is_err(), "it is spent");
+/// assert!(mail.try_acquire().is_err(), "the token is spent");
 /// ```
 #[derive(Debug)]
-#[must_use = "a token that is dropped is spent; give it back if the call is not made"]
+#[must_use = "a token that is dropped is spent; return it with `give_back` if the call does not run"]
 pub struct Token<'a> {
     limiter: &'a RateLimiter,
     request: Request,
@@ -61,7 +65,9 @@ impl<'a> Token<'a> {
         Self { limiter, request, mark }
     }
 
-    /// The call was not made: the place can be taken by another, as far as it is not past already.
+    /// Returns the token because the call did not run.
+    ///
+    /// The part of the token that has been refilled since is not returned.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, rate_limit::{Config, Rate}};
@@ -74,7 +80,7 @@ impl<'a> Token<'a> {
         self.limiter.give_back(self.request, self.mark);
     }
 
-    /// The call has ended in this way: what was refused further in was not made.
+    /// Ends the call with this verdict. A call that an inner component rejected did not run and returns its token.
     pub(super) fn end(self, verdict: Verdict) {
         if matches!(verdict, Verdict::Failure(Class::NotExecuted { .. })) {
             self.give_back();

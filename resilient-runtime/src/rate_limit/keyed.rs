@@ -1,29 +1,31 @@
-//! The meters of many keys, of which there is a bounded number.
+//! A table of meters with a bounded number of keys.
 //!
-//! An open-addressing table of groups: a group is four places, and fills a line of the cache. The hash of a key says at
-//! which group its window of sixteen groups begins. A new key takes the first free place of its window, or that of a key
-//! that has all its calls left, which loses nothing by being forgotten. Where there is neither, the key shares a meter with
-//! others like it: active keys are never forgotten, and new ones are never all refused (T90).
+//! This is an open-addressing table of groups. A group is four slots and fills a cache line. The hash of a key
+//! selects the first group of a window of sixteen groups. A new key takes the first free slot of its window. If no
+//! slot is free, it replaces a key that has all its calls left, which loses no information. If there is no such key,
+//! the new key shares a meter with other keys. Active keys are never forgotten, and new keys are never all rejected
+//! (T90).
 //!
-//! How much of the table fits into the cache decides what a look costs, so that a large table has room for a third more
-//! keys than are told apart, and no more. Seven of eight keys then lie in the first group of their window, beside their
-//! meter: the look at a key is as a rule a look at one line, besides that of the lock, and one jump that is foreseen.
+//! The share of the table that fits into the cache determines the cost of a lookup. A large table therefore has only
+//! one third more slots than keys. Seven of eight keys are then in the first group of their window, next to their
+//! meter: a lookup usually touches one cache line besides the line of the lock, and one predictable branch.
 
 use super::meter::Meter;
 use crate::sync::Mutex;
 
-/// Places that are looked at together: with the smallest meters, a line of the cache.
+/// Slots that are compared together. With the smallest meters, they fill a cache line.
 const GROUP: usize = 4;
-/// Groups in which a key may lie.
+/// Number of groups in which a key can be.
 const WINDOW: usize = 16;
-/// Groups of a shard, at least where there is more than one: with fewer some shards would be full long before others.
+/// Minimum number of groups per shard, if there are several shards. With fewer groups, some shards fill up long
+/// before others.
 const LEAST_GROUPS: usize = 2 * WINDOW;
-/// Locks apart from each other.
+/// Maximum number of shards, each with its own lock.
 const MOST_SHARDS: usize = 64;
-/// Up to so many keys a table has twice the room that it needs: it fits into the cache anyway.
+/// Up to this number of keys, a table has two slots per key: it fits into the cache anyway.
 const FEW_KEYS: usize = 16_384;
 
-/// The hash of a key; never 0, which is a free place.
+/// The hash of a key. Never 0, which marks a free slot.
 pub(super) type Key = u64;
 
 const FREE: Key = 0;
@@ -33,7 +35,7 @@ pub(super) struct Keyed<M> {
     shards: Box<[Padded<M>]>,
 }
 
-/// On lines of its own: those who want another shard are not disturbed.
+/// Aligned to separate cache lines, so that access to one shard does not slow down the others.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Padded<M>(Mutex<Shard<M>>);
@@ -55,8 +57,10 @@ impl<M: Default> Default for Group<M> {
 }
 
 impl<M> Group<M> {
-    /// Where the key is, or with [`FREE`] the first place that is. All are compared: to jump at the first that is equal would be to be
-    /// wrong each third time, and to wait for the line again.
+    /// Returns the position of the key, or with [`FREE`] of the first free slot.
+    ///
+    /// It compares all slots: a branch at the first match would be mispredicted every third time and wait for the
+    /// line again.
     #[inline]
     fn position(&self, key: Key) -> Option<usize> {
         let found = |at: usize| u32::from(self.0[at].key == key) << at;
@@ -68,7 +72,7 @@ impl<M> Group<M> {
 #[derive(Debug)]
 struct Shard<M> {
     groups: Box<[Group<M>]>,
-    /// Shared by keys that found no place.
+    /// Shared by keys that have no slot.
     overflow: Box<[M]>,
     overflows: u64,
     used: usize,
@@ -84,14 +88,14 @@ impl<M: Meter> Keyed<M> {
         Self { shards: (0..shards).map(|_| Padded(Mutex::new(Shard::new(groups)))).collect() }
     }
 
-    /// Shows `ask` the meter of a key; `is_idle` says of a meter whether it has all its calls left.
+    /// Calls `ask` with the meter of a key. `is_idle` returns whether a meter has all its calls left.
     #[inline]
     pub(super) fn with<R>(&self, key: Key, is_idle: impl Fn(&M) -> bool, ask: impl FnOnce(&mut M) -> R) -> R {
         let (shard, rest) = split(key, self.shards.len());
         ask(self.shards[shard].0.lock().meter(key, rest, is_idle))
     }
 
-    /// Keys that have a place, and how often a key had none.
+    /// Returns how many keys have a slot, and how often a key had none.
     pub(super) fn used(&self) -> (usize, u64) {
         let used = |shard: &Padded<M>| {
             let shard = shard.0.lock();
@@ -109,7 +113,7 @@ impl<M: Meter> Keyed<M> {
     }
 }
 
-/// A place among `count`, by the high bits, and the bits that are left.
+/// Maps the hash to one of `count` slots by its high bits. Also returns the remaining bits.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // less than `count`
 fn split(hash: u64, count: usize) -> (usize, u64) {
@@ -130,14 +134,14 @@ impl<M: Meter> Shard<M> {
     #[inline]
     fn meter(&mut self, key: Key, rest: u64, is_idle: impl Fn(&M) -> bool) -> &mut M {
         let (first, rest) = split(rest, self.groups.len());
-        // As a rule the first that is looked at.
+        // The common case: the key is in the first group.
         if let Some(at) = self.groups[first].position(key) {
             return &mut self.groups[first].0[at].meter;
         }
         self.meter_further(key, (first, rest), is_idle)
     }
 
-    /// The numbers of the groups of the window that begins at `first`.
+    /// Returns the indices of the groups in the window that begins at `first`.
     fn window(&self, first: usize) -> impl Iterator<Item = usize> + use<M> {
         let count = self.groups.len();
         (first..first + WINDOW.min(count)).map(move |group| if group < count { group } else { group - count })
@@ -154,7 +158,7 @@ impl<M: Meter> Shard<M> {
             if let Some(at) = self.groups[group].position(key) {
                 return &mut self.groups[group].0[at].meter;
             }
-            // A place once taken is never free again, so a key lies before the first that is free.
+            // A slot never becomes free again, so a key is always before the first free slot.
             if let Some(at) = self.groups[group].position(FREE) {
                 let place = &mut self.groups[group].0[at];
                 place.key = key;
@@ -165,7 +169,7 @@ impl<M: Meter> Shard<M> {
         self.reclaimed(key, (first, rest), is_idle)
     }
 
-    /// The place of a key that has all its calls left, or a meter to share.
+    /// Returns the slot of a key that has all its calls left, or a shared meter.
     #[cold]
     fn reclaimed(&mut self, key: Key, (first, rest): (usize, u64), is_idle: impl Fn(&M) -> bool) -> &mut M {
         let idle = |group: usize| {

@@ -1,50 +1,52 @@
-//! What is remembered of the calls of one key, and how a call is judged by it. Each algorithm apart from locks and
-//! clocks: a plain struct, and a point in time.
+//! The algorithms: the state for one key, and the decision about a call.
+//!
+//! Each algorithm is a plain struct without locks or clocks. The caller passes the time.
 
 use std::collections::VecDeque;
 
 use super::rule::{Pace, Rule};
 
-/// Nanoseconds until a refused call would be admitted.
+/// Nanoseconds until a rejected call would be admitted.
 pub(super) type Wait = u64;
 
-/// When a meter admitted a call, so that it finds it again if that is given back.
+/// The time at which a meter admitted a call. It identifies the call when its token is returned.
 pub(super) type Mark = u64;
 
-/// A reading of the clock may come late: another thread has read it since, and was first to act on it. In nanoseconds,
-/// a minute. One that is older than that is of a clock that stepped back.
+/// How late a clock reading can arrive: another thread read the clock later but acted first. One minute in
+/// nanoseconds. An older reading means that the clock stepped back.
 const LATE: u64 = 60_000_000_000;
 
 pub(super) trait Meter: Clone + Default + Send {
-    /// Admits a call of this weight, or says how long it would have to wait. `weight` is at most the rule's burst.
+    /// Admits a call of this weight, or returns how long it would have to wait. `weight` is at most the rule's burst.
     fn take(&mut self, rule: Rule, now: u64, weight: u32) -> Result<Mark, Wait>;
 
-    /// A call that was admitted was not made. What is forgotten by now is not given back: it would be one more than
-    /// the rule admits.
+    /// Returns the tokens of an admitted call that did not run. Calls that the meter has already forgotten return
+    /// nothing, because that would admit more than the rule allows.
     fn give_back(&mut self, rule: Rule, now: u64, weight: u32, mark: Mark);
 
-    /// Calls that would be admitted now.
+    /// Returns the number of calls that would be admitted now.
     fn remaining(&self, rule: Rule, now: u64) -> u32;
 
-    /// Nanoseconds until nothing is remembered.
+    /// Returns the nanoseconds until the meter is empty.
     fn reset_after(&self, rule: Rule, now: u64) -> u64;
 
-    /// Nothing is lost by forgetting it.
+    /// Whether the meter can be dropped without losing information.
     fn is_idle(&self, rule: Rule, now: u64) -> bool {
         self.reset_after(rule, now) == 0
     }
 }
 
-/// The generic cell rate algorithm (ITU-T I.371; A. Ludwig in *Rate limiting, cells, and GCRA*): a token bucket whose
-/// state is one number, the time at which it would be full again.
+/// The generic cell rate algorithm (ITU-T I.371; A. Ludwig in *Rate limiting, cells, and GCRA*).
+///
+/// It is a token bucket whose state is one number: the time at which the bucket is full again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cell {
-    /// The theoretical arrival time, in nanoseconds; in the past where the bucket is full.
+    /// The theoretical arrival time in nanoseconds. In the past if the bucket is full.
     pub(super) full_at: u64,
 }
 
 impl Cell {
-    /// The state after a call that costs so many nanoseconds, or how long it would have to wait.
+    /// Returns the state after a call with this cost in nanoseconds, or how long the call would have to wait.
     #[inline]
     pub(super) fn after(self, pace: Pace, now: u64, cost: u64) -> Result<Self, Wait> {
         let debt = self.debt(now);
@@ -56,7 +58,7 @@ impl Cell {
         }
     }
 
-    /// Takes what a call costs, or says how long it would have to wait.
+    /// Takes the cost of a call, or returns how long the call would have to wait.
     #[inline]
     pub(super) fn charge(&mut self, pace: Pace, now: u64, cost: u64) -> Result<Mark, Wait> {
         match self.after(pace, now, cost) {
@@ -71,14 +73,15 @@ impl Cell {
         }
     }
 
-    /// The nanoseconds until it is full.
+    /// Returns the nanoseconds until the bucket is full.
     #[inline]
     fn debt(self, now: u64) -> u64 {
         self.full_at.saturating_sub(now)
     }
 
-    /// The state it should be in, if the clock has stepped back: no bucket is emptier than empty, so nothing is frozen
-    /// and nothing given away (T88).
+    /// Returns the corrected state if the clock has stepped back.
+    ///
+    /// The corrected bucket is empty, so it blocks calls only briefly and grants no extra burst (T88).
     #[inline]
     pub(super) fn stepped_back(self, pace: Pace, now: u64) -> Option<Self> {
         let is_far = self.debt(now) > pace.burst.saturating_add(LATE);
@@ -90,17 +93,18 @@ impl Cell {
         self.full_at.min(now.saturating_add(rule.cost(rule.burst)))
     }
 
-    /// The state as if a call had not come that was admitted at `mark`, as far as time has not made up for it: once the
-    /// bucket would be full without the call, what flows in is lost, and to give the call back then would be to give
-    /// more than the burst. When that is depends on what else came and was given back; at the earliest it is at
-    /// `mark`, and so no more is given back than what has not flowed in since.
+    /// Returns the state without a call that was admitted at `mark`, minus what has been refilled since.
+    ///
+    /// Once the bucket would have been full without the call, further refill is lost. Returning the full cost after
+    /// that would admit more than the burst. That moment depends on the other calls; the earliest possible one is
+    /// `mark`. The result therefore returns at most the part of the cost that has not been refilled since `mark`.
     pub(super) fn returned(self, rule: Rule, now: u64, weight: u32, mark: Mark) -> Self {
         let cost = rule.cost(weight);
         let missing = mark.saturating_add(cost).saturating_sub(now).min(cost);
         Self { full_at: self.full_at.saturating_sub(missing) }
     }
 
-    /// The same number of calls in the bucket, at another rate (T117).
+    /// Keeps the number of tokens in the bucket and changes the rate (T117).
     pub(super) fn rescaled(self, now: u64, before: Rule, after: Rule) -> Self {
         if before.is_unlimited() || after.is_unlimited() {
             return Self::default();
@@ -131,22 +135,21 @@ impl Meter for Cell {
     }
 }
 
-/// As far as it is a `u32`.
+/// Saturates at `u32::MAX`.
 fn narrow(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// Tenths of the window, and the one that is under way.
+/// Ten tenths of the window, and the current one.
 const SLOTS: usize = 11;
 
-/// Calls by tenths of the window.
+/// Counts calls in tenths of the window.
 ///
-/// A tenth counts until all of it is past, so that there are never more calls in any window than the limit. For that
-/// a call may count up to a tenth of the window too long: under constant demand no fewer than 10/11 of the limit
-/// are admitted.
+/// A tenth counts until all of it has passed, so no window ever has more calls than the limit. A call can therefore
+/// count for up to a tenth of the window too long. Under constant demand at least 10/11 of the limit is admitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window {
-    /// The number of the tenth under way, since the clock's origin.
+    /// Index of the current tenth since the clock's origin.
     slot: u64,
     counts: [u32; SLOTS],
 }
@@ -156,13 +159,13 @@ impl Window {
         rule.window.div_ceil(SLOTS as u64 - 1).max(1)
     }
 
-    /// Forgets what is past.
+    /// Drops the counts of tenths that have passed.
     fn advance(&mut self, rule: Rule, now: u64) {
         let slot = now / Self::tenth(rule);
         if self.slot > slot.saturating_add(SLOTS as u64 + LATE / Self::tenth(rule)) {
             self.step_back(slot);
         }
-        // A late reading stays in the tenth that is under way.
+        // A late reading counts in the current tenth.
         let passed = slot.saturating_sub(self.slot);
         if passed >= SLOTS as u64 {
             self.counts = [0; SLOTS];
@@ -174,8 +177,9 @@ impl Window {
         self.slot = self.slot.max(slot);
     }
 
-    /// The clock has stepped back: what was counted counts from now on. So nothing is given away, and nothing is frozen
-    /// for longer than a window (T88).
+    /// Handles a clock that stepped back: all counted calls count from now on.
+    ///
+    /// This grants no extra calls, and the old counts expire within a window (T88).
     #[cold]
     fn step_back(&mut self, slot: u64) {
         let sum = self.sum();
@@ -188,12 +192,12 @@ impl Window {
         (slot % SLOTS as u64) as usize
     }
 
-    /// In 64 bits, in which eleven counts have room: D3.
+    /// In 64 bits, so that eleven counts cannot overflow.
     fn sum(&self) -> u64 {
         self.counts.iter().map(|count| u64::from(*count)).sum()
     }
 
-    /// Nanoseconds until so many calls have been forgotten.
+    /// Returns the nanoseconds until `needed` calls have been forgotten.
     fn until_free(&self, rule: Rule, now: u64, needed: u64) -> Wait {
         let (tenth, mut freed) = (Self::tenth(rule), 0_u64);
         for age in (0..SLOTS as u64).rev() {
@@ -214,7 +218,7 @@ impl Meter for Window {
         if sum > most {
             return Err(self.until_free(rule, now, sum - most));
         }
-        // No more than the burst, which is a `u32`.
+        // At most the burst, which is a `u32`.
         let count = &mut self.counts[Self::index(self.slot)];
         *count = count.saturating_add(weight);
         Ok(self.slot.saturating_mul(Self::tenth(rule)))
@@ -245,25 +249,25 @@ impl Meter for Window {
     }
 }
 
-/// When each call of the last window came.
+/// Stores the time of each call in the last window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Log {
-    /// The time, and how many; in the order of the times.
+    /// Time and weight of each call, in order of time.
     calls: VecDeque<(u64, u32)>,
-    /// Of all of them.
+    /// Sum of all weights.
     sum: u64,
 }
 
 impl Log {
-    /// Forgets what is past; what time it is to the log.
+    /// Drops the calls that have passed, and returns the time to use from here on.
     fn forget(&mut self, rule: Rule, now: u64) -> u64 {
         let mut last = self.last();
         if last > now.saturating_add(rule.window).saturating_add(LATE) {
-            // The clock has stepped back: what came counts from now on (T88).
+            // The clock has stepped back: all stored calls count from now on (T88).
             self.calls.iter_mut().for_each(|(at, _)| *at = now);
             last = now;
         }
-        // What comes by a late reading comes now.
+        // A call with a late reading is recorded at the time of the last one.
         let now = now.max(last);
         while let Some((at, count)) = self.calls.front()
             && now.saturating_sub(*at) >= rule.window

@@ -1,25 +1,28 @@
-//! Bounds how often calls begin.
+//! Rate limiting: limits how many calls start in a period of time.
 //!
-//! | algorithm | admits | for |
+//! | Algorithm | Admits | Use it for |
 //! |---|---|---|
-//! | `token_bucket` | `burst` at once, then one at each interval; never more than that in any time | most; 8 bytes, one compare-and-swap |
-//! | `sliding_window` | never more than the rate in any window of its time; at least 10/11 of it, as it counts in tenths | quotas |
-//! | `sliding_log` | exactly the rate in any window of its time; remembers each call | small quotas |
-//! | `leaky_bucket` | one at each interval; the others wait for their turn | what must be smooth |
+//! | `token_bucket` | `burst` calls at once, then one per interval; never more than that in any period | Most cases; 8 bytes, one compare-and-swap |
+//! | `sliding_window` | At most the rate in any window; under constant demand at least 10/11 of it, because it counts in tenths of the window | Quotas |
+//! | `sliding_log` | Exactly the rate in any window; stores each call | Small quotas |
+//! | `leaky_bucket` | One call per interval; other calls wait for their turn | Smooth traffic |
 //!
-//! - With `max_wait` a call waits for its turn, in the order of arrival; who gives up gives its turn to the next. Who
-//!   could not have a turn in time is refused at once. A call whose future is kept and not polled holds nobody up for longer
-//!   than its own `max_wait`: then it is passed over, and refused when it is polled again.
-//! - A call that is not made after all gives its place back: at once all of it, later what time has not made up for. So
-//!   what is given back never comes on top of what the algorithm admits.
-//! - A call may weigh more than one. One that weighs more than the limit can never be admitted: it is refused at once, with
-//!   [`RejectionKind::WeightExceedsLimit`], which is [`Permanent`](crate::Class::Permanent), and never waits (T89).
-//! - Each key can have a limit of its own: [`check_key`](RateLimiter::check_key), or `key = ..` in the attribute. The
-//!   number of keys is bounded; beyond `max_keys`, a key that is not in use is forgotten, and if there is none, new
-//!   keys share limits. In the worst case somebody is limited too early, and nobody is unlimited.
-//! - A clock that steps back gives no burst away, and freezes no limit for longer than a minute (T88).
-//! - Without a `rate` nothing is limited: the first call says so in the log, and
-//!   [`Registry::validate`](crate::Registry::validate) always.
+//! - With `max_wait`, calls wait for a token in order of arrival. A call that stops waiting passes its turn to the
+//!   next one. A call that cannot get a token in time is rejected at once. A waiting future that is not polled delays
+//!   other calls for at most its own `max_wait`. After that the limiter skips it, and its next poll returns a
+//!   rejection.
+//! - A call that did not run can return its token. The limiter restores only the part of the token that has not been
+//!   refilled since. Returned tokens never raise the number of calls above what the algorithm admits.
+//! - A call can have a weight greater than 1. A call that weighs more than the limit can never be admitted. It never
+//!   waits: it is rejected at once with [`RejectionKind::WeightExceedsLimit`], which is
+//!   [`Permanent`](crate::Class::Permanent).
+//! - Each key can have its own limit: see [`check_key`](RateLimiter::check_key), or `key = ..` in the attribute. The
+//!   number of keys is bounded. Once the table is full, a new key replaces an idle one. If no key is idle, new keys
+//!   share limits: some calls are then limited too early, but no call is unlimited.
+//! - A clock that steps back does not grant an extra burst. It blocks a bucket for at most one minute, and a sliding
+//!   window or log for at most about a window and a minute.
+//! - A limiter without a `rate` limits nothing. The first call logs a warning, and
+//!   [`Registry::validate`](crate::Registry::validate) reports it every time.
 //!
 //! ```
 //! use std::time::Duration;
@@ -33,18 +36,18 @@
 //! };
 //! let rate = |text: &str| Config::default().rate(text.parse::<Rate>().unwrap());
 //!
-//! // A token bucket: two at once, then one at each second. By key.
+//! // A token bucket for each key: two calls at once, then one per second.
 //! let login = set("login", rate("60/min").burst(2));
 //! assert!((0..2).all(|_| login.check_key("ada").allowed));
 //! let refused = login.check_key("ada");
 //! assert!(!refused.allowed && refused.retry_after.unwrap() <= Duration::from_secs(1));
 //! assert!(login.check_key("bob").allowed);
 //!
-//! // A sliding window: whatever the phase, no more than three in an hour.
+//! // A sliding window: at most three calls in any hour.
 //! let quota = set("quota", rate("3/h").algorithm(Algorithm::SlidingWindow));
 //! assert_eq!((0..9).filter(|_| quota.try_acquire().is_ok()).count(), 3);
 //!
-//! // A leaky bucket: one each 2 ms, and who comes early waits for its turn, up to a second.
+//! // A leaky bucket: one call every 2 ms. A call that comes early waits for up to a second.
 //! let smooth = rate("500/s").algorithm(Algorithm::LeakyBucket).max_wait(Duration::from_secs(1));
 //! let smooth = set("smooth", smooth);
 //! assert!((0..3).all(|_| smooth.acquire_blocking().is_ok()));
@@ -85,7 +88,7 @@ use rule::{Rule, SharedRule};
 use state::State;
 use stats::Counters;
 
-/// Bounds how often calls begin. See the [module](self).
+/// Limits how often calls start. See the [module](self).
 ///
 /// ```
 /// use resilient_runtime::{RateLimiter, rate_limit::{Config, Rate}};
@@ -101,11 +104,11 @@ pub struct RateLimiter {
     rule: SharedRule,
     state: State,
     hasher: RandomState,
-    /// In nanoseconds, 0 for not at all. Relaxed: a setting.
+    /// In nanoseconds; 0 if calls do not wait. Relaxed: a setting.
     max_wait: AtomicU64,
     queue: Queue,
     counters: Counters,
-    /// It has no rate, and nobody was told so far. Relaxed: a hint.
+    /// The limiter has no rate and has not logged the warning yet. Relaxed: a hint.
     untold: AtomicBool,
 }
 
@@ -137,7 +140,7 @@ impl Create for RateLimiter {
 
     fn saturation(&self) -> Option<Ratio> {
         let stats = self.stats();
-        // By key nobody has a limit in common, and one call at a time is always either none or all.
+        // With keys there is no common limit, and a limit of 1 is always either unused or used up.
         let is_common = stats.rate.is_some() && stats.keys == 0 && stats.limit > 1;
         let limit = if is_common { stats.limit } else { 0 };
         Some(Ratio::of(limit.saturating_sub(stats.remaining).into(), limit.into()))
@@ -182,7 +185,7 @@ impl Component for RateLimiter {
         }
     }
 
-    /// Forgets the calls that came, of all keys; those who wait stay.
+    /// Resets the state of all keys and the counters. Waiting calls keep waiting.
     fn reset(&self) {
         self.state.reset();
         self.counters.reset();

@@ -1,7 +1,7 @@
-//! The calls that wait for their turn, by key, in the order of their arrival.
+//! The queue of calls that wait for a token, by key and in order of arrival.
 //!
-//! Each waits until a time of its own. A call whose time is over is taken out by the next call that looks at the queue: a
-//! future that nobody polls holds nothing up.
+//! Each call waits until its own deadline. The next access to the queue removes expired calls, so a future that is
+//! not polled does not block the queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
@@ -13,12 +13,12 @@ use crate::sync::{AtomicU32, Mutex, Ordering};
 #[derive(Debug, Default)]
 struct Line {
     waiting: BTreeMap<u64, Waiter>,
-    /// The sum of all that wait in it.
+    /// Sum of the weights of all waiting calls.
     weight: u64,
 }
 
 impl Line {
-    /// The waker of the first that waits.
+    /// Takes the waker of the first waiting call.
     fn next(&mut self) -> Option<Waker> {
         self.waiting.values_mut().next().and_then(|waiter| waiter.waker.take())
     }
@@ -34,17 +34,19 @@ struct Waiter {
 #[derive(Debug, Default)]
 struct Lines {
     by_key: BTreeMap<u64, Line>,
-    /// The last moment of each place, the next one first.
+    /// Deadline of each waiting call, the earliest first.
     ends: BTreeSet<(Instant, Place)>,
-    /// Places are numbered over all lines: one that was taken out is never mistaken for a later one.
+    /// Positions are numbered across all keys, so a number is never reused.
     arrivals: u64,
 }
 
-/// The wakers that go with a place; dropped or woken with the lines unlocked, as one may hold the last reference to a task
-/// that waits here.
+/// The wakers that belong to a removed position.
+///
+/// They must be dropped or woken after the lock is released, because a waker can hold the last reference to a task
+/// that waits in this queue.
 struct Removed {
     own: Option<Waker>,
-    /// Of the first that waits now.
+    /// Waker of the call that is first now.
     next: Option<Waker>,
 }
 
@@ -54,18 +56,18 @@ impl Lines {
         first.is_some_and(|(first, _)| *first == place.number)
     }
 
-    /// What a place is worth, and the waker that `waker` has replaced.
-    fn standing(&mut self, place: Place, waker: &Waker) -> (Standing, Option<Waker>) {
-        let Some(line) = self.by_key.get_mut(&place.key) else { return (Standing::Expired, None) };
-        let Some(waiter) = line.waiting.get_mut(&place.number) else { return (Standing::Expired, None) };
+    /// Returns the state of a waiting call, and the waker that `waker` replaced.
+    fn position(&mut self, place: Place, waker: &Waker) -> (Position, Option<Waker>) {
+        let Some(line) = self.by_key.get_mut(&place.key) else { return (Position::Expired, None) };
+        let Some(waiter) = line.waiting.get_mut(&place.number) else { return (Position::Expired, None) };
         let replaced = waiter.waker.replace(waker.clone());
-        let standing = match line.waiting.first_key_value() {
+        let position = match line.waiting.first_key_value() {
             Some((first, waiter)) if *first != place.number => {
-                Standing::Behind(waiter.until.after(Duration::from_nanos(1)))
+                Position::Behind(waiter.until.after(Duration::from_nanos(1)))
             }
-            _ => Standing::First,
+            _ => Position::First,
         };
-        (standing, replaced)
+        (position, replaced)
     }
 
     fn remove(&mut self, place: Place) -> Option<Removed> {
@@ -84,26 +86,26 @@ impl Lines {
 #[derive(Debug)]
 pub(super) struct Queue {
     lines: Mutex<Lines>,
-    /// In all lines: whoever sees 0 need not look for a line. Written with the lines locked.
+    /// Number of waiting calls for all keys. If it is 0, no lookup is needed. Written with the lock held.
     count: AtomicU32,
     limit: AtomicU32,
 }
 
-/// Somebody's place in the line of a key.
+/// Identifies a waiting call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     key: u64,
     number: u64,
 }
 
-/// What a place is worth now.
+/// The state of a waiting call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It is the turn of this place.
+pub(super) enum Position {
+    /// The call is first in the queue.
     First,
-    /// Somebody else is first, and gives its place up at this time at the latest.
+    /// Another call is first and leaves the queue at this time at the latest.
     Behind(Instant),
-    /// Its time was over and somebody else came.
+    /// The deadline has passed, and the call was removed.
     Expired,
 }
 
@@ -121,7 +123,7 @@ impl Queue {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Does something with the lines once those whose time is over are out of them.
+    /// Removes the expired calls, then runs `act` with the lock held.
     fn with_lines<R>(&self, now: Instant, act: impl FnOnce(&mut Lines) -> R) -> R {
         let mut lines = self.lines.lock();
         let woken = self.expire(&mut lines, now);
@@ -131,7 +133,7 @@ impl Queue {
         done
     }
 
-    /// Takes out all places whose last moment has passed. Returns whom to wake: them, and those behind them.
+    /// Removes all expired calls. Returns the wakers of these calls and of the calls that are first now.
     fn expire(&self, lines: &mut Lines, now: Instant) -> Vec<Waker> {
         let mut woken = Vec::new();
         while let Some(&(until, place)) = lines.ends.first()
@@ -144,7 +146,7 @@ impl Queue {
         woken
     }
 
-    /// How many wait at this time.
+    /// Returns the number of calls that wait now.
     pub(super) fn waiting(&self, now: Instant) -> u32 {
         if self.len() > 0 {
             self.with_lines(now, |_| {});
@@ -152,8 +154,9 @@ impl Queue {
         self.len()
     }
 
-    /// The weight of all who wait for the same key. Relaxed: who comes in the same moment as the first who waits may
-    /// be before it.
+    /// Returns the weight of all calls that wait for the same key.
+    ///
+    /// Relaxed: a call that arrives at the same moment as the first waiting call can overtake it.
     pub(super) fn weight(&self, key: u64, now: Instant) -> u64 {
         if self.len() == 0 {
             return 0;
@@ -161,7 +164,7 @@ impl Queue {
         self.with_lines(now, |lines| lines.by_key.get(&key).map_or(0, |line| line.weight))
     }
 
-    /// A place at the end of the line until then; `None` where there are too many.
+    /// Adds a call to the end of the queue until its deadline. Returns `None` if the queue is full.
     pub(super) fn join(
         &self,
         (key, weight): (u64, u32),
@@ -170,7 +173,7 @@ impl Queue {
         until: Instant,
     ) -> Option<Place> {
         self.with_lines(now, |lines| {
-            // The count is only changed with the lock held.
+            // The count only changes with the lock held.
             if self.len() >= self.limit.load(Ordering::Relaxed) {
                 return None;
             }
@@ -185,18 +188,19 @@ impl Queue {
         })
     }
 
-    /// Whether it is the turn of this place; else `waker` is woken when it is. The first is not late for its own turn.
-    pub(super) fn standing(&self, place: Place, waker: &Waker, now: Instant) -> Standing {
+    /// Returns whether the call is first. If not, `waker` is woken when it becomes first. The first call is never
+    /// expired here.
+    pub(super) fn position(&self, place: Place, waker: &Waker, now: Instant) -> Position {
         let mut lines = self.lines.lock();
         let woken = if lines.is_first(place) { Vec::new() } else { self.expire(&mut lines, now) };
-        let (standing, replaced) = lines.standing(place, waker);
+        let (position, replaced) = lines.position(place, waker);
         drop(lines);
         drop(replaced);
         woken.into_iter().for_each(Waker::wake);
-        standing
+        position
     }
 
-    /// The first who waits for this key may have a turn sooner than it thought.
+    /// Wakes the first call that waits for this key, because it might get a token sooner.
     pub(super) fn wake(&self, key: u64, now: Instant) {
         if self.len() > 0 {
             let next = self.with_lines(now, |lines| lines.by_key.get_mut(&key).and_then(Line::next));
@@ -204,13 +208,13 @@ impl Queue {
         }
     }
 
-    /// Likewise the first of each line: the rule has changed.
+    /// Wakes the first call of each key, because the rule has changed.
     pub(super) fn wake_all(&self) {
         let next: Vec<_> = self.lines.lock().by_key.values_mut().filter_map(Line::next).collect();
         next.into_iter().for_each(Waker::wake);
     }
 
-    /// Gives a place up; the next one is woken to look whether it is the first.
+    /// Leaves the queue and wakes the next call.
     pub(super) fn leave(&self, place: Place) {
         let mut lines = self.lines.lock();
         let left = lines.remove(place);

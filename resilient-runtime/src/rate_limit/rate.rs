@@ -1,4 +1,4 @@
-//! So many in such a time.
+//! A number of calls in a period of time.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::settings::{Parameter, Value, duration_text, parse_duration};
 
-/// A number of calls in a span of time, such as `100/s`, `10/min` or `3/250ms`.
+/// A number of calls per period, such as `100/s`, `10/min` or `3/250ms`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,12 +26,12 @@ pub struct Rate {
     per: Duration,
 }
 
-/// More in a second are not limited exactly enough: an interval of 100 ns is rounded up by at most one.
+/// Maximum rate per second. Faster rates are not exact enough: an interval of 100 ns is rounded up by at most 1 ns.
 const FASTEST: u64 = 10_000_000;
-/// A longer span would be a quota, and is to be kept where it survives a restart.
+/// Maximum period. A longer period is a quota and must be stored where it survives a restart.
 const LONGEST: Duration = Duration::from_hours(24 * 31);
 
-/// Not a rate.
+/// The error for a text that is not a valid [`Rate`].
 ///
 /// ```
 /// use resilient_runtime::rate_limit::{InvalidRate, Rate};
@@ -41,12 +41,15 @@ const LONGEST: Duration = Duration::from_hours(24 * 31);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a rate is a count from 1 and a time up to 31 days, such as 100/s, 10/min or 3/250ms; at most 10000000/s"
+    "a rate is a count from 1 and a period of up to 31 days, such as 100/s, 10/min or 3/250ms; at most 10000000/s"
 )]
 pub struct InvalidRate;
 
 impl Rate {
-    /// `count` calls in `per`; `None` for none at all, no time, more than 31 days, or more than 10 000 000 in a second.
+    /// Creates a rate of `count` calls in `per`.
+    ///
+    /// Returns `None` if `count` or `per` is zero, if `per` is more than 31 days, or if the rate is more than
+    /// 10 million per second.
     ///
     /// ```
     /// use std::time::Duration;
@@ -61,7 +64,7 @@ impl Rate {
         (is_possible && fits).then_some(Self { count, per })
     }
 
-    /// How many.
+    /// Returns the number of calls.
     ///
     /// ```
     /// use resilient_runtime::rate_limit::Rate;
@@ -72,7 +75,7 @@ impl Rate {
         self.count
     }
 
-    /// In what time.
+    /// Returns the period.
     ///
     /// ```
     /// use std::time::Duration;
@@ -84,7 +87,7 @@ impl Rate {
         self.per
     }
 
-    /// The time of one, in nanoseconds, rounded up: so never more than the rate.
+    /// Returns the nanoseconds per call, rounded up so that the rate is never exceeded.
     pub(super) fn interval(self) -> u64 {
         crate::clock::nanos(self.per).div_ceil(u64::from(self.count)).max(1)
     }
@@ -146,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read_as_they_are_written() {
+    fn a_rate_parses_and_displays_the_same_text() {
         for text in ["100/s", "10/min", "5/h", "1000/day", "3/250ms", "1/1s500ms"] {
             assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
         }
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_refused() {
+    fn an_invalid_rate_is_rejected() {
         let bad = [
             "", "/", "5", "5/", "/s", "0/s", "-1/s", "NaN/s", "1e3/s", "5/0s", "5/5", "5/s/s", "5/x", "1/32d",
         ];

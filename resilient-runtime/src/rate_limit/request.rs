@@ -1,13 +1,13 @@
-//! What a call asks a rate limiter for.
+//! The request of a call to a rate limiter.
 
 use std::hash::{BuildHasher, Hash};
 
 use super::RateLimiter;
 
-/// The hash of a key; 0 for the limit of all.
+/// The hash of a key. 0 for the limit without a key.
 pub(crate) type RateKey = u64;
 
-/// What a call asks for.
+/// The key and the weight of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(super) key: RateKey,
@@ -15,7 +15,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Of weight 1, of no key.
+    /// Weight 1, without a key.
     pub(crate) const ONE: Self = Self { key: 0, weight: 1 };
 
     pub(crate) const fn of(key: RateKey, weight: u32) -> Self {
@@ -36,7 +36,7 @@ impl Request {
 }
 
 impl RateLimiter {
-    /// A request by the limit of a key.
+    /// Creates a request of weight 1 for the limit of a key.
     pub(crate) fn request<K: Hash + ?Sized>(&self, key: &K) -> Request {
         Request { key: self.hasher.hash_one(key).max(1), weight: 1 }
     }

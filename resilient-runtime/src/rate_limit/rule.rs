@@ -1,4 +1,4 @@
-//! What a check goes by: the settings as numbers.
+//! The settings in the form that a check uses.
 
 use super::config::{Algorithm, Config};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -7,15 +7,15 @@ use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) algorithm: Algorithm,
-    /// The nanoseconds of one call; 0 where nothing is limited.
+    /// Nanoseconds per call. 0 if nothing is limited.
     pub(super) interval: u64,
-    /// Calls at once, or in a window.
+    /// Maximum number of calls at once, or in a window.
     pub(super) burst: u32,
-    /// The nanoseconds of the window.
+    /// Length of the window in nanoseconds.
     pub(super) window: u64,
 }
 
-/// What a bucket goes by: the nanoseconds of one call, and those of a whole burst.
+/// The parameters of a bucket: nanoseconds per call and per full burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pace {
     pub(super) interval: u64,
@@ -45,20 +45,20 @@ impl Rule {
         self.interval == 0
     }
 
-    /// The nanoseconds of so many calls.
+    /// Returns the nanoseconds for a call of this weight.
     pub(super) fn cost(self, weight: u32) -> u64 {
         self.interval.saturating_mul(u64::from(weight))
     }
 }
 
-/// The rule in force. Relaxed, all of it: a call that comes while it changes may go by parts of both, once.
+/// The current rule. All accesses are relaxed: a call during a change can read parts of both rules once.
 #[derive(Debug)]
 pub(super) struct SharedRule {
     algorithm: AtomicU8,
     interval: AtomicU64,
     burst: AtomicU32,
     window: AtomicU64,
-    /// The nanoseconds of a burst, so that a call need not multiply; 0 where it goes by no bucket.
+    /// Nanoseconds of a burst, so that a call does not have to multiply. 0 if the algorithm is not a bucket.
     of_burst: AtomicU64,
 }
 
@@ -84,7 +84,7 @@ impl SharedRule {
         self.of_burst.store(of_burst, Ordering::Relaxed);
     }
 
-    /// If calls go by a bucket.
+    /// Returns the pace if the algorithm is a bucket.
     #[inline]
     pub(super) fn pace(&self) -> Option<Pace> {
         let burst = self.of_burst.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What a limiter remembers: one meter for all calls, and tables of them by key.
+//! The state of a limiter: one meter for all calls, and tables of meters by key.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Decision, RateKey, Request};
 use crate::clock::Instant;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
-/// The meters of each algorithm, as far as they were needed.
+/// The meters of each algorithm. Tables are created on first use.
 #[derive(Debug)]
 pub(super) struct State {
     /// A [`Cell`], without a lock.
@@ -87,7 +87,7 @@ macro_rules! with_meter {
 }
 
 impl State {
-    /// `request.weight` is from 1 to the rule's burst.
+    /// Takes tokens. `request.weight` is between 1 and the rule's burst.
     #[inline]
     pub(super) fn take(&self, rule: Rule, now: Instant, request: Request) -> Result<Mark, Wait> {
         if rule.is_bucket() && request.key == 0 {
@@ -96,7 +96,7 @@ impl State {
         self.take_slowly(rule, now.as_nanos(), request)
     }
 
-    /// One compare-and-swap. Relaxed: what a call does is not ordered by its place in a rate.
+    /// Takes tokens with one compare-and-swap. Relaxed: the token does not order anything that a call does.
     #[inline]
     pub(super) fn take_cell(&self, pace: Pace, now: Instant, cost: u64) -> Result<Cell, Wait> {
         let now = now.as_nanos();
@@ -113,7 +113,7 @@ impl State {
         }
     }
 
-    /// The same for a key. Not inlined, so that calls without one need fewer registers.
+    /// Like `take_cell`, for a key. Not inlined, so that calls without a key need fewer registers.
     #[inline(never)]
     pub(super) fn take_keyed_cell(&self, pace: Pace, now: Instant, key: RateKey) -> Result<Mark, Wait> {
         let now = now.as_nanos();
@@ -127,7 +127,7 @@ impl State {
     #[inline]
     fn refuse(&self, pace: Pace, now: u64, full_at: u64, wait: Wait) -> Wait {
         if let Some(Cell { full_at: next }) = (Cell { full_at }).stepped_back(pace, now) {
-            // Whoever has changed it since has seen the same.
+            // If another thread changed the cell since, it made the same correction.
             let _ = self.cell.compare_exchange(full_at, next, Ordering::Relaxed, Ordering::Relaxed);
         }
         wait
@@ -138,7 +138,7 @@ impl State {
         with_meter!(self, rule, now, request.key, |meter| meter.take(rule, now, request.weight))
     }
 
-    /// How long a call would have to wait, that does not take its place yet.
+    /// Returns how long a call would have to wait, without taking tokens.
     pub(super) fn wait(&self, rule: Rule, now: Instant, request: Request) -> Wait {
         let now = now.as_nanos();
         let weight = request.weight;
@@ -160,8 +160,9 @@ impl State {
         with_meter!(self, rule, now, request.key, |meter| meter.give_back(rule, now, weight, mark));
     }
 
-    /// Takes, and says how things stand then: in one, so that no other call comes in between. `request.weight` is at
-    /// most the rule's burst; 0 only looks.
+    /// Takes tokens and returns the state, as one step that no other call interrupts.
+    ///
+    /// `request.weight` is at most the rule's burst. A weight of 0 only returns the state.
     pub(super) fn decide(&self, rule: Rule, now: Instant, request: Request) -> Decision {
         let (at, weight) = (now.as_nanos(), request.weight);
         let decide = |taken: Result<Mark, Wait>, remaining, reset_after| {
@@ -182,7 +183,7 @@ impl State {
         })
     }
 
-    /// How things stand for a call that was refused for a reason of its own.
+    /// Returns the state for a call that is rejected for another reason.
     pub(super) fn refused(
         &self,
         rule: Rule,
@@ -202,7 +203,7 @@ impl State {
         };
         let _ = self.cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rescaled);
         if before.window != after.window || before.algorithm != after.algorithm {
-            // Tenths of another window cannot be told from each other.
+            // Tenths of windows of different lengths are not comparable.
             *self.window.lock() = Window::default();
             if let Some(table) = self.keyed_windows.get() {
                 table.clear();
@@ -218,7 +219,7 @@ impl State {
         table.get_or_init(|| Keyed::new(self.max_keys.load(Ordering::Relaxed)))
     }
 
-    /// Keys that have a place, and how often a key had none.
+    /// Returns how many keys have a slot, and how often a key had none.
     pub(super) fn keys(&self) -> (usize, u64) {
         let used = [
             self.keyed_cells.get().map(Keyed::used),

@@ -1,4 +1,4 @@
-//! What a rate limiter counts.
+//! Counters and statistics of a rate limiter.
 
 use std::fmt;
 
@@ -51,21 +51,21 @@ impl Counters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The rate. None: nothing is limited.
+    /// The rate. `None` if nothing is limited.
     pub rate: Option<Rate>,
-    /// Calls that may come at once, or in a window.
+    /// Maximum number of calls at once, or in a window.
     pub limit: u32,
-    /// Calls without a key that would be admitted now.
+    /// Number of calls without a key that would be admitted now.
     pub remaining: u32,
-    /// Calls that wait for their turn.
+    /// Number of calls that wait now.
     pub queued: u64,
-    /// Calls that had to wait, whatever became of them.
+    /// Number of calls that had to wait, whatever their outcome.
     pub waited: u64,
-    /// Calls refused.
+    /// Number of rejected calls.
     pub rejected: u64,
-    /// Keys that have a place in the table.
+    /// Number of keys that have their own limit.
     pub keys: u64,
-    /// How often a key found none, and shared with others.
+    /// How often a key had no slot and shared a limit with other keys.
     pub overflows: u64,
 }
 
@@ -73,25 +73,25 @@ impl Describe for Stats {
     const METRICS: &[Family<Self>] = &[
         Family::gauge(
             "resilient_rate_limit_remaining",
-            "Calls that may begin now; not of a limit by key.",
+            "Calls that would be admitted now, without the limits by key.",
             |limit, to| to.add(limit.remaining),
         ),
-        Family::gauge("resilient_rate_limit_queued", "Calls that wait for their turn.", |limit, to| {
+        Family::gauge("resilient_rate_limit_queued", "Calls that wait for a token.", |limit, to| {
             to.add(limit.queued);
         }),
-        Family::gauge("resilient_rate_limit_keys", "Keys with a limit of their own.", |limit, to| {
+        Family::gauge("resilient_rate_limit_keys", "Keys with their own limit.", |limit, to| {
             to.add(limit.keys);
         }),
         Family::counter(
             "resilient_rate_limit_decisions_total",
-            "Calls that did not just pass.",
+            "Calls that waited or were rejected.",
             |limit, to| {
                 to.by("decision", [("waited", limit.waited), ("rejected", limit.rejected)]);
             },
         ),
         Family::counter(
             "resilient_rate_limit_overflows_total",
-            "Keys that had to share a limit with others.",
+            "Lookups of keys that had to share a limit with other keys.",
             |limit, to| to.add(limit.overflows),
         ),
     ];

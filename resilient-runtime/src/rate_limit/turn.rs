@@ -1,19 +1,19 @@
-//! Waiting for one's turn.
+//! The future of a call that waits for a token.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::queue::{Place, Standing};
+use super::queue::{Place, Position};
 use super::{RateLimiter, Request};
 use crate::clock::{BoxedTimer, Instant, unparker};
 use crate::rejection::{Rejection, RejectionKind};
 
-/// A call on its way through a rate limiter.
+/// A call that passes through a rate limiter.
 ///
 /// # Cancel safety
-/// Dropping it gives up the place in the line, and with it the turn: the next one comes sooner.
+/// Dropping the future leaves the queue. The next call gets its turn sooner.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub(crate) struct Turn<'a> {
@@ -21,7 +21,7 @@ pub(crate) struct Turn<'a> {
     request: Request,
     deadline: Instant,
     has_waited: bool,
-    /// Boxed, and made once the call has to wait.
+    /// Boxed, and allocated only if the call has to wait.
     waiting: Option<Box<Waiting<'a>>>,
 }
 
@@ -29,11 +29,11 @@ pub(crate) struct Turn<'a> {
 struct Waiting<'a> {
     ticket: Ticket<'a>,
     until: Instant,
-    /// When to look again.
+    /// Fires when the limiter must be checked again.
     timer: Option<BoxedTimer>,
 }
 
-/// A place in the line; dropped, it is given up.
+/// A position in the queue. Dropping it leaves the queue.
 #[derive(Debug)]
 struct Ticket<'a> {
     limiter: &'a RateLimiter,
@@ -46,7 +46,7 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// What to do next.
+/// The next step.
 enum Step {
     Done(Result<Instant, Rejection>),
     WaitUntil(Instant),
@@ -57,12 +57,12 @@ impl<'a> Turn<'a> {
         Self { limiter, request, deadline, has_waited: false, waiting: None }
     }
 
-    /// Whether it was in the line: else it was decided at once.
+    /// Whether the call was in the queue. If not, it was admitted or rejected at once.
     pub(crate) fn has_waited(&self) -> bool {
         self.has_waited
     }
 
-    /// Decides at once, or joins the line.
+    /// Admits or rejects the call at once, or joins the queue.
     #[inline]
     fn arrive(&mut self, waker: impl FnOnce() -> Waker) -> Option<Result<Instant, Rejection>> {
         let now = self.limiter.core.clock().now();
@@ -80,7 +80,7 @@ impl<'a> Turn<'a> {
     ) -> Option<Result<Instant, Rejection>> {
         let limiter = self.limiter;
         let until = limiter.patience(now).min(self.deadline);
-        // Not even in the line: who cannot have a turn in time need not wait to find that out.
+        // A call that cannot get a token in time is rejected at once and does not join the queue.
         let place = match wait {
             Some(span) if now.after(span) <= until => {
                 limiter.queue.join((self.request.key, self.request.weight), waker(), now, until)
@@ -97,12 +97,12 @@ impl<'a> Turn<'a> {
         None
     }
 
-    /// The same as awaiting it, blocking the thread.
+    /// Like awaiting the future, but blocks the thread.
     pub(crate) fn block(&mut self) -> Result<Instant, Rejection> {
         if let Some(decided) = self.arrive(unparker) {
             return decided;
         }
-        // Another one: the line has the first.
+        // Another waker: the queue has the first one.
         let waker = unparker();
         let clock = self.limiter.core.clock();
         let mut now = clock.now();
@@ -117,7 +117,7 @@ impl<'a> Turn<'a> {
                 }
                 Step::WaitUntil(at) => {
                     let is_over = clock.park(at);
-                    // A thread that holds up a paused clock waits on, and only `park` says that its time has come.
+                    // A blocked thread can hold up a paused clock. Only `park` reports that the time is over.
                     now = if is_over { clock.now().max(at) } else { clock.now() };
                 }
             }
@@ -128,16 +128,16 @@ impl<'a> Turn<'a> {
 impl Waiting<'_> {
     fn step(&self, request: Request, waker: &Waker, now: Instant) -> Step {
         let limiter = self.ticket.limiter;
-        let wait = match limiter.queue.standing(self.ticket.place, waker, now) {
-            Standing::First => match limiter.take(request, now) {
+        let wait = match limiter.queue.position(self.ticket.place, waker, now) {
+            Position::First => match limiter.take(request, now) {
                 Ok(mark) => return Step::Done(Ok(mark)),
                 Err(wait) => wait.unwrap_or(Duration::MAX),
             },
-            // The first knows when its turn is; who is not, waits to become it.
-            Standing::Behind(look_at) if now < self.until => {
+            // The first call knows when it gets a token. A later call waits to become the first.
+            Position::Behind(look_at) if now < self.until => {
                 return Step::WaitUntil(look_at.min(self.until));
             }
-            Standing::Behind(_) | Standing::Expired => {
+            Position::Behind(_) | Position::Expired => {
                 return Step::Done(Err(limiter.refuse(request, None)));
             }
         };
@@ -150,7 +150,7 @@ impl Waiting<'_> {
 }
 
 impl Future for Turn<'_> {
-    /// The mark of the place that was taken.
+    /// The mark of the token that was taken.
     type Output = Result<Instant, Rejection>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -1,4 +1,4 @@
-//! The components of a registry by their names.
+//! Access to the components of a registry by name.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::name;
 
 macro_rules! accessors {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
-        /// The components by their names. Each is made the first time its name is used.
+        /// Access to components by name. A component is created when its name is first used.
         impl Registry {
             $(
-                #[doc = concat!("The [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), ") of this name.")]
+                #[doc = concat!("Returns the [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), ") with this name, and creates it if necessary.")]
                 ///
                 /// ```
                 /// use resilient_runtime::{Component, Registry};
@@ -34,7 +34,7 @@ macro_rules! accessors {
 components!(all accessors);
 
 impl Registry {
-    /// The component of this type and name, if there is one. Never makes one.
+    /// Returns the component with this type and name, if it exists. Never creates one.
     ///
     /// ```
     /// use resilient_runtime::{Bulkhead, Registry};

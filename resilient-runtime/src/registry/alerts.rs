@@ -1,4 +1,4 @@
-//! What alerts look at, and who makes them look.
+//! Evaluates the alerts of a registry.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,18 +10,19 @@ use crate::clock::{BoxedTimer, NoTimer};
 use crate::component::Component;
 use crate::nearest::nearest;
 
-/// Between two looks.
+/// The time between two evaluations.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Registry {
-    /// Lets every alert look at how things are now, and once a second from then on. Never ends; for programs without the
-    /// admin API, which does it by itself.
+    /// Evaluates all alerts now and then once per second.
     ///
-    /// It needs a tokio runtime with `enable_time`, or a [`ManualClock`](crate::clock::ManualClock). Without, it looks once
-    /// and says in the log that there is no more.
+    /// The future never ends; spawn it. Programs with the admin API do not need it, because the admin API runs it.
+    ///
+    /// It needs a tokio runtime with `enable_time`, or a [`ManualClock`](crate::clock::ManualClock). Without them,
+    /// it evaluates once and logs an error.
     ///
     /// # Cancel safety
-    /// Dropping the future ends the looks; the alerts stay as they stood.
+    /// Dropping the future stops the evaluation. The alerts keep their state.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -49,7 +50,8 @@ impl Registry {
                 match BoxedTimer::armed(registry.clock(), registry.clock().now().after(PAUSE)) {
                     Ok(timer) => timer.await,
                     Err(NoTimer) => {
-                        let what = "there is no tokio runtime with `enable_time`: nobody looks at the alerts";
+                        let what =
+                            "there is no tokio runtime with `enable_time`: alerts are not evaluated any more";
                         tracing::error!(target: "resilient_runtime::alert", "{what}");
                         std::future::pending::<()>().await;
                     }
@@ -58,9 +60,10 @@ impl Registry {
         }
     }
 
-    /// Lets every alert look at how things are; to be called about once a second by whoever wants alerts, as
-    /// [`watch_alerts`](Self::watch_alerts) does. Looks that are further apart than 3 s and a quarter of an alert's window
-    /// show it a value, but do not add up to its `hold`.
+    /// Evaluates all alerts once.
+    ///
+    /// Call it about once per second, as [`watch_alerts`](Self::watch_alerts) does. Evaluations that are further
+    /// apart than 3 s and a quarter of an alert's window update its value but do not add up to its `hold`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -70,7 +73,7 @@ impl Registry {
     /// registry.bulkhead("db").reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     /// let full = Config::default().signal(Signal::Saturation).warning(0.9);
     /// registry.alert("full").reconfigure(full.hold(Duration::ZERO).min_samples(0)).unwrap();
-    /// registry.evaluate_alerts(); // of rates nothing can be said before the second look
+    /// registry.evaluate_alerts(); // rates are known from the second evaluation on
     /// let bulkhead = registry.bulkhead("db");
     /// let permit = bulkhead.try_acquire().unwrap();
     /// registry.evaluate_alerts();
@@ -82,7 +85,7 @@ impl Registry {
         if alerts.is_empty() {
             return;
         }
-        // One after the other: who counted earlier and looks later would take the difference for a reset.
+        // One at a time: with concurrent evaluations, older counts that arrive later would look like a reset.
         let turn = self.0.evaluating.lock();
         let (now, operations) = (self.clock().now(), self.0.operations.all());
         let operations: Vec<_> = operations.iter().map(|(name, op)| (*name, op.stats(now))).collect();
@@ -94,17 +97,17 @@ impl Registry {
                 continue;
             }
             let only = config.operation.as_deref();
-            let mut reading = Reading { is_there: only.is_none(), saturation, ..Reading::default() };
+            let mut reading = Reading { exists: only.is_none(), saturation, ..Reading::default() };
             let wanted = operations.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
             wanted.for_each(|(_, stats)| reading.add(stats));
-            changed.extend(alert.observe(&config, &reading).map(|change| (alert, change)));
+            changed.extend(alert.evaluate(&config, &reading).map(|change| (alert, change)));
         }
         drop(turn);
-        changed.iter().for_each(|(alert, change)| alert.tell(change));
+        changed.iter().for_each(|(alert, change)| alert.report(change));
     }
 
-    /// A3: alerts on operations that are not there so far.
-    pub(super) fn alerts_on_nothing(&self) -> Vec<String> {
+    /// Returns alerts on operations that do not exist yet.
+    pub(super) fn alerts_without_operation(&self) -> Vec<String> {
         let operations = self.0.operations.all();
         let known = || operations.iter().map(|(name, _)| *name);
         let problem = |(name, alert): (_, std::sync::Arc<crate::Alert>)| {
@@ -117,7 +120,7 @@ impl Registry {
                 Some(near) => {
                     format!("alert: `{name}`: there is no operation `{operation}`; did you mean `{near}`?")
                 }
-                None => format!("alert: `{name}`: there is no operation `{operation}` so far"),
+                None => format!("alert: `{name}`: there is no operation `{operation}` yet"),
             })
         };
         self.0.shelves.alert.all().into_iter().filter_map(problem).collect()

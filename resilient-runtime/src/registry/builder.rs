@@ -1,4 +1,4 @@
-//! A pipeline put together by hand.
+//! Builds a pipeline without the attribute.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::kind::table::components;
 use crate::pipeline::{Bypass, Demands, Pipeline, Predicates, StageComponents};
 use crate::sync::AtomicBool;
 
-/// Something that names or is a component.
+/// A component or the name of one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -17,11 +17,13 @@ use crate::sync::AtomicBool;
 ///
 /// let registry = Registry::new();
 /// let by_name: Arc<Bulkhead> = "gateway".into_component(&registry);
-/// let at_hand = registry.bulkhead("gateway").into_component(&registry);
-/// assert!(Arc::ptr_eq(&by_name, &at_hand));
+/// let by_value = registry.bulkhead("gateway").into_component(&registry);
+/// assert!(Arc::ptr_eq(&by_name, &by_value));
 /// ```
 pub trait IntoComponent<C> {
-    /// The component, looked up or made by its name in `registry` where it is not at hand.
+    /// Returns the component.
+    ///
+    /// A name is looked up in `registry`, and the component is created if it does not exist.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, Retry, registry::IntoComponent};
@@ -44,7 +46,9 @@ impl<C> IntoComponent<C> for &Arc<C> {
     }
 }
 
-/// Puts a [`Pipeline`] together. The order of the calls does not matter: the order of the stages is fixed.
+/// Builds a [`Pipeline`].
+///
+/// The order of the method calls does not matter, because the order of the stages is fixed.
 ///
 /// ```
 /// use resilient_runtime::{Kind, Registry};
@@ -65,7 +69,8 @@ pub struct PipelineBuilder {
 macro_rules! stages {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
         impl StageComponents {
-            /// The clock of the timeout, whose times the pipeline keeps; else that of the innermost stage.
+            /// Returns the clock of the timeout, which the pipeline must use. Without a timeout, returns the clock
+            /// of the innermost stage.
             fn clock(&self) -> Option<&Clock> {
                 fn of<C: Create>(component: Option<&Arc<C>>) -> Option<&Clock> {
                     component.map(|component| component.core().clock())
@@ -75,7 +80,7 @@ macro_rules! stages {
                 of(self.timeout.as_ref()).or(innermost)
             }
 
-            /// The pipeline of these components around the operation `name`.
+            /// Creates the pipeline of these components for the operation `name`.
             pub(super) fn around(self, registry: &Registry, name: &str, clock: Clock) -> Pipeline {
                 Pipeline {
                     operation: registry.operation(name),
@@ -106,7 +111,7 @@ macro_rules! stages {
 
         impl PipelineBuilder {
             $(
-                #[doc = concat!("Adds this [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), "), or the one of this name.")]
+                #[doc = concat!("Adds the [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), "), given directly or by name.")]
                 ///
                 /// ```
                 #[doc = concat!("use resilient_runtime::{Component, Registry, ", stringify!($module), "::", stringify!($type), "};")]
@@ -127,7 +132,7 @@ macro_rules! stages {
 components!(stages stages);
 
 impl Pipeline {
-    /// Starts a pipeline for the operation `name`, with components of the process's registry.
+    /// Starts a pipeline for the operation `name`, with components of the global registry.
     ///
     /// ```
     /// use resilient_runtime::{Pipeline, Rejection};
@@ -164,7 +169,9 @@ impl PipelineBuilder {
         Self { name, registry, stages: StageComponents::default(), idempotent: false }
     }
 
-    /// Looks names up in this registry from here on, and takes its clock. Say it first.
+    /// Looks up all names that follow in this registry, and uses its clock.
+    ///
+    /// Call it first.
     ///
     /// ```
     /// use resilient_runtime::{Pipeline, Registry};
@@ -178,8 +185,9 @@ impl PipelineBuilder {
         self
     }
 
-    /// The work may run twice with the effect of once, so that it is retried even where it may have been
-    /// carried out: after a timeout, or when the connection broke.
+    /// Declares that the work can run twice with the same effect as once.
+    ///
+    /// It is then retried even if it may have taken effect, for example after a timeout or a broken connection.
     ///
     /// ```
     /// let read = resilient_runtime::Registry::new().pipeline("read").idempotent().build();
@@ -190,8 +198,10 @@ impl PipelineBuilder {
         self
     }
 
-    /// Takes the circuit breaker out again, for a pipeline that several dependencies share: one of them that is dead would
-    /// open the circuit of the others.
+    /// Removes the circuit breaker.
+    ///
+    /// Use it for a pipeline that several dependencies share. Otherwise one failed dependency would open the
+    /// circuit for all of them.
     ///
     /// ```
     /// use resilient_runtime::{Kind, Registry};
@@ -205,17 +215,20 @@ impl PipelineBuilder {
         self
     }
 
-    /// The pipeline. Some stages need more than the work, such as a key: a call by a method that would pass one over is
-    /// refused (see [`pipeline`](crate::pipeline)). Its numbers are those of the operation of this name in the registry.
+    /// Builds the pipeline.
+    ///
+    /// Some stages need more than the work, such as a key. A call by a method that would ignore such a stage is
+    /// rejected (see [`pipeline`](crate::pipeline)). Statistics are shared with all pipelines for the same
+    /// operation name in the registry.
     ///
     /// ```
     /// let registry = resilient_runtime::Registry::new();
     /// let (one, other) = (registry.pipeline("order").build(), registry.pipeline("order").build());
     /// one.call(|| Some(7));
-    /// assert_eq!(other.stats().calls, 1, "one name, one operation");
+    /// assert_eq!(other.stats().calls, 1, "both count for the same operation");
     /// ```
     pub fn build(self) -> Pipeline {
-        // Its components may be of another registry than the one in which names are looked up.
+        // The components can belong to another registry than the one in which names are looked up.
         let clock = self.stages.clock().unwrap_or_else(|| self.registry.clock()).clone();
         let mut pipeline = self.stages.around(&self.registry, &self.name, clock);
         pipeline.idempotent = self.idempotent;

@@ -1,4 +1,4 @@
-//! How a file of settings reaches the components of a registry.
+//! Applies configuration files to a registry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ impl Target for Registry {
         self.config_source(name)
     }
 
-    fn put(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
+    fn apply_tables(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
         self.configure_quietly(tables)
     }
 
@@ -24,13 +24,13 @@ impl Target for Registry {
         Self::named_by(self, tables, kind, variable)
     }
 
-    fn tell_unused(&self, source: &str) {
-        Self::tell_unused(self, source);
+    fn report_unused(&self, source: &str) {
+        Self::report_unused(self, source);
     }
 }
 
 impl ConfigFile {
-    /// Whether everything in it can be, without putting it in force.
+    /// Validates the file and the environment without applying them.
     ///
     /// ```
     /// use resilient_runtime::config::ConfigFile;
@@ -44,12 +44,14 @@ impl ConfigFile {
     /// ```
     ///
     /// # Errors
-    /// With all that is wrong, each with its place.
+    /// Returns all problems, each with its place.
     pub fn check(&self) -> Result<(), LoadError> {
         self.apply(&Registry::new()).map(drop)
     }
 
-    /// Reads the file and the environment and puts them in force, all or nothing. How many components changed.
+    /// Reads and applies the file and the environment variables.
+    ///
+    /// Either all settings are applied or none. Returns the number of components that changed.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, config::ConfigFile};
@@ -65,17 +67,18 @@ impl ConfigFile {
     /// ```
     ///
     /// # Errors
-    /// With all that is wrong, each with its place; then nothing has changed.
+    /// Returns all problems, each with its place. In that case nothing changes.
     pub fn apply(&self, registry: &Registry) -> Result<usize, LoadError> {
         self.apply_to(registry)
     }
 
-    /// Puts the file in force, and again whenever its content has changed, until what it gives is dropped.
+    /// Applies the file, and again after each change of its content.
     ///
-    /// A thread waits for changes in the folder of the file, not of the file itself: editors replace it, and Kubernetes
-    /// swaps a link beside it. Every five seconds it looks anyway. A content that is refused leaves the last good one in
-    /// force; that is an event, an error in the log and in the statistics of the [source](Source), and the next
-    /// good content is put in force again.
+    /// Stops when the returned watch is dropped. A thread watches the folder of the file rather than the file
+    /// itself, because editors replace files and Kubernetes swaps a symbolic link next to it. It also reads the
+    /// file every five seconds. If the content is refused, the last valid settings stay in effect. The problem is
+    /// reported by an event, in the log and in the statistics of the [source](Source). The next valid content is
+    /// applied again.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, config::ConfigFile};
@@ -84,14 +87,14 @@ impl ConfigFile {
     ///
     /// let registry = Registry::new();
     /// let watch = ConfigFile::new(&path).watch(&registry)?;
-    /// assert_eq!(registry.retry("stock").config().max, 5, "in force at once");
-    /// drop(watch); // from here on changes are not followed
+    /// assert_eq!(registry.retry("stock").config().max, 5, "applied at once");
+    /// drop(watch); // stops watching
     /// # std::fs::remove_file(&path)?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// When the file cannot be put in force now.
+    /// Returns an error if the file cannot be applied now.
     pub fn watch(self, registry: &Registry) -> Result<FileWatch, LoadError> {
         self.watch_for(registry)
     }

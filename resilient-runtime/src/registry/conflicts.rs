@@ -1,4 +1,4 @@
-//! Which place in the source configures a component, where several try.
+//! Resolves conflicts between attributes that configure the same component.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::site::Place;
 
 type Key = (Kind, Arc<str>);
 
-/// What attributes say about components. The rule: of several places that give one component different
-/// settings, the first in the order of file and line is in force, whole; the others are reported.
+/// The settings of components in attributes. If several places specify different settings for one component, the
+/// first place in order of file and line applies as a whole, and the others are reported.
 #[derive(Debug, Default)]
 pub(super) struct Conflicts {
     definitions: BTreeMap<Key, BTreeMap<Place, &'static [Setting]>>,
@@ -28,12 +28,12 @@ impl Conflicts {
         self.refused.insert((kind, Arc::from(name)), problem.to_owned());
     }
 
-    /// What was refused before goes together by now.
+    /// Removes a problem that no longer exists.
     pub(super) fn accepted(&mut self, kind: Kind, name: &str) {
         self.refused.remove(&(kind, Arc::from(name)));
     }
 
-    /// The settings in force, and the conflicts that were not known before.
+    /// Returns the effective settings, and the conflicts that were not reported before.
     pub(super) fn in_force(&mut self, kind: Kind, name: &str) -> (&'static [Setting], Vec<EventKind>) {
         let key = (kind, Arc::from(name));
         let Some(places) = self.definitions.get(&key) else {
@@ -55,13 +55,13 @@ impl Conflicts {
         (settings, news)
     }
 
-    /// All of it in words.
+    /// Returns all problems as text.
     pub(super) fn problems(&self) -> Vec<String> {
         let conflict = |((kind, name), ignored): (&Key, &Vec<String>)| {
             let first = self.definitions.get(&(*kind, Arc::clone(name)))?.keys().next()?;
             let others = ignored.join(", ");
             (!ignored.is_empty()).then(|| {
-                format!("{kind} `{name}`: settings at {others} differ from those in force, given at {first}")
+                format!("{kind} `{name}`: settings at {others} conflict with those at {first}, which apply")
             })
         };
         let refused = |((kind, name), problem): (&Key, &String)| format!("{kind} `{name}`: {problem}");

@@ -1,4 +1,4 @@
-//! What can be read of, and done to, a component whose kind is known at run time only.
+//! Operations on components whose kind is known only at run time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::nearest::ranked;
 use crate::observe::EventKind;
 use crate::settings::Effective;
 
-/// There is no component of this kind and name.
+/// The error returned if there is no component with this kind and name.
 ///
 /// ```
 /// use resilient_runtime::{Kind, Registry};
@@ -28,7 +28,7 @@ pub struct UnknownComponent {
 }
 
 impl UnknownComponent {
-    /// Names that may have been meant, nearest first.
+    /// Returns similar names that exist, most similar first.
     ///
     /// ```
     /// use resilient_runtime::{Kind, Registry};
@@ -44,7 +44,7 @@ impl UnknownComponent {
 
 impl fmt::Display for UnknownComponent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not more of a hostile name than helps to recognise it.
+        // Truncate the name: it can be untrusted input.
         let name: String = self.name.chars().take(128).collect();
         write!(f, "there is no {} `{name}`", self.kind)?;
         if !self.nearest.is_empty() {
@@ -57,7 +57,7 @@ impl fmt::Display for UnknownComponent {
 impl std::error::Error for UnknownComponent {}
 
 impl Registry {
-    /// A snapshot of one component.
+    /// Returns a snapshot of a component.
     ///
     /// ```
     /// use resilient_runtime::{Kind, Registry, registry::ComponentStats};
@@ -71,15 +71,15 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// When there is none of this name; the error knows the nearest names.
+    /// Returns an error with similar names if there is no such component.
     pub fn component_stats(&self, kind: Kind, name: &str) -> Result<ComponentStats, UnknownComponent> {
         Ok(self.known(kind, name)?.stats())
     }
 
-    /// Puts one component back to the state it had when it was new.
+    /// Resets a component to its initial state.
     ///
     /// # Errors
-    /// When there is none of this name; the error knows the nearest names.
+    /// Returns an error with similar names if there is no such component.
     ///
     /// ```
     /// use resilient_runtime::{Kind, Registry};
@@ -94,8 +94,10 @@ impl Registry {
         Ok(())
     }
 
-    /// Tells subscribers, and the log (`resilient_runtime::audit`), that somebody outside steered a component: for what lets people do
-    /// so, such as an admin API. The correlation id of the scope around goes with it.
+    /// Records that an operator changed a component.
+    ///
+    /// Admin APIs call it for each change. Publishes an event and logs to `resilient_runtime::audit`, with the
+    /// correlation id of the current scope.
     ///
     /// ```
     /// use resilient_runtime::{EventKind, Kind, Registry};
@@ -109,15 +111,15 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// When there is no such component.
+    /// Returns an error if there is no such component.
     pub fn record_action(&self, kind: Kind, name: &str, action: &str) -> Result<(), UnknownComponent> {
         let component = self.known(kind, name)?;
-        tracing::info!(target: "resilient_runtime::audit", action, %kind, name, "steered from outside");
+        tracing::info!(target: "resilient_runtime::audit", action, %kind, name, "operator action");
         component.publish(EventKind::OperatorAction { action: action.to_owned() });
         Ok(())
     }
 
-    /// Every setting in force of every component, by kind and name, and where its value came from.
+    /// Returns all effective settings with their origins, by kind and name.
     ///
     /// ```
     /// use resilient_runtime::{Kind, Registry, settings::Value};
@@ -132,7 +134,7 @@ impl Registry {
         Kind::all().map(|kind| (kind, self.0.shelves.of(kind).all().into_iter().map(of).collect())).collect()
     }
 
-    /// The names in use, by kind.
+    /// Returns the names in use, by kind.
     ///
     /// ```
     /// use resilient_runtime::{Kind, Registry};
@@ -155,7 +157,7 @@ impl Registry {
         self.0.shelves.of(kind).all().into_iter().map(|(name, _)| name.to_owned()).collect()
     }
 
-    /// The component of this kind and name.
+    /// Returns the component with this kind and name.
     pub(super) fn known(&self, kind: Kind, name: &str) -> Result<Arc<dyn AnyComponent>, UnknownComponent> {
         self.0.shelves.of(kind).get(&name::normal(name)).ok_or_else(|| self.unknown(kind, name))
     }

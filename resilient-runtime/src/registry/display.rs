@@ -1,4 +1,4 @@
-//! A snapshot of a registry as text for people, and as metrics.
+//! A snapshot of a registry as readable text and as metrics.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -34,9 +34,11 @@ macro_rules! shown {
         }
 
         impl Stats {
-            /// The snapshot as metrics, for an exporter: what they are, and their values. The list is always the same; a
-            /// component has all its series from its first mention. Of each kind at most 1 024 names are in it, in their
-            /// order; `resilient_names_left_out` counts the others.
+            /// Returns the snapshot as metrics, for an exporter.
+            ///
+            /// The list of families is always the same. A component has all its series from its first use. At most
+            /// 1 024 names per kind are included, in alphabetical order; `resilient_names_left_out` counts the
+            /// others.
             ///
             /// ```
             /// let registry = resilient_runtime::Registry::new();
@@ -68,7 +70,7 @@ components!(all shown);
 
 const LEFT_OUT: Metric = Metric {
     name: "resilient_names_left_out",
-    help: "Names that are not told, because there are too many.",
+    help: "Number of names that are not exported because there are too many.",
     kind: MetricKind::Gauge,
     unit: None,
 };

@@ -1,4 +1,4 @@
-//! What is in force, as a configuration file says it.
+//! Writes the effective settings as a configuration file.
 
 use std::fmt::{self, Write};
 
@@ -8,9 +8,10 @@ use crate::kind::Kind;
 use crate::settings::{Effective, Value, duration_text};
 
 impl Registry {
-    /// Every setting in force of every component, as a configuration file in TOML says it, and where each came from.
+    /// Returns all effective settings of all components as a TOML configuration file.
     ///
-    /// Put in force in another process, it gives the components there the same settings.
+    /// A comment shows the origin of each setting. Applied in another process, the file gives the components there
+    /// the same settings.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -23,7 +24,7 @@ impl Registry {
         let mut text = if self.is_enabled() { String::new() } else { "enabled = false\n\n".to_owned() };
         for (kind, components) in self.effective() {
             for (name, settings) in components {
-                // To a string nothing fails.
+                // Writing to a string cannot fail.
                 let _ = table(&mut text, kind, &name, settings);
             }
         }
@@ -35,7 +36,7 @@ fn table(text: &mut String, kind: Kind, name: &str, settings: Vec<Effective>) ->
     if settings.is_empty() {
         return Ok(());
     }
-    // A table of this name would be for all of the kind.
+    // A table with this name would apply to the whole kind.
     let mark = if name == Tables::DEFAULT { "# " } else { "" };
     writeln!(text, "{mark}[{kind}.{}]", Key(name))?;
     for Effective { field, value, origin } in settings {
@@ -49,7 +50,7 @@ fn table(text: &mut String, kind: Kind, name: &str, settings: Vec<Effective>) ->
     writeln!(text)
 }
 
-/// A name as a key: bare where it can be.
+/// A name as a TOML key, bare if possible.
 struct Key<'a>(&'a str);
 
 impl fmt::Display for Key<'_> {
@@ -59,7 +60,7 @@ impl fmt::Display for Key<'_> {
     }
 }
 
-/// A value as the file takes it.
+/// A value in the format of the file.
 struct Written<'a>(&'a Value);
 
 impl fmt::Display for Written<'_> {

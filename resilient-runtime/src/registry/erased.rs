@@ -1,4 +1,4 @@
-//! Components whose kind is known at run time only.
+//! Type-erased components, for kinds known only at run time.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::settings::{
 pub(super) trait AnyShelf {
     fn get(&self, name: &str) -> Option<Arc<dyn AnyComponent>>;
     fn all(&self) -> Vec<(&'static str, Arc<dyn AnyComponent>)>;
-    /// How often a name got the shared component.
+    /// Returns how often a lookup returned the shared component.
     fn overflows(&self) -> u64;
 }
 
@@ -29,13 +29,13 @@ pub(super) trait AnyComponent: Any + Send + Sync {
     fn notes(&self) -> Vec<String>;
     fn saturation(&self) -> Option<Ratio>;
     fn publish(&self, what: EventKind);
-    /// Changes some settings at run time.
+    /// Changes settings at run time.
     fn set(&self, changes: &[(&'static str, Value)]) -> Result<(), ConfigError>;
-    /// Takes back what was changed at run time.
+    /// Reverts changes made at run time.
     fn forget_runtime(&self) -> Result<(), ConfigError>;
-    /// Puts settings from outside in force. Whether that changed any.
+    /// Applies external settings. Returns whether any setting changed.
     fn lay_overrides(&self, overrides: &SettingLayers) -> Result<bool, ConfigError>;
-    /// Whether its settings would go together with these from outside, and from an attribute.
+    /// Checks whether these external settings and the settings of an attribute are valid for the component.
     fn check(&self, attribute: Option<&[Setting]>, overrides: &SettingLayers) -> Result<(), ConfigError>;
 }
 
@@ -78,16 +78,16 @@ impl<C: Shelved> AnyComponent for C {
     }
 
     fn lay_overrides(&self, overrides: &SettingLayers) -> Result<bool, ConfigError> {
-        let change = |said: &mut SettingLayers| lay_overrides(said, overrides);
+        let change = |layers: &mut SettingLayers| lay_overrides(layers, overrides);
         self.core().settings.relay(change, |config| self.reconfigure(config))
     }
 
     fn check(&self, attribute: Option<&[Setting]>, overrides: &SettingLayers) -> Result<(), ConfigError> {
-        let change = |said: &mut SettingLayers| {
+        let change = |layers: &mut SettingLayers| {
             if let Some(attribute) = attribute {
-                lay_attribute::<C::Config>(said, attribute, &ConfigError::default());
+                lay_attribute::<C::Config>(layers, attribute, &ConfigError::default());
             }
-            lay_overrides(said, overrides);
+            lay_overrides(layers, overrides);
         };
         self.core().settings.preview(change).validate()
     }

@@ -1,4 +1,4 @@
-//! The pipelines of a registry in words.
+//! Explanations of the pipelines of a registry.
 
 use super::Registry;
 use crate::name;
@@ -6,7 +6,7 @@ use crate::pipeline::{Explanation, Pipeline};
 use crate::site::{self, Site};
 
 impl Registry {
-    /// All pipelines of this registry in words.
+    /// Returns the explanations of all pipelines of this registry.
     pub(super) fn explanations(&self) -> Vec<Explanation> {
         let sites = site::all().into_iter().filter(|site| self.is_global() && !site.meta().own_registry);
         let sites = sites.filter_map(Site::resolved).map(Pipeline::explain);
@@ -15,8 +15,10 @@ impl Registry {
         sites.chain(own).chain(self.0.explanations.lock().values().cloned()).collect()
     }
 
-    /// The stages of an operation in words: outer to inner, with every setting in force and its origin.
-    /// `None` when there is no such operation.
+    /// Explains the stages of an operation.
+    ///
+    /// Lists them from outer to inner, with all effective settings and their origins. Returns `None` if there is no
+    /// such operation.
     ///
     /// ```
     /// use resilient_runtime::{Kind, Registry};
@@ -40,13 +42,13 @@ impl Registry {
         let pipelines = self.0.pipelines.lock().values().find(|found| found.name() == &*normal).cloned();
         let explained = pipelines.map(|pipeline| pipeline.explain());
         explained.or_else(|| {
-            let kept = self.0.explanations.lock().get(&*normal).cloned();
-            kept.map(|explanation| self.as_it_is_now(explanation))
+            let stored = self.0.explanations.lock().get(&*normal).cloned();
+            stored.map(|explanation| self.refreshed(explanation))
         })
     }
 
-    /// The settings have changed since a pipeline was built by hand.
-    fn as_it_is_now(&self, mut explanation: Explanation) -> Explanation {
+    /// Updates the settings, which can have changed since the pipeline was built.
+    fn refreshed(&self, mut explanation: Explanation) -> Explanation {
         for stage in &mut explanation.stages {
             if let Some(component) = self.0.shelves.of(stage.kind).get(&stage.component) {
                 (stage.settings, stage.notes) = (component.effective(), component.notes());

@@ -1,4 +1,4 @@
-//! D3: no setting, in its range or out of it, and no time makes anything overflow.
+//! No setting, valid or not, and no time causes an overflow.
 
 use std::time::Duration;
 
@@ -36,12 +36,12 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Puts a setting in force if it can be.
+/// Applies a setting if it is valid.
 fn set(registry: &Registry, kind: Kind, index: usize, value: &Value) {
     let Some(component) = registry.0.shelves.of(kind).get("x") else { return };
     let fields = component.effective();
     if !fields.is_empty() {
-        // Refused or in force; both without a panic.
+        // The setting is applied or refused, without a panic in both cases.
         let _ = component.set(&[(fields[index % fields.len()].field, value.clone())]);
     }
 }
@@ -62,13 +62,13 @@ proptest! {
         let (hedge, coalesce) = (registry.hedge("x"), registry.coalesce("x"));
         for (kind, index, value, jump, succeeds) in steps {
             let kind = Kind::all().nth(kind).unwrap();
-            // Threads are another matter.
+            // Thread pools are out of scope.
             if !(kind == Kind::Bulkhead && index % 12 == 3) {
                 set(&registry, kind, index, &value);
             }
             let spans = [0, 1, 1_000_000_000, 3_600_000_000_000, u64::MAX / 2, u64::MAX];
             if succeeds { time.advance(Duration::from_nanos(spans[jump])) } else { time.rewind(Duration::from_nanos(spans[jump])) }
-            // A retry would move the clock on by up to days, and a thousand times.
+            // A retry would advance the clock by up to days, a thousand times.
             if registry.retry("x").config().max < 20 {
                 pipeline.call(|| succeeds.then_some(1));
             }

@@ -1,4 +1,4 @@
-//! The health of a process: its checks, who probes them, and its circuit breakers.
+//! The health of a process: checks, periodic probes and circuit breakers.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,12 +10,14 @@ use crate::clock::{BoxedTimer, NoTimer};
 use crate::component::Component;
 use crate::health::{Ask, CheckKind, CheckReport, HealthCheck, Report, Status};
 
-/// Between two looks at which checks are due.
+/// The time between two checks for due probes.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Registry {
-    /// How the process stands: its [health checks](crate::health), asked at the same time, and for readiness its circuit
-    /// breakers.
+    /// Runs the selected [health checks](crate::health) concurrently and returns a report.
+    ///
+    /// Except for liveness and groups, the report includes circuit breakers that are open or half-open, and
+    /// idempotency stores that are full.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -31,8 +33,8 @@ impl Registry {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future waits no further; the probes that are asked go on, as those of
-    /// [`HealthCheck::check`](crate::HealthCheck::check) do.
+    /// Dropping the future stops waiting. Probes that are running continue as described in
+    /// [`HealthCheck::check`](crate::HealthCheck::check).
     pub async fn health_report(&self, ask: Ask) -> Report {
         let all = || self.0.shelves.health.all().into_iter().map(|(_, check)| check);
         let startup = all().filter(|check| check.config().kind == CheckKind::Startup).collect();
@@ -45,11 +47,12 @@ impl Registry {
         report
     }
 
-    /// Probes each check when its last answer is as old as its `interval`, so that [`stats`](Self::stats), metrics and events
-    /// say how things are although nobody asks for a report. Deep checks are left to those who ask for them. Until the
-    /// startup checks have passed, only they are probed.
+    /// Probes each check once per `interval`.
     ///
-    /// The future never ends: spawn it. The admin API of `resilient-http` does so by itself.
+    /// This keeps [`stats`](Self::stats), metrics and events up to date even if no reports are requested. Deep
+    /// checks are not probed. Until all startup checks have passed, only startup checks are probed.
+    ///
+    /// The future never ends; spawn it. The admin API of `resilient-http` runs it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -68,17 +71,16 @@ impl Registry {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping it ends the watch; a probe that runs goes on to its end.
+    /// Dropping the future stops the periodic probes. A probe that is running continues.
     pub fn watch_health(&self) -> impl Future<Output = Infallible> + Send + 'static + use<> {
         let registry = self.clone();
         async move {
             loop {
-                registry.probe_what_is_due();
+                registry.probe_due_checks();
                 match BoxedTimer::armed(registry.clock(), registry.clock().now().after(PAUSE)) {
                     Ok(timer) => timer.await,
                     Err(NoTimer) => {
-                        let what =
-                            "there is no tokio runtime with `enable_time`: nobody probes the health checks";
+                        let what = "there is no tokio runtime with `enable_time`: health checks are not probed any more";
                         tracing::error!(target: "resilient_runtime::health", "{what}");
                         std::future::pending::<()>().await;
                     }
@@ -87,7 +89,7 @@ impl Registry {
         }
     }
 
-    fn probe_what_is_due(&self) {
+    fn probe_due_checks(&self) {
         let (startup, others): (Vec<_>, Vec<_>) = self
             .0
             .shelves
@@ -104,7 +106,8 @@ impl Registry {
         }
     }
 
-    /// Degraded, and no worse: calls are answered, if by fallbacks.
+    /// Returns the circuits that are open or half-open. They degrade the process but do not fail it: calls still get a
+    /// result, possibly from a fallback.
     fn open_circuits(&self) -> Vec<CheckReport> {
         let is_worse = |state| matches!(state, State::Open | State::ForcedOpen | State::HalfOpen);
         let breakers = self.0.shelves.circuit_breaker.all().into_iter();
@@ -120,7 +123,8 @@ impl Registry {
         worse.map(report).collect()
     }
 
-    /// Idempotency stores that refuse new keys because they are full: degraded, as what is recorded is still answered.
+    /// Returns idempotency stores that reject new keys because they are full. This degrades the process: recorded
+    /// keys still work.
     fn full_stores(&self) -> Vec<CheckReport> {
         let full = self.0.shelves.idempotency.all().into_iter().filter_map(|(name, once)| {
             let output = Some(once.full_store()?);

@@ -1,7 +1,8 @@
-//! Named components of every kind: made at their first mention, shared by all who say the name.
+//! Registries of named components.
 //!
-//! [`registry()`] is the process's. A test makes its own with [`Registry::new`] or
-//! [`Registry::with_clock`], so that tests that run side by side share nothing.
+//! A component is created when its name is first used, and shared by everything that uses the name. [`registry()`]
+//! returns the global registry. Tests create separate registries with [`Registry::new`] or
+//! [`Registry::with_clock`], so that tests that run in parallel share nothing.
 //!
 //! ```
 //! use resilient_runtime::Component;
@@ -13,11 +14,11 @@
 //! ```
 //!
 //! # Names
-//! A name is 1 to 128 bytes without control characters. The attribute checks that at compile time. At run
-//! time a name is never refused, so that nobody loses their protection over it: an empty one becomes
-//! `(empty)`, a longer one is cut and given a checksum. [`Registry::validate`] reports such names, and names
-//! that differ in case only. A registry holds at most 16 384 names of a kind; all further ones share the
-//! component `__overflow__`: the first is an event and a warning, and [`Registry::validate`] and the statistics say so.
+//! A name is 1 to 128 bytes without control characters. The attribute checks names at compile time. At run time
+//! invalid names are accepted, so that no call loses its protection: an empty name becomes `(empty)`, and a long
+//! name is truncated and gets a checksum. [`Registry::validate`] reports such names, and names that differ only in
+//! case. A registry holds at most 16 384 names per kind. All further names share the component `__overflow__`. This
+//! is reported by an event and a warning when it first happens, by [`Registry::validate`] and in the statistics.
 
 mod accessors;
 mod alerts;
@@ -66,7 +67,9 @@ use conflicts::Conflicts;
 use shelf::{Shelf, Shelves};
 use switch::Orders;
 
-/// A set of named components with one clock. Cheap to clone; clones are the same registry.
+/// A set of named components with a common clock.
+///
+/// Cheap to clone. Clones refer to the same registry.
 ///
 /// ```
 /// use resilient_runtime::{Kind, Registry};
@@ -81,30 +84,30 @@ pub struct Registry(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     environment: Environment,
-    /// Whether this is the process's registry, which annotated functions use where they name no other.
+    /// Whether this is the global registry, which annotated functions use unless they name another one.
     is_global: bool,
     shelves: Shelves,
     idempotency_stores: Arc<Stores>,
     operations: Shelf<Operation>,
-    /// Pipelines built by hand, in words; those of sites are explained live.
+    /// The explanations of pipelines built without the attribute. Pipelines of sites are explained on request.
     explanations: Mutex<BTreeMap<String, Explanation>>,
     /// The pipelines of sites that name this registry, by the address of the site.
     pipelines: Mutex<BTreeMap<usize, Arc<Pipeline>>>,
     conflicts: Mutex<Conflicts>,
-    /// Off, calls pass the stages of its pipelines by.
+    /// If off, calls skip the stages of all pipelines.
     switch: Switch,
     orders: Mutex<Orders>,
-    /// What a file and the environment say, for components to come.
+    /// The settings from files and the environment, also for components that do not exist yet.
     overrides: Mutex<Tables>,
-    /// Held by who changes that, and then the components.
+    /// Held while `overrides` and then the components are changed.
     configuring: Mutex<()>,
-    /// Held by who makes the alerts look.
+    /// Held while alerts are evaluated.
     evaluating: Mutex<()>,
 }
 
 static GLOBAL: OnceLock<Registry> = OnceLock::new();
 
-/// The process's registry.
+/// Returns the global registry.
 ///
 /// ```
 /// let breaker = resilient_runtime::registry().circuit_breaker("payment");
@@ -122,7 +125,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// A registry of its own on the system's clock.
+    /// Creates a separate registry on the system clock.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -134,7 +137,7 @@ impl Registry {
         Self::with_clock(Clock::system())
     }
 
-    /// A registry of its own on `clock`.
+    /// Creates a separate registry on `clock`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -149,7 +152,7 @@ impl Registry {
         Self::make(clock, None, false)
     }
 
-    /// A registry of its own whose jitter can be repeated.
+    /// Creates a separate registry with reproducible jitter.
     ///
     /// ```
     /// use resilient_runtime::{Registry, clock::ManualClock};
@@ -167,18 +170,19 @@ impl Registry {
         Self::make(clock, Some(seed), false)
     }
 
-    /// Makes the process's registry one on `clock`, before anybody uses it. With [`Clock::tokio`] even
-    /// functions that name no registry follow `tokio::time::pause`.
+    /// Installs a global registry on `clock`, before its first use.
+    ///
+    /// With [`Clock::tokio`], functions that name no registry follow `tokio::time::pause`.
     ///
     /// ```
     /// use resilient_runtime::{Registry, clock::Clock};
     ///
     /// assert!(Registry::install(Clock::tokio()).is_ok());
-    /// assert!(Registry::install(Clock::system()).is_err(), "there is one by now");
+    /// assert!(Registry::install(Clock::system()).is_err(), "already installed");
     /// ```
     ///
     /// # Errors
-    /// When the process's registry is in use already.
+    /// Returns [`AlreadyInstalled`] if the global registry is already in use.
     pub fn install(clock: Clock) -> Result<(), AlreadyInstalled> {
         GLOBAL.set(Self::make(clock, None, true)).map_err(|_| AlreadyInstalled)
     }
@@ -202,7 +206,7 @@ impl Registry {
         }))
     }
 
-    /// The clock of all its components.
+    /// Returns the clock of all components.
     ///
     /// ```
     /// use resilient_runtime::{Registry, clock::ManualClock};
@@ -215,9 +219,11 @@ impl Registry {
         &self.0.environment.clock
     }
 
-    /// Says what is kept of the texts of errors: in statistics, events, logs, spans and the reasons of refusals, in what
-    /// health checks say, and in the reasons of degraded answers. By default all of it, cut to
-    /// [`ERROR_TEXT_BYTES`](crate::observe::ERROR_TEXT_BYTES). What was kept before stays.
+    /// Sets the rule for the texts of errors.
+    ///
+    /// It applies to statistics, events, logs, spans, the reasons of rejections and degraded results, and the
+    /// output of health checks. By default the full text is stored, truncated to
+    /// [`ERROR_TEXT_BYTES`](crate::observe::ERROR_TEXT_BYTES). Texts that are already stored do not change.
     ///
     /// ```
     /// use resilient_runtime::{Registry, observe::ErrorText};
@@ -226,15 +232,17 @@ impl Registry {
     /// registry.set_error_text(ErrorText::Off);
     /// let pipeline = registry.pipeline("disk").build();
     /// let read = || std::fs::read("/no/such/file");
-    /// pipeline.request().describe(|error: &std::io::Error, words| words.error(error)).call(read).unwrap_err();
+    /// pipeline.request().describe(|error: &std::io::Error, texts| texts.error(error)).call(read).unwrap_err();
     /// assert_eq!(pipeline.stats().last_error, None);
     /// ```
     pub fn set_error_text(&self, rule: ErrorText) {
         self.0.environment.texts().set(rule);
     }
 
-    /// How often an error's own `Display`, or the redactor of [`set_error_text`](Self::set_error_text), has panicked. The
-    /// text is then missing.
+    /// Returns how often formatting the text of an error panicked.
+    ///
+    /// The panic can come from the `Display` of the error or from the redactor of
+    /// [`set_error_text`](Self::set_error_text). The text is then missing.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::Registry::new().error_text_panics(), 0);
@@ -243,7 +251,7 @@ impl Registry {
         self.0.environment.texts().panics()
     }
 
-    /// What happens from now on. See [`Subscription`] for its bound.
+    /// Subscribes to all events from now on. A [`Subscription`] is bounded.
     ///
     /// ```
     /// use resilient_runtime::{EventKind, Registry};
@@ -259,8 +267,10 @@ impl Registry {
         self.0.environment.events.subscribe()
     }
 
-    /// Tells a function of all that happens from now on, on a thread of its own, until the listener is dropped. For programs
-    /// that are not asynchronous; others read [`subscribe`](Self::subscribe).
+    /// Calls a function with each event from now on.
+    ///
+    /// The function runs on a separate thread until the listener is dropped. Use it in programs that are not
+    /// asynchronous. Asynchronous programs use [`subscribe`](Self::subscribe).
     ///
     /// ```
     /// let registry = resilient_runtime::Registry::new();
@@ -271,13 +281,14 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// Returns an error if no thread can be started.
     pub fn listen(&self, listener: impl FnMut(&Event) + Send + 'static) -> std::io::Result<Listener> {
         Listener::start(self.subscribe(), listener)
     }
 
-    /// Tells the store that components mean whose settings say `store = "name"`; best at the start of `main`. A store
-    /// of this name that was told before is not looked at any more.
+    /// Registers the store for components with the setting `store = "name"`.
+    ///
+    /// Call it at the start of `main`. It replaces any store registered under the same name before.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -309,13 +320,13 @@ impl Registry {
         self.0.explanations.lock().insert(name.to_owned(), explanation);
     }
 
-    /// Whether annotated functions that name no registry use this one.
+    /// Returns whether annotated functions that name no registry use this one.
     pub(crate) fn is_global(&self) -> bool {
         self.0.is_global
     }
 }
 
-/// The process's registry is in use already.
+/// The error returned if the global registry is already in use.
 ///
 /// ```
 /// use resilient_runtime::{Registry, clock::Clock};
@@ -325,7 +336,7 @@ impl Registry {
 /// assert!(error.to_string().contains("install the clock at the start of `main`"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the process's registry is in use already; install the clock at the start of `main`")]
+#[error("the global registry is already in use; install the clock at the start of `main`")]
 pub struct AlreadyInstalled;
 
 #[cfg(all(test, not(resilient_loom)))]

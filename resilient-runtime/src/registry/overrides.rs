@@ -1,4 +1,4 @@
-//! Settings that come from outside of the program, while it runs.
+//! Applies settings from outside of the program at run time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::nearest::nearest;
 use crate::settings::{ConfigError, Origin, Raw, Setting, SettingLayers};
 use crate::site;
 
-/// Why one setting was not changed.
+/// Why settings were not changed.
 ///
 /// ```
 /// use resilient_runtime::{Kind, Registry, registry::ChangeError};
@@ -26,17 +26,20 @@ pub enum ChangeError {
     /// There is no such component.
     #[error(transparent)]
     Unknown(#[from] UnknownComponent),
-    /// It has no such setting, or that takes no such value.
+    /// There is no such setting, or it does not accept the value.
     #[error("{0}")]
     Value(String),
-    /// The settings do not go together.
+    /// The settings contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
 impl Registry {
-    /// Puts settings from outside in force, in place of those that were so before: for components that are there, whose
-    /// state, permits and windows stay, and for those still to come. All or nothing. How many components changed.
+    /// Applies external settings, and replaces those applied before.
+    ///
+    /// External settings come from outside of the program, such as a file or the environment. They apply to
+    /// existing components, whose state, permits and windows are preserved, and to components created later. Either
+    /// all settings are applied or none. Returns the number of components that changed.
     ///
     /// ```
     /// use resilient_runtime::{Component, Kind, Registry, config::Tables, settings::Raw};
@@ -50,13 +53,13 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// With every component whose settings would not go together; then nothing has changed.
+    /// Returns every component whose settings contradict each other. In that case nothing changes.
     pub fn apply(&self, source: &str, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
         let outcome = self.configure_quietly(tables);
         match &outcome {
             Ok(changed) => {
                 self.config_source(source).applied(*changed, None);
-                self.tell_unused(source);
+                self.report_unused(source);
             }
             Err(problems) => {
                 let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -66,28 +69,29 @@ impl Registry {
         outcome
     }
 
-    /// As [`apply`](Self::apply), and tells nobody.
+    /// Does the same as [`apply`](Self::apply), but publishes no events.
     pub(super) fn configure_quietly(&self, tables: &Tables) -> Result<usize, Vec<Contradiction>> {
-        // What annotated functions say has to go with it, too.
-        self.know_sites();
-        // Of two that come at once the later is in force, whole.
+        // The settings must be compatible with the settings of annotated functions.
+        self.build_sites();
+        // If two calls are concurrent, the later one takes effect as a whole.
         let _turn = self.0.configuring.lock();
         let problems = self.contradictions(tables);
         if !problems.is_empty() {
             return Err(problems);
         }
-        // First for those to come, so that none slips through between.
+        // Set them for future components first, so that no component created in between misses them.
         *self.0.overrides.lock() = tables.clone();
         self.set_enabled_by_override(tables.enabled());
-        // No code asks for an alert by its name: without this, one in a file would look at nothing, and say nothing.
+        // No code asks for an alert by name. Without this, an alert in a file would never be created.
         tables.named().filter(|(kind, _)| *kind == Kind::Alert).for_each(|(_, name)| drop(self.alert(name)));
         let mut changed = 0;
         for kind in Kind::all() {
             for (name, component) in self.0.shelves.of(kind).all() {
-                // Validated before; a change at run time that came in between may contradict, and then stays.
+                // The settings were validated above. If they contradict a change made at run time since, that
+                // change stays.
                 match component.lay_overrides(&tables.of(kind, name)) {
                     Ok(is_other) => changed += usize::from(is_other),
-                    // Possible only together with an annotated function that has not been called yet.
+                    // Possible only in combination with an annotated function that has not been called yet.
                     Err(refused) => self.0.conflicts.lock().refused(kind, name, &refused.to_string()),
                 }
             }
@@ -95,13 +99,13 @@ impl Registry {
         Ok(changed)
     }
 
-    /// Every component whose settings would not go together.
+    /// Returns every component whose settings contradict each other.
     pub(super) fn contradictions(&self, tables: &Tables) -> Vec<Contradiction> {
         let mut problems = contradictory_defaults(tables);
         let defaults: BTreeMap<_, _> =
             problems.iter().map(|problem| (problem.kind, problem.error.clone())).collect();
         let mut add = |kind, name: &str, outcome: Result<(), ConfigError>| {
-            // What is wrong with what all inherit is told once.
+            // Report problems with inherited settings only once.
             let error = match (outcome, defaults.get(&kind)) {
                 (Ok(()), _) => return,
                 (Err(error), Some(inherited)) => error.without(inherited),
@@ -115,18 +119,18 @@ impl Registry {
             for (name, component) in self.0.shelves.of(kind).all() {
                 let overrides = tables.of(kind, name);
                 let outcome = component.check(None, &overrides).or_else(|refused| {
-                    let known = self.may_come(kind, |site| site == name);
+                    let known = self.uncalled_settings(kind, |site| site == name);
                     let goes_with = |attribute| component.check(Some(attribute), &overrides).is_ok();
                     if known.into_iter().any(goes_with) { Ok(()) } else { Err(refused) }
                 });
                 add(kind, name, outcome);
             }
         }
-        for (kind, name) in self.still_to_come(tables) {
-            let said = self.said_of(kind, &name, tables);
-            let outcome = kinds::check(kind, &said).or_else(|refused| {
-                let known = self.may_come(kind, |site| site == name || variable_name(site) == name);
-                let goes_with = |attribute| kinds::check(kind, &beneath(attribute, &said)).is_ok();
+        for (kind, name) in self.not_created(tables) {
+            let layers = self.layers_of(kind, &name, tables);
+            let outcome = kinds::check(kind, &layers).or_else(|refused| {
+                let known = self.uncalled_settings(kind, |site| site == name || variable_name(site) == name);
+                let goes_with = |attribute| kinds::check(kind, &beneath(attribute, &layers)).is_ok();
                 if known.into_iter().any(goes_with) { Ok(()) } else { Err(refused) }
             });
             add(kind, &name, outcome);
@@ -134,13 +138,13 @@ impl Registry {
         problems
     }
 
-    /// A8: what annotated functions say of such a component that have not been called with this registry yet. In the
-    /// process's registry all are known by now.
-    fn may_come(&self, kind: Kind, matches: impl Fn(&str) -> bool) -> Vec<&'static [Setting]> {
+    /// Returns the settings for such a component in annotated functions that have not been called with this
+    /// registry yet. For the global registry all of them are already known.
+    fn uncalled_settings(&self, kind: Kind, matches: impl Fn(&str) -> bool) -> Vec<&'static [Setting]> {
         if self.is_global() { Vec::new() } else { site::candidates(kind, matches) }
     }
 
-    /// A3: settings from outside for components that are not there so far.
+    /// Returns external settings for components that do not exist yet.
     pub(super) fn unused_settings(&self) -> Vec<Unused> {
         let tables = self.0.overrides.lock().clone();
         let known = |kind| {
@@ -174,14 +178,14 @@ impl Registry {
         unused
     }
 
-    /// Another kind that has a component of this name.
+    /// Returns another kind that has a component with this name.
     fn elsewhere(&self, kind: Kind, name: &str) -> Option<Kind> {
         let others = Kind::all().filter(|other| *other != kind && *other != Kind::ConfigSource);
         others.into_iter().find(|other| self.names_of(*other).iter().any(|known| known == name))
     }
 
-    /// Says at load that settings are for nobody. Where not all who may ask are known, only what looks like a slip.
-    pub(super) fn tell_unused(&self, source: &str) {
+    /// Reports unused settings at load. If not all future components are known, reports only likely misspellings.
+    pub(super) fn report_unused(&self, source: &str) {
         const MOST: usize = 20;
         let knows_all = self.is_global() && cfg!(feature = "inventory");
         let mut unused = self.unused_settings();
@@ -195,13 +199,14 @@ impl Registry {
             tracing::warn!(target: "resilient_runtime::config", source, "{what}");
         }
         if all > MOST {
-            tracing::warn!(target: "resilient_runtime::config", source, "and {} more settings for nobody", all - MOST);
+            tracing::warn!(target: "resilient_runtime::config", source, "and {} more unused settings", all - MOST);
         }
         self.config_source(source).unused(settings);
     }
 
-    /// Names of which no component is there yet; those of the environment, which may be of any, as it writes them.
-    fn still_to_come(&self, tables: &Tables) -> BTreeSet<(Kind, String)> {
+    /// Returns names without a component. Names from the environment are included as written, because the exact
+    /// name is unknown.
+    fn not_created(&self, tables: &Tables) -> BTreeSet<(Kind, String)> {
         let from_file = tables.named().map(|(kind, name)| (kind, name.to_owned()));
         let from_variables = tables
             .variables()
@@ -211,25 +216,28 @@ impl Registry {
         all.filter(|(kind, name)| self.component_stats(*kind, name).is_err()).collect()
     }
 
-    /// The names that a variable may mean: of components, and of tables in the file.
+    /// Returns the components and tables of the file that a variable can refer to.
     pub(super) fn named_by(&self, tables: &Tables, kind: Kind, variable: &str) -> BTreeSet<String> {
         let from_file = tables.named().filter(|(of, _)| *of == kind).map(|(_, name)| name.to_owned());
         let all = from_file.chain(self.names_of(kind));
         all.filter(|name| variable_name(name) == variable).collect()
     }
 
-    /// What an attribute and the outside say of a component that is not there yet.
-    fn said_of(&self, kind: Kind, name: &str, tables: &Tables) -> SettingLayers {
+    /// Returns the settings in the attribute and the external settings of a component that does not exist yet.
+    fn layers_of(&self, kind: Kind, name: &str, tables: &Tables) -> SettingLayers {
         let attribute = self.settings_for(kind, &std::sync::Arc::from(name), None).iter();
         let attribute = attribute
             .map(|setting| ((setting.field, crate::settings::Origin::Attribute), setting.value.clone()));
         attribute.chain(tables.of(kind, name)).collect()
     }
 
-    /// Changes settings of one component by their names, as [`Component::reconfigure`](crate::Component::reconfigure) does.
+    /// Changes settings of a component by name.
+    ///
+    /// It has the same effect as [`Component::reconfigure`](crate::Component::reconfigure).
     ///
     /// # Errors
-    /// When there is no such component, no such setting, or the settings would not go together; then nothing has changed.
+    /// Returns an error if there is no such component or setting, if a value is not accepted, or if the settings
+    /// contradict each other. In that case nothing changes.
     ///
     /// ```
     /// use resilient_runtime::{Kind, Registry, settings::Raw};
@@ -248,13 +256,14 @@ impl Registry {
         let read =
             changes.iter().map(|(field, raw)| kinds::read(kind, field, raw).map_err(ChangeError::Value));
         let changes = read.collect::<Result<Vec<_>, _>>()?;
-        // Two that change the same component each keep what the other has changed.
+        // Concurrent changes of one component must preserve each other.
         let _turn = self.0.configuring.lock();
         Ok(self.known(kind, name)?.set(&changes)?)
     }
 
-    /// Takes back what was changed at run time of one component: what the file, the environment and the attribute say is
-    /// in force again.
+    /// Reverts changes that were made to a component at run time.
+    ///
+    /// The settings of the file, the environment and the attribute apply again.
     ///
     /// ```
     /// use resilient_runtime::{Component, Kind, Registry, retry::Config};
@@ -267,7 +276,7 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// When there is no such component, or what is beneath does not go together.
+    /// Returns an error if there is no such component, or if the remaining settings contradict each other.
     pub fn clear_overrides(&self, kind: Kind, name: &str) -> Result<(), ChangeError> {
         let component = self.known(kind, name)?;
         let _turn = self.0.configuring.lock();
@@ -275,33 +284,33 @@ impl Registry {
     }
 }
 
-/// Settings for a component that is not there so far.
+/// Settings for a component that does not exist yet.
 #[derive(Debug)]
 pub(super) struct Unused {
     kind: Kind,
     name: String,
-    /// A name that may have been meant.
+    /// A similar name that exists.
     near: Option<String>,
-    /// Another kind with a component of this name.
+    /// Another kind that has a component with this name.
     elsewhere: Option<Kind>,
 }
 
 impl fmt::Display for Unused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, name, near, elsewhere } = self;
-        write!(f, "{kind} `{name}`: these settings are for no component: there is none of this name so far")?;
+        write!(f, "{kind} `{name}`: unused settings: there is no component with this name yet")?;
         match (near, elsewhere) {
             (Some(near), _) => write!(f, "; did you mean `{near}`?"),
-            (None, Some(other)) => write!(f, "; there is a {other} of this name"),
+            (None, Some(other)) => write!(f, "; there is a {other} with this name"),
             (None, None) => Ok(()),
         }
     }
 }
 
-/// What an attribute says, below what was said.
-fn beneath(attribute: &[Setting], said: &SettingLayers) -> SettingLayers {
+/// Puts attribute settings beneath other layers.
+fn beneath(attribute: &[Setting], layers: &SettingLayers) -> SettingLayers {
     let own = attribute.iter().map(|setting| ((setting.field, Origin::Attribute), setting.value.clone()));
-    own.chain(said.clone()).collect()
+    own.chain(layers.clone()).collect()
 }
 
 fn contradictory_defaults(tables: &Tables) -> Vec<Contradiction> {

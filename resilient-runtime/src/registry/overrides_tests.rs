@@ -1,4 +1,4 @@
-//! What comes from outside of the program, and what is told of it.
+//! Tests of external settings and of validation.
 
 use std::time::Duration;
 
@@ -32,8 +32,7 @@ fn problems(registry: &Registry) -> Vec<String> {
 }
 
 #[test]
-fn settings_for_a_name_that_no_component_has_are_told() {
-    // A3
+fn settings_for_a_missing_component_are_reported() {
     let registry = registry();
     let mut events = registry.subscribe();
     registry.circuit_breaker("postgres");
@@ -43,31 +42,32 @@ fn settings_for_a_name_that_no_component_has_are_told() {
         (Kind::Bulkhead, "later", "max_concurrent", Raw::Integer(1)),
     ];
     registry.apply("file", &tables(&settings)).unwrap();
-    let told = problems(&registry);
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(
-        told.iter().any(|told| told.starts_with("circuit_breaker `postgress`")
-            && told.ends_with("did you mean `postgres`?"))
-    );
-    assert!(told.iter().any(|told| told.starts_with("retry `postgres`")
-        && told.ends_with("there is a circuit_breaker of this name")));
-    assert_eq!(registry.stats().unused_settings, told);
+    let found = problems(&registry);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().any(|problem| problem.starts_with("circuit_breaker `postgress`")
+        && problem.ends_with("did you mean `postgres`?")));
+    assert!(found.iter().any(|problem| problem.starts_with("retry `postgres`")
+        && problem.ends_with("there is a circuit_breaker with this name")));
+    assert_eq!(registry.stats().unused_settings, found);
     let unused = std::iter::from_fn(|| events.try_recv()).find_map(|event| match event.what {
         EventKind::SettingsUnused { settings } => Some(settings),
         _ => None,
     });
-    assert_eq!(unused.unwrap().len(), 1, "at load what looks like a slip; the others may come later");
+    assert_eq!(
+        unused.unwrap().len(),
+        1,
+        "at load only likely misspellings; the other components can be created later"
+    );
     registry.bulkhead("later");
     registry.retry("postgres");
     registry.circuit_breaker("postgress");
-    assert_eq!(problems(&registry), [""; 0], "components that are made later are no false alarm");
+    assert_eq!(problems(&registry), [""; 0], "no false alarm for components created later");
     assert_eq!(registry.bulkhead("later").config().max_concurrent, 1);
 }
 
 #[cfg(feature = "config-file")]
 #[test]
-fn a_variable_for_a_name_that_no_component_has_is_told() {
-    // A3
+fn a_variable_for_a_missing_component_is_reported() {
     let path = std::env::temp_dir().join(format!("resilient-unused-{}.toml", std::process::id()));
     std::fs::write(&path, "[retry_budget.gatway]\nratio = 0.2\n").unwrap();
     let registry = registry();
@@ -79,21 +79,20 @@ fn a_variable_for_a_name_that_no_component_has_is_told() {
     ];
     crate::config::ConfigFile::new(&path).variables(variables).apply(&registry).unwrap();
     std::fs::remove_file(&path).unwrap();
-    let told = problems(&registry);
-    assert_eq!(told.len(), 2, "{told:?}");
+    let found = problems(&registry);
+    assert_eq!(found.len(), 2, "{found:?}");
     assert!(
-        told[0].starts_with("retry_budget `gatway`") && told[0].ends_with("did you mean `gateway`?"),
-        "{told:?}"
+        found[0].starts_with("retry_budget `gatway`") && found[0].ends_with("did you mean `gateway`?"),
+        "{found:?}"
     );
     assert!(
-        told[1].starts_with("circuit_breaker `PAYMENT`") && told[1].ends_with("did you mean `PAY_MENT`?"),
-        "{told:?}"
+        found[1].starts_with("circuit_breaker `PAYMENT`") && found[1].ends_with("did you mean `PAY_MENT`?"),
+        "{found:?}"
     );
 }
 
 #[test]
-fn a_budget_named_by_a_slip_is_told() {
-    // A3
+fn a_misspelled_budget_is_reported() {
     let registry = registry();
     let settings = [("a", "gateway"), ("b", "gateway"), ("c", "gatewya")];
     let settings = settings.map(|(name, budget)| (Kind::Retry, name, "budget", text(budget)));
@@ -101,22 +100,21 @@ fn a_budget_named_by_a_slip_is_told() {
     for name in ["a", "b", "c"] {
         registry.retry(name);
     }
-    let expected = "retry_budget: `gatewya` is named by retry `c` alone; did you mean `gateway`?";
+    let expected = "retry_budget: `gatewya` is used only by retry `c`; did you mean `gateway`?";
     assert_eq!(problems(&registry), [expected]);
 }
 
 #[test]
-fn a_limiter_without_a_rate_is_told() {
-    // A2
+fn a_limiter_without_a_rate_is_reported() {
     let registry = registry();
     registry.rate_limiter("100/s");
     registry.rate_limiter("api");
-    let told = problems(&registry);
+    let found = problems(&registry);
     assert!(
-        told[0].contains("`100/s` is a name, and limits nothing") && told[0].contains("rate = \"100/s\""),
-        "{told:?}"
+        found[0].contains("`100/s` is used as a name") && found[0].contains("rate = \"100/s\""),
+        "{found:?}"
     );
-    assert!(told[1].contains("`api` has no rate"), "{told:?}");
+    assert!(found[1].contains("`api` has no rate"), "{found:?}");
     for name in ["100/s", "api"] {
         let config = rate_limit::Config::default().rate("1/s".parse::<Rate>().unwrap());
         registry.rate_limiter(name).reconfigure(config).unwrap();
@@ -126,13 +124,13 @@ fn a_limiter_without_a_rate_is_told() {
     registry.retry("3");
     assert_eq!(
         problems(&registry),
-        ["hedge: `50ms` is the name of a component, and looks like a duration: say what it is of"]
+        ["hedge: `50ms` is used as a component name but looks like a duration; name the setting it is for"]
     );
 }
 
 #[test]
-fn what_a_timeout_of_the_same_call_ends_before_is_told() {
-    // A4, T127
+fn settings_that_a_timeout_makes_ineffective_are_reported() {
+    // T127
     let (registry, second) = (registry(), Duration::from_secs(1));
     registry.timeout("t").reconfigure(timeout::Config::default().total(second).attempt(second / 2)).unwrap();
     registry.retry("r").reconfigure(retry::Config::default().base(4 * second)).unwrap();
@@ -147,23 +145,23 @@ fn what_a_timeout_of_the_same_call_ends_before_is_told() {
         .unwrap();
     let pipeline = registry.pipeline("op").timeout("t").retry("r").hedge("h").bulkhead("b").rate_limit("l");
     pipeline.circuit_breaker("c").build();
-    let told = problems(&registry);
-    let about =
-        |kind: &str, what: &str| told.iter().any(|told| told.starts_with(kind) && told.contains(what));
-    assert!(about("retry: `r`", "begins after 2s at the earliest"), "{told:#?}");
-    assert!(about("hedge: `h`", "before after = 500ms"), "{told:#?}");
+    let found = problems(&registry);
+    let about = |kind: &str, what: &str| {
+        found.iter().any(|problem| problem.starts_with(kind) && problem.contains(what))
+    };
+    assert!(about("retry: `r`", "starts after at least 2s"), "{found:#?}");
+    assert!(about("hedge: `h`", "the first hedge starts after 500ms"), "{found:#?}");
     assert!(
         about("bulkhead: `b`", "max_wait = 2s") && about("rate_limit: `l`", "max_wait = 2s"),
-        "{told:#?}"
+        "{found:#?}"
     );
-    assert!(about("circuit_breaker: `c`", "slow_call = 2s"), "{told:#?}");
+    assert!(about("circuit_breaker: `c`", "slow_call = 2s"), "{found:#?}");
     registry.timeout("t").reconfigure(timeout::Config::default().total(10 * second)).unwrap();
     assert_eq!(problems(&registry), [""; 0]);
 }
 
 #[test]
 fn a_retry_that_cannot_happen_is_refused() {
-    // A4, H5
     let (registry, seconds) = (registry(), Duration::from_secs);
     let retry = registry.retry("r");
     let refused = |config: retry::Config| retry.reconfigure(config).unwrap_err().problems()[0].field;
@@ -179,17 +177,16 @@ fn a_retry_that_cannot_happen_is_refused() {
         (Kind::Retry, "r", "jitter", Raw::Integer(0)),
         (Kind::Retry, "r", "max_elapsed", text("1s")),
     ];
-    let told = self::registry().apply("file", &tables(&settings)).unwrap_err();
+    let refused = self::registry().apply("file", &tables(&settings)).unwrap_err();
     assert!(
-        told[0].to_string().contains("more than 2s, the shortest delay before the first retry"),
+        refused[0].to_string().contains("more than 2s, the shortest delay before the first retry"),
         "{}",
-        told[0]
+        refused[0]
     );
 }
 
 #[test]
-fn a_budget_that_never_has_a_token_is_told() {
-    // A4
+fn a_budget_that_never_has_a_token_is_reported() {
     let registry = registry();
     let empty = [
         (Kind::Retry, "r", "budget_ratio", Raw::Integer(0)),
@@ -201,16 +198,15 @@ fn a_budget_that_never_has_a_token_is_told() {
     ];
     registry.apply("file", &tables(&empty)).unwrap();
     let (retry, _, _) = (registry.retry("r"), registry.retry_budget("b"), registry.hedge("h"));
-    let told = problems(&registry);
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told[0].starts_with("retry: `r`: ratio = 0 and reserve = 0"), "{told:?}");
+    let found = problems(&registry);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].starts_with("retry: `r`: ratio = 0 and reserve = 0"), "{found:?}");
     retry.reconfigure(retry::Config::default().budget_ratio(Ratio::ZERO)).unwrap();
-    assert_eq!(problems(&registry).len(), 2, "a reserve is enough");
+    assert_eq!(problems(&registry).len(), 2, "the reserve provides tokens");
 }
 
 #[test]
-fn the_longest_delay_follows_a_long_first_one() {
-    // H5
+fn a_long_base_delay_raises_the_longest_delay() {
     let time = ManualClock::new();
     let retry = Registry::with_clock(time.clock()).retry("r");
     let config = retry::Config::default().base(Duration::from_secs(30)).jitter(Ratio::ZERO);
@@ -220,7 +216,7 @@ fn the_longest_delay_follows_a_long_first_one() {
     assert_eq!(time.clock().now().since(before), Duration::from_secs(30));
 }
 
-/// An annotated function of its own registry that says how long a call may wait.
+/// An annotated function with its own registry and these stages.
 fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
     let meta = SiteMeta {
         retry_when: false,
@@ -242,72 +238,70 @@ fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
 }
 
 #[test]
-fn a_file_may_complete_what_a_function_says_that_was_not_called_yet() {
-    // A8
+fn a_file_can_complete_settings_of_a_function_that_was_not_called_yet() {
     const WAITS: &[StageUse] = &[StageUse {
         kind: Kind::Bulkhead,
-        name: Some("a8"),
+        name: Some("completed"),
         settings: &[Setting { field: "max_wait", value: Value::Duration(Duration::from_secs(1)) }],
     }];
-    // What only the link-time list would know joins at its first call.
+    // The link-time list is not available in this test; building the pipeline registers the site.
     let site = site(1, WAITS);
     site.pipeline_or(|| Registry::new().pipeline("elsewhere").build());
-    let settings = tables(&[(Kind::Bulkhead, "a8", "max_queue", Raw::Integer(1))]);
+    let settings = tables(&[(Kind::Bulkhead, "completed", "max_queue", Raw::Integer(1))]);
     for exists_before in [false, true] {
         let registry = registry();
         if exists_before {
-            registry.bulkhead("a8");
+            registry.bulkhead("completed");
         }
         registry.apply("file", &settings).unwrap();
         site.pipeline_in(&registry);
-        let config = registry.bulkhead("a8").config();
+        let config = registry.bulkhead("completed").config();
         assert_eq!((config.max_queue, config.max_wait), (1, Some(Duration::from_secs(1))), "{exists_before}");
         assert_eq!(problems(&registry), [""; 0]);
     }
-    // Without such a function it stays refused, and so does what does not go with what it says.
-    let other = tables(&[(Kind::Bulkhead, "a8, by nobody", "max_queue", Raw::Integer(1))]);
+    // Without such a function the settings are refused, and so are settings that contradict it.
+    let other = tables(&[(Kind::Bulkhead, "without a function", "max_queue", Raw::Integer(1))]);
     assert!(registry().apply("file", &other).is_err());
-    let wrong = tables(&[(Kind::Bulkhead, "a8", "max_concurrent", Raw::Integer(0))]);
+    let wrong = tables(&[(Kind::Bulkhead, "completed", "max_concurrent", Raw::Integer(0))]);
     assert!(registry().apply("file", &wrong).is_err());
 }
 
 #[test]
-fn what_stays_impossible_because_no_function_came_is_told() {
-    // A8
+fn settings_that_stay_invalid_without_the_function_are_reported() {
     const WAITS: &[StageUse] = &[StageUse {
         kind: Kind::Bulkhead,
-        name: Some("a8 never"),
+        name: Some("never completed"),
         settings: &[Setting { field: "max_wait", value: Value::Duration(Duration::from_secs(1)) }],
     }];
     site(2, WAITS).pipeline_or(|| Registry::new().pipeline("elsewhere").build());
     let registry = registry();
-    registry.apply("file", &tables(&[(Kind::Bulkhead, "a8 never", "max_queue", Raw::Integer(1))])).unwrap();
-    assert_eq!(registry.bulkhead("a8 never").config().max_queue, 0);
+    registry
+        .apply("file", &tables(&[(Kind::Bulkhead, "never completed", "max_queue", Raw::Integer(1))]))
+        .unwrap();
+    assert_eq!(registry.bulkhead("never completed").config().max_queue, 0);
     assert!(problems(&registry)[0].contains("a queue needs max_wait"), "{:?}", problems(&registry));
 }
 
 #[test]
-fn the_outside_switches_all_protection() {
-    // E8
+fn external_settings_switch_all_protection() {
     let registry = registry();
-    let says = |enabled: Option<bool>| {
+    let enabled_after = |enabled: Option<bool>| {
         let mut tables = Tables::default();
         enabled.into_iter().for_each(|enabled| tables.set_enabled(enabled));
         registry.apply("file", &tables).unwrap();
         registry.is_enabled()
     };
-    assert!(!says(Some(false)));
+    assert!(!enabled_after(Some(false)));
     assert!(registry.to_toml().starts_with("enabled = false\n"));
-    assert!(says(None));
+    assert!(enabled_after(None));
     registry.set_enabled(false);
-    assert!(!says(Some(true)), "who decides at run time is heard more");
-    assert!(!says(Some(false)));
-    assert!(says(Some(true)), "until both have said the same");
+    assert!(!enabled_after(Some(true)), "the run-time value overrides");
+    assert!(!enabled_after(Some(false)));
+    assert!(enabled_after(Some(true)), "until both agree");
 }
 
 #[test]
-fn each_kind_of_component_can_be_switched_off_or_says_why_not() {
-    // E8
+fn each_kind_can_be_switched_off_or_reports_why_not() {
     for kind in Kind::all() {
         let outcome = crate::component::by_kind::read(kind, "enabled", &Raw::Flag(false));
         match kind {
@@ -320,8 +314,7 @@ fn each_kind_of_component_can_be_switched_off_or_says_why_not() {
 }
 
 #[test]
-fn a_component_that_is_switched_off_lets_every_call_pass() {
-    // E8
+fn a_component_that_is_switched_off_admits_every_call() {
     let kinds = [
         Kind::CircuitBreaker,
         Kind::Retry,
@@ -361,7 +354,7 @@ fn a_component_that_is_switched_off_lets_every_call_pass() {
     }
 }
 
-/// One call at a time, one in an hour, and open at the first failure.
+/// One call at a time, one call per hour, and a circuit that opens at the first failure.
 fn tighten(registry: &Registry) {
     let keep = |enabled: bool| enabled;
     let breaker = registry.circuit_breaker("x");
@@ -381,16 +374,15 @@ fn tighten(registry: &Registry) {
 }
 
 #[test]
-fn too_many_names_are_told_once_and_loudly() {
-    // H10
+fn too_many_names_are_reported_once() {
     let registry = registry();
     let mut events = registry.subscribe();
     for number in 0..shelf::MOST_NAMES + 50 {
         registry.timeout(&number.to_string());
     }
-    let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
+    let published: Vec<_> = std::iter::from_fn(|| events.try_recv()).collect();
     let first = EventKind::TooManyNames { name: shelf::MOST_NAMES.to_string() };
-    assert_eq!(told.iter().map(|event| &event.what).collect::<Vec<_>>(), [&first]);
+    assert_eq!(published.iter().map(|event| &event.what).collect::<Vec<_>>(), [&first]);
     assert_eq!(registry.stats().overflowed_names[&Kind::Timeout], 50);
-    assert!(problems(&registry)[0].contains("as one did 50 times so far"), "{:?}", problems(&registry));
+    assert!(problems(&registry)[0].contains("(50 times so far)"), "{:?}", problems(&registry));
 }

@@ -1,4 +1,4 @@
-//! How much of what is scarce is in use: the fourth golden signal.
+//! Saturation, the fourth golden signal: how much of the limited resources is in use.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::Registry;
 use crate::component::Kind;
 use crate::ratio::Ratio;
 
-/// Of each component that has a limit.
+/// The saturation of each component with a limit.
 pub(super) type Saturations = BTreeMap<(Kind, &'static str), Ratio>;
 
 impl Registry {
@@ -18,7 +18,7 @@ impl Registry {
         all.collect()
     }
 
-    /// Of the operation: the scarcest of its components.
+    /// Returns the saturation of an operation: the highest of its components.
     pub(super) fn saturation(&self, operation: &str, of: &Saturations) -> Ratio {
         let explanations = self.0.explanations.lock();
         let stages =
@@ -27,7 +27,7 @@ impl Registry {
     }
 }
 
-/// Of all operations together: the scarcest of all.
+/// Returns the saturation of all operations together: the highest of all components.
 pub(super) fn of_all(saturations: &Saturations) -> Ratio {
     most(saturations.values().copied())
 }

@@ -9,15 +9,15 @@ use crate::component::{Core, Create, Kind, lasting};
 use crate::kind::table::components;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The most names of one kind; further ones share [`OVERFLOW`].
+/// The maximum number of names per kind. Further names share [`OVERFLOW`].
 pub(super) const MOST_NAMES: usize = 16_384;
-/// The component that names beyond the bound share.
+/// The component shared by names beyond the limit.
 pub(super) const OVERFLOW: &str = "__overflow__";
 
 #[derive(Debug)]
 pub(crate) struct Shelf<T> {
     items: RwLock<BTreeMap<&'static str, Arc<T>>>,
-    /// How often a name got the shared item, because there were too many.
+    /// How often a lookup returned the shared item because there were too many names.
     overflows: AtomicU64,
 }
 
@@ -32,9 +32,10 @@ impl<T> Shelf<T> {
         self.items.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// The one of this name, made by `make` if it is new. Never two of one name, whoever races (T120).
+    /// Returns the item with this name, created by `make` if it is new. Concurrent callers get the same item
+    /// (T120).
     ///
-    /// True with the first that has to share, because there are too many: to be told outside of the lock (H10, T23).
+    /// The flag is true for the first name that must share. Report it outside of the lock (T23).
     pub(super) fn get_or_make(&self, name: &str, make: impl FnOnce(&'static str) -> T) -> (Arc<T>, bool) {
         if let Some(found) = self.get(name) {
             return (found, false);
@@ -49,7 +50,7 @@ impl<T> Shelf<T> {
         (item, is_first)
     }
 
-    /// How often a name got the shared item.
+    /// Returns how often a lookup returned the shared item.
     pub(super) fn overflows(&self) -> u64 {
         self.overflows.load(Ordering::Relaxed)
     }
@@ -60,7 +61,7 @@ impl<T> Shelf<T> {
     }
 }
 
-/// A component that the registry has a shelf for.
+/// A component that has a shelf in the registry.
 pub(crate) trait Shelved: Create {
     fn shelf(shelves: &Shelves) -> &Shelf<Self>;
     fn make(registry: &Registry, core: Core<Self::Config>) -> Self;
@@ -76,7 +77,7 @@ macro_rules! shelves {
         }
 
         impl Shelves {
-            /// The components of a kind that is known at run time only.
+            /// Returns the components of a kind that is known only at run time.
             pub(super) fn of(&self, kind: Kind) -> &dyn AnyShelf {
                 match kind {
                     $(Kind::$kind => &self.$name,)*

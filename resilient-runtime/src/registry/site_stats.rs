@@ -1,4 +1,4 @@
-//! The annotated functions of the process, and what they counted.
+//! The annotated functions of the process and their statistics.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::observe::OperationStats;
 use crate::pipeline::Pipeline;
 use crate::site::{self, Site};
 
-/// An annotated function.
+/// An annotated function and its statistics.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -25,20 +25,20 @@ use crate::site::{self, Site};
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct SiteStats {
-    /// The operation's name.
+    /// The name of the operation.
     pub operation: String,
-    /// The function, with its module.
+    /// The path of the function, with its module.
     pub function: String,
-    /// File and line.
+    /// The file and line of the function.
     pub place: String,
-    /// Whether it is asynchronous.
+    /// Whether the function is asynchronous.
     pub asynchronous: bool,
-    /// Its golden numbers; all zero before its first call.
+    /// The golden signals of the function; all zero before its first call.
     pub stats: OperationStats,
 }
 
 impl Registry {
-    /// All annotated functions of the process that use this registry, called or not.
+    /// Returns all annotated functions that use this registry, whether called or not.
     ///
     /// ```
     /// #[resilient_runtime::resilient(bulkhead = "mail", name = "send a mail")]

@@ -1,4 +1,4 @@
-//! The stages of annotated functions, made of a registry's components.
+//! Builds the pipelines of annotated functions from a registry's components.
 
 use std::sync::Arc;
 
@@ -10,26 +10,27 @@ use crate::pipeline::{Pipeline, Predicates, StageComponents};
 use crate::site::Site;
 
 impl Site {
-    /// The stages of a function that names no registry: one load, after the first call.
+    /// Returns the pipeline of a function that names no registry. Costs one load after the first call.
     #[inline]
     pub fn pipeline(&'static self) -> &'static Pipeline {
         self.pipeline_or(|| registry().build_site(self))
     }
 
-    /// The stages of a function that says `registry = ..`: one look-up for each call.
+    /// Returns the pipeline of a function with `registry = ..`. Costs one lookup per call.
     pub fn pipeline_in(&'static self, registry: &Registry) -> Arc<Pipeline> {
         registry.site_pipeline(self)
     }
 }
 
 impl Registry {
-    /// The pipeline of a site that names this registry.
+    /// Returns the pipeline of a site that names this registry.
     fn site_pipeline(&self, site: &'static Site) -> Arc<Pipeline> {
         let key = std::ptr::from_ref(site).addr();
         if let Some(found) = self.0.pipelines.lock().get(&key) {
             return Arc::clone(found);
         }
-        // Not under the lock: making components may report. The first of two that race is kept.
+        // Build outside of the lock, because creating components can publish events. The first of two concurrent
+        // results is used.
         let made = Arc::new(self.build_site(site));
         Arc::clone(self.0.pipelines.lock().entry(key).or_insert(made))
     }
@@ -54,7 +55,7 @@ impl Registry {
 macro_rules! site_components {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
         impl Registry {
-            /// The components of the stages that the function asks for.
+            /// Returns the components of the stages that the function uses.
             fn site_components(&self, site: &'static Site, operation: &str) -> StageComponents {
                 let stage = |kind| site.meta().stages.iter().find(|stage| stage.kind == kind);
                 StageComponents {

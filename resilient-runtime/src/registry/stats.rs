@@ -1,4 +1,4 @@
-//! Everything a registry has counted, in one snapshot.
+//! A snapshot of all statistics of a registry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,33 +13,33 @@ use crate::observe::{Operation, OperationStats, Total};
 
 macro_rules! stats {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
-        /// A snapshot of a registry; serialises, and displays as a table.
+        /// A snapshot of a registry. It serializes, and displays as a table.
         ///
         /// ```
         /// let registry = resilient_runtime::Registry::new();
         /// registry.retry("stock");
         /// let stats = registry.stats();
         /// assert!(stats.enabled && stats.retry.contains_key("stock") && stats.conflicts.is_empty());
-        /// assert!(stats.to_string().contains("stock"), "a table for people");
+        /// assert!(stats.to_string().contains("stock"), "a readable table");
         /// ```
         #[derive(Clone, Debug, Serialize)]
         #[non_exhaustive]
         pub struct Stats {
             /// Whether protection is [switched on](Registry::set_enabled).
             pub enabled: bool,
-            /// The golden numbers of all operations together; a call within a call is one of them, too.
+            /// The golden signals of all operations together. Nested calls count separately.
             pub total: OperationStats,
-            /// The golden numbers of each operation, by name.
+            /// The golden signals of each operation, by name.
             pub operations: BTreeMap<String, OperationStats>,
             $(
-                #[doc = concat!("Each [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), ") by its name.")]
+                #[doc = concat!("The statistics of each [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), "), by name.")]
                 pub $name: BTreeMap<String, crate::$module::$stats>,
             )*
-            /// Inline settings that contradict each other or cannot be.
+            /// Attribute settings that conflict with each other or are invalid.
             pub conflicts: Vec<String>,
-            /// Settings from outside for components that are not there so far: one line for each.
+            /// External settings for components that do not exist yet, one line each.
             pub unused_settings: Vec<String>,
-            /// By kind, how often a name got the component `__overflow__`, because there were too many names.
+            /// By kind, how often a lookup returned `__overflow__` because of too many names.
             pub overflowed_names: BTreeMap<Kind, u64>,
         }
 
@@ -56,16 +56,16 @@ macro_rules! stats {
         #[derive(Clone, Debug, Serialize)]
         #[serde(untagged)]
         #[non_exhaustive]
-        #[allow(clippy::large_enum_variant)] // made for one look
+        #[allow(clippy::large_enum_variant)] // short-lived
         pub enum ComponentStats {
             $(
-                #[doc = concat!("The snapshot of a [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), ").")]
+                #[doc = concat!("The statistics of one [`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), ").")]
                 $kind(crate::$module::$stats),
             )*
         }
 
         impl Registry {
-            /// A snapshot of everything. Reading it costs the calls nothing.
+            /// Returns a snapshot of the registry. Reading it does not slow down calls.
             ///
             /// ```
             /// let registry = resilient_runtime::Registry::new();
@@ -94,7 +94,7 @@ macro_rules! stats {
 components!(all stats);
 
 impl Registry {
-    /// Of all operations together, and of each.
+    /// Returns the statistics of all operations together, and of each.
     fn operation_stats(&self) -> (OperationStats, BTreeMap<String, OperationStats>) {
         let (now, saturations) = (self.clock().now(), self.saturations());
         let mut total = Total::default();

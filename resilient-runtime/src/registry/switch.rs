@@ -1,8 +1,8 @@
-//! Whether protection is on.
+//! The switch that turns protection on or off.
 
 use super::Registry;
 
-/// Who wants protection on or off.
+/// The state of the switch: one value per source.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     overridden: Option<bool>,
@@ -10,15 +10,16 @@ pub(super) struct Orders {
 }
 
 impl Registry {
-    /// Switches the protection of all annotated functions and pipelines of this registry off, or on again.
+    /// Turns protection on or off.
     ///
-    /// Off, a call goes straight to its body, and to its fallback should that fail: nothing is refused, queued, repeated,
-    /// limited in time or shared, and components see nothing of it. Operations count it as always. A call keeps to what
-    /// was in force when it began, and gives back what it holds. What uses a component by hand is not affected, nor are
-    /// idempotency keys, which protect the user from being charged twice and not the program from a bad day.
+    /// The switch applies to all annotated functions and pipelines of this registry. While it is off, a call runs
+    /// its body directly, and its fallback if the body fails. Calls are not rejected, queued, retried, limited in
+    /// time or coalesced, and components do not record them. Operations still count them. A call uses the state of
+    /// the switch when it began, and releases what it acquired. Components used directly are not affected.
+    /// Idempotency keys are not affected either, because they protect users from duplicate effects.
     ///
-    /// From outside of the program `enabled = false` at the top of a settings file does the same, and so does
-    /// `RESILIENT__ENABLED=false`. What is said here counts more, until both say the same again.
+    /// `enabled = false` at the top of a configuration file has the same effect, and so does
+    /// `RESILIENT__ENABLED=false`. A value set by this method overrides them until both agree again.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection};
@@ -34,7 +35,7 @@ impl Registry {
         self.order(|orders| orders.runtime = Some(enabled));
     }
 
-    /// What a file or the environment say about the switch.
+    /// Sets the switch from a file or the environment.
     pub(super) fn set_enabled_by_override(&self, enabled: Option<bool>) {
         self.order(|orders| orders.overridden = enabled);
     }
@@ -43,17 +44,17 @@ impl Registry {
         let mut orders = self.0.orders.lock();
         change(&mut orders);
         let by_override = orders.overridden.unwrap_or(true);
-        // Of one opinion: from here on the outside is heard again.
+        // They agree: from here on, the file and the environment apply again.
         orders.runtime = orders.runtime.filter(|runtime| *runtime != by_override);
         let enabled = orders.runtime.unwrap_or(by_override);
         let before = self.0.switch.set(enabled);
         drop(orders);
         if before != enabled {
-            tracing::warn!(target: "resilient_runtime::registry", enabled, "protection switched");
+            tracing::warn!(target: "resilient_runtime::registry", enabled, "protection switched on or off");
         }
     }
 
-    /// Whether protection is [switched on](Self::set_enabled).
+    /// Returns whether protection is [on](Self::set_enabled).
     ///
     /// ```
     /// let registry = resilient_runtime::Registry::new();

@@ -43,12 +43,15 @@ fn registries_do_not_bleed() {
 }
 
 #[test]
-fn odd_names_lose_nothing_and_are_reported() {
+fn invalid_names_work_and_are_reported() {
     let registry = Registry::new();
     let long = "n".repeat(10_000);
     for name in ["", "payment", "Payment", &long] {
         let breaker = registry.circuit_breaker(name);
-        assert!(Arc::ptr_eq(&breaker, &registry.circuit_breaker(name)), "the same name finds the same one");
+        assert!(
+            Arc::ptr_eq(&breaker, &registry.circuit_breaker(name)),
+            "the same name returns the same component"
+        );
     }
     for name in ["", "payment", &long] {
         assert!(registry.component_stats(Kind::CircuitBreaker, name).is_ok());
@@ -59,7 +62,7 @@ fn odd_names_lose_nothing_and_are_reported() {
     assert_eq!(registry.stats().circuit_breaker.len(), 4);
     let error = registry.validate().unwrap_err();
     assert_eq!(error.problems().len(), 3, "{error}");
-    assert!(error.to_string().contains("`Payment` and `payment` differ in case only"), "{error}");
+    assert!(error.to_string().contains("`Payment` and `payment` differ only in case"), "{error}");
 }
 
 #[test]
@@ -72,14 +75,11 @@ fn an_unknown_component_is_an_error_with_the_nearest_names() {
     assert!(registry.component_stats(Kind::Retry, "gateway").is_err());
     assert!(registry.component_stats(Kind::Bulkhead, "gateway").is_ok());
     let kind = "circut_breaker".parse::<Kind>().unwrap_err();
-    assert_eq!(
-        kind.to_string(),
-        "no kind of component is called `circut_breaker`; did you mean `circuit_breaker`?"
-    );
+    assert_eq!(kind.to_string(), "unknown component kind `circut_breaker`; did you mean `circuit_breaker`?");
 }
 
 #[test]
-fn an_arc_held_anywhere_stays_the_live_one() {
+fn an_arc_stays_current_after_reconfiguration() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     let held = registry.timeout("t");
     registry.timeout("t").reconfigure(timeout::Config::default().total(Duration::from_secs(2))).unwrap();
@@ -87,7 +87,7 @@ fn an_arc_held_anywhere_stays_the_live_one() {
 }
 
 #[test]
-fn every_value_says_where_it_came_from() {
+fn every_value_has_its_origin() {
     // T123
     let registry = Registry::new();
     let timeout = registry.timeout("t");
@@ -100,7 +100,7 @@ fn every_value_says_where_it_came_from() {
 }
 
 #[test]
-fn a_refused_change_changes_nothing_and_a_later_good_one_works() {
+fn a_refused_change_changes_nothing_and_a_later_valid_one_works() {
     // T118, T127
     let timeout = Registry::new().timeout("t");
     let good = timeout::Config::default().total(Duration::from_secs(2));
@@ -112,7 +112,7 @@ fn a_refused_change_changes_nothing_and_a_later_good_one_works() {
 }
 
 #[test]
-fn what_happens_can_be_subscribed_to() {
+fn events_can_be_subscribed_to() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     let mut events = registry.subscribe();
     registry.circuit_breaker("x").force_open();
@@ -123,7 +123,7 @@ fn what_happens_can_be_subscribed_to() {
 }
 
 #[test]
-fn the_golden_signals_are_those_of_each_operation_and_of_all_together() {
+fn golden_signals_exist_per_operation_and_in_total() {
     let registry = Registry::new();
     let (gate, wide) = (registry.bulkhead("gate"), registry.bulkhead("wide"));
     gate.reconfigure(bulkhead::Config::default().max_concurrent(4)).unwrap();
@@ -141,13 +141,13 @@ fn the_golden_signals_are_those_of_each_operation_and_of_all_together() {
     let total = &stats.total;
     assert_eq!((total.calls, total.succeeded, total.failed, total.saturation.get()), (100, 99, 1, 0.5));
     assert_eq!((total.latency.measured, total.error_latency.measured), (99, 1));
-    // Of all those times together, not a mean of percentiles.
+    // Computed from all times together, not as a mean of percentiles.
     assert_eq!(total.latency, of("fast").latency);
     assert_eq!(total.error_latency, of("slow").error_latency);
 }
 
 #[test]
-fn what_takes_one_call_at_a_time_is_not_full_after_each() {
+fn a_leaky_bucket_is_not_saturated_after_each_call() {
     use rate_limit::Algorithm;
     let saturation = |algorithm| {
         let registry = Registry::with_clock(ManualClock::new().clock());
@@ -192,7 +192,7 @@ fn a_snapshot_serialises_and_displays() {
     }
 }
 
-/// A function that asks for these stages at this line.
+/// An annotated function at this line with these stages.
 fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
     Box::leak(Box::new(Site::new(SiteMeta {
         function: "f",
@@ -212,7 +212,7 @@ fn site(line: u32, stages: &'static [StageUse]) -> &'static Site {
     })))
 }
 
-/// A log that reads the registry whenever it is told something.
+/// A log subscriber that reads the registry on every event.
 struct Reader(Registry);
 
 impl tracing::Subscriber for Reader {
@@ -232,7 +232,7 @@ impl tracing::Subscriber for Reader {
 }
 
 #[test]
-fn who_listens_to_a_registry_may_read_it() {
+fn a_log_subscriber_can_read_the_registry() {
     // T23
     const REFUSED: &[StageUse] = &[StageUse {
         kind: Kind::Retry,
@@ -254,7 +254,7 @@ const fn retry_with(settings: &'static [Setting]) -> StageUse {
 }
 
 #[test]
-fn the_settings_of_the_first_place_are_in_force_whole_whoever_is_called_first() {
+fn the_settings_of_the_first_place_apply_whatever_the_order_of_calls() {
     // T119
     const FIRST: &[StageUse] = &[retry_with(&[Setting { field: "max", value: Value::Count(1) }])];
     const SECOND: &[StageUse] = &[retry_with(&[
@@ -277,7 +277,7 @@ fn the_settings_of_the_first_place_are_in_force_whole_whoever_is_called_first() 
 }
 
 #[test]
-fn what_was_said_at_run_time_stays_though_an_attribute_says_the_same() {
+fn a_run_time_setting_stays_although_an_attribute_sets_the_same_value() {
     // T123
     const SITE: &[StageUse] = &[retry_with(&[
         Setting { field: "max", value: Value::Count(5) },
@@ -292,7 +292,7 @@ fn what_was_said_at_run_time_stays_though_an_attribute_says_the_same() {
 }
 
 #[test]
-fn an_attribute_setting_that_comes_too_late_is_reported_and_the_others_hold() {
+fn an_attribute_setting_that_comes_too_late_is_reported_and_the_others_apply() {
     // T119, T127
     const SITE: &[StageUse] = &[
         retry_with(&[
@@ -322,7 +322,7 @@ fn an_attribute_setting_that_comes_too_late_is_reported_and_the_others_hold() {
 }
 
 #[test]
-fn of_two_who_change_a_component_at_once_each_keeps_what_the_other_changed() {
+fn concurrent_changes_of_one_component_preserve_each_other() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     let check = registry.health("db");
     let change = |field: &str, number: u32| {
@@ -330,7 +330,7 @@ fn of_two_who_change_a_component_at_once_each_keeps_what_the_other_changed() {
         registry.set_overrides(Kind::Health, "db", &change).unwrap();
     };
     let start = std::sync::Barrier::new(2);
-    // Each changes a field that nobody else does, and looks whether that stays.
+    // Each thread changes a field that the other does not, and checks whether its change stays.
     let lost = |field: &str, value: fn(&crate::health::Config) -> u32| {
         start.wait();
         let numbers = (1..=1000).cycle().take(10_000);
@@ -349,7 +349,7 @@ fn of_two_who_change_a_component_at_once_each_keeps_what_the_other_changed() {
     assert_eq!(lost, (0, 0));
 }
 
-/// A component of each kind, called `shop`.
+/// A registry with a component of each kind, named `shop`.
 fn one_of_each() -> Registry {
     let registry = Registry::new();
     macro_rules! make {
@@ -362,7 +362,7 @@ fn one_of_each() -> Registry {
 }
 
 #[test]
-fn every_kind_has_a_line_for_people() {
+fn every_kind_has_a_line_in_the_table() {
     let table = one_of_each().stats().to_string();
     for kind in Kind::all() {
         assert!(table.contains(&format!("{kind} shop: ")), "{kind} is not in\n{table}");
@@ -375,7 +375,7 @@ fn every_kind_has_a_line_for_people() {
 }
 
 #[test]
-fn the_list_of_metrics_does_not_depend_on_what_is_there() {
+fn the_list_of_metrics_does_not_depend_on_the_components() {
     let names = |registry: &Registry| -> Vec<_> {
         registry.stats().metrics().iter().map(|family| family.metric().name).collect()
     };
@@ -386,10 +386,10 @@ fn the_list_of_metrics_does_not_depend_on_what_is_there() {
 }
 
 #[test]
-fn a_component_is_found_by_its_type_and_only_if_it_is_there() {
+fn a_component_is_found_by_type_only_if_it_exists() {
     let registry = Registry::new();
     assert!(registry.find::<crate::Bulkhead>("shop").is_none());
-    assert!(registry.names().iter().all(|(_, names)| names.is_empty()), "nothing is made");
+    assert!(registry.names().iter().all(|(_, names)| names.is_empty()), "nothing is created");
     let made = registry.bulkhead("shop");
     assert!(Arc::ptr_eq(&registry.find("shop").unwrap(), &made));
     assert!(registry.find::<crate::Hedge>("shop").is_none());

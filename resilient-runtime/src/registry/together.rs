@@ -1,4 +1,4 @@
-//! Settings of one call's components that do not go together (A4, T127).
+//! Finds settings of the components of one call that conflict (T127).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::ratio::Ratio;
 use crate::settings::parse_duration;
 
 impl Registry {
-    /// What can never act as its settings ask, because of another component of the same call.
+    /// Returns settings that never take effect, because of another component of the same call.
     pub(super) fn never_together(&self) -> BTreeSet<String> {
         self.explanations().iter().flat_map(|explanation| self.never(explanation)).collect()
     }
@@ -34,8 +34,8 @@ impl Registry {
             && !explanation.idempotent
         {
             problems.push(format!(
-                "hedge: `{hedge}`: no attempt is hedged, because `on_unknown = reject` of idempotency `{once}` forbids to \
-                 run the body twice; say `on_unknown = reexecute` if that has the effect of once (in `{}`)",
+                "hedge: `{hedge}`: no attempt is hedged, because `on_unknown = reject` of idempotency `{once}` forbids \
+                 running the body twice; set `on_unknown = reexecute` if running it twice is safe (in `{}`)",
                 explanation.operation
             ));
         }
@@ -47,7 +47,7 @@ impl Registry {
         let operation = &explanation.operation;
         let mut add = |kind: Kind, name: &str, what: String, field: &str, limit: Duration| {
             problems.push(format!(
-                "{kind}: `{name}`: {what}, and {field} = {limit:?} of timeout `{timeout}` ends the call before (in `{operation}`)"
+                "{kind}: `{name}`: {what}, but {field} = {limit:?} of timeout `{timeout}` ends the call first (in `{operation}`)"
             ));
         };
         if let Some(total) = limits.total {
@@ -60,7 +60,7 @@ impl Registry {
                 add(
                     Kind::Retry,
                     &name,
-                    format!("the first retry begins after {first:?} at the earliest"),
+                    format!("the first retry starts after at least {first:?}"),
                     "total",
                     total,
                 );
@@ -82,13 +82,7 @@ impl Registry {
             if let Some((name, hedge)) = config(explanation, &self.0.shelves.hedge)
                 && let Some(after) = hedge.after.filter(|after| hedge.enabled && *after >= limit)
             {
-                add(
-                    Kind::Hedge,
-                    &name,
-                    format!("no slow attempt is hedged before after = {after:?}"),
-                    field,
-                    limit,
-                );
+                add(Kind::Hedge, &name, format!("the first hedge starts after {after:?}"), field, limit);
             }
             if let Some((name, breaker)) = config(explanation, &self.0.shelves.circuit_breaker)
                 && let Some(slow) = breaker.slow_call.filter(|slow| breaker.enabled && *slow > limit)
@@ -96,7 +90,7 @@ impl Registry {
                 add(
                     Kind::CircuitBreaker,
                     &name,
-                    format!("no call takes as long as slow_call = {slow:?}"),
+                    format!("no call can take slow_call = {slow:?}"),
                     field,
                     limit,
                 );
@@ -105,29 +99,29 @@ impl Registry {
         problems
     }
 
-    /// A2: limiters that limit nothing.
+    /// Returns rate limiters without a rate, which limit nothing.
     pub(super) fn limiters_without_rate(&self) -> Vec<String> {
         let all = self.0.shelves.rate_limit.all().into_iter().filter(|(_, limiter)| limiter.lacks_rate());
         let problem = |(name, _): (&str, _)| match quantity(name) {
             Some(_) => format!(
-                "rate_limit: `{name}` is a name, and limits nothing: a rate is given after a name, as in \
-                 `rate_limit(\"api\", rate = \"{name}\")`"
+                "rate_limit: `{name}` is used as a name, and no rate is set, so nothing is limited; the rate comes after \
+                 the name, as in `rate_limit(\"api\", rate = \"{name}\")`"
             ),
             None => format!(
-                "rate_limit: `{name}` has no rate and limits nothing; give it one, as in `rate_limit(\"{name}\", rate = \
+                "rate_limit: `{name}` has no rate and limits nothing; set one, as in `rate_limit(\"{name}\", rate = \
                  \"100/s\")`"
             ),
         };
         all.map(problem).collect()
     }
 
-    /// A4: retries and hedges that are never made, because their budget never has a token.
+    /// Returns budgets that never have a token, so that no retry or hedge is made.
     pub(super) fn budgets_without_tokens(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let mut check = |kind: Kind, name: &str, ratio: Ratio, reserve: f64| {
             if ratio == Ratio::ZERO && reserve <= 0.0 {
                 problems.push(format!(
-                    "{kind}: `{name}`: ratio = 0 and reserve = 0 give the budget no token, so no retry or hedge is made"
+                    "{kind}: `{name}`: ratio = 0 and reserve = 0 leave the budget without tokens, so no retry or hedge is made"
                 ));
             }
         };
@@ -152,8 +146,8 @@ impl Registry {
         problems
     }
 
-    /// A3: a budget that only one retry names, and whose name is nearly that of another.
-    pub(super) fn budgets_by_a_slip(&self) -> Vec<String> {
+    /// Returns budgets used by only one retry whose name is similar to the name of another budget.
+    pub(super) fn misspelled_budgets(&self) -> Vec<String> {
         let retries = self.0.shelves.retry.all();
         let users: Vec<_> = retries
             .iter()
@@ -166,14 +160,14 @@ impl Registry {
             let near = crate::nearest::nearest(budget, known)
                 .filter(|near| others(near) > 1 || others(near) == 0)?;
             (others(budget) == 1).then(|| {
-                format!("retry_budget: `{budget}` is named by retry `{retry}` alone; did you mean `{near}`?")
+                format!("retry_budget: `{budget}` is used only by retry `{retry}`; did you mean `{near}`?")
             })
         };
         users.iter().filter_map(problem).collect()
     }
 }
 
-/// What a name says that looks like a setting.
+/// Returns what kind of quantity a name looks like.
 pub(super) fn quantity(name: &str) -> Option<&'static str> {
     let text = name.trim();
     let is_number = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
@@ -182,7 +176,7 @@ pub(super) fn quantity(name: &str) -> Option<&'static str> {
     } else if parse_duration(text).is_ok() {
         Some("a duration")
     } else {
-        // A number alone may be that of a shard or a tenant.
+        // A number alone can identify a shard or a tenant.
         text.strip_suffix('%').is_some_and(is_number).then_some("a share")
     }
 }

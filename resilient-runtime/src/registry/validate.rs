@@ -1,4 +1,4 @@
-//! Everything that is wrong with a registry, found before it matters.
+//! Validates a registry before its first calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,13 +11,13 @@ use crate::name;
 use crate::pipeline::Explanation;
 use crate::site;
 
-/// What [`Registry::validate`] found; one line for each problem.
+/// The problems found by [`Registry::validate`], one line each.
 ///
 /// ```
 /// let registry = resilient_runtime::Registry::new();
 /// registry.timeout("");
 /// let error = registry.validate().unwrap_err();
-/// assert!(error.to_string().contains("`(empty)` stands for a name that is empty"), "{error}");
+/// assert!(error.to_string().contains("`(empty)` replaces a name that is empty"), "{error}");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidationError {
@@ -25,7 +25,7 @@ pub struct ValidationError {
 }
 
 impl ValidationError {
-    /// One line for each problem.
+    /// Returns the problems, one line each.
     ///
     /// ```
     /// let registry = resilient_runtime::Registry::new();
@@ -46,8 +46,10 @@ impl fmt::Display for ValidationError {
 impl std::error::Error for ValidationError {}
 
 impl Registry {
-    /// Whether everything about the annotated functions and components fits together; good to call at the
-    /// start of `main`. In the process's registry it makes the components of all annotated functions.
+    /// Checks that all annotated functions and components are consistent.
+    ///
+    /// Call it at the start of `main`. For the global registry, it creates the components of all annotated
+    /// functions.
     ///
     /// ```
     /// let registry = resilient_runtime::Registry::new();
@@ -55,17 +57,25 @@ impl Registry {
     /// assert_eq!(registry.validate(), Ok(()));
     /// registry.bulkhead("gateway");
     /// let error = registry.validate().unwrap_err();
-    /// assert_eq!(error.problems(), ["bulkhead: `Gateway` and `gateway` differ in case only, and are two"]);
+    /// assert_eq!(error.problems(), ["bulkhead: `Gateway` and `gateway` differ only in case but are separate components"]);
     /// ```
     ///
     /// # Errors
-    /// With all that is wrong: one name with different inline settings, settings that cannot be, names that
-    /// differ in case only, names that had to be changed or look like a quantity, too many names, idempotency stores that
-    /// nobody told, leases that are shorter than the total timeout of the same call, alerts on operations that are not
-    /// there, settings from outside for components that are not there, rate limiters without a rate, budgets that are
-    /// named by a slip or never have a token, and what can never act because a timeout of the same call ends it before.
+    /// Returns all problems found:
+    ///
+    /// - conflicting attribute settings for one name, and invalid settings
+    /// - external settings that were refused
+    /// - names that differ only in case, were replaced, look like a quantity, or exceed the limit of names
+    /// - unregistered idempotency stores
+    /// - idempotency leases shorter than the total timeout of the same call
+    /// - alerts on operations that do not exist
+    /// - external settings for components that do not exist
+    /// - rate limiters without a rate
+    /// - budgets whose name seems misspelled, or that never have a token
+    /// - settings that never take effect because a timeout of the same call ends it first
+    /// - pipelines whose stages no call can support together
     pub fn validate(&self) -> Result<(), ValidationError> {
-        self.know_sites();
+        self.build_sites();
         let mut problems = self.0.conflicts.lock().problems();
         let refused = self.stats().config_source.into_values().filter_map(|source| source.problem);
         problems.extend(refused.flat_map(|problem| problem.lines().map(str::to_owned).collect::<Vec<_>>()));
@@ -75,18 +85,18 @@ impl Registry {
         }
         problems.extend(self.unused_settings().into_iter().map(|unused| unused.to_string()));
         problems.extend(self.limiters_without_rate());
-        problems.extend(self.budgets_by_a_slip());
+        problems.extend(self.misspelled_budgets());
         problems.extend(self.budgets_without_tokens());
         problems.extend(self.never_together());
         problems.extend(self.unknown_stores());
         problems.extend(self.short_leases());
-        problems.extend(self.alerts_on_nothing());
+        problems.extend(self.alerts_without_operation());
         problems.extend(self.uncallable());
         if problems.is_empty() { Ok(()) } else { Err(ValidationError { problems }) }
     }
 
-    /// In the process's registry: makes the components of all annotated functions.
-    pub(super) fn know_sites(&self) {
+    /// Creates the components of all annotated functions, in the global registry.
+    pub(super) fn build_sites(&self) {
         if self.is_global() {
             site::all().into_iter().filter(|site| !site.meta().own_registry).for_each(|site| {
                 site.pipeline();
@@ -102,7 +112,7 @@ impl Registry {
         all.filter_map(problem).collect()
     }
 
-    /// Pipelines with stages that no call honours together: each call would be refused.
+    /// Returns pipelines whose stages no call can support together, so that every call would be rejected.
     fn uncallable(&self) -> Vec<String> {
         let problem = |explanation: Explanation| {
             let Explanation { operation, stages, called_by, .. } = explanation;
@@ -110,14 +120,14 @@ impl Registry {
             called_by.is_some_and(|calls| calls.is_empty()).then(|| {
                 let kinds = kinds.join(", ");
                 format!(
-                    "pipeline `{operation}`: no call honours all of its stages ({kinds}): nest two pipelines"
+                    "pipeline `{operation}`: no call method supports all of its stages ({kinds}); nest two pipelines"
                 )
             })
         };
         self.explanations().into_iter().filter_map(problem).collect()
     }
 
-    /// T127: a call that may still run must not be taken for lost.
+    /// T127: the lease must not expire while the call can still run.
     fn short_leases(&self) -> BTreeSet<String> {
         let problem = |explanation: Explanation| {
             let name_of = |kind| explanation.stages.iter().find(|stage| stage.kind == kind);
@@ -138,18 +148,19 @@ fn odd_names(kind: Kind, names: &[String], overflowed: u64) -> Vec<String> {
     let mut by_lower_case = BTreeMap::<String, &str>::new();
     for name in names {
         if let Some(other) = by_lower_case.insert(name.to_lowercase(), name) {
-            problems.push(format!("{kind}: `{other}` and `{name}` differ in case only, and are two"));
+            problems.push(format!(
+                "{kind}: `{other}` and `{name}` differ only in case but are separate components"
+            ));
         }
         if name == OVERFLOW {
             problems.push(format!(
-                "{kind}: too many names; the later ones share `{OVERFLOW}`, as one did {overflowed} times so far"
+                "{kind}: too many names; further names share `{OVERFLOW}` ({overflowed} times so far)"
             ));
         } else if name::is_changed(name) {
-            problems
-                .push(format!("{kind}: `{name}` stands for a name that is empty, too long or unprintable"));
+            problems.push(format!("{kind}: `{name}` replaces a name that is empty, too long or unprintable"));
         } else if let Some(what) = quantity(name).filter(|_| kind != Kind::RateLimit) {
             problems.push(format!(
-                "{kind}: `{name}` is the name of a component, and looks like {what}: say what it is of"
+                "{kind}: `{name}` is used as a component name but looks like {what}; name the setting it is for"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! A rejection in words.
+//! The text of a rejection.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,7 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// A rejection in words, without the correlation id.
+/// The text of a rejection, without the correlation id.
 struct Words<'r> {
     rejection: &'r Rejection,
     with_errors: bool,
@@ -29,13 +29,14 @@ impl fmt::Display for Words<'_> {
 }
 
 impl Rejection {
-    /// Without the correlation id, for what has it already.
+    /// The text without the correlation id, for places that already contain it.
     pub(crate) fn words(&self) -> impl fmt::Display {
         Words { rejection: self, with_errors: true }
     }
 
-    /// The rejection in words, without the texts of errors that led to it: for those who are not to learn what a dependency
-    /// has said, such as the clients of a server.
+    /// Returns the text of the rejection without the texts of the errors that caused it.
+    ///
+    /// Use it for readers who must not see the error messages of a dependency, such as the clients of a server.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, circuit_breaker::Config};
@@ -58,18 +59,19 @@ impl Rejection {
         match self.mark.kind {
             RejectionKind::CircuitOpen => write!(f, "circuit breaker `{name}` is open")?,
             RejectionKind::BulkheadFull => write!(f, "bulkhead `{name}` is full")?,
-            RejectionKind::TotalTimeout => write!(f, "`{name}` ran out of its total time")?,
-            RejectionKind::AttemptTimeout => write!(f, "an attempt of `{name}` ran out of its time")?,
-            RejectionKind::ConnectTimeout => write!(f, "connecting of `{name}` ran out of its time")?,
-            RejectionKind::ReadTimeout => write!(f, "reading of `{name}` ran out of its time")?,
-            RejectionKind::QueueTimeout => {
-                write!(f, "a call of `{name}` ran out of its time in the queue")?;
+            RejectionKind::TotalTimeout => write!(f, "`{name}` exceeded its total timeout")?,
+            RejectionKind::AttemptTimeout => write!(f, "an attempt of `{name}` timed out")?,
+            RejectionKind::ConnectTimeout => write!(f, "`{name}` timed out while connecting")?,
+            RejectionKind::ReadTimeout => write!(f, "`{name}` timed out while reading")?,
+            RejectionKind::QueueTimeout if matches!(self.detail, Detail::Elapsed(Duration::ZERO, _)) => {
+                write!(f, "a call of `{name}` timed out before it began")?;
             }
-            RejectionKind::RateLimited => write!(f, "rate limit `{name}` is reached")?,
+            RejectionKind::QueueTimeout => write!(f, "a call of `{name}` timed out in the queue")?,
+            RejectionKind::RateLimited => write!(f, "rate limit `{name}` exceeded")?,
             RejectionKind::WeightExceedsLimit => {
-                write!(f, "a call weighs more than rate limit `{name}` ever admits, and can never succeed")?;
+                write!(f, "the weight of the call exceeds rate limit `{name}`, so it can never be admitted")?;
             }
-            RejectionKind::Shed => write!(f, "`{name}` sheds load")?,
+            RejectionKind::Shed => write!(f, "load shedder `{name}` is shedding load")?,
             RejectionKind::InProgress => {
                 write!(f, "a call of `{name}` with the same idempotency key is in progress")?;
             }
@@ -81,40 +83,40 @@ impl Rejection {
             }
             RejectionKind::OutcomeUnknown => write!(
                 f,
-                "a call of `{name}` with the same idempotency key was lost, and it is not known whether it had its effect"
+                "an earlier call of `{name}` with the same idempotency key did not report its outcome, and may have had an effect"
             )?,
             RejectionKind::InvalidKey => {
                 write!(
                     f,
-                    "the idempotency key of `{name}` cannot be used: a call needs one of 1 to 1024 bytes"
+                    "the idempotency key of `{name}` is missing or invalid: a call needs a key of 1 to 1024 bytes"
                 )?;
             }
             RejectionKind::StoredValueMismatch => {
-                write!(f, "what `{name}` has stored under the idempotency key is no answer of this call")?;
+                write!(
+                    f,
+                    "the value that `{name}` stored under the idempotency key is not a result of this call"
+                )?;
             }
             RejectionKind::StoreUnavailable if self.detail == Detail::Full => {
                 write!(f, "the store of `{name}` is full")?;
             }
-            RejectionKind::StoreUnavailable => write!(f, "the store of `{name}` does not answer")?,
+            RejectionKind::StoreUnavailable => write!(f, "the store of `{name}` does not respond")?,
             RejectionKind::FallbackFailed => {
-                write!(f, "the call failed, and no fallback level of `{name}` had an answer")?;
+                write!(f, "the call and every fallback level of `{name}` failed")?;
             }
             RejectionKind::NoStore => {
-                write!(f, "the store that the settings of `{name}` name was never told to its registry")?;
+                write!(f, "the store named in the settings of `{name}` is not registered")?;
             }
-            RejectionKind::Unsupported => write!(f, "this call of pipeline `{name}` is not possible")?,
+            RejectionKind::Unsupported => write!(f, "unsupported call of pipeline `{name}`")?,
             RejectionKind::NoTimer => {
-                write!(f, "`{name}` needs a timer, and there is no tokio runtime with `enable_time` here")?;
+                write!(f, "`{name}` needs a timer; call it in a tokio runtime built with `enable_time`")?;
             }
         }
         match &self.detail {
             Detail::Why(why) if with_errors => write!(f, ": {why}")?,
             Detail::None | Detail::Full | Detail::Retried(_) | Detail::Why(_) => {}
             Detail::Weight { weight, limit } => {
-                write!(
-                    f,
-                    ": its weight is {weight}, the limit {limit}; split it, or raise `burst` or `rate`"
-                )?;
+                write!(f, ": weight {weight}, limit {limit}; split the call, or raise `burst` or `rate`")?;
             }
             Detail::Misuse(misuse) => write!(f, ": {misuse}")?,
             Detail::Open(reason, _) => match self.outage() {
@@ -122,7 +124,7 @@ impl Rejection {
                 Some(outage) => write!(f, " ({})", outage.without_errors())?,
                 None => write!(f, " ({reason})")?,
             },
-            Detail::Elapsed(Duration::ZERO, _) => f.write_str(": nothing was left of it")?,
+            Detail::Elapsed(Duration::ZERO, _) => f.write_str(": no time was left")?,
             Detail::Elapsed(span, _) => write!(f, " after {span:.1?}")?,
         }
         if let Some(errors) = self.earlier_errors().filter(|_| with_errors) {

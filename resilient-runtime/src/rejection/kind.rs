@@ -1,4 +1,4 @@
-//! What refused a call.
+//! The kinds of rejections.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Mark;
 use crate::error_chain::chain;
 
-/// What refused the call.
+/// The reason for a [`Rejection`](crate::Rejection).
 ///
 /// ```
 /// use resilient_runtime::{Registry, RejectionKind};
@@ -21,50 +21,50 @@ use crate::error_chain::chain;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// A circuit breaker is open, or has given out all its probes.
+    /// A circuit breaker is open, or is half-open and all its probes are in use.
     CircuitOpen,
-    /// A bulkhead has no permit left, and no place in its queue or no time to wait.
+    /// A bulkhead has no free permit, and its queue is full or the call has no time to wait.
     BulkheadFull,
-    /// The call ran out of its total time.
+    /// The call exceeded its total timeout.
     TotalTimeout,
-    /// One attempt ran out of its time.
+    /// An attempt timed out.
     AttemptTimeout,
-    /// Connecting ran out of its time.
+    /// Connecting timed out.
     ConnectTimeout,
-    /// Reading ran out of its time.
+    /// Reading timed out.
     ReadTimeout,
-    /// The call ran out of its time in a queue, before it began.
+    /// The call timed out before it began, for example in a queue.
     QueueTimeout,
     /// A rate limiter has no token left.
     RateLimited,
-    /// The call weighs more than a rate limiter ever admits at once: it can never succeed as it is.
+    /// The weight of the call exceeds the limit of a rate limiter, so the call can never be admitted.
     WeightExceedsLimit,
-    /// The process has more to do than it can, and this call matters less than others.
+    /// A load shedder rejected the call because this process or the callee is overloaded.
     Shed,
-    /// A call with the same idempotency key runs at this moment.
+    /// A call with the same idempotency key is in progress.
     InProgress,
-    /// The idempotency key was used before, with another payload or by another operation.
+    /// The idempotency key was used before with another payload or by another operation.
     KeyReused,
-    /// A call with the same idempotency key was lost while it ran; whether it had its effect is not known.
+    /// An earlier call with the same idempotency key did not report its outcome. It may have had an effect.
     OutcomeUnknown,
-    /// The idempotency key, or what is stored under it, cannot be used.
+    /// The idempotency key is missing, empty or too long.
     InvalidKey,
-    /// What is stored under the idempotency key is of another shape than the answer of this call.
+    /// The value stored under the idempotency key is not a result of this call.
     StoredValueMismatch,
-    /// A store that the call depends on does not answer, or is full.
+    /// A store that the call depends on does not respond, or is full.
     StoreUnavailable,
-    /// The call returned a value that counts as failed, and no fallback level had an answer.
+    /// The call returned a value that counts as failed, and every fallback level failed.
     FallbackFailed,
-    /// The store that the settings name was never told to the registry.
+    /// The store named in the settings is not registered.
     NoStore,
-    /// The pipeline has a stage that this way to call it does not honour.
+    /// The pipeline has a stage that the calling method does not support.
     Unsupported,
-    /// A timer was needed and there is no tokio runtime with `enable_time` here.
+    /// The call needs a timer, and there is no tokio runtime built with `enable_time`.
     NoTimer,
 }
 
 impl RejectionKind {
-    /// All kinds there are.
+    /// All kinds.
     ///
     /// ```
     /// use resilient_runtime::RejectionKind;
@@ -94,7 +94,7 @@ impl RejectionKind {
         Self::NoTimer,
     ];
 
-    /// The name used in events, statistics and JSON.
+    /// Returns the name used in events, statistics and JSON.
     ///
     /// ```
     /// use resilient_runtime::RejectionKind;
@@ -128,8 +128,10 @@ impl RejectionKind {
 }
 
 impl RejectionKind {
-    /// The refusal in an error or among its sources, where there is one, and when to try again. Found also where the error is
-    /// transparent, or was made of one by a fallback that failed.
+    /// Finds a rejection in an error or its `source()` chain, and returns its kind and when to try again.
+    ///
+    /// The rejection is also found in a `#[error(transparent)]` variant and in a
+    /// [`FallbackFailed`](crate::FallbackFailed).
     ///
     /// ```
     /// use std::io;

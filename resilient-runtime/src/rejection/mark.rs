@@ -1,4 +1,4 @@
-//! The part of a rejection that shows in the `source()` chain of the errors around it.
+//! The source of a rejection, by which it is recognized in the `source()` chain of other errors.
 
 use std::error::Error;
 use std::fmt;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::RejectionKind;
 
-/// The part of a rejection that shows in the `source()` chain of the errors around it.
+/// The source of a rejection, by which it is recognized in the `source()` chain of other errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(super) component: &'static str,
     pub(crate) kind: RejectionKind,
     pub(crate) retry_after: Option<Duration>,
-    /// It is the refusal of a retry, and an attempt made before it may have had its effect.
+    /// The rejection of a retry: an earlier attempt may have had an effect.
     pub(crate) is_of_retry: bool,
 }
 
@@ -25,9 +25,9 @@ impl Mark {
         Self { component, kind, retry_after, is_of_retry: false }
     }
 
-    /// Whether the call may have been carried out.
+    /// Whether the call may have been executed.
     pub(crate) const fn may_have_run(self) -> bool {
-        // That no timer can be had shows only once the call has begun and has to wait.
+        // A missing timer is detected only when the call has begun and must wait.
         self.is_of_retry
             || matches!(
                 self.kind,
@@ -40,7 +40,7 @@ impl Mark {
             )
     }
 
-    /// Whether the call was refused before anything was tried. An attempt to connect was.
+    /// Whether the call was rejected before anything was attempted. Connecting counts as an attempt.
     pub(crate) fn is_refusal(self) -> bool {
         !self.may_have_run() && self.kind != RejectionKind::ConnectTimeout
     }
@@ -49,9 +49,9 @@ impl Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.may_have_run() {
-            "the call may have been carried out"
+            "the call may have been executed"
         } else {
-            "the call was not carried out"
+            "the call was not executed"
         })
     }
 }

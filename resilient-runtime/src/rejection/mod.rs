@@ -1,4 +1,4 @@
-//! The one error of the framework: a call was refused or cut off.
+//! The error of a call that was rejected or timed out.
 
 mod display;
 mod kind;
@@ -15,10 +15,11 @@ pub(crate) use mark::Mark;
 use crate::error_chain::{chain, held_error};
 use crate::outage::{Met, OpenReason, Outage};
 
-/// Why a protected call was refused or cut off: what, which component, why, and when to try again.
+/// The error of a call that was rejected or timed out.
 ///
-/// Cloning it allocates nothing. It converts into `anyhow::Error`, `eyre::Report`, `Box<dyn Error>`,
-/// [`std::io::Error`] and, by `#[from]`, into any `thiserror` enum:
+/// It contains the kind, the component, the reason, and when to try again. Cloning it does not allocate. It converts
+/// into `anyhow::Error`, `eyre::Report`, `Box<dyn Error>` and [`std::io::Error`], and with `#[from]` into any
+/// `thiserror` enum:
 ///
 /// ```
 /// #[derive(Debug, thiserror::Error)]
@@ -30,32 +31,33 @@ use crate::outage::{Met, OpenReason, Outage};
 /// }
 /// ```
 ///
-/// Its `source()` says whether the call may have been carried out. By that a rejection is recognised however
-/// deep it lies in other errors, also in a `#[error(transparent)]` variant, which shows nothing else of it.
+/// Its `source()` tells whether the call may have been executed. Retry and circuit breaker use it to recognize a
+/// rejection at any depth of a `source()` chain, even in a `#[error(transparent)]` variant, which exposes only the
+/// source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
     mark: Mark,
     detail: Detail,
 }
 
-/// What is known of a rejection besides.
+/// Details that depend on the kind of rejection.
 #[derive(Clone, Debug, PartialEq)]
 enum Detail {
     None,
     Open(OpenReason, Option<Met>),
-    /// With the texts of what attempts before failed with.
+    /// The elapsed time, and the errors of earlier attempts.
     Elapsed(Duration, Option<Arc<str>>),
-    /// With the texts of what attempts before failed with.
+    /// The errors of earlier attempts.
     Retried(Arc<str>),
     Full,
-    /// Made where that costs nothing that matters, never on a hot path.
+    /// An explanation. It allocates, so it is never used on a hot path.
     Why(Arc<str>),
     /// A call that can never be admitted.
     Weight {
         weight: u32,
         limit: u32,
     },
-    /// What the pipeline has and this way to call it would pass over.
+    /// A stage of the pipeline that the calling method does not support.
     Misuse(Arc<str>),
 }
 
@@ -64,47 +66,47 @@ impl Rejection {
         Self { mark: Mark::new(kind, component, None), detail: Detail::None }
     }
 
-    /// With a time at which another call has a chance.
+    /// With the time after which another call can succeed.
     #[inline]
     pub(crate) fn after(kind: RejectionKind, component: &'static str, retry_after: Option<Duration>) -> Self {
         Self { mark: Mark::new(kind, component, retry_after), detail: Detail::None }
     }
 
-    /// Out of its time, after so much of it.
+    /// With the time that had elapsed at the timeout.
     pub(crate) fn timed_out(kind: RejectionKind, component: &'static str, elapsed: Duration) -> Self {
         Self { mark: Mark::new(kind, component, None), detail: Detail::Elapsed(elapsed, None) }
     }
 
-    /// The same as the refusal of a retry, where an attempt made before may have had its effect.
+    /// Marks the rejection as one of a retry: an earlier attempt may have had an effect.
     #[cold]
     pub(crate) fn of_a_retry(self) -> Self {
         Self { mark: Mark { is_of_retry: true, ..self.mark }, ..self }
     }
 
-    /// The store answers, and has no room.
+    /// The store responds but is full.
     pub(crate) fn of_full_store(self) -> Self {
         Self { detail: Detail::Full, ..self }
     }
 
-    /// With what is wrong in so many words.
+    /// With an explanation.
     #[cold]
     pub(crate) fn explained(self, why: impl Into<Arc<str>>) -> Self {
         Self { detail: Detail::Why(why.into()), ..self }
     }
 
-    /// The weight of the call, and the most that is admitted.
+    /// With the weight of the call and the maximum weight.
     pub(crate) fn weighing(self, weight: u32, limit: u32) -> Self {
         Self { detail: Detail::Weight { weight, limit }, ..self }
     }
 
-    /// The pipeline has a stage that this way to call it would pass over.
+    /// The pipeline has a stage that the calling method does not support.
     #[cold]
     pub(crate) fn unsupported(component: &'static str, misuse: impl fmt::Display) -> Self {
         let mark = Mark::new(RejectionKind::Unsupported, component, None);
         Self { mark, detail: Detail::Misuse(misuse.to_string().into()) }
     }
 
-    /// Made in one piece: an open circuit does hardly anything else.
+    /// Built in one step, because this is nearly all the work of an open circuit.
     #[inline]
     pub(crate) fn circuit_open(
         component: &'static str,
@@ -120,12 +122,12 @@ impl Rejection {
         Self { mark, detail }
     }
 
-    /// Of a call whose attempts before have failed with these errors.
+    /// Adds the errors of earlier attempts.
     pub(crate) fn after_errors(mut self, errors: &Arc<str>) -> Self {
         match &mut self.detail {
             Detail::Elapsed(_, none @ None) => *none = Some(Arc::clone(errors)),
             detail @ Detail::None => *detail = Detail::Retried(Arc::clone(errors)),
-            // An open circuit tells its own; what has errors already was refused further in.
+            // An open circuit reports its own error. A rejection that already has errors comes from an inner call.
             Detail::Open(..)
             | Detail::Elapsed(..)
             | Detail::Retried(_)
@@ -137,21 +139,23 @@ impl Rejection {
         self
     }
 
-    /// What refused the call.
+    /// Returns the kind of rejection.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection, RejectionKind};
     ///
     /// let shop = Registry::new().pipeline("order").idempotency("order").build();
     /// let refused: Rejection = shop.call(|| Ok::<u32, _>(7)).unwrap_err();
-    /// assert_eq!(refused.kind(), RejectionKind::InvalidKey, "it needs a key");
+    /// assert_eq!(refused.kind(), RejectionKind::InvalidKey, "the key is missing");
     /// ```
     pub fn kind(&self) -> RejectionKind {
         self.mark.kind
     }
 
-    /// The refusal in an error or among its sources, where there is one. Found also where the error is transparent; then only
-    /// its kind, its component and when to try again are known.
+    /// Finds the rejection in an error or its `source()` chain.
+    ///
+    /// It is also found in a `#[error(transparent)]` variant. The result then contains only the kind, the component and
+    /// when to try again.
     ///
     /// ```
     /// use resilient_runtime::{Registry, Rejection};
@@ -177,7 +181,7 @@ impl Rejection {
         self.mark
     }
 
-    /// The name of the component that refused it.
+    /// Returns the name of the component that rejected the call.
     ///
     /// ```
     /// let breaker = resilient_runtime::Registry::new().circuit_breaker("payment");
@@ -188,7 +192,7 @@ impl Rejection {
         self.mark.component
     }
 
-    /// When another call has a chance, counted from the refusal; `None` when that cannot be told.
+    /// Returns how long to wait, from the rejection on, until another call can succeed. `None` if that is unknown.
     ///
     /// ```
     /// use std::time::Duration;
@@ -203,7 +207,9 @@ impl Rejection {
         self.mark.retry_after
     }
 
-    /// Why the circuit opened at first, for [`RejectionKind::CircuitOpen`]. [`outage`](Self::outage) says more.
+    /// Returns why the circuit first opened, for [`RejectionKind::CircuitOpen`].
+    ///
+    /// [`outage`](Self::outage) returns more details.
     ///
     /// ```
     /// use resilient_runtime::{OpenReason, Registry};
@@ -219,8 +225,9 @@ impl Rejection {
         }
     }
 
-    /// Since when the circuit is open, what it opened for, and what its last probe said, as far as that is still known: a
-    /// circuit breaker keeps its last few outages.
+    /// Returns the outage of the open circuit: when and why it opened, and the result of its last probe.
+    ///
+    /// `None` if the outage is no longer stored. A circuit breaker stores only its last few outages.
     ///
     /// ```
     /// use std::time::Duration;
@@ -241,7 +248,7 @@ impl Rejection {
         }
     }
 
-    /// What the attempts before failed with, in words, where the call was refused or cut off after them.
+    /// Returns the texts of the errors of earlier attempts, if the call was rejected or timed out after them.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -258,7 +265,8 @@ impl Rejection {
     ///     if calls.get() == 1 { Err::<u32, _>(Error::other("it is busy")) } else { std::future::pending().await }
     /// };
     /// let late = pipeline.request().describe(|error: &Error, words| words.error(error)).call_async(load).await;
-    /// assert!(late.unwrap_err().to_string().contains("out of its total time after 60.0s; attempt 1 failed: it is busy"));
+    /// let text = late.unwrap_err().to_string();
+    /// assert_eq!(text, "`disk` exceeded its total timeout after 60.0s; attempt 1 failed: it is busy");
     /// # }
     /// ```
     pub fn earlier_errors(&self) -> Option<&str> {
@@ -269,8 +277,9 @@ impl Rejection {
         }
     }
 
-    /// How long what ran out of its time had taken by then: the call, the attempt, the wait before it, connecting or
-    /// reading, as [`kind`](Self::kind) says.
+    /// Returns how much time had elapsed at the timeout.
+    ///
+    /// [`kind`](Self::kind) tells what is measured: the call, the attempt, the wait before it, connecting or reading.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -291,13 +300,15 @@ impl Rejection {
         }
     }
 
-    /// Whether the call ran out of its time. Before it began for [`RejectionKind::QueueTimeout`], before anything was
-    /// sent for [`RejectionKind::ConnectTimeout`]; else it may have had an effect.
+    /// Whether the call timed out.
+    ///
+    /// After [`RejectionKind::QueueTimeout`] the call did not begin, and after [`RejectionKind::ConnectTimeout`]
+    /// nothing was sent. After any other timeout the call may have had an effect.
     ///
     /// ```
     /// let bulkhead = resilient_runtime::Registry::new().bulkhead("pool");
     /// let permits: Vec<_> = std::iter::from_fn(|| bulkhead.try_acquire().ok()).collect();
-    /// assert!(!bulkhead.try_acquire().unwrap_err().is_timeout(), "it is full");
+    /// assert!(!bulkhead.try_acquire().unwrap_err().is_timeout(), "the bulkhead is full");
     /// # drop(permits);
     /// ```
     pub fn is_timeout(&self) -> bool {
@@ -331,10 +342,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_kinds_has_every_kind_once() {
+    fn all_contains_every_kind_once() {
         for (index, kind) in RejectionKind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index, "{kind:?}");
         }
-        assert_eq!(RejectionKind::ALL.last(), Some(&RejectionKind::NoTimer), "the last of the enum");
+        assert_eq!(RejectionKind::ALL.last(), Some(&RejectionKind::NoTimer), "the last variant of the enum");
     }
 }

@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt: pure functions of the number of the retry and a random share.
+//! The delay before the next attempt, computed from the number of the retry and a random fraction.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub enum Backoff {
     Linear,
     /// `base` times 1, 1, 2, 3, 5, 8, ..
     Fibonacci,
-    /// Drawn between `base` and three times the delay before ("decorrelated jitter", M. Brooker,
-    /// *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015); `jitter` has no part in it.
+    /// A random delay between `base` and three times the previous delay; it ignores `jitter`. This is "decorrelated
+    /// jitter" (M. Brooker, *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015).
     Decorrelated,
 }
 
@@ -50,16 +50,16 @@ words! {
     }
 }
 
-/// The delay before retry `number` (from 1). `previous` is the one before it, `random` a share in `[0, 1)`.
+/// Returns the delay before retry `number` (from 1). `previous` is the delay before that; `random` is in `[0, 1)`.
 ///
-/// The cap is applied before the jitter is drawn, so that clients that have all reached it stay spread; and
-/// the interval from which the jitter is drawn ends at the cap, so that no delay is longer than it.
+/// The cap is applied before the jitter, so that the delays of clients at the cap stay spread. The interval of the
+/// jitter ends at the cap, so that no delay exceeds it.
 pub(super) fn delay(config: &Config, number: u32, previous: Duration, random: f64) -> Duration {
     let base = config.base.as_secs_f64();
     let cap = config.longest_delay().as_secs_f64();
     let exponent = number.saturating_sub(1).min(i32::MAX as u32).cast_signed();
     let grown = match config.backoff {
-        // Finite, because no base may grow: zero times infinity is no number.
+        // Limited to a finite value, because a zero base times infinity would be NaN.
         Backoff::Exponential => base * config.factor.powi(exponent).min(f64::MAX),
         Backoff::Constant => base,
         Backoff::Linear => base * f64::from(number),
@@ -72,7 +72,7 @@ pub(super) fn delay(config: &Config, number: u32, previous: Duration, random: f6
     seconds(jittered(grown.min(cap), cap, config.jitter, random), cap)
 }
 
-/// Uniform between `delay * (1 - jitter)` and `delay * (1 + jitter)`, cut off at the cap.
+/// Draws uniformly between `delay * (1 - jitter)` and `delay * (1 + jitter)`, limited to the cap.
 fn jittered(delay: f64, cap: f64, jitter: Ratio, random: f64) -> f64 {
     let low = delay * (1.0 - jitter.get());
     let high = (delay * (1.0 + jitter.get())).min(cap);
@@ -83,7 +83,7 @@ fn seconds(span: f64, cap: f64) -> Duration {
     Duration::try_from_secs_f64(span.clamp(0.0, cap)).unwrap_or_default()
 }
 
-/// 1, 1, 2, 3, 5, ..; infinite for large numbers, which the cap then cuts.
+/// 1, 1, 2, 3, 5, ..; infinite for large numbers, which the cap then limits.
 fn fibonacci(number: u32) -> f64 {
     let (mut current, mut next) = (1.0, 1.0);
     for _ in 1..number.min(2000) {
@@ -111,7 +111,7 @@ mod tests {
         [Backoff::Exponential, Backoff::Constant, Backoff::Linear, Backoff::Fibonacci, Backoff::Decorrelated];
 
     #[test]
-    fn each_kind_grows_in_its_way_up_to_the_cap() {
+    fn each_kind_grows_up_to_the_cap() {
         assert_eq!(first(&plain(Backoff::Exponential), 5), [100, 200, 400, 800, 1000]);
         assert_eq!(first(&plain(Backoff::Exponential).factor(3.0), 4), [100, 300, 900, 1000]);
         assert_eq!(first(&plain(Backoff::Constant), 3), [100, 100, 100]);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn no_base_is_no_delay_at_any_number() {
+    fn a_zero_base_gives_no_delay() {
         // T29
         for backoff in ALL {
             let config = plain(backoff).base(Duration::ZERO).factor(100.0);
@@ -179,7 +179,7 @@ mod tests {
                 .max_delay(Duration::from_nanos(cap))
                 .factor(factor);
             let delay = delay(&config, number, Duration::from_nanos(base), random);
-            // One part in 10^15 is lost in the floating point.
+            // Floating point loses one part in 10^15.
             prop_assert!(delay.as_secs_f64() <= config.longest_delay().as_secs_f64() * (1.0 + 1e-12));
         }
     }

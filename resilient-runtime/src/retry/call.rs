@@ -1,4 +1,4 @@
-//! Calls by hand that are repeated.
+//! Retried calls without the attribute.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::last_error::Cause;
 use crate::outcome::Outcome;
 
 impl Retry {
-    /// Calls `work` until it succeeds or must not be repeated, blocking the thread in between.
+    /// Calls `work` until it succeeds or is not retried, and blocks the thread between attempts.
     ///
     /// ```
     /// use resilient_runtime::{Registry, clock::ManualClock};
@@ -22,13 +22,13 @@ impl Retry {
     ///     calls += 1;
     ///     Err("refused")
     /// });
-    /// assert_eq!((list, calls), (Err("refused"), 4), "once, and three times again");
+    /// assert_eq!((list, calls), (Err("refused"), 4), "one attempt and three retries");
     /// ```
     pub fn call<R: Outcome<Error: 'static>>(&self, work: impl FnMut() -> R) -> R {
         self.drive(work, Judgement::of, describe_known)
     }
 
-    /// Like [`call`](Self::call), with a judge of your own, such as [`Verdict::by_class`].
+    /// Like [`call`](Self::call), with a custom judge such as [`Verdict::by_class`].
     ///
     /// ```
     /// use resilient_runtime::{Registry, Verdict};
@@ -39,7 +39,7 @@ impl Retry {
     ///     std::fs::read("/no/such/file")
     /// };
     /// assert!(Registry::new().retry("disk").call_judged(read, Verdict::by_class).is_err());
-    /// assert_eq!(reads, 1, "it would not be there the next time either");
+    /// assert_eq!(reads, 1, "a retry would not find it either");
     /// ```
     pub fn call_judged<R, J: Into<Judgement>>(&self, work: impl FnMut() -> R, judge: impl Fn(&R) -> J) -> R {
         self.drive(work, judge, |_, _| ())
@@ -53,7 +53,7 @@ impl Retry {
         describe: impl Fn(&R, &mut Words),
     ) -> R {
         let mut run = self.begin(false);
-        // As a rule the first attempt succeeds, in the scope that there is.
+        // The first attempt usually succeeds, in the current scope.
         if !run.is_plain() {
             let entered = run.enter();
             let outcome = work();
@@ -82,7 +82,7 @@ impl Retry {
         self.go_on_from(run, outcome, judgement, work, judge, describe)
     }
 
-    /// What comes after the first attempt.
+    /// Continues after the first attempt.
     #[inline(never)]
     fn go_on_from<R, J: Into<Judgement>>(
         &self,
@@ -108,11 +108,11 @@ impl Retry {
         outcome
     }
 
-    /// Calls `work` until it succeeds or must not be repeated.
+    /// Calls asynchronous `work` until it succeeds or is not retried.
     ///
-    /// `work` may be an async closure that captures by reference, and the future can be spawned if that of `work`
-    /// can. (With `AsyncFnMut` it could not: rustc then asks for `Send` for every lifetime.) What an async
-    /// closure changes has to be in a `Cell`, an atomic or a lock.
+    /// `work` can be an async closure that captures by reference. The returned future is `Send` if the future of `work`
+    /// is. (With an `AsyncFnMut` bound, rustc would require `Send` for every lifetime.) State that an async closure
+    /// changes must be in a `Cell`, an atomic or a lock.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -131,7 +131,7 @@ impl Retry {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future drops the attempt or the pause it is in; nothing is held.
+    /// Dropping the future drops the current attempt or pause. It holds nothing else.
     pub fn call_async<R: Outcome<Error: 'static>, F: Future<Output = R>>(
         &self,
         work: impl FnMut() -> F,
@@ -139,7 +139,7 @@ impl Retry {
         self.drive_async(work, Judgement::of, describe_known)
     }
 
-    /// Like [`call_async`](Self::call_async), with a judge of your own.
+    /// Like [`call_async`](Self::call_async), with a custom judge.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -162,7 +162,7 @@ impl Retry {
     /// ```
     ///
     /// # Cancel safety
-    /// As of [`call_async`](Self::call_async).
+    /// The same as for [`call_async`](Self::call_async).
     pub async fn call_judged_async<R, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         work: impl FnMut() -> F,
@@ -180,7 +180,7 @@ impl Retry {
         let mut run = self.begin(true);
         loop {
             let delay = {
-                // As a rule the first attempt succeeds, and sees the scope that there is.
+                // The first attempt usually succeeds, in the current scope.
                 let outcome = if run.is_plain() { work().await } else { scoped(run.scope(), work()).await };
                 let judgement = judge(&outcome).into();
                 match run.after(judgement, Delay::timer_in, |words| describe(&outcome, words)) {
@@ -207,30 +207,30 @@ impl Retry {
     }
 }
 
-/// One call by hand.
+/// A call without the attribute.
 struct Run<'a> {
     retry: &'a Retry,
     progress: Progress,
     started: Instant,
     asynchronous: bool,
-    /// The retries that stand back in the next attempt.
+    /// The retries that are suppressed in the next attempt.
     inside: Retries,
-    /// Retries stand back around it.
+    /// Whether outer calls suppress retries.
     is_marked: bool,
 }
 
 impl Run<'_> {
-    /// Whether the scope around the call is that of the attempt, too.
+    /// Whether the attempt can run in the current scope.
     #[inline]
     fn is_plain(&self) -> bool {
         let around = Scope::current();
-        around.is_as_in_attempt(self.progress.retries + 1) && around.standing_back().is_empty()
+        around.is_as_in_attempt(self.progress.retries + 1) && around.suppressed().is_empty()
     }
 
     #[inline]
     fn scope(&mut self) -> Scope {
         let around = Scope::current();
-        self.is_marked = !around.standing_back().is_empty();
+        self.is_marked = !around.suppressed().is_empty();
         around.with_attempt(self.progress.retries + 1, self.inside)
     }
 
@@ -239,7 +239,7 @@ impl Run<'_> {
         if self.is_plain() { Entered::none() } else { self.scope().enter() }
     }
 
-    /// The pause before the next attempt, or `None` when the outcome stands.
+    /// Returns the pause before the next attempt, or `None` if the outcome is returned.
     #[inline]
     fn after(
         &mut self,
@@ -264,7 +264,7 @@ impl Run<'_> {
             self.retry.recovered();
         }
         if self.is_marked {
-            context::stand_back_no_longer(self.retry.bit);
+            context::stop_suppressing(self.retry.bit);
         }
     }
 
@@ -288,7 +288,7 @@ impl Run<'_> {
         pause: Pause,
         cause: Option<Cause<'_>>,
     ) -> Option<Delay> {
-        // The scope of the body has been left again.
+        // The scope of the body has been left.
         let (clock, around) = (self.retry.core.clock(), Scope::current());
         let situation = Situation {
             operation: None,
@@ -298,7 +298,7 @@ impl Run<'_> {
             idempotent: false,
             is_keyed: false,
             asynchronous: self.asynchronous,
-            standing_back: around.standing_back(),
+            suppressed: around.suppressed(),
             inside: self.inside,
             refused: &|_| false,
             cause,
@@ -310,7 +310,8 @@ impl Run<'_> {
     }
 }
 
-/// The name of an unknown type says nothing about why an attempt failed, and takes as long as the rest of the retry.
+/// Only describes errors of known types: a type name alone does not explain a failure, and it takes as long to make as
+/// the rest of the retry.
 fn describe_known<R: Outcome<Error: 'static>>(outcome: &R, words: &mut Words) {
     words.known_error(outcome);
 }

@@ -37,13 +37,13 @@ settings! {
 }
 
 const DAY: Duration = Duration::from_hours(24);
-/// In place of the name of a budget: there is none.
+/// The value of `budget` that disables the budget.
 const OFF: &str = "off";
 
 impl Config {
     fn check(&self, error: &mut ConfigError) {
         if let Some(longest) = self.max_delay {
-            // The default base is no contradiction: it is cut off.
+            // The default base is not an error, because it is limited to `max_delay`.
             let allowed = format!("at least base = {:?}, the first delay", self.base);
             let fits = longest >= self.base || self.base == Self::default().base;
             error.require(fits, "max_delay", longest, allowed);
@@ -51,13 +51,14 @@ impl Config {
         let first = self.shortest_first_delay();
         if let Some(span) = self.max_elapsed.filter(|span| !span.is_zero() && *span <= first && self.max > 0)
         {
-            let allowed =
-                format!("more than {first:?}, the shortest delay before the first retry: else none is made");
+            let allowed = format!(
+                "more than {first:?}, the shortest delay before the first retry; otherwise no retry is made"
+            );
             error.require(false, "max_elapsed", span, allowed);
         }
     }
 
-    /// The longest delay.
+    /// Returns the maximum delay.
     ///
     /// ```
     /// use std::time::Duration;
@@ -65,15 +66,15 @@ impl Config {
     ///
     /// assert_eq!(Config::default().longest_delay(), Duration::from_secs(5));
     /// let slow = Config::default().base(Duration::from_secs(30));
-    /// assert_eq!(slow.longest_delay(), Duration::from_secs(30), "it follows the first delay");
+    /// assert_eq!(slow.longest_delay(), Duration::from_secs(30), "at least the first delay");
     /// ```
     pub fn longest_delay(&self) -> Duration {
         self.max_delay.unwrap_or_else(|| self.base.max(Duration::from_secs(5)))
     }
 
-    /// The shortest delay that jitter leaves of the first one.
+    /// The minimum of the first delay after jitter.
     pub(crate) fn shortest_first_delay(&self) -> Duration {
-        // What is out of range has been refused; it must not overflow here.
+        // Values out of range were rejected before, but must not overflow here.
         let base = self.base.min(self.longest_delay()).min(DAY);
         match self.backoff {
             Backoff::Decorrelated => base,
@@ -81,17 +82,17 @@ impl Config {
         }
     }
 
-    /// Whether retries need no budget.
+    /// Whether the budget is off.
     pub(super) fn is_unbudgeted(&self) -> bool {
         self.budget.as_deref() == Some(OFF)
     }
 
-    /// The shared budget that is named.
+    /// Returns the name of the shared budget, if there is one.
     pub(crate) fn shared_budget(&self) -> Option<&Arc<str>> {
         self.budget.as_ref().filter(|name| &***name != OFF)
     }
 
-    /// `own`, with what is said here.
+    /// Applies the budget settings of this configuration to `own`.
     pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve).free(self.budget_free)
     }

@@ -1,4 +1,4 @@
-//! Whether a failed attempt is repeated, and after what delay.
+//! Decides whether a failed attempt is retried, and after what delay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,41 +12,41 @@ use crate::last_error::Cause;
 use crate::observe::{EventKind, log_limited};
 use crate::sync::Ordering;
 
-/// How far one call has come.
+/// The progress of a call through its retries.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
-    /// Retries made so far.
+    /// The number of retries made.
     pub(crate) retries: u32,
-    /// The delay before the latest of them, in seconds: one word in every call for both. What is drawn from it is
-    /// random anyway.
+    /// The delay before the last retry in seconds. As an `f32`, because it is part of every call; it only bounds a
+    /// random delay.
     previous: f32,
 }
 
-/// What one call knows that the retry does not.
-#[allow(clippy::struct_excessive_bools)] // each a question of its own
+/// The state of a call on which the decision depends.
+#[allow(clippy::struct_excessive_bools)] // the flags are independent
 pub(crate) struct Situation<'a> {
-    /// Of whom the call is, where that is known.
+    /// The name of the operation, if known.
     pub(crate) operation: Option<&'static str>,
-    /// [`Instant::NEVER`] if nobody wanted to know.
+    /// [`Instant::NEVER`] if the call is not timed.
     pub(crate) started: Instant,
     pub(crate) now: Instant,
     pub(crate) deadline: Instant,
     pub(crate) idempotent: bool,
-    /// It has an idempotency key: what is unknown must not be done twice.
+    /// The call has an idempotency key: a failure with an unknown effect must not be retried.
     pub(crate) is_keyed: bool,
     pub(crate) asynchronous: bool,
-    /// The retries that stand back here.
-    pub(crate) standing_back: Retries,
-    /// The retries that stood back in the attempt that has ended.
+    /// The retries that outer calls suppress.
+    pub(crate) suppressed: Retries,
+    /// The retries that were suppressed in the attempt that ended.
     pub(crate) inside: Retries,
-    /// Whether an attempt that begins then would be refused anyway.
+    /// Whether an attempt that begins at that time would be rejected.
     pub(crate) refused: &'a dyn Fn(Instant) -> bool,
-    /// What the attempt failed with, where that is known.
+    /// The error of the attempt, if known.
     pub(crate) cause: Option<Cause<'a>>,
 }
 
 impl Retry {
-    /// The `pause` before the next attempt and the retries that stand back in it, or why there is none.
+    /// Returns the `pause` before the next attempt and the retries suppressed in it, or the reason why there is none.
     pub(crate) fn next(
         &self,
         progress: &mut Progress,
@@ -57,7 +57,7 @@ impl Retry {
         let given_up = context::take_given_up().and(situation.inside);
         let next = self.decide(*progress, judgement, situation).and_then(|span| {
             let delay = pause(span).map_err(|_| Stop::NoTimer)?;
-            // Last, so that a token is taken only for a retry that will be made.
+            // Last, so that a token is taken only for a retry that is made.
             let is_paid = self.unbudgeted.load(Ordering::Relaxed)
                 || self.budget.try_withdraw_retry(progress.retries.saturating_add(1));
             if is_paid { Ok((delay, span)) } else { Err(Stop::Budget) }
@@ -91,7 +91,7 @@ impl Retry {
         if progress.retries >= config.max || !config.enabled {
             return Err(Stop::Exhausted);
         }
-        if situation.standing_back.contains(self.bit) {
+        if situation.suppressed.contains(self.bit) {
             return Err(Stop::Nested);
         }
         let hint = class.retry_after().unwrap_or_default();
@@ -104,7 +104,7 @@ impl Retry {
         let delay = backoff::delay(&config, progress.retries + 1, previous, random).max(hint);
         let begins = situation.now.after(delay);
         let latest = self.latest(situation.started);
-        // A thread does not sleep longer for a refusal than for a failure.
+        // A blocked thread does not sleep longer after a rejection than after a failure.
         let is_refusal = matches!(class, Class::NotExecuted { .. });
         let is_too_long = is_refusal && !situation.asynchronous && hint > config.longest_delay();
         if is_too_long || begins >= situation.deadline || begins > latest {
@@ -129,14 +129,14 @@ impl Retry {
         }
     }
 
-    /// Says that the call gives up, and why: the caller sees only the error that it would have seen anyway.
+    /// Reports that the call is not retried because of the hint: the caller gets only the original error.
     fn hint_too_long(&self, retry_after: Duration, most: Duration) {
         tracing::debug!(
             target: "resilient_runtime::retry",
             retry = %self.core.name,
             ?retry_after,
             max_retry_after = ?most,
-            "not repeated: the server asks for a longer wait than `max_retry_after`"
+            "not retried: the server requests a longer wait than `max_retry_after`"
         );
         self.core.publish(Self::KIND, EventKind::RetryAfterTooLong { retry_after, most });
     }
@@ -147,7 +147,7 @@ impl Retry {
         if stop == Stop::MayHaveRun {
             tracing::debug!(
                 target: "resilient_runtime::retry", retry = %self.core.name,
-                "not repeated: the attempt may have had an effect; declare the function `idempotent` to repeat it, \
+                "not retried: the attempt may have had an effect; declare the function `idempotent` to retry it, \
                  or with an idempotency key `on_unknown = reexecute`"
             );
             self.core.publish(Self::KIND, EventKind::NotRepeated);
@@ -158,7 +158,7 @@ impl Retry {
         }
     }
 
-    /// Warns that the budget is used up, at most once a second.
+    /// Warns that the budget is exhausted, at most once a second.
     fn warn(&self, situation: &Situation<'_>) {
         let (retry, budget) = (self.core.name, self.budget.name());
         let operation = situation.operation.unwrap_or(retry);
@@ -170,8 +170,8 @@ impl Retry {
             %operation,
             %retry,
             %budget,
-            "the retry budget is used up: failed calls are returned instead of repeated; give it more with \
-             `budget(ratio = .., reserve = .., free = ..)`, or take it away with `budget = off`"
+            "the retry budget is exhausted: failed calls are returned without a retry; increase it with \
+             `budget(ratio = .., reserve = .., free = ..)`, or disable it with `budget = off`"
         );
     }
 }
@@ -179,7 +179,7 @@ impl Retry {
 fn worth_it(judgement: Judgement, class: Class, situation: &Situation<'_>) -> Result<(), Stop> {
     let may_run_twice = |may: bool| if may { Ok(()) } else { Err(Stop::MayHaveRun) };
     match (judgement.again(), class) {
-        // The predicate has the last word.
+        // The predicate decides.
         (Some(true), _)
         | (
             None,

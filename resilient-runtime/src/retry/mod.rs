@@ -1,37 +1,39 @@
-//! Tries again what failed for the moment: with growing, jittered delays, within a budget that all calls
-//! share, and never beyond the caller's deadline.
+//! Retry: repeats calls that fail temporarily.
 //!
-//! A failed attempt is repeated when all of this holds:
-//! - its [`Class`](crate::Class) is worth it: `Transient`, `Overload` and `Unknown` are, `Uncertain` only for what is declared
-//!   idempotent, `NotExecuted` only where it says when to come again, `Permanent` and `Ignored` never; or a predicate
-//!   ([`Judgement::retry_when`](crate::Judgement::retry_when), `retry(when = ..)`) says so;
-//! - fewer than `max` retries were made;
-//! - it would not multiply: where a call around this one repeats because this retry gave up, the retry stands back
-//!   until one of its calls has succeeded in the new attempt. Three nested retries of three thus make 10 calls of the
-//!   innermost and not 64, while a session that was restarted once still repeats what fails in it later;
-//! - the delay, or the server's longer wish, ends before the deadline and `max_elapsed`: else the last error
-//!   is returned at once, not after a sleep that nobody can use;
-//! - the server does not ask for a longer wait (`Retry-After`, `grpc-retry-pushback-ms`) than `max_retry_after`, 60 s by
-//!   default: else the last error is returned at once, counted as `hint_too_long`, with an event
-//!   [`RetryAfterTooLong`](crate::EventKind::RetryAfterTooLong);
-//! - the circuit breaker of the pipeline, where there is one, would admit the next attempt;
-//! - the [`RetryBudget`] has a token left, or calls are few; `budget = "off"` leaves it out.
+//! The delays grow and are jittered. The calls share a retry budget, and no retry exceeds the caller's deadline.
 //!
-//! Whatever stops it, the last real outcome is returned with its type unchanged. [`stopped`] says afterwards why the call was
-//! not repeated; so do the span of the call (`stopped`), the statistics, an event and, for the budget, a warning.
+//! A failed attempt is retried if all of these conditions hold:
+//! - Its [`Class`](crate::Class) permits it: `Transient` and `Overload` do, `Unknown` unless the call has an
+//!   idempotency key, `Uncertain` only if the call is idempotent, `NotExecuted` only with a retry-after hint,
+//!   `Permanent` and `Ignored` never. A predicate ([`Judgement::retry_when`](crate::Judgement::retry_when),
+//!   `retry(when = ..)`) overrides the class.
+//! - Fewer than `max` retries were made.
+//! - The retry is not suppressed. If an outer call retries because this retry gave up, this retry is suppressed in the
+//!   new attempt until one of its calls succeeds. Three nested retries with `max = 3` therefore make 10 calls of the
+//!   innermost function, not 64. After a success, for example in a restarted session, the inner retry works again.
+//! - The delay, or the longer wait that the server requests, ends before the deadline and `max_elapsed`. Otherwise the
+//!   last error is returned at once, without a useless sleep.
+//! - The server does not request a longer wait (`Retry-After`, `grpc-retry-pushback-ms`) than `max_retry_after`, 60 s
+//!   by default. Otherwise the last error is returned at once, counted as `hint_too_long`, and a
+//!   [`RetryAfterTooLong`](crate::EventKind::RetryAfterTooLong) event is published.
+//! - The circuit breaker of the pipeline, if any, would admit the next attempt.
+//! - The [`RetryBudget`] has a token left, or calls are few. `budget = "off"` disables the budget.
 //!
-//! # The budget
-//! Each call adds a tenth of a token and each second three; a retry costs one, and a retry that finds none is not made.
-//! While calls are few they need none: the n-th retry of a call is made without a token as long as n times the calls
-//! of the last ten seconds is at most 1000. What is made so is a debt that later tokens pay first, so that
-//! the load of a lasting storm stays within 1.1 times the calls, plus three a second. [`budget`] shows what
-//! comes of them, and [`budget::Config`] has the settings.
+//! When retries stop, the last outcome is returned with its type unchanged. [`stopped`] returns the reason. The span of
+//! the call (`stopped`), the statistics, an event and, for the budget, a warning report it too.
+//!
+//! # Retry budget
+//! Each call adds a tenth of a token, and each second adds three. A retry takes one token; without a token it is not
+//! made. While calls are few, no token is needed: the n-th retry of a call is free if n times the calls of the last ten
+//! seconds is at most 1000. A free retry makes a debt, which later tokens pay first. The load of a long outage
+//! therefore stays within 1.1 times the calls, plus three retries a second. [`budget`] shows examples, and
+//! [`budget::Config`] has the settings.
 //!
 //! ```
 //! use std::time::Duration;
 //! use resilient_runtime::{Registry, clock::ManualClock};
 //!
-//! let registry = Registry::with_clock(ManualClock::new().clock()); // its sleeps take no time
+//! let registry = Registry::with_clock(ManualClock::new().clock()); // sleeping on this clock takes no time
 //! let retry = registry.retry("inventory");
 //! let mut calls = 0;
 //! let stock: Result<u32, &str> = retry.call(|| {
@@ -67,12 +69,12 @@ use crate::settings::{ConfigError, Settings};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use stats::Counters;
 
-/// Repeats failed calls. See the [module](self).
+/// Retries failed calls. See the [module](self).
 ///
 /// ```
 /// use resilient_runtime::{Component, Retry, clock::ManualClock, retry::Config};
 ///
-/// let time = ManualClock::new(); // its sleeps take no time
+/// let time = ManualClock::new(); // sleeping on this clock takes no time
 /// let retry = Retry::with_name_and_clock("dns", time.clock(), Config::default().max(2))?;
 /// let mut answers = [None, Some("10.0.0.7")].into_iter();
 /// assert_eq!(retry.call(|| answers.next().flatten()), Some("10.0.0.7"));
@@ -82,17 +84,17 @@ use stats::Counters;
 #[derive(Debug)]
 pub struct Retry {
     core: Core<Config>,
-    /// Shared where the config names one.
+    /// Shared if the configuration names a budget.
     budget: Arc<RetryBudget>,
     counters: Mutex<Counters>,
     last_error: ErrorSlot,
     log_limit: LogLimit,
-    /// In nanoseconds, `u64::MAX` for none. Relaxed: a call may see the setting before the change.
+    /// In nanoseconds; `u64::MAX` for none. Relaxed: a call may use the previous setting.
     max_elapsed: AtomicU64,
-    /// Relaxed: a setting.
+    /// Relaxed, because it is a setting.
     unbudgeted: AtomicBool,
     is_shared: bool,
-    /// Itself, among those that stand back.
+    /// The bit of this retry in the set of suppressed retries.
     bit: Retries,
 }
 
@@ -125,7 +127,7 @@ impl Retry {
         self.unbudgeted.store(config.is_unbudgeted(), Ordering::Relaxed);
     }
 
-    /// Whether its budget is one that others may name, too.
+    /// Whether other retries can share its budget.
     fn is_shared(&self) -> bool {
         self.is_shared
     }
@@ -135,23 +137,23 @@ impl Retry {
         self.max_elapsed.load(Ordering::Relaxed) != u64::MAX
     }
 
-    /// After this no attempt of a call begins that began at `started`.
+    /// The latest time at which an attempt of a call that began at `started` can begin.
     pub(crate) fn latest(&self, started: Instant) -> Instant {
         started.after(Duration::from_nanos(self.max_elapsed.load(Ordering::Relaxed)))
     }
 
-    /// How many retries a call may still make.
+    /// How many more retries a call can make.
     pub(crate) fn left(&self, progress: Progress) -> u32 {
         self.core.config().max.saturating_sub(progress.retries)
     }
 
-    /// Itself, among the retries that stand back.
+    /// The bit of this retry in the set of suppressed retries.
     #[inline]
     pub(crate) fn bit(&self) -> Retries {
         self.bit
     }
 
-    /// The budget it draws on.
+    /// Returns its retry budget.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, clock::ManualClock};
@@ -165,7 +167,7 @@ impl Retry {
         &self.budget
     }
 
-    /// A call that was repeated has succeeded.
+    /// Records that a retried call succeeded.
     pub(crate) fn recovered(&self) {
         self.counters.lock().recovered += 1;
     }
@@ -177,13 +179,13 @@ impl Create for Retry {
     }
 
     fn check_standalone(config: &Config, error: &mut ConfigError) {
-        let allowed = "a retry without a registry has a budget of its own: leave it away, or `off`";
+        let allowed = "a retry without a registry has its own budget: omit it, or set it to `off`";
         error.require(config.shared_budget().is_none(), "budget", config.budget.clone(), allowed);
     }
 
     fn notes(&self) -> Vec<String> {
         if self.unbudgeted.load(Ordering::Relaxed) {
-            return vec!["retries need no budget".to_owned()];
+            return vec!["the retry budget is off".to_owned()];
         }
         let denied = self.counters.lock().denied_by_budget();
         if denied == 0 {
@@ -192,7 +194,7 @@ impl Create for Retry {
         let budget::Stats { tokens, capacity, .. } = self.budget.stats();
         let name = self.budget.name();
         vec![format!(
-            "{denied} failed calls were not repeated because budget `{name}` was used up; it has {tokens:.1} of {capacity:.0} tokens now"
+            "{denied} failed calls were not retried because retry budget `{name}` was exhausted; it has {tokens:.1} of {capacity:.0} tokens now"
         )]
     }
 }
@@ -224,13 +226,13 @@ impl Component for Retry {
         let mut error = config.validate().err().unwrap_or_default();
         let shared = self.is_shared().then(|| self.budget.name());
         let same = config.is_unbudgeted() || config.shared_budget().map(|name| &**name) == shared;
-        let allowed = "the budget is chosen when the retry is made; afterwards it can only be taken away with `off`, and given back";
+        let allowed = "the budget cannot be replaced after the retry is created; only `off` and the original value are allowed";
         error.require(same, "budget", config.budget.clone(), allowed);
         error.finish()?;
         self.core.reconfigure(Self::KIND, config, |config| {
             self.apply(config);
             if !self.is_shared() {
-                // The rest of it is the budget's own affair.
+                // The other budget settings stay unchanged.
                 let own = budget::Config::clone(&self.budget.config());
                 self.budget.follow(config.budget_config(own));
             }

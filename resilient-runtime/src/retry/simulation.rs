@@ -1,5 +1,5 @@
-//! H1, T37: what the budget makes of a lone caller, of batches and of storms, in virtual time. Attempts take no time; pauses are
-//! those of the backoff, and all calls run side by side.
+//! T37: simulates the retry budget for single calls, batches and outages in virtual time. Attempts take no time, pauses
+//! follow the backoff, and all calls run concurrently.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,12 +10,12 @@ use crate::clock::{Delay, ManualClock};
 use crate::ratio::Ratio;
 use crate::registry::Registry;
 
-/// Calls that come together.
+/// Calls that begin at the same time.
 struct Wave {
     /// In milliseconds.
     at: u64,
     calls: u32,
-    /// So many attempts of each fail, then one succeeds.
+    /// How many attempts of each call fail before one succeeds.
     failures: u32,
 }
 
@@ -28,7 +28,7 @@ struct Result {
 }
 
 impl Result {
-    /// Attempts for each call.
+    /// Returns the attempts per call.
     fn load(&self) -> f64 {
         f64::from(self.calls + self.retries) / f64::from(self.calls)
     }
@@ -47,7 +47,7 @@ fn run_with(config: Config, waves: impl IntoIterator<Item = Wave>) -> (Result, A
     retry.reconfigure(config).unwrap();
     let began = clock.now();
     let mut result = Result::default();
-    // When, in what order, the failures still to come, and the call; a new one has made no attempt.
+    // The time, the order, the remaining failures and the call. A new call has made no attempt.
     let mut due = BinaryHeap::new();
     let mut order = 0_u64;
     for Wave { at, calls, failures } in waves {
@@ -81,7 +81,7 @@ fn run_with(config: Config, waves: impl IntoIterator<Item = Wave>) -> (Result, A
             now: clock.now(),
             deadline: Instant::NEVER,
             idempotent: true,
-            standing_back: crate::context::Retries::NONE,
+            suppressed: crate::context::Retries::NONE,
             inside: crate::context::Retries::NONE,
             refused: &|_| false,
         };
@@ -104,7 +104,7 @@ fn batch(calls: u32, failures: u32) -> [Wave; 1] {
     [Wave { at: 0, calls, failures }]
 }
 
-/// So many calls in each second, evenly.
+/// Evenly distributed calls that always fail.
 fn storm(per_second: u32, seconds: u32) -> impl Iterator<Item = Wave> {
     let every = 1_000_000 / u64::from(per_second);
     let count = u64::from(per_second) * u64::from(seconds);
@@ -116,8 +116,7 @@ fn config(max: u32, base: u64) -> Config {
 }
 
 #[test]
-fn a_lone_caller_and_a_small_batch_use_their_own_limit() {
-    // H1
+fn a_single_caller_and_a_small_batch_are_limited_by_max() {
     for (max, calls, failures) in
         [(100, 1, 99), (1000, 1, 1000), (9, 100, 2), (9, 100, 9), (3, 300, 3), (1, 900, 1), (5, 200, 5)]
     {
@@ -130,23 +129,22 @@ fn a_lone_caller_and_a_small_batch_use_their_own_limit() {
 }
 
 #[test]
-fn one_batch_after_the_other_is_not_made_to_pay_for_the_first() {
-    // H1
+fn consecutive_small_batches_pay_no_debt() {
     let waves = (0..10).map(|number| Wave { at: number * 12_000, calls: 100, failures: 2 });
     assert_eq!(run(config(9, 10), waves), Result { calls: 1000, succeeded: 1000, retries: 2000, denied: 0 });
 }
 
 #[test]
-fn a_batch_that_is_not_small_is_served_as_far_as_it_is_free() {
+fn a_large_batch_gets_its_free_retries() {
     let result = run(config(3, 10), batch(1000, 1));
     assert_eq!(result.succeeded, 1000, "one retry for each of 1000: {result:?}");
     let result = run(config(3, 10), batch(5000, 1));
-    assert!(result.retries <= 1000 + 530, "5000 at once are a storm: {result:?}");
+    assert!(result.retries <= 1000 + 530, "5000 at once exceed the free retries: {result:?}");
 }
 
 #[test]
-fn a_large_batch_that_fails_twice_ends_at_its_second_retry_unless_more_is_free() {
-    // H1: the n-th retry of each call is free up to n times the calls, so the second one for 500 calls and not for 1000.
+fn a_large_batch_gets_no_second_retry_unless_free_is_larger() {
+    // The n-th retry of each call is free up to `free / n` calls: the second one for 500 calls, but not for 1000.
     for (calls, free, succeeded) in
         [(500, 1000, 500), (1000, 1000, 0), (1000, 2000, 1000), (1000, 10_000, 1000)]
     {
@@ -155,17 +153,17 @@ fn a_large_batch_that_fails_twice_ends_at_its_second_retry_unless_more_is_free()
         let retries = if succeeded > 0 { 2 * calls } else { calls };
         let denied = u64::from(calls - succeeded);
         assert_eq!(result, Result { calls, succeeded, retries, denied }, "{calls} calls, {free} free");
-        // Not silently: the statistics have each of them.
+        // The statistics count each denied call.
         assert_eq!(retry.stats().denied_by_budget, denied);
     }
-    // A storm is bounded with the larger number as well: it is what a batch may borrow, and pays back.
+    // A larger `free` limits an outage too: it is a loan that is paid back.
     let result = run(config(3, 100).budget_free(10_000), storm(1000, 60));
     assert!(result.load() < 1.3, "{:.3} attempts for each call: {result:?}", result.load());
     assert!(result.denied > u64::from(result.calls) / 2);
 }
 
 #[test]
-fn a_storm_stays_within_the_share_of_its_calls_and_the_reserve() {
+fn retries_in_an_outage_stay_within_the_ratio_and_the_reserve() {
     // T37
     let reserve = |seconds: u32| 30 + 3 * (seconds + 20);
     for (percent, seconds) in [(10, 20), (10, 60), (20, 20), (20, 60)] {
@@ -180,12 +178,12 @@ fn a_storm_stays_within_the_share_of_its_calls_and_the_reserve() {
     let defaults = run(config(3, 100), storm(1000, 60));
     assert!(defaults.load() < 1.105, "{:.3} attempts for each call", defaults.load());
     let short = run(config(3, 100), storm(1000, 10));
-    assert!(short.load() < 1.2, "{:.3} while its beginning is not paid for yet", short.load());
+    assert!(short.load() < 1.2, "{:.3} before the initial debt is paid", short.load());
 }
 
 #[test]
-fn a_storm_of_few_calls_is_bounded_in_retries_a_second() {
-    // T37: about 100 a second, more of them at the beginning, and what the calls and the seconds earn
+fn an_outage_with_few_calls_is_limited_in_retries_per_second() {
+    // T37: about 100 a second, more at the beginning, and what the calls and the seconds earn
     for per_second in [1, 5, 20, 50, 90, 110, 300] {
         let result = run(config(1000, 0), storm(per_second, 60));
         let earned = result.calls / 10 + 30 + 3 * 80;
@@ -196,7 +194,7 @@ fn a_storm_of_few_calls_is_bounded_in_retries_a_second() {
 }
 
 #[test]
-fn after_a_storm_retries_are_made_again() {
+fn retries_work_again_after_an_outage() {
     // T39
     let after = (0..100).map(|index| Wave { at: 75_000 + index * 10, calls: 1, failures: 1 });
     let result = run(config(3, 10), storm(1000, 60).chain(after));
@@ -204,30 +202,28 @@ fn after_a_storm_retries_are_made_again() {
 }
 
 #[test]
-fn calls_that_mostly_succeed_are_repeated_at_any_rate() {
-    // T37: what a budget is for is not to be felt below its ratio
+fn calls_that_mostly_succeed_are_always_retried() {
+    // T37: below its ratio, a budget denies nothing
     let waves = (0..60_000).map(|index| Wave { at: index, calls: 1, failures: u32::from(index % 20 == 0) });
     let result = run(config(3, 100), waves);
     assert_eq!((result.succeeded, result.denied), (60_000, 0), "{result:?}");
 }
 
 #[test]
-fn without_a_budget_every_call_uses_its_own_limit() {
-    // H1
+fn without_a_budget_every_call_is_limited_by_max() {
     let result = run(config(3, 10).budget("off"), storm(1000, 5));
     assert_eq!((result.retries, result.denied), (15_000, 0));
     let strict = config(3, 10).budget_free(0);
-    assert!(run(strict, batch(100, 2)).denied > 0, "and without free retries small batches need tokens");
+    assert!(run(strict, batch(100, 2)).denied > 0, "without free retries small batches need tokens");
     let strict = config(3, 10).budget_reserve(0);
-    assert!(run(strict, batch(100, 2)).denied > 0, "and so without a reserve");
+    assert!(run(strict, batch(100, 2)).denied > 0, "the same without a reserve");
 }
 
 #[test]
-fn a_budget_can_be_taken_away_and_given_back_at_run_time() {
-    // H1
+fn a_budget_can_be_disabled_and_enabled_at_run_time() {
     let (_, retry) = run_with(config(3, 0), storm(1000, 5));
     let outcome = || retry.call(|| None::<u32>).is_none() && stopped().unwrap().why == Stop::Budget;
-    assert!(outcome(), "a storm: nothing is left");
+    assert!(outcome(), "after an outage no token is left");
     retry.reconfigure(config(3, 0).budget("off")).unwrap();
     assert!(!outcome());
     retry.reconfigure(config(3, 0)).unwrap();

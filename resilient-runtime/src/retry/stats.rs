@@ -1,4 +1,4 @@
-//! What a retry counts.
+//! The statistics of a retry.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::budget;
 use crate::last_error::LastError;
 use crate::observe::{Describe, Family};
 
-/// All off the success path of a call, so a lock holds them together.
+/// A lock protects the counters, because a call that succeeds at once does not use them.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) retries: u64,
@@ -70,7 +70,7 @@ impl Counters {
     }
 }
 
-/// A snapshot of a [`Retry`](crate::Retry).
+/// A snapshot of the statistics of a [`Retry`](crate::Retry).
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, clock::ManualClock};
@@ -84,33 +84,33 @@ impl Counters {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Retries begun.
+    /// The number of retries made.
     pub retries: u64,
-    /// Calls that succeeded at a retry.
+    /// Calls that succeeded after a retry.
     pub recovered: u64,
-    /// Calls that failed with all their retries used.
+    /// Calls that failed after all their retries.
     pub exhausted: u64,
-    /// Calls whose failure was not worth a retry.
+    /// Calls whose failure is not retryable.
     pub not_retryable: u64,
-    /// Failures that were not repeated, because the attempt may have had an effect and the call is not idempotent.
+    /// Failures that were not retried because the attempt may have had an effect and the call is not idempotent.
     pub may_have_run: u64,
-    /// Calls that left the repeating to a retry around them.
+    /// Calls that were not retried because an outer call retries.
     pub nested: u64,
-    /// Calls whose next attempt did not fit the deadline or `max_elapsed`.
+    /// Calls whose next attempt would exceed the deadline or `max_elapsed`.
     pub out_of_time: u64,
-    /// Calls whose server asked for a longer wait than `max_retry_after`.
+    /// Calls whose server requested a longer wait than `max_retry_after`.
     pub hint_too_long: u64,
-    /// Calls whose next attempt an open circuit would have refused.
+    /// Calls whose next attempt an open circuit would have rejected.
     pub circuit_open: u64,
-    /// Calls whose next attempt the budget could not pay.
+    /// Calls whose next attempt the retry budget denied.
     pub denied_by_budget: u64,
-    /// Calls whose pause needed a timer where there is none.
+    /// Calls whose pause needed a timer, but none was available.
     pub no_timer: u64,
-    /// The budget it draws on; its own has its own name.
+    /// The name of its budget. A budget that is not shared has the name of the retry.
     pub budget_name: Arc<str>,
-    /// That budget.
+    /// The statistics of its budget.
     pub budget: budget::Stats,
-    /// The last error that it was asked about, where its text is known: that of an annotated function or of a pipeline.
+    /// The last error, if its text is known.
     pub last_error: Option<LastError>,
 }
 
@@ -118,7 +118,7 @@ impl Describe for Stats {
     const METRICS: &[Family<Self>] = &[
         Family::counter(
             "resilient_retry_total",
-            "Retries, and what became of the calls that failed.",
+            "Retries, and results of calls that failed.",
             |retry, to| {
                 to.by(
                     "kind",
@@ -137,12 +137,12 @@ impl Describe for Stats {
                 );
             },
         ),
-        Family::gauge("resilient_retry_budget_tokens", "Retries that the budget has left.", |retry, to| {
+        Family::gauge("resilient_retry_budget_tokens", "Tokens left in the retry budget.", |retry, to| {
             to.add(retry.budget.tokens);
         }),
         Family::counter(
             "resilient_retry_budget_exhausted_total",
-            "Retries that the budget denied.",
+            "Retries that the retry budget denied.",
             |retry, to| {
                 to.add(retry.budget.denied);
             },

@@ -1,11 +1,11 @@
-//! Why a failed call was not repeated.
+//! The reason why a failed call was not retried.
 
 use std::cell::Cell;
 use std::fmt;
 
 use serde::Serialize;
 
-/// Why a failed call was not repeated.
+/// Why a failed call was not retried.
 ///
 /// ```
 /// use resilient_runtime::{Registry, retry::{self, Stop}};
@@ -18,28 +18,29 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Stop {
-    /// The failure is not worth a retry: another attempt would meet it again, or the call may have had its effect.
+    /// The failure is not retryable: another attempt would fail in the same way.
     NotRetryable,
     /// It may have had an effect, and the call is not idempotent.
     MayHaveRun,
-    /// All retries were used.
+    /// No retries are left, or retries are disabled.
     Exhausted,
-    /// A call around it is being repeated already.
+    /// An outer call already retries.
     Nested,
-    /// The next attempt would not fit the deadline, `max_elapsed` or `max_retry_after`.
+    /// The next attempt would exceed the deadline or `max_elapsed`. In a blocking call also: the hint of a rejection is
+    /// longer than the maximum delay.
     OutOfTime,
-    /// The server asks for a longer wait than `max_retry_after`.
+    /// The server requests a longer wait than `max_retry_after`.
     HintTooLong,
-    /// An open circuit would refuse the next attempt.
+    /// An open circuit would reject the next attempt.
     CircuitOpen,
-    /// The budget had no token left.
+    /// The retry budget had no token left.
     Budget,
-    /// The pause needs a timer, and there is none here.
+    /// The pause needs a timer, but none is available.
     NoTimer,
 }
 
 impl Stop {
-    /// The name used in spans and JSON.
+    /// Returns the name used in spans and JSON.
     ///
     /// ```
     /// assert_eq!(resilient_runtime::retry::Stop::OutOfTime.as_str(), "out_of_time");
@@ -62,34 +63,34 @@ impl Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotRetryable => "the failure is not worth a retry",
+            Self::NotRetryable => "the failure is not retryable",
             Self::MayHaveRun => "the attempt may have had an effect, and the call is not idempotent",
-            Self::Exhausted => "all retries were used",
-            Self::Nested => "a call around it is being repeated",
+            Self::Exhausted => "no retries are left",
+            Self::Nested => "an outer call already retries",
             Self::OutOfTime => "no time was left for another attempt",
-            Self::HintTooLong => "the server asks for a longer wait than `max_retry_after`",
-            Self::CircuitOpen => "an open circuit would refuse another attempt",
-            Self::Budget => "the retry budget was used up",
-            Self::NoTimer => "there is no timer for the pause",
+            Self::HintTooLong => "the server requests a longer wait than `max_retry_after`",
+            Self::CircuitOpen => "an open circuit would reject another attempt",
+            Self::Budget => "the retry budget was exhausted",
+            Self::NoTimer => "no timer is available for the pause",
         })
     }
 }
 
-/// A call that failed and was not repeated. See [`stopped`].
+/// A failed call that was not retried. See [`stopped`].
 ///
 /// ```
 /// use resilient_runtime::{Registry, retry};
 ///
 /// let retry = Registry::with_clock(resilient_runtime::clock::ManualClock::new().clock()).retry("mail");
 /// retry.call(|| None::<u32>);
-/// assert_eq!(retry::stopped().unwrap().to_string(), "retry `mail`: all retries were used");
+/// assert_eq!(retry::stopped().unwrap().to_string(), "retry `mail`: no retries are left");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stopped {
     /// The name of the retry.
     pub retry: &'static str,
-    /// Why it did not repeat the call.
+    /// Why the call was not retried.
     pub why: Stop,
 }
 
@@ -103,17 +104,17 @@ thread_local! {
     static LAST: Cell<Option<Stopped>> = const { Cell::new(None) };
 }
 
-/// Why the call that has just failed was not repeated.
+/// Returns why the call that just failed was not retried.
 ///
-/// To be asked by the code that gets the error, before it makes or awaits another call: it is the last failed call with a
-/// retry that ended on this thread. A call that succeeds does not change it.
+/// Call it in the code that handles the error, before that code makes or awaits another call. It returns the last
+/// failed call with a retry that ended on this thread. A successful call does not change it.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, retry::{self, Config, Stop}};
 ///
 /// let gateway = Registry::with_clock(resilient_runtime::clock::ManualClock::new().clock()).retry("gateway");
 /// gateway.reconfigure(Config::default().budget_ratio(resilient_runtime::Ratio::ZERO).budget_reserve(0)).unwrap();
-/// gateway.budget().reset(); // not even what it began with
+/// gateway.budget().reset(); // removes the initial tokens too
 /// if gateway.call(|| None::<u32>).is_none() {
 ///     let stopped = retry::stopped().unwrap();
 ///     assert_eq!((stopped.retry, stopped.why), ("gateway", Stop::Budget));
@@ -124,6 +125,6 @@ pub fn stopped() -> Option<Stopped> {
 }
 
 pub(super) fn note(retry: &'static str, why: Stop) {
-    // Where the thread ends, nobody asks any more.
+    // While the thread is being destroyed, no code reads it any more.
     let _ = LAST.try_with(|last| last.set(Some(Stopped { retry, why })));
 }

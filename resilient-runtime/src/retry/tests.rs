@@ -59,7 +59,7 @@ fn the_pauses_are_those_of_the_backoff() {
 }
 
 #[test]
-fn a_servers_wish_is_never_undercut() {
+fn a_retry_never_waits_less_than_the_hint() {
     // T31
     let (time, retry) = fixture(plain().max(1));
     let start = time.clock().now();
@@ -69,7 +69,7 @@ fn a_servers_wish_is_never_undercut() {
 }
 
 #[test]
-fn a_wish_that_cannot_be_met_ends_the_call_at_once() {
+fn a_hint_that_is_too_long_ends_the_call_at_once() {
     // T31
     let (time, retry) = fixture(plain().max(3).max_elapsed(Duration::from_secs(10)));
     let start = time.clock().now();
@@ -84,8 +84,7 @@ fn a_wish_that_cannot_be_met_ends_the_call_at_once() {
 }
 
 #[test]
-fn giving_up_on_a_wait_that_is_too_long_is_counted_and_published() {
-    // H3
+fn a_hint_that_is_too_long_is_counted_and_published() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     let retry = registry.retry("api");
     let mut events = registry.subscribe();
@@ -101,7 +100,7 @@ fn giving_up_on_a_wait_that_is_too_long_is_counted_and_published() {
 }
 
 #[test]
-fn no_sleep_is_begun_that_the_deadline_would_cut() {
+fn no_sleep_begins_that_would_exceed_the_deadline() {
     // T32
     let (time, retry) = fixture(plain().base(MS(500)));
     let clock = time.clock();
@@ -114,7 +113,7 @@ fn no_sleep_is_begun_that_the_deadline_would_cut() {
 }
 
 #[test]
-fn what_may_have_been_carried_out_is_not_repeated_by_itself() {
+fn an_attempt_that_may_have_had_an_effect_is_not_retried_by_default() {
     // T33
     let (_, retry) = fixture(plain());
     let mut calls = 0;
@@ -126,7 +125,7 @@ fn what_may_have_been_carried_out_is_not_repeated_by_itself() {
 }
 
 #[test]
-fn inner_retries_stand_back_while_an_outer_one_repeats() {
+fn inner_retries_are_suppressed_while_an_outer_one_retries() {
     // T46: 4 * 4 * 4 = 64 calls without the rule
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let [outer, middle, inner] = ["outer", "middle", "inner"].map(|name| {
@@ -144,15 +143,14 @@ fn inner_retries_stand_back_while_an_outer_one_repeats() {
             })
         })
     });
-    assert_eq!(outcome, Err(10), "4 of the innermost, then 3 of each layer around it");
+    assert_eq!(outcome, Err(10), "4 of the innermost, then 3 of each outer layer");
     assert_eq!(&seen[..5], [1, 2, 3, 4, 1]);
     assert!(inner.stats().nested > 0);
     assert_eq!(crate::attempt(), 1, "the scope ends with the call");
 }
 
 #[test]
-fn a_session_that_was_restarted_repeats_what_fails_in_it_again() {
-    // H6
+fn a_restarted_session_retries_new_failures() {
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let [session, request] = ["session", "request"].map(|name| {
         let retry = registry.retry(name);
@@ -179,8 +177,8 @@ fn a_session_that_was_restarted_repeats_what_fails_in_it_again() {
 }
 
 #[test]
-fn a_retry_that_gave_up_stands_back_until_it_has_succeeded_again() {
-    // H6: the session ends because the request could not be repeated any more.
+fn a_retry_that_gave_up_is_suppressed_until_it_succeeds() {
+    // The session ends because the request had no retries left.
     let registry = Registry::with_seed(ManualClock::new().clock(), 7);
     let [session, request, other] = ["session", "request", "other"].map(|name| {
         let retry = registry.retry(name);
@@ -193,7 +191,7 @@ fn a_retry_that_gave_up_stands_back_until_it_has_succeeded_again() {
         let mut calls = 0;
         other.call(|| {
             calls += 1;
-            if calls == 2 { Ok(()) } else { Err("another matter, repeated as ever") }
+            if calls == 2 { Ok(()) } else { Err("a new failure, which is retried") }
         })?;
         if sessions == 3 {
             request.call(|| Ok::<_, &str>(()))?;
@@ -209,14 +207,13 @@ fn a_retry_that_gave_up_stands_back_until_it_has_succeeded_again() {
         })
     });
     assert!(outcome.is_err());
-    // Four; one while it stands back; four after it has succeeded in between; one.
+    // 4 attempts, 1 while suppressed, 4 after a success in between, 1.
     assert_eq!((sessions, requests), (4, 4 + 1 + 4 + 1));
     assert_eq!(other.stats().retries, 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_of_many_polls_does_as_well() {
-    // H6
+async fn a_restarted_session_of_many_polls_retries_new_failures() {
     let registry = Registry::with_seed(Clock::tokio(), 7);
     let retry = |name: &str| {
         let retry = registry.retry(name);
@@ -230,7 +227,7 @@ async fn a_session_of_many_polls_does_as_well() {
         sessions.set(sessions.get() + 1);
         let mut good = sessions.get() != 1;
         for number in 0..20 {
-            // The first of a session succeeds at once, the others at the third attempt.
+            // The first request of a session succeeds at once, the others at the third attempt.
             let calls = std::cell::Cell::new(if number == 0 { 2 } else { 0 });
             let done = fetch.call_async(async || {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -270,7 +267,7 @@ fn the_budget_bounds_the_load_in_an_outage() {
     let reserve = 60 * 3 + 30 + 1;
     assert!(calls <= 72_000 + reserve, "{calls} calls of 60 000");
     assert!(calls > 71_000, "and the budget is used: {calls}");
-    assert!(retry.stats().denied_by_budget > 0, "T43: a count of its own");
+    assert!(retry.stats().denied_by_budget > 0, "T43: counted separately");
 }
 
 #[test]
@@ -290,7 +287,7 @@ fn concurrent_retries_never_exceed_the_budget() {
             });
         }
     });
-    // 8000 deposits of a tenth, and the 30 tokens it was made with; the clock stands still.
+    // 8000 deposits of a tenth, and the 30 initial tokens; the clock does not advance.
     let retries = calls.into_inner() - 8000;
     assert!((700..=830).contains(&retries), "{retries} retries");
 }
@@ -342,7 +339,7 @@ fn a_named_budget_is_shared() {
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_whole() {
+fn invalid_settings_are_rejected_as_a_whole() {
     let (_, retry) = fixture(plain());
     let error = retry
         .reconfigure(Config::default().max(5000).factor(f64::NAN).base(2 * DAY).max_elapsed(Duration::ZERO))
@@ -381,10 +378,14 @@ fn without_a_timer_the_last_error_is_returned_at_once() {
     let outcome = ready(retry.call_async(|| std::future::ready(failing(&mut calls))));
     assert_eq!(outcome, Err(1));
     let stats = retry.stats();
-    assert_eq!((stats.no_timer, stats.retries, stats.budget.withdrawn), (1, 0, 0), "none was begun or paid");
+    assert_eq!(
+        (stats.no_timer, stats.retries, stats.budget.withdrawn),
+        (1, 0, 0),
+        "no retry was made or paid for"
+    );
 }
 
-/// Polls once: what needs no timer is ready.
+/// Polls once: a future that needs no timer is ready.
 fn ready<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
@@ -394,7 +395,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn what_a_budget_was_told_itself_survives_its_retrys_settings() {
+fn direct_budget_settings_survive_a_change_of_the_retry() {
     // T117
     let (_, retry) = fixture(plain());
     retry.budget().reconfigure(budget::Config::default().burst(5)).unwrap();
@@ -403,7 +404,7 @@ fn what_a_budget_was_told_itself_survives_its_retrys_settings() {
 }
 
 #[test]
-fn a_new_budget_is_refused_together_with_all_else_that_is_wrong() {
+fn a_changed_budget_is_reported_together_with_all_other_errors() {
     let (_, retry) = fixture(plain());
     let error = retry.reconfigure(plain().budget(Arc::<str>::from("other")).max(5000)).unwrap_err();
     let fields: Vec<_> = error.problems().iter().map(|problem| problem.field).collect();
@@ -411,7 +412,7 @@ fn a_new_budget_is_refused_together_with_all_else_that_is_wrong() {
 }
 
 #[test]
-fn a_budget_that_is_part_of_a_retry_or_a_hedge_tells_nothing_of_itself() {
+fn a_budget_that_is_part_of_a_retry_or_a_hedge_publishes_no_events() {
     let registry = Registry::new();
     let (retry, hedge) = (registry.retry("r"), registry.hedge("h"));
     let mut events = registry.subscribe();
@@ -424,8 +425,8 @@ fn a_budget_that_is_part_of_a_retry_or_a_hedge_tells_nothing_of_itself() {
 }
 
 #[test]
-fn a_call_that_the_budget_ends_can_be_told_from_others() {
-    // H1, T43
+fn a_call_that_the_budget_ended_is_distinguishable() {
+    // T43
     let (_, retry) = fixture(plain().budget_free(0).budget_reserve(0).budget_ratio(Ratio::ZERO));
     retry.budget().reset();
     let registry = Registry::with_clock(retry.core.clock().clone());
@@ -436,18 +437,17 @@ fn a_call_that_the_budget_ends_can_be_told_from_others() {
     assert_eq!(registry.stats().total.budget_denied, 1);
     let explained = pipeline.explain().to_string();
     assert!(
-        explained.contains("1 failed calls were not repeated because budget `r` was used up"),
+        explained.contains("1 failed calls were not retried because retry budget `r` was exhausted"),
         "{explained}"
     );
     retry.reconfigure(plain().budget("off")).unwrap();
     assert_eq!(pipeline.call(|| None::<u32>), None);
     assert_eq!(stopped().unwrap().why, Stop::Exhausted);
-    assert!(pipeline.explain().to_string().contains("retries need no budget"));
+    assert!(pipeline.explain().to_string().contains("the retry budget is off"));
 }
 
 #[test]
-fn a_retry_that_is_switched_off_repeats_nothing() {
-    // E8
+fn a_disabled_retry_makes_no_retries() {
     let (_, retry) = fixture(plain().enabled(false));
     let mut calls = 0;
     assert_eq!(retry.call(|| failing(&mut calls)), Err(1));

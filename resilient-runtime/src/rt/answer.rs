@@ -1,16 +1,16 @@
-//! What a path given as a fallback stands for: a function, an asynchronous function, or the answer itself.
+//! Decides what the path given as a fallback is: a function, an asynchronous function, or a value.
 //!
-//! Chosen by the compiler, with the same trick as in `judge`. What is none of them counts as a function, so that
-//! rustc explains what is wrong with it as one.
+//! The compiler chooses by autoref specialization, as in `judge`. Anything else is treated as a function, so that the
+//! error of rustc explains why it is not one.
 
 use std::marker::PhantomData;
 
-/// Stands for a `given` path that is asked about a failure `A`, to get an `R`.
+/// The type of a `given` path that handles a failure `A` and returns an `R`.
 #[derive(Debug)]
 pub struct Ask<R, A, F>(PhantomData<(R, A, F)>);
 
 impl<R, A, F> Ask<R, A, F> {
-    /// About the types of these.
+    /// Takes the types from values.
     pub fn of(_failure: &A, _given: &F) -> Self {
         Self(PhantomData)
     }
@@ -28,9 +28,9 @@ pub mod asking_later {
     pub use super::{IsAnswer as _, IsAsyncFunction as _, IsFunction as _, TakesNothing as _, TakesTwo as _};
 }
 
-/// It has the type of the answer: a constant, an argument, `None`.
+/// The path has the type of the result: a constant, an argument, `None`.
 pub trait IsAnswer {
-    /// How to get the answer.
+    /// How to get the result.
     fn how(&self) -> Answer {
         Answer
     }
@@ -38,9 +38,9 @@ pub trait IsAnswer {
 
 impl<R, A> IsAnswer for &&Ask<R, A, R> {}
 
-/// It is a function whose future gives the answer.
+/// The path is a function whose future returns the result.
 pub trait IsAsyncFunction {
-    /// How to get the answer.
+    /// How to get the result.
     fn how(&self) -> AsyncFunction {
         AsyncFunction
     }
@@ -48,9 +48,9 @@ pub trait IsAsyncFunction {
 
 impl<R, A, F: AsyncFnOnce(A) -> R> IsAsyncFunction for &Ask<R, A, F> {}
 
-/// It is a function without an argument, which is wrong.
+/// The path is a function without an argument, which is an error.
 pub trait TakesNothing<O> {
-    /// How to get the answer.
+    /// How to get the result.
     fn how(&self) -> OtherFunction {
         OtherFunction
     }
@@ -58,9 +58,9 @@ pub trait TakesNothing<O> {
 
 impl<R, A, O, F: FnOnce() -> O> TakesNothing<O> for &Ask<R, A, F> {}
 
-/// It is a function of two arguments, which is wrong.
+/// The path is a function of two arguments, which is an error.
 pub trait TakesTwo<X, Y, O> {
-    /// How to get the answer.
+    /// How to get the result.
     fn how(&self) -> OtherFunction {
         OtherFunction
     }
@@ -68,9 +68,9 @@ pub trait TakesTwo<X, Y, O> {
 
 impl<R, A, X, Y, O, F: FnOnce(X, Y) -> O> TakesTwo<X, Y, O> for &Ask<R, A, F> {}
 
-/// It is a function, or wrong.
+/// The path is a function, or an error.
 pub trait IsFunction {
-    /// How to get the answer.
+    /// How to get the result.
     fn how(&self) -> Function {
         Function
     }
@@ -78,7 +78,7 @@ pub trait IsFunction {
 
 impl<R, A, F> IsFunction for Ask<R, A, F> {}
 
-/// The path is the answer.
+/// The path is the result.
 #[derive(Debug)]
 pub struct Answer;
 
@@ -92,12 +92,12 @@ pub struct Function;
 
 #[allow(clippy::unused_self, clippy::unused_async)] // the three look alike
 impl Answer {
-    /// What was given.
+    /// Returns the given value.
     pub fn answer<R, A>(self, _: A, given: R) -> R {
         given
     }
 
-    /// What was given, in an asynchronous function.
+    /// Returns the given value, in an asynchronous function.
     pub async fn answer_later<R, A>(self, failure: A, given: R) -> R {
         drop(failure);
         given
@@ -105,7 +105,7 @@ impl Answer {
 }
 
 impl AsyncFunction {
-    /// What the function's future gives.
+    /// Awaits the future of the function.
     pub async fn answer_later<R, A>(self, failure: A, given: impl AsyncFnOnce(A) -> R) -> R {
         given(failure).await
     }
@@ -122,18 +122,18 @@ pub struct OtherFunction;
     note = "write `fn fallback(failure: {A}) -> ..`, or call it in an expression, as in `fallback = fallback()`"
 )]
 pub trait TakesFailure<A> {
-    /// What it would give.
+    /// Calls the function.
     fn call<R>(self, failure: A) -> R;
 }
 
 #[allow(clippy::unused_self, clippy::unused_async)] // they look alike
 impl OtherFunction {
-    /// Nothing: it is not called.
+    /// Never called: it produces the compile error.
     pub fn answer<R, A>(self, failure: A, given: impl TakesFailure<A>) -> R {
         given.call(failure)
     }
 
-    /// Likewise in an asynchronous function.
+    /// The same in an asynchronous function.
     pub async fn answer_later<R, A>(self, failure: A, given: impl TakesFailure<A>) -> R {
         given.call(failure)
     }
@@ -141,13 +141,13 @@ impl OtherFunction {
 
 #[allow(clippy::unused_self, clippy::unused_async)] // the three look alike
 impl Function {
-    /// What the function gives.
+    /// Calls the function.
     #[cold]
     pub fn answer<R, A>(self, failure: A, given: impl FnOnce(A) -> R) -> R {
         given(failure)
     }
 
-    /// What the function gives, in an asynchronous one. The answer is made here, and so is no part of the future.
+    /// Calls the function, in an asynchronous function. The result is made here, so it is not part of the future.
     pub async fn answer_later<R, A>(self, failure: A, given: impl FnOnce(A) -> R) -> R {
         given(failure)
     }

@@ -1,4 +1,5 @@
-//! The best words that the type of an outcome allows for its failure, chosen by the compiler with the trick of `judge`.
+//! Chooses the best error text that the type of an outcome permits. The compiler chooses by autoref specialization, as
+//! in `judge`.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -7,21 +8,21 @@ use std::marker::PhantomData;
 use crate::error_text::{NOTHING, Words};
 use crate::outcome::Outcome;
 
-/// Stands for the type of an outcome.
+/// The type of an outcome.
 #[derive(Debug)]
 pub struct Describing<R>(PhantomData<fn() -> R>);
 
 impl<R> Describing<R> {
-    /// Of the type of `_outcome`.
+    /// Takes the type of `_outcome`.
     #[inline]
     pub fn of(_outcome: &R) -> Self {
         Self(PhantomData)
     }
 }
 
-/// How a failure is put in words.
+/// Writes the error text of an outcome.
 pub trait Wording<R> {
-    /// Puts it in words.
+    /// Writes the text of the failure.
     fn describe(self, outcome: &R, words: &mut Words);
 }
 
@@ -32,7 +33,7 @@ pub mod describing {
     };
 }
 
-/// What is said of a value that counts as failed.
+/// The text for a value that counts as failed.
 const UNACCEPTABLE: &str = "it returned a value that counts as failed";
 
 fn describe<R: Outcome>(outcome: &R, words: &mut Words, describe: impl FnOnce(&R::Error, &mut Words)) {
@@ -42,9 +43,9 @@ fn describe<R: Outcome>(outcome: &R, words: &mut Words, describe: impl FnOnce(&R
     }
 }
 
-/// There is no error.
+/// The failure has no error.
 pub trait IsNothing<T> {
-    /// How it is said.
+    /// How it is described.
     fn how(&self) -> NothingWords {
         NothingWords
     }
@@ -52,7 +53,7 @@ pub trait IsNothing<T> {
 
 impl<T> IsNothing<T> for &&&&&&Describing<Option<T>> {}
 
-/// That of [`IsNothing`].
+/// The wording of [`IsNothing`].
 #[derive(Clone, Copy, Debug)]
 pub struct NothingWords;
 
@@ -63,9 +64,9 @@ impl<T> Wording<Option<T>> for NothingWords {
     }
 }
 
-/// The error is one, with sources.
+/// The error is an `Error`, with sources.
 pub trait HasSources<R> {
-    /// How it is said.
+    /// How it is described.
     fn how(&self) -> SourcesWords {
         SourcesWords
     }
@@ -73,7 +74,7 @@ pub trait HasSources<R> {
 
 impl<R: Outcome<Error: Error>> HasSources<R> for &&&&&Describing<R> {}
 
-/// That of [`HasSources`].
+/// The wording of [`HasSources`].
 #[derive(Clone, Copy, Debug)]
 pub struct SourcesWords;
 
@@ -83,9 +84,9 @@ impl<R: Outcome<Error: Error>> Wording<R> for SourcesWords {
     }
 }
 
-/// It refers to one: `Box<dyn Error + Send + Sync>`, `anyhow::Error` and their kind.
+/// The error dereferences to an `Error`: `Box<dyn Error + Send + Sync>`, `anyhow::Error` and similar types.
 pub trait HasErrorReference<R> {
-    /// How it is said.
+    /// How it is described.
     fn how(&self) -> ErrorReferenceWords {
         ErrorReferenceWords
     }
@@ -93,7 +94,7 @@ pub trait HasErrorReference<R> {
 
 impl<'a, R: Outcome<Error: AsRef<dyn Error + Send + Sync + 'a>>> HasErrorReference<R> for &&&&Describing<R> {}
 
-/// That of [`HasErrorReference`].
+/// The wording of [`HasErrorReference`].
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorReferenceWords;
 
@@ -103,9 +104,9 @@ impl<'a, R: Outcome<Error: AsRef<dyn Error + Send + Sync + 'a>>> Wording<R> for 
     }
 }
 
-/// Likewise `Box<dyn Error>`.
+/// The same, for `Box<dyn Error>`.
 pub trait HasLocalErrorReference<R> {
-    /// How it is said.
+    /// How it is described.
     fn how(&self) -> LocalErrorReferenceWords {
         LocalErrorReferenceWords
     }
@@ -113,7 +114,7 @@ pub trait HasLocalErrorReference<R> {
 
 impl<'a, R: Outcome<Error: AsRef<dyn Error + 'a>>> HasLocalErrorReference<R> for &&&Describing<R> {}
 
-/// That of [`HasLocalErrorReference`].
+/// The wording of [`HasLocalErrorReference`].
 #[derive(Clone, Copy, Debug)]
 pub struct LocalErrorReferenceWords;
 
@@ -123,9 +124,9 @@ impl<'a, R: Outcome<Error: AsRef<dyn Error + 'a>>> Wording<R> for LocalErrorRefe
     }
 }
 
-/// It can be displayed.
+/// The error implements `Display`.
 pub trait HasDisplay<R> {
-    /// How it is said.
+    /// How it is described.
     fn how(&self) -> DisplayWords {
         DisplayWords
     }
@@ -133,7 +134,7 @@ pub trait HasDisplay<R> {
 
 impl<R: Outcome<Error: Display>> HasDisplay<R> for &&Describing<R> {}
 
-/// That of [`HasDisplay`].
+/// The wording of [`HasDisplay`].
 #[derive(Clone, Copy, Debug)]
 pub struct DisplayWords;
 
@@ -143,9 +144,9 @@ impl<R: Outcome<Error: Display>> Wording<R> for DisplayWords {
     }
 }
 
-/// It can be shown to a programmer.
+/// The error implements `Debug`.
 pub trait HasDebug<R> {
-    /// How it is said.
+    /// How it is described.
     fn how(&self) -> DebugWords {
         DebugWords
     }
@@ -153,7 +154,7 @@ pub trait HasDebug<R> {
 
 impl<R: Outcome<Error: Debug>> HasDebug<R> for &Describing<R> {}
 
-/// That of [`HasDebug`].
+/// The wording of [`HasDebug`].
 #[derive(Clone, Copy, Debug)]
 pub struct DebugWords;
 
@@ -163,9 +164,9 @@ impl<R: Outcome<Error: Debug>> Wording<R> for DebugWords {
     }
 }
 
-/// It has a type.
+/// Only the name of the error type is known.
 pub trait HasType<R> {
-    /// How it is said.
+    /// How it is described.
     fn how(&self) -> TypeWords {
         TypeWords
     }
@@ -173,7 +174,7 @@ pub trait HasType<R> {
 
 impl<R> HasType<R> for Describing<R> {}
 
-/// That of [`HasType`].
+/// The wording of [`HasType`].
 #[derive(Clone, Copy, Debug)]
 pub struct TypeWords;
 

@@ -1,8 +1,8 @@
-//! The best rule that a type allows, chosen by the compiler.
+//! Chooses the best rule that a type permits for judging an outcome.
 //!
-//! Rust has no specialisation, but method look-up tries fewer references after more: each trait below is
-//! implemented one reference further out than the next weaker one (D. Tolnay, *Autoref-based stable
-//! specialization*, 2019). In a generic function the rule follows from the bounds that are written there.
+//! Rust has no specialization, but method lookup tries fewer references before more. Each trait below is therefore
+//! implemented for one reference more than the next weaker one (D. Tolnay, *Autoref-based stable specialization*,
+//! 2019). In a generic function the rule follows from its bounds.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -14,34 +14,34 @@ use crate::level::Level;
 use crate::outcome::{BoxError, Failure, FallbackFailed, Outcome, Reject};
 use crate::rejection::Rejection;
 
-/// Stands for the type of an outcome.
+/// The type of an outcome.
 #[derive(Debug)]
 pub struct Judge<R>(PhantomData<fn() -> R>);
 
 impl<R> Judge<R> {
-    /// Of the type of `_outcome`.
+    /// Takes the type of `_outcome`.
     #[inline]
     pub fn of(_outcome: &R) -> Self {
         Self(PhantomData)
     }
 
-    /// Of this type.
-    #[allow(clippy::new_without_default)] // named in expanded code alone
+    /// Makes it for the type `R`.
+    #[allow(clippy::new_without_default)] // used only in generated code
     pub fn new() -> Self {
         Self(PhantomData)
     }
 }
 
-/// How an outcome is judged.
+/// A rule that judges an outcome.
 pub trait Rule<R>: Sized {
-    /// Whether it may insist on a retry of what is refused otherwise.
+    /// Whether it can request a retry after a rejection that is not retried by default.
     const INSISTS: bool = false;
 
-    /// Judges it.
+    /// Judges the outcome.
     fn judge(self, outcome: &R) -> Judgement;
 }
 
-/// It was judged.
+/// A judgement that was already made.
 impl<R> Rule<R> for Judgement {
     #[inline]
     fn judge(self, _: &R) -> Judgement {
@@ -49,7 +49,7 @@ impl<R> Rule<R> for Judgement {
     }
 }
 
-/// A predicate of the user is a part of it.
+/// A rule that contains a predicate of the user.
 impl<R, J: FnOnce(&R) -> Judgement> Rule<R> for J {
     const INSISTS: bool = true;
 
@@ -59,12 +59,12 @@ impl<R, J: FnOnce(&R) -> Judgement> Rule<R> for J {
     }
 }
 
-/// Stands for the type of an outcome whose every fallback level failed.
+/// The type of an outcome after every fallback level has failed.
 #[derive(Debug)]
 pub struct Combine<R>(PhantomData<fn() -> R>);
 
 impl<R> Combine<R> {
-    /// Of the type of `_outcome`.
+    /// Takes the type of `_outcome`.
     #[inline]
     pub fn of(_outcome: &R) -> Self {
         Self(PhantomData)
@@ -79,14 +79,14 @@ pub mod judging {
     };
 }
 
-/// The traits to have in scope where the function says that its error type is `'static`.
+/// The traits to have in scope if the function declares that its error type is `'static`.
 pub mod judging_static {
     pub use super::{
         ByClass, ByClassAndSource, ByError, ByErrorReference, ByLocalErrorReference, ByValue, Plain,
     };
 }
 
-/// The error says what it is, and a refusal among its sources whether it was carried out.
+/// The error implements `Classify`. A rejection among its sources decides whether the call was executed.
 pub trait ByClassAndSource<T, E> {
     /// The rule.
     fn how(&self) -> ClassAndSourceRule {
@@ -96,7 +96,7 @@ pub trait ByClassAndSource<T, E> {
 
 impl<T, E: Classify + Error> ByClassAndSource<T, E> for &&&&&&Judge<Result<T, E>> {}
 
-/// That of [`ByClassAndSource`].
+/// The rule of [`ByClassAndSource`].
 #[derive(Clone, Copy, Debug)]
 pub struct ClassAndSourceRule;
 
@@ -114,7 +114,7 @@ impl<T, E: Classify + Error> Rule<Result<T, E>> for ClassAndSourceRule {
     }
 }
 
-/// The error says what it is.
+/// The error implements `Classify`.
 pub trait ByClass<T, E> {
     /// The rule.
     fn how(&self) -> ClassRule {
@@ -124,7 +124,7 @@ pub trait ByClass<T, E> {
 
 impl<T, E: Classify> ByClass<T, E> for &&&&&Judge<Result<T, E>> {}
 
-/// That of [`ByClass`].
+/// The rule of [`ByClass`].
 #[derive(Clone, Copy, Debug)]
 pub struct ClassRule;
 
@@ -135,8 +135,8 @@ impl<T, E: Classify> Rule<Result<T, E>> for ClassRule {
     }
 }
 
-/// There may be a known cause among the sources of the error. The error itself may borrow: which rule is taken
-/// cannot depend on lifetimes. (Where it is a known cause itself, it has `Classify`.)
+/// The sources of the error can include a known cause. The error itself may borrow, because the choice of a rule cannot
+/// depend on lifetimes. (If the error is a known cause itself, it implements `Classify`.)
 pub trait BySource<T, E> {
     /// The rule.
     fn how(&self) -> SourceRule {
@@ -146,7 +146,7 @@ pub trait BySource<T, E> {
 
 impl<T, E: Error> BySource<T, E> for &&&&Judge<Result<T, E>> {}
 
-/// That of [`BySource`].
+/// The rule of [`BySource`].
 #[derive(Clone, Copy, Debug)]
 pub struct SourceRule;
 
@@ -160,7 +160,8 @@ impl<T, E: Error> Rule<Result<T, E>> for SourceRule {
     }
 }
 
-/// The error itself may be a known cause, too: a generic function can be given one that has `Classify`.
+/// The error itself can be a known cause too: a generic function can be called with an error that implements
+/// `Classify`.
 pub trait ByError<T, E> {
     /// The rule.
     fn how(&self) -> ErrorRule {
@@ -170,7 +171,7 @@ pub trait ByError<T, E> {
 
 impl<T, E: Error + 'static> ByError<T, E> for &&&&Judge<Result<T, E>> {}
 
-/// That of [`ByError`].
+/// The rule of [`ByError`].
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorRule;
 
@@ -184,7 +185,7 @@ impl<T, E: Error + 'static> Rule<Result<T, E>> for ErrorRule {
     }
 }
 
-/// Likewise for `Box<dyn Error + Send + Sync>`, `anyhow::Error` and their kind, which are no `Error`.
+/// The same rule for `Box<dyn Error + Send + Sync>`, `anyhow::Error` and similar types, which do not implement `Error`.
 pub trait ByErrorReference<T, E> {
     /// The rule.
     fn how(&self) -> ErrorReferenceRule {
@@ -194,7 +195,7 @@ pub trait ByErrorReference<T, E> {
 
 impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> ByErrorReference<T, E> for &&&Judge<Result<T, E>> {}
 
-/// That of [`ByErrorReference`].
+/// The rule of [`ByErrorReference`].
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorReferenceRule;
 
@@ -208,7 +209,7 @@ impl<T, E: AsRef<dyn Error + Send + Sync + 'static>> Rule<Result<T, E>> for Erro
     }
 }
 
-/// Likewise for `Box<dyn Error>`.
+/// The same rule for `Box<dyn Error>`.
 pub trait ByLocalErrorReference<T, E> {
     /// The rule.
     fn how(&self) -> LocalErrorReferenceRule {
@@ -218,7 +219,7 @@ pub trait ByLocalErrorReference<T, E> {
 
 impl<T, E: AsRef<dyn Error + 'static>> ByLocalErrorReference<T, E> for &&Judge<Result<T, E>> {}
 
-/// That of [`ByLocalErrorReference`].
+/// The rule of [`ByLocalErrorReference`].
 #[derive(Clone, Copy, Debug)]
 pub struct LocalErrorReferenceRule;
 
@@ -232,7 +233,7 @@ impl<T, E: AsRef<dyn Error + 'static>> Rule<Result<T, E>> for LocalErrorReferenc
     }
 }
 
-/// Nothing is known of a failure.
+/// Nothing is known about the error.
 pub trait ByOutcome<R> {
     /// The rule.
     fn how(&self) -> OutcomeRule {
@@ -242,7 +243,7 @@ pub trait ByOutcome<R> {
 
 impl<R: Outcome> ByOutcome<R> for &Judge<R> {}
 
-/// That of [`ByOutcome`].
+/// The rule of [`ByOutcome`].
 #[derive(Clone, Copy, Debug)]
 pub struct OutcomeRule;
 
@@ -253,7 +254,7 @@ impl<R: Outcome> Rule<R> for OutcomeRule {
     }
 }
 
-/// No bound says that the failure is an `Error`, but it can be of a known type.
+/// No bound requires `Error`, but the error can have a known type.
 pub trait ByValue<T, E> {
     /// The rule.
     fn how(&self) -> ValueRule {
@@ -263,7 +264,7 @@ pub trait ByValue<T, E> {
 
 impl<T, E: 'static> ByValue<T, E> for &Judge<Result<T, E>> {}
 
-/// That of [`ByValue`].
+/// The rule of [`ByValue`].
 #[derive(Clone, Copy, Debug)]
 pub struct ValueRule;
 
@@ -284,7 +285,7 @@ pub trait Plain<R> {
 
 impl<R> Plain<R> for Judge<R> {}
 
-/// That of [`Plain`].
+/// The rule of [`Plain`].
 #[derive(Clone, Copy, Debug)]
 pub struct PlainRule;
 
@@ -295,7 +296,7 @@ impl<R> Rule<R> for PlainRule {
     }
 }
 
-/// The value that a refusal becomes, where there is one.
+/// The value made from a rejection, if the type can hold one.
 pub trait Rejected<R> {
     /// The value.
     fn rejected(&self, rejection: &Rejection) -> Option<R>;
@@ -308,9 +309,9 @@ impl<R: Reject> Rejected<R> for &Judge<R> {
     }
 }
 
-/// A fallback answers, and the type cannot hold a refusal.
+/// The type cannot hold a rejection. A fallback handles it.
 pub trait NotRejected<R> {
-    /// None.
+    /// Returns `None`.
     fn rejected(&self, rejection: &Rejection) -> Option<R>;
 }
 
@@ -322,7 +323,7 @@ impl<R> NotRejected<R> for Judge<R> {
 
 /// The error of an outcome.
 pub trait FailureOfOutcome<R: Outcome> {
-    /// The failure in an outcome.
+    /// Returns the failure of an outcome.
     fn failure(&self, outcome: R) -> Failure<R::Error>;
 }
 
@@ -334,7 +335,7 @@ impl<R: Outcome> FailureOfOutcome<R> for &Judge<R> {
 
 /// A plain value has no error.
 pub trait FailureOfPlain<R> {
-    /// The failure in an outcome.
+    /// Returns the failure of an outcome.
     fn failure(&self, outcome: R) -> Failure<Infallible>;
 }
 
@@ -344,9 +345,9 @@ impl<R> FailureOfPlain<R> for Judge<R> {
     }
 }
 
-/// The error type can hold both errors.
+/// The error type can hold the errors of the call and of the last level.
 pub trait KeepsBoth<T, E> {
-    /// What to return.
+    /// Returns the combined outcome.
     fn combine(&self, failure: Failure<E>, last: Result<T, E>, level: Level) -> Result<T, E>;
 }
 
@@ -356,12 +357,13 @@ impl<T, E: From<FallbackFailed> + Into<BoxError>> KeepsBoth<T, E> for &&Combine<
     }
 }
 
-/// It cannot: the call's own error where there is one, else the last level's.
+/// The error type cannot hold both: the error of the call is returned if there is one, otherwise the error of the last
+/// level.
 pub trait KeepsOne<R> {
-    /// The error of a failure.
+    /// Returns the error of a failure.
     type Error;
 
-    /// What to return.
+    /// Returns the combined outcome.
     fn combine(&self, failure: Failure<Self::Error>, last: R, level: Level) -> R;
 }
 
@@ -384,9 +386,9 @@ impl<T> KeepsOne<Option<T>> for &Combine<Option<T>> {
     }
 }
 
-/// A plain value holds no error at all.
+/// A plain value has no error.
 pub trait KeepsLast<R> {
-    /// What to return.
+    /// Returns the combined outcome.
     fn combine<E>(&self, failure: Failure<E>, last: R, level: Level) -> R;
 }
 

@@ -1,5 +1,6 @@
-//! What a `key = ..` can be: a key, or an `Option` of one, where `None` means that this call has none. Chosen by the
-//! compiler, with the same trick as in `judge`.
+//! Handles the value of `key = ..`: a key, or an `Option` of one, in which `None` means that the call has no key.
+//!
+//! The compiler chooses by autoref specialization, as in `judge`.
 
 use std::fmt::Display;
 use std::hash::Hash;
@@ -11,7 +12,7 @@ use crate::pipeline::Call;
 use crate::pipeline::stages::coalesce::Shared;
 use crate::rejection::Rejection;
 
-/// Holds what was given as a key.
+/// A value given as a key.
 #[derive(Debug)]
 pub struct KeyOf<'k, K: ?Sized>(pub &'k K);
 
@@ -21,9 +22,9 @@ pub mod keying {
     pub use super::{IsBorrowedOption as _, IsKey as _, IsOption as _};
 }
 
-/// There may be none.
+/// The value is an `Option`.
 pub trait IsOption<'k, K> {
-    /// The key, if there is one.
+    /// Returns the key, if there is one.
     fn key(&self) -> Option<&'k K>;
 }
 
@@ -34,9 +35,9 @@ impl<'k, K> IsOption<'k, K> for &&KeyOf<'k, Option<K>> {
     }
 }
 
-/// Likewise where it is an argument by reference.
+/// The same, for an argument passed by reference.
 pub trait IsBorrowedOption<'k, K> {
-    /// The key, if there is one.
+    /// Returns the key, if there is one.
     fn key(&self) -> Option<&'k K>;
 }
 
@@ -47,9 +48,9 @@ impl<'k, K> IsBorrowedOption<'k, K> for &KeyOf<'k, &Option<K>> {
     }
 }
 
-/// It is the key.
+/// The value is the key.
 pub trait IsKey<'k, K: ?Sized> {
-    /// The key.
+    /// Returns the key.
     fn key(&self) -> Option<&'k K>;
 }
 
@@ -60,15 +61,15 @@ impl<'k, K: ?Sized> IsKey<'k, K> for KeyOf<'k, K> {
     }
 }
 
-/// What can be written down as an idempotency key.
+/// A value that can be formatted as an idempotency key.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the key of `idempotent`: it is not `Display`",
     label = "not `Display`",
-    note = "name what identifies the call, as in `key = order.id`, or `key = format_args!(\"{{}}/{{}}\", account, order)`; an \
-            `Option` of such a key is one, too: with `None` the call has no key"
+    note = "name what identifies the call, as in `key = order.id`, or `key = format_args!(\"{{}}/{{}}\", account, order)`. The \
+            key can be an `Option`: with `None` the call has no key"
 )]
 pub trait Shown {
-    /// The key as text.
+    /// Returns the key for formatting.
     fn shown(&self) -> &dyn Display;
 }
 
@@ -80,16 +81,16 @@ impl<K: Display> Shown for K {
     }
 }
 
-/// The key as text.
+/// Returns the key for formatting.
 #[inline]
 pub fn shown<K: Shown>(key: &K) -> &dyn Display {
     key.shown()
 }
 
-/// What several callers can be given.
+/// A result that several callers can share.
 #[diagnostic::on_unimplemented(
-    message = "`coalesce` gives one answer to several callers, and `{Self}` cannot be copied for them",
-    label = "what the function returns must be `Clone`, `Send`, `Sync` and `'static`",
+    message = "`coalesce` shares one result with several callers, but `{Self}` cannot be cloned for them",
+    label = "the return type must be `Clone`, `Send`, `Sync` and `'static`",
     note = "`coalesce` clones the value and the error: derive `Clone` for both, or hold what cannot be cloned in an `Arc`, as in \
             `Result<T, Arc<Error>>`"
 )]
@@ -98,7 +99,7 @@ pub trait Shareable: Clone + Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<R: Clone + Send + Sync + 'static> Shareable for R {}
 
-/// [`Call::share`]
+/// Calls [`Call::share`].
 #[inline]
 pub fn share<'p, V: Shareable + Outcome, K: Hash + ?Sized>(
     call: &mut Call<'p>,
@@ -107,10 +108,10 @@ pub fn share<'p, V: Shareable + Outcome, K: Hash + ?Sized>(
     call.share(key)
 }
 
-/// [`Call::share_blocking`]
+/// Calls [`Call::share_blocking`].
 ///
 /// # Errors
-/// As of that.
+/// The errors of [`Call::share_blocking`].
 #[inline]
 pub fn share_blocking<'p, V: Shareable + Outcome, K: Hash + ?Sized>(
     call: &mut Call<'p>,
@@ -119,7 +120,7 @@ pub fn share_blocking<'p, V: Shareable + Outcome, K: Hash + ?Sized>(
     call.share_blocking(key)
 }
 
-/// [`Call::publish`]
+/// Calls [`Call::publish`].
 #[inline]
 pub fn publish<'p, V: Shareable + Outcome>(
     call: &Call<'p>,

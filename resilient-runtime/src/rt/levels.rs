@@ -1,5 +1,6 @@
-//! What the levels of a fallback need to know of types: whether an outcome can be marked, kept, or say that there is
-//! none. Chosen by the compiler, with the same trick as in `judge`.
+//! Finds out what the types of fallback levels permit: whether an outcome can be marked, be stored, or be empty.
+//!
+//! The compiler chooses by autoref specialization, as in `judge`.
 
 use std::fmt::Display;
 use std::hash::Hash;
@@ -20,20 +21,20 @@ pub mod leveling {
     };
 }
 
-/// Stands for the failure of a call.
+/// The type of the failure of a call.
 #[derive(Debug)]
 pub struct Describe<E>(PhantomData<fn() -> E>);
 
 impl<E> Describe<E> {
-    /// Of the type of this.
+    /// Takes the type of `_failure`.
     pub fn of(_failure: &Failure<E>) -> Self {
         Self(PhantomData)
     }
 }
 
-/// The error can be put in words.
+/// The error implements `Display`.
 pub trait Talks<E> {
-    /// The words.
+    /// Returns the reason for the fallback.
     fn why(&self, failure: &Failure<E>) -> Why;
 }
 
@@ -43,9 +44,9 @@ impl<E: Display> Talks<E> for &&Describe<E> {
     }
 }
 
-/// There is none.
+/// There is no error.
 pub trait Tells {
-    /// The words.
+    /// Returns the reason for the fallback.
     fn why(&self, failure: &Failure<()>) -> Why;
 }
 
@@ -55,9 +56,9 @@ impl Tells for &Describe<()> {
     }
 }
 
-/// It cannot.
+/// The error does not implement `Display`.
 pub trait Silent<E> {
-    /// Words.
+    /// Returns the reason for the fallback.
     fn why(&self, failure: &Failure<E>) -> Why;
 }
 
@@ -67,19 +68,19 @@ impl<E> Silent<E> for Describe<E> {
     }
 }
 
-/// Stands for the type of an outcome.
+/// The type of an outcome.
 #[derive(Debug)]
 pub struct Leveled<R>(PhantomData<fn() -> R>);
 
 impl<R> Leveled<R> {
-    /// Of this type.
+    /// Makes it for the type `R`.
     #[inline]
     #[allow(clippy::new_without_default)] // it is a type, not a value
     pub const fn new() -> Self {
         Self(PhantomData)
     }
 
-    /// Of the type of this.
+    /// Takes the type of `_outcome`.
     #[inline]
     pub fn of(_outcome: &R) -> Self {
         Self(PhantomData)
@@ -88,13 +89,13 @@ impl<R> Leveled<R> {
 
 /// The outcome can hold the mark of a level.
 pub trait Marks<R> {
-    /// Whether it can.
+    /// Returns true.
     fn can_be_marked(&self) -> bool {
         true
     }
-    /// Fills it in.
+    /// Adds the mark.
     fn mark(&self, outcome: R, level: Level, age: Option<Duration>, why: Option<&Why>) -> R;
-    /// Whether it does.
+    /// Whether the outcome has a mark.
     fn is_marked(&self, outcome: &R) -> bool;
 }
 
@@ -109,17 +110,17 @@ impl<R: Mark> Marks<R> for &Leveled<R> {
     }
 }
 
-/// It cannot.
+/// The outcome cannot hold a mark.
 pub trait MarksNothing<R> {
-    /// No.
+    /// Returns false.
     fn can_be_marked(&self) -> bool {
         false
     }
-    /// What was given.
+    /// Returns the outcome unchanged.
     fn mark(&self, outcome: R, _: Level, _: Option<Duration>, _: Option<&Why>) -> R {
         outcome
     }
-    /// No.
+    /// Returns false.
     fn is_marked(&self, _: &R) -> bool {
         false
     }
@@ -127,11 +128,11 @@ pub trait MarksNothing<R> {
 
 impl<R> MarksNothing<R> for Leveled<R> {}
 
-/// A value that was kept, and how old it is.
+/// A stored value and its age.
 type Found<V> = Result<(V, Duration), NoAnswer>;
 
-/// The key of a call in the built-in local cache, and how to keep and find what it has there: known of a type only where
-/// the key is made, so that one that cannot be kept is one error.
+/// The key of a call in the built-in local cache, with functions that store and look up its value. Its bounds are
+/// checked where the key is made, so that a type that cannot be stored causes a single error.
 #[derive(Debug)]
 pub struct CacheKey<V> {
     hash: u128,
@@ -147,7 +148,7 @@ impl<V> Clone for CacheKey<V> {
 
 impl<V> Copy for CacheKey<V> {}
 
-/// A value again, as an outcome, and how old it is.
+/// A stored value as an outcome, and its age.
 type Again<R> = Result<(R, Option<Duration>), NoAnswer>;
 
 impl<V: LastGood> CacheKey<V> {
@@ -171,15 +172,15 @@ impl<V> CacheKey<V> {
     }
 }
 
-/// What is kept of a `Result`.
+/// Stores the `Ok` value of a `Result`.
 pub trait KeepsResults<T, E> {
-    /// Where it is kept.
+    /// Makes the cache key.
     fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<T>
     where
         T: LastGood;
-    /// Keeps it.
+    /// Stores the value.
     fn keep(&self, call: &Call<'_>, key: CacheKey<T>, outcome: &Result<T, E>);
-    /// Asks for it again.
+    /// Looks up the value.
     fn last_good(&self, call: &mut Call<'_>, key: CacheKey<T>) -> Again<Result<T, E>>;
 }
 
@@ -202,15 +203,15 @@ impl<T, E> KeepsResults<T, E> for &&Leveled<Result<T, E>> {
     }
 }
 
-/// What is kept of an `Option`.
+/// Stores the value of an `Option`.
 pub trait KeepsOptions<T> {
-    /// Where it is kept.
+    /// Makes the cache key.
     fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<T>
     where
         T: LastGood;
-    /// Keeps it.
+    /// Stores the value.
     fn keep(&self, call: &Call<'_>, key: CacheKey<T>, outcome: &Option<T>);
-    /// Asks for it again.
+    /// Looks up the value.
     fn last_good(&self, call: &mut Call<'_>, key: CacheKey<T>) -> Again<Option<T>>;
 }
 
@@ -233,15 +234,15 @@ impl<T> KeepsOptions<T> for &Leveled<Option<T>> {
     }
 }
 
-/// What is kept of a plain value: all of it.
+/// Stores a plain value.
 pub trait KeepsPlain<R> {
-    /// Where it is kept.
+    /// Makes the cache key.
     fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<R>
     where
         R: LastGood;
-    /// Keeps it.
+    /// Stores the value.
     fn keep(&self, call: &Call<'_>, key: CacheKey<R>, outcome: &R);
-    /// Asks for it again.
+    /// Looks up the value.
     fn last_good(&self, call: &mut Call<'_>, key: CacheKey<R>) -> Again<R>;
 }
 
@@ -262,9 +263,9 @@ impl<R> KeepsPlain<R> for Leveled<R> {
     }
 }
 
-/// The error type can hold both errors.
+/// The error type can hold the errors of the call and of the last level.
 pub trait SaysBoth<T, E> {
-    /// What to return when the last level had no answer.
+    /// Returns the combined outcome after the last level failed.
     fn none(
         &self,
         call: &Call<'_>,
@@ -289,9 +290,9 @@ impl<T, E: From<FallbackFailed> + Into<BoxError> + Display> SaysBoth<T, E> for &
     }
 }
 
-/// It cannot.
+/// The error type cannot hold both errors.
 pub trait SaysOne<R> {
-    /// What to return when the last level had no answer.
+    /// Returns the combined outcome after the last level failed.
     fn none(&self, call: &Call<'_>, failure: Failure<R::Error>, last: Result<R, NoAnswer>, level: Level) -> R
     where
         R: Unanswered;

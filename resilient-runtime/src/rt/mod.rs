@@ -1,4 +1,4 @@
-//! What expanded code may name. Not public API: it changes with any release.
+//! Items for generated code. Not public API: they change with any release.
 
 pub use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ pub use crate::site::SiteHook;
 pub use crate::site::{Site, SiteMeta, StageUse};
 #[cfg(feature = "inventory")]
 pub use inventory;
-/// What an editor completes inside the attribute; the expansion refers to it under `cfg(rust_analyzer)` only.
+/// Completion in editors inside the attribute. The expansion refers to it only under `cfg(rust_analyzer)`.
 pub use resilient_options::ide;
 
 pub use crate::{
@@ -56,7 +56,7 @@ pub use once::{Codecs, Prints, keeping, print};
 pub use repeated::{Again, Moved, Repeated, repeating};
 pub use settled::{Known, Settled, Settles, Unbegun, settled, settling};
 
-/// Sends a site in at link time.
+/// Submits a site at link time.
 #[cfg(feature = "inventory")]
 #[doc(hidden)]
 #[macro_export]
@@ -66,7 +66,7 @@ macro_rules! __submit_site {
     };
 }
 
-/// Without link-time registration a site joins at its first call.
+/// Does nothing: without link-time registration a site registers on its first call.
 #[cfg(not(feature = "inventory"))]
 #[doc(hidden)]
 #[macro_export]
@@ -74,8 +74,8 @@ macro_rules! __submit_site {
     ($site:ident) => {};
 }
 
-/// Uses the arguments at the head of the loop of a retry. Where the body has moved one, rustc's error is about this use, and
-/// says the name of this macro.
+/// Uses the arguments at the start of the retry loop. If the body has moved one, the error of rustc points to this use
+/// and contains the name of this macro.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __add_the_moved_argument_to_clone_in_the_attribute {
@@ -86,7 +86,7 @@ macro_rules! __add_the_moved_argument_to_clone_in_the_attribute {
     };
 }
 
-/// How `$outcome` (a reference) is judged, by the best rule that its type allows.
+/// Judges `$outcome` (a reference) by the best rule for its type.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __judge {
@@ -97,7 +97,7 @@ macro_rules! __judge {
     }};
 }
 
-/// The best rule by which an outcome can be judged: one of the type `$output`, or of that of `$outcome` (a reference).
+/// Returns the best rule for judging the type `$output`, or the type of `$outcome` (a reference).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __rule {
@@ -111,7 +111,7 @@ macro_rules! __rule {
     }};
 }
 
-/// [`rule`] where the function says that its error type is `'static`.
+/// [`rule`] for a function that declares that its error type is `'static`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __rule_static {
@@ -125,7 +125,7 @@ macro_rules! __rule_static {
     }};
 }
 
-/// [`judge`] where the function says that its error type is `'static`.
+/// [`judge`] for a function that declares that its error type is `'static`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __judge_static {
@@ -136,7 +136,7 @@ macro_rules! __judge_static {
     }};
 }
 
-/// Puts the failure in `$outcome` (a reference) in words, as well as its type allows.
+/// Writes the error text of `$outcome` (a reference), as well as its type permits.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __describe {
@@ -147,7 +147,7 @@ macro_rules! __describe {
     }};
 }
 
-/// The best words for a failure in `$outcome` (a reference).
+/// Returns the best wording for a failure in `$outcome` (a reference).
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __wording {
@@ -157,7 +157,7 @@ macro_rules! __wording {
     }};
 }
 
-/// The value of type `$output` that `$rejection` (a reference) becomes, where the type can hold it.
+/// Returns the value of type `$output` made from `$rejection` (a reference), if the type can hold it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __rejected {
@@ -167,14 +167,15 @@ macro_rules! __rejected {
     }};
 }
 
-/// The judge of the attribute, for [`Request::judge`](crate::pipeline::Request::judge): by the best rule that the type of the outcome allows.
+/// Judges an outcome by its type, as the attribute does, for [`Request::judge`](crate::pipeline::Request::judge).
 ///
-/// The rule is chosen where it is written: an error that has [`Classify`](crate::Classify) is asked; any other `Error`, and
-/// `Box<dyn Error>`, `anyhow::Error` and `eyre::Report`, is judged by the first known cause in its `source()` chain; and of
-/// everything else a failure is [`Class::Unknown`](crate::Class::Unknown).
+/// The rule is chosen at compile time from the type of the outcome. An error that implements
+/// [`Classify`](crate::Classify) is judged by its class. Any other `Error`, and `Box<dyn Error>`, `anyhow::Error` and
+/// `eyre::Report`, is judged by the first known cause in its `source()` chain. Every other failure is
+/// [`Class::Unknown`](crate::Class::Unknown).
 ///
-/// In a generic function the rule follows from the bounds: with `E: Error`, the `source()` chain of the error is searched
-/// but the type of the error itself is not known. To have that looked at as well, write `E: Classify`, or use
+/// In a generic function the rule follows from the bounds: with `E: Error`, the `source()` chain of the error is
+/// searched, but not the type of the error itself. To include that type, write `E: Classify`, or use
 /// [`Verdict::of`](crate::Verdict::of) with `E: 'static`.
 ///
 /// ```
@@ -200,7 +201,7 @@ macro_rules! __rejected {
 ///     Err::<u32, _>(PayError::Declined)
 /// };
 /// assert!(pipeline.request::<Result<u32, PayError>>().judge(judge!()).call(pay).is_err());
-/// assert_eq!(calls, 1, "it would be declined again");
+/// assert_eq!(calls, 1, "a retry would be declined too");
 /// ```
 #[macro_export]
 macro_rules! judge {
@@ -209,7 +210,7 @@ macro_rules! judge {
     };
 }
 
-/// The failure in `$outcome` (by value), for a fallback.
+/// Returns the failure in `$outcome` (by value), for a fallback.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __into_failure {
@@ -220,7 +221,8 @@ macro_rules! __into_failure {
     }};
 }
 
-/// What to return when every level of a chain failed: `$failure` is the call's own, `$last` of `$level`.
+/// Returns the outcome after every level of a chain failed. `$failure` is the failure of the call, `$last` the result of
+/// `$level`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __all_failed {
@@ -231,7 +233,7 @@ macro_rules! __all_failed {
     }};
 }
 
-/// Why the levels are asked, in words.
+/// Returns the reason for the fallback.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __why {
@@ -252,7 +254,7 @@ macro_rules! __can_be_marked {
     }};
 }
 
-/// `$outcome` with the mark of a level, if it can hold one.
+/// Returns `$outcome` with the mark of a level, if it can hold one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __mark {
@@ -263,7 +265,7 @@ macro_rules! __mark {
     }};
 }
 
-/// Whether `$outcome` (a reference) has the mark of a level already.
+/// Whether `$outcome` (a reference) already has the mark of a level.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __is_marked {
@@ -274,7 +276,7 @@ macro_rules! __is_marked {
     }};
 }
 
-/// Keeps `$outcome` (a reference) in the built-in local cache, if it is good.
+/// Stores `$outcome` (a reference) in the built-in local cache, if it is good.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __keep {
@@ -285,7 +287,7 @@ macro_rules! __keep {
     }};
 }
 
-/// What the built-in local cache holds, as an outcome of the type.
+/// Looks up the built-in local cache and returns an outcome of the type.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __last_good {
@@ -295,19 +297,19 @@ macro_rules! __last_good {
     }};
 }
 
-/// Asks for nothing but the bound, with the words of its diagnostics.
+/// Requires the bound, for its diagnostics.
 #[inline]
 pub fn assert_outcome<R: Outcome>(_: &R) {}
 
-/// What each attempt of a retry can have for itself: whatever is `Clone`.
+/// An argument that can be copied for each attempt of a retry: any type that implements `Clone`.
 #[diagnostic::on_unimplemented(
-    message = "the argument of type `{Self}` cannot be made anew for each attempt: it is not `Clone`",
+    message = "the argument of type `{Self}` cannot be cloned for each attempt: it is not `Clone`",
     label = "`{Self}` does not implement `Clone`",
     note = "`retry` gives each attempt its own copy of the arguments that are `mut` or named in `clone(..)`",
-    note = "implement `Clone` for it, or let the body borrow the argument: without `mut`, and not in `clone(..)`"
+    note = "implement `Clone` for it, or let the body borrow the argument: remove `mut`, or remove it from `clone(..)`"
 )]
 pub trait Anew: Sized {
-    /// A copy.
+    /// Returns a copy.
     fn anew(&self) -> Self;
 }
 
@@ -319,26 +321,26 @@ impl<T: Clone> Anew for T {
     }
 }
 
-/// An argument as the next attempt gets it.
+/// Copies an argument for the next attempt.
 #[inline]
 pub fn anew<T: Anew>(argument: &T) -> T {
     argument.anew()
 }
 
-/// The value of a refused call.
+/// Returns the outcome of a rejected call.
 #[cold]
 pub fn reject<R: Reject>(rejection: Rejection) -> R {
     R::from_rejection(rejection)
 }
 
-/// A return type that can hold what `map_err` gives.
+/// A return type that can hold the error of `map_err`.
 #[diagnostic::on_unimplemented(
-    message = "`map_err` gives `{E}`, but the function returns `{Self}`",
+    message = "`map_err` returns `{E}`, but the function returns `{Self}`",
     label = "`{Self}` cannot hold a `{E}`",
     note = "`map_err` turns a `Rejection` into the error type of the function"
 )]
 pub trait RejectWith<E>: Outcome {
-    /// The value that holds `error`.
+    /// Returns the outcome with `error`.
     fn with(error: E) -> Self;
 }
 
@@ -348,7 +350,7 @@ impl<T, E> RejectWith<E> for Result<T, E> {
     }
 }
 
-/// The value of a refused call whose error `map_err` makes.
+/// Returns the outcome of a rejected call with the error of `map_err`.
 #[cold]
 pub fn reject_with<R: RejectWith<E>, E>(rejection: Rejection, map: impl FnOnce(Rejection) -> E) -> R {
     R::with(map(rejection))
@@ -385,38 +387,38 @@ pub fn failure<R>(outcome: &R, judgement: Judgement, failed: impl FnOnce(&R) -> 
     if judgement == Verdict::Success { judgement.or_failure(failed(outcome)) } else { judgement }
 }
 
-/// The answer of a fallback that is an expression: `?` and `return` in it end the expression, not the function.
+/// Evaluates a fallback expression: `?` and `return` in it end the expression, not the function.
 #[cold]
 pub fn evaluate<R>(answer: impl FnOnce() -> R) -> R {
     answer()
 }
 
-/// Drops a failure that no fallback looks at; not `drop`, which clippy blames where there is nothing to drop.
+/// Drops a failure that no fallback uses. `drop` would cause a clippy warning if the type has no destructor.
 #[cold]
 pub fn end<E>(_failure: Failure<E>) {}
 
-/// Drops what a level gave that is no answer.
+/// Drops the unusable result of a level.
 #[cold]
 pub fn let_go<R>(_last: Result<R, NoAnswer>) {}
 
-/// A single fallback.
+/// Runs a single fallback.
 #[cold]
 pub fn recover<R, E>(failure: Failure<E>, answer: impl FnOnce(Failure<E>) -> R) -> R {
     answer(failure)
 }
 
-/// A single asynchronous fallback.
+/// Runs a single asynchronous fallback.
 pub async fn recover_async<R, E>(failure: Failure<E>, answer: impl AsyncFnOnce(Failure<E>) -> R) -> R {
     answer(failure).await
 }
 
-/// One level of a chain.
+/// Runs one level of a chain.
 #[cold]
 pub fn recover_level<R, E>(failure: &Failure<E>, answer: impl FnOnce(&Failure<E>) -> R) -> R {
     answer(failure)
 }
 
-/// One asynchronous level of a chain.
+/// Runs one asynchronous level of a chain.
 pub async fn recover_level_async<R, E>(
     failure: &Failure<E>,
     answer: impl AsyncFnOnce(&Failure<E>) -> R,

@@ -1,5 +1,6 @@
-//! What idempotency by key needs to know of types: how an outcome is kept, and how arguments are told apart. Chosen by
-//! the compiler, with the same trick as in `judge`.
+//! Finds out what types permit for idempotency: how an outcome is stored, and how payloads are compared.
+//!
+//! The compiler chooses by autoref specialization, as in `judge`.
 
 use std::hash::Hash;
 use std::marker::PhantomData;
@@ -9,13 +10,13 @@ use serde::de::DeserializeOwned;
 
 use crate::idempotency::{Codec, Fingerprint, Printer};
 
-/// Stands for the type of an outcome.
+/// The type of an outcome.
 #[derive(Debug)]
 pub struct Codecs<R>(PhantomData<fn() -> R>);
 
 impl<R> Codecs<R> {
-    /// Of this type.
-    #[allow(clippy::new_without_default)] // named in expanded code alone
+    /// Makes it for the type `R`.
+    #[allow(clippy::new_without_default)] // used only in generated code
     pub fn new() -> Self {
         Self(PhantomData)
     }
@@ -30,9 +31,9 @@ pub mod keeping {
     };
 }
 
-/// Answers and errors can be kept.
+/// Both success values and errors can be stored.
 pub trait KeepsErrors<R> {
-    /// How.
+    /// Returns the codec.
     fn codec(&self) -> Codec<R>;
 }
 
@@ -46,9 +47,9 @@ where
     }
 }
 
-/// Answers can be kept, or rustc says why not.
+/// Success values can be stored; otherwise rustc reports why not.
 pub trait KeepsAnswers<T, R> {
-    /// How.
+    /// Returns the codec.
     fn codec(&self) -> Codec<R>
     where
         T: Storable;
@@ -72,9 +73,9 @@ impl<T> KeepsAnswers<T, Option<T>> for &Codecs<Option<T>> {
     }
 }
 
-/// A plain value, likewise.
+/// The same, for a plain value.
 pub trait KeepsValues<R> {
-    /// How.
+    /// Returns the codec.
     fn codec(&self) -> Codec<R>
     where
         R: Storable;
@@ -89,9 +90,9 @@ impl<R> KeepsValues<R> for Codecs<R> {
     }
 }
 
-/// Outcomes can be compared: what reads back must be equal to what is saved.
+/// Outcomes implement `PartialEq`: the value that is read back must equal the stored value.
 pub trait ComparesOutcomes<R> {
-    /// The codec that does so.
+    /// Returns the codec with the comparison.
     fn compared(&self, codec: Codec<R>) -> Codec<R>;
 }
 
@@ -101,9 +102,9 @@ impl<R: PartialEq> ComparesOutcomes<R> for &&Codecs<R> {
     }
 }
 
-/// Answers can be compared, though errors cannot.
+/// Success values implement `PartialEq`, but errors do not.
 pub trait ComparesAnswers<R> {
-    /// The codec that does so.
+    /// Returns the codec with the comparison.
     fn compared(&self, codec: Codec<R>) -> Codec<R>;
 }
 
@@ -113,9 +114,9 @@ impl<T: PartialEq, E> ComparesAnswers<Result<T, E>> for &Codecs<Result<T, E>> {
     }
 }
 
-/// Nothing can be compared but what is written.
+/// Only the serialized form can be compared.
 pub trait ComparesNothing<R> {
-    /// The codec as it is.
+    /// Returns the codec unchanged.
     fn compared(&self, codec: Codec<R>) -> Codec<R>;
 }
 
@@ -125,32 +126,32 @@ impl<R> ComparesNothing<R> for Codecs<R> {
     }
 }
 
-/// What can be kept and given again.
+/// A value that can be stored and replayed.
 #[diagnostic::on_unimplemented(
-    message = "`idempotent(key = ..)` cannot keep an answer of type `{Self}`, to give it again",
-    label = "the answer must be `Serialize` and `DeserializeOwned`",
+    message = "`idempotent(key = ..)` cannot store a result of type `{Self}`",
+    label = "the result must be `Serialize` and `DeserializeOwned`",
     note = "derive `serde::Serialize` and `serde::Deserialize` for `{Self}`"
 )]
 pub trait Storable: Serialize + DeserializeOwned {}
 
 impl<T: Serialize + DeserializeOwned> Storable for T {}
 
-/// What can be told apart from another of its type.
+/// A value that can be part of a fingerprint.
 #[diagnostic::on_unimplemented(
-    message = "`idempotent(key = ..)` cannot tell one `{Self}` from another, to refuse a key that is used for something else",
+    message = "`idempotent(key = ..)` cannot compare payloads of type `{Self}` to detect a reused key",
     label = "not `Hash`",
-    note = "derive `Hash` for it, or say what tells payloads apart: `fingerprint = (id, cents)`, or `fingerprint = none` where the key says it all"
+    note = "derive `Hash` for it, or set the fingerprint: `fingerprint = (id, cents)`, or `fingerprint = none` if the key identifies the payload"
 )]
 pub trait Print: Hash {}
 
 impl<T: Hash + ?Sized> Print for T {}
 
-/// The arguments of a call, as far as they were looked at.
+/// A hasher of the arguments of a call.
 #[derive(Clone, Copy, Debug)]
 pub struct Prints(Option<Printer>);
 
 impl Prints {
-    /// Nothing is told apart.
+    /// No fingerprint: payloads are not compared.
     pub const NONE: Self = Self(None);
 }
 
@@ -160,7 +161,7 @@ impl From<Prints> for Fingerprint {
     }
 }
 
-/// With one more argument.
+/// Adds an argument.
 pub fn print<T: Print + ?Sized>(prints: Prints, argument: &T) -> Prints {
     let mut printer = prints.0.unwrap_or_default();
     argument.hash(&mut printer);

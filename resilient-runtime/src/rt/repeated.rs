@@ -1,37 +1,38 @@
-//! Whether an argument that the body takes by value is there for the next attempt. Chosen by the compiler, with the same
-//! trick as in `judge`.
+//! Finds out whether an argument that the body takes by value is still available for the next attempt.
+//!
+//! The compiler chooses by autoref specialization, as in `judge`.
 
 use std::marker::PhantomData;
 
-/// Stands for the type of an argument.
+/// The type of an argument.
 #[derive(Debug)]
 pub struct Repeated<T>(PhantomData<fn() -> T>);
 
 impl<T> Repeated<T> {
-    /// Of the type of `_argument`.
+    /// Takes the type of `_argument`.
     #[inline]
     pub const fn of(_argument: &T) -> Self {
         Self(PhantomData)
     }
 }
 
-/// It is there again.
+/// The argument is available again.
 #[derive(Clone, Copy, Debug)]
 pub struct Again;
 
-/// It is not.
+/// The argument was moved.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved;
 
 impl Again {
-    /// Whether a part is there again: a part of what is there again is.
+    /// A part of an argument that is available again is available again too.
     pub const fn or<T: Copy>(self, _: T) -> Self {
         self
     }
 }
 
 impl Moved {
-    /// Whether a part is there again, of what is not whole.
+    /// A part of an argument that was moved is available again if its own type permits.
     pub const fn or<T: Copy>(self, part: T) -> T {
         part
     }
@@ -43,9 +44,9 @@ pub mod repeating {
     pub use super::{IsBorrowed as _, IsCopied as _, IsMoved as _};
 }
 
-/// What is `Copy` is copied.
+/// A `Copy` type is copied.
 pub trait IsCopied {
-    /// It is there again.
+    /// Returns that it is available again.
     fn again(&self) -> Again {
         Again
     }
@@ -53,9 +54,9 @@ pub trait IsCopied {
 
 impl<T: Copy> IsCopied for &&Repeated<T> {}
 
-/// A `&mut` is borrowed anew.
+/// A `&mut` reference is reborrowed.
 pub trait IsBorrowed {
-    /// It is there again.
+    /// Returns that it is available again.
     fn again(&self) -> Again {
         Again
     }
@@ -63,9 +64,9 @@ pub trait IsBorrowed {
 
 impl<T: ?Sized> IsBorrowed for &Repeated<&mut T> {}
 
-/// Anything else is gone.
+/// Any other type is moved.
 pub trait IsMoved {
-    /// It is not there again.
+    /// Returns that it was moved.
     fn again(&self) -> Moved {
         Moved
     }

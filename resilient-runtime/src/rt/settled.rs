@@ -1,17 +1,19 @@
-//! A value that a function with a fallback returns is a success, whatever its type: unless that is a future, which has
-//! not even begun. Chosen by the compiler, with the same trick as in `judge`.
+//! Rejects functions that return a future where a plain value is expected.
+//!
+//! A plain value returned by a function with a fallback counts as a success, but a future has not run yet. The compiler
+//! chooses by autoref specialization, as in `judge`.
 
 use std::future::IntoFuture;
 use std::marker::PhantomData;
 
 use crate::outcome::Outcome;
 
-/// Stands for the type of what a call returned.
+/// The type of the value that a call returned.
 #[derive(Debug)]
 pub struct Settled<R>(PhantomData<fn() -> R>);
 
 impl<R> Settled<R> {
-    /// Of the type of `_outcome`.
+    /// Takes the type of `_outcome`.
     #[inline]
     pub fn of(_outcome: &R) -> Self {
         Self(PhantomData)
@@ -24,17 +26,17 @@ pub mod settling {
     pub use super::{IsFuture as _, IsOutcome as _, IsValue as _};
 }
 
-/// How it went can be told.
+/// The value can be judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Known;
 
-/// It has not even begun.
+/// The value is a future that has not run.
 #[derive(Clone, Copy, Debug)]
 pub struct Unbegun;
 
-/// The type says how it went.
+/// The type shows success or failure.
 pub trait IsOutcome {
-    /// What is known.
+    /// Returns the state.
     #[inline]
     fn state(&self) -> Known {
         Known
@@ -43,9 +45,9 @@ pub trait IsOutcome {
 
 impl<R: Outcome> IsOutcome for &&Settled<R> {}
 
-/// It is a future, or what is made one by `.await`.
+/// The value is a future, or `.await` turns it into one.
 pub trait IsFuture {
-    /// What is known.
+    /// Returns the state.
     #[inline]
     fn state(&self) -> Unbegun {
         Unbegun
@@ -56,7 +58,7 @@ impl<R: IntoFuture> IsFuture for &Settled<R> {}
 
 /// Any other value.
 pub trait IsValue {
-    /// What is known.
+    /// Returns the state.
     #[inline]
     fn state(&self) -> Known {
         Known
@@ -65,17 +67,17 @@ pub trait IsValue {
 
 impl<R> IsValue for Settled<R> {}
 
-/// What a returned value can be judged by. Of a future nothing can.
+/// A state in which a returned value can be judged. A future cannot.
 #[diagnostic::on_unimplemented(
-    message = "this function returns a future, which `#[resilient]` would take for a success before it has run",
-    label = "`{R}` is a future, or becomes one by `.await`",
+    message = "this function returns a future, which `#[resilient]` would count as a success before it has run",
+    label = "`{R}` is a future, or `.await` turns it into one",
     note = "write `async fn`, return `impl Future<Output = ..>`, or end the function with `Box::pin(async move {{ .. }})`: then \
-            what the future gives is looked at, also behind a type alias"
+            the output of the future is judged, also behind a type alias"
 )]
 pub trait Settles<R> {}
 
 impl<R> Settles<R> for Known {}
 
-/// Asks for nothing but the bound, with the words of its diagnostics.
+/// Requires the bound, for its diagnostics.
 #[inline]
 pub const fn settled<R, S: Settles<R> + Copy>(_state: S, _outcome: &R) {}

@@ -1,11 +1,11 @@
-//! What is wrong with a configuration.
+//! Errors of a configuration.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::{Parameter, Value};
 
-/// One setting that cannot be.
+/// An invalid setting.
 ///
 /// ```
 /// use resilient_runtime::{hedge::Config, settings::{Settings, Value}};
@@ -17,22 +17,24 @@ use super::{Parameter, Value};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SettingProblem {
-    /// The field of the config.
+    /// The name of the field.
     pub field: &'static str,
-    /// The refused value.
+    /// The value that was refused.
     pub value: Value,
-    /// What would be accepted.
+    /// The allowed values.
     pub allowed: Cow<'static, str>,
 }
 
-/// A refused configuration: all that is wrong with it. Nothing of it has been applied.
+/// A refused configuration, with all of its problems.
+///
+/// None of it has been applied.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
 /// let error = Registry::new().bulkhead("gateway").reconfigure(Config::default().max_concurrent(0));
-/// let words = error.unwrap_err().to_string();
-/// assert_eq!(words, "`max_concurrent` = 0 is refused: 1 to 1000000 calls");
+/// let message = error.unwrap_err().to_string();
+/// assert_eq!(message, "`max_concurrent` = 0 is refused: 1 to 1000000 calls");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigError {
@@ -40,13 +42,13 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// What is wrong, in the order of the fields.
+    /// Returns the problems, in the order of the fields.
     ///
     /// ```
     /// use resilient_runtime::{bulkhead::Config, settings::Settings};
     ///
     /// let error = Config::default().max_concurrent(0).max_queue(9).validate().unwrap_err();
-    /// assert!(error.problems().len() >= 2, "all of them: {error}");
+    /// assert!(error.problems().len() >= 2, "all problems: {error}");
     /// ```
     pub fn problems(&self) -> &[SettingProblem] {
         &self.problems
@@ -66,19 +68,19 @@ impl ConfigError {
         }
     }
 
-    /// This error but for the problems that `other` has, too.
+    /// Removes the problems that `other` also has.
     pub(crate) fn without(mut self, other: &Self) -> Self {
         self.problems.retain(|problem| !other.problems.contains(problem));
         self
     }
 
-    /// The problems in the order of the fields.
+    /// Sorts the problems in the order of the fields.
     pub(crate) fn in_order(mut self, fields: &[&str]) -> Self {
         self.problems.sort_by_key(|problem| fields.iter().position(|field| *field == problem.field));
         self
     }
 
-    /// All well, or this error.
+    /// Returns `Ok` if there are no problems.
     pub(crate) fn finish(self) -> Result<(), Self> {
         if self.problems.is_empty() { Ok(()) } else { Err(self) }
     }

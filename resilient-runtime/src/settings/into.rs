@@ -1,9 +1,11 @@
-//! What a setter of a config takes.
+//! Values that config setters accept.
 
 use std::sync::Arc;
 
-/// A value that a setter of a config takes for a field of type `T`: the type itself, what an optional field holds, and
-/// what turns into it without loss. Plain literals fit everywhere.
+/// A value that a config setter accepts for a field of type `T`.
+///
+/// Accepts the type itself, the inner type of an optional field, and types that convert to it without loss. Plain
+/// literals work everywhere.
 ///
 /// ```
 /// use resilient_runtime::{bulkhead, circuit_breaker, retry};
@@ -18,7 +20,7 @@ use std::sync::Arc;
     label = "expected `{T}`"
 )]
 pub trait IntoSetting<T> {
-    /// The value of the field.
+    /// Converts the value to the type of the field.
     ///
     /// ```
     /// use resilient_runtime::settings::IntoSetting;
@@ -41,7 +43,7 @@ impl<T> IntoSetting<Option<T>> for T {
     }
 }
 
-/// Conversions without loss.
+/// Implements lossless conversions.
 macro_rules! converts {
     ($($from:ty => $into:ty),* $(,)?) => {
         $(
@@ -60,7 +62,7 @@ macro_rules! converts {
     };
 }
 
-// Not to `u32` from smaller types: with a single type that fits, a literal needs no suffix.
+// No conversions to `u32` from smaller types: with a single possible type, a literal needs no suffix.
 converts! {
     i32 => f64,
     u32 => f64,

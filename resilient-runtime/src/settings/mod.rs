@@ -1,7 +1,7 @@
-//! Settings by name: how the attribute, and later a file or a request, speak to a component's config.
+//! Component settings that are accessible by name.
 //!
-//! A config is a plain struct, defined by `settings!` together with the table of its fields, by which each
-//! can be read, set and traced to where its value came from.
+//! A config is a plain struct defined by `settings!`, together with the table of its fields. Through the table, the
+//! attribute, files, the environment and requests can read and set each field, and its origin is tracked.
 
 mod error;
 mod into;
@@ -43,17 +43,17 @@ use crate::ratio::Ratio;
 pub enum Value {
     /// Not set.
     Unset,
-    /// A span of time.
+    /// A duration.
     Duration(Duration),
     /// A whole number.
     Count(u64),
-    /// A share.
+    /// A share from 0 to 1.
     Ratio(f64),
-    /// A number that is neither a count nor a share.
+    /// A number other than a count or a share.
     Number(f64),
-    /// A name.
+    /// A name or another word.
     Text(Cow<'static, str>),
-    /// On or off.
+    /// True or false.
     Flag(bool),
 }
 
@@ -73,7 +73,7 @@ impl From<resilient_options::Value> for Value {
 }
 
 impl Value {
-    /// Whether a value of the right type is in the range.
+    /// Returns whether a value of the right type is in the allowed range.
     fn is_in(&self, takes: &resilient_options::Takes) -> bool {
         use resilient_options::Value as Row;
         match self {
@@ -81,7 +81,7 @@ impl Value {
             Self::Count(count) => takes.admits(Row::Count(*count)),
             Self::Ratio(share) => takes.admits(Row::Ratio(*share)),
             Self::Number(number) => takes.admits(Row::Number(*number)),
-            // The types of the fields admit no others.
+            // The types of the fields admit no other values.
             Self::Text(_) | Self::Flag(_) | Self::Unset => true,
         }
     }
@@ -117,7 +117,7 @@ impl Serialize for Value {
     }
 }
 
-/// One setting by name, as an attribute writes it down.
+/// A setting by name, as an attribute specifies it.
 ///
 /// ```
 /// use resilient_runtime::{retry::Config, settings::{Setting, Settings, Value}};
@@ -129,13 +129,15 @@ impl Serialize for Value {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
-    /// The field of the config.
+    /// The name of the field.
     pub field: &'static str,
-    /// Its value.
+    /// The value of the field.
     pub value: Value,
 }
 
-/// Where the effective value of a setting came from; later ones win.
+/// The source of the effective value of a setting.
+///
+/// Later variants override earlier ones.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, hedge::Config, settings::Origin};
@@ -153,20 +155,20 @@ pub enum Origin {
     /// The library's default.
     #[default]
     Default,
-    /// An attribute's inline setting.
+    /// A setting in the attribute.
     Attribute,
-    /// A configuration file's table of defaults for the kind.
+    /// A table in a configuration file with defaults for the component kind.
     FileDefault,
-    /// A configuration file.
+    /// A component's table in a configuration file.
     File,
-    /// A variable of the environment.
+    /// An environment variable.
     Environment,
     /// A call of `reconfigure` at run time.
     Runtime,
 }
 
 impl Origin {
-    /// Whether it is read from outside of the program, and may be read again.
+    /// Returns whether the value comes from outside of the program and can be reloaded.
     pub(crate) fn is_override(self) -> bool {
         matches!(self, Self::FileDefault | Self::File | Self::Environment)
     }
@@ -185,7 +187,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One effective setting of a component.
+/// An effective setting of a component.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, settings::Value};
@@ -197,15 +199,15 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Effective {
-    /// The field of the config.
+    /// The name of the field.
     pub field: &'static str,
-    /// Its value.
+    /// The effective value.
     pub value: Value,
-    /// Where that came from.
+    /// The source of the value.
     pub origin: Origin,
 }
 
-/// A config whose fields can be reached by name.
+/// A config whose fields are accessible by name.
 ///
 /// ```
 /// use resilient_runtime::{coalesce::Config, settings::Settings};
@@ -216,7 +218,7 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// The names of the fields, in the order of the documentation.
     const FIELDS: &'static [&'static str];
 
-    /// The default, one for all components that are told nothing.
+    /// Returns the default config, shared by all components without settings.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -227,7 +229,7 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// ```
     fn shared_default() -> std::sync::Arc<Self>;
 
-    /// The value of a field; `None` where there is no such field.
+    /// Returns the value of a field, or `None` if there is no such field.
     ///
     /// ```
     /// use resilient_runtime::{fallback::Config, settings::{Settings, Value}};
@@ -251,11 +253,11 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// ```
     ///
     /// # Errors
-    /// When there is no such field, or it does not take such a value. Ranges are checked by
-    /// [`validate`](Self::validate).
+    /// Returns an error if there is no such field, or if the field does not accept the value. This method does not
+    /// check ranges; [`validate`](Self::validate) does.
     fn set(&mut self, field: &'static str, value: &Value) -> Result<(), ConfigError>;
 
-    /// Whether the config can be: reports every problem, not the first.
+    /// Checks all ranges and reports every problem, not only the first.
     ///
     /// ```
     /// use resilient_runtime::{rate_limit::Config, settings::Settings};
@@ -266,17 +268,17 @@ pub trait Settings: Clone + Default + PartialEq + Send + Sync + 'static {
     /// ```
     ///
     /// # Errors
-    /// With the field, the value and the allowed range of each problem.
+    /// Returns the field, the value and the allowed range of each problem.
     fn validate(&self) -> Result<(), ConfigError>;
 
-    /// The table of the fields.
+    /// Returns the table of the fields.
     #[doc(hidden)]
     fn table() -> &'static resilient_options::Table;
 }
 
-/// Defines a component's `Config` over its table in `resilient_options`, from which come the defaults, the ranges and the
-/// documentation of the fields. One setter each, and access by name. What settings must agree in is checked by the method
-/// that stands after the table: `fn check(&self, error: &mut ConfigError)`.
+/// Defines a component's `Config` from its table in `resilient_options`, which contains the defaults, ranges and
+/// documentation of the fields. Generates a setter per field, and access by name. Constraints between settings are
+/// checked by the method named after the table: `fn check(&self, error: &mut ConfigError)`.
 macro_rules! settings {
     (
         $(#[$about:meta])*
@@ -353,12 +355,12 @@ macro_rules! settings {
 }
 pub(crate) use settings;
 
-/// The default that the table gives.
+/// Returns the default from the table.
 pub(crate) fn default_of<T: Parameter + Default>(row: &resilient_options::Setting) -> T {
     T::from_value(&row.default.into()).unwrap_or_default()
 }
 
-/// Refuses what is beyond the ranges of the table.
+/// Reports values outside of the ranges of the table.
 pub(crate) fn check_ranges<C: Settings>(config: &C, error: &mut ConfigError) {
     for field in C::FIELDS {
         let (Some(row), Some(value)) = (C::table().field(field), config.get(field)) else { continue };
@@ -385,7 +387,7 @@ pub(crate) fn assign<T: Parameter>(
     Err(ConfigError { problems: vec![problem] })
 }
 
-/// What a refused value may have been meant to be.
+/// Returns a suggestion for a refused value.
 fn meant<T: Parameter>(value: &Value) -> Option<String> {
     let number = match value {
         Value::Count(count) => Some(*count),

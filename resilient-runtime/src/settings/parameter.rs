@@ -1,4 +1,4 @@
-//! The types that a setting can have.
+//! The types of settings.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::Value;
 use crate::ratio::Ratio;
 
-/// A type that can be a setting.
+/// A type that a setting can have.
 pub(crate) trait Parameter: Sized {
     fn from_value(value: &Value) -> Option<Self>;
     fn to_value(&self) -> Value;
-    /// What [`from_value`](Self::from_value) takes, for the error.
+    /// Describes the values that [`from_value`](Self::from_value) accepts, for error messages.
     fn expected() -> Cow<'static, str>;
-    /// The words that it takes, where it takes only some.
+    /// The accepted words, if only some words are accepted.
     fn words() -> &'static [&'static str] {
         &[]
     }

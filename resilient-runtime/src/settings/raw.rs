@@ -1,11 +1,11 @@
-//! Values as they are written, before their field has said what it takes.
+//! Values as text or numbers, before the type of the field is known.
 
 use std::borrow::Cow;
 
 use super::{Settings, Value, parse_duration};
 use crate::nearest::nearest;
 
-/// A value as a file, the environment or a request writes it.
+/// A value as it appears in a file, an environment variable or a request.
 ///
 /// ```
 /// use resilient_runtime::{Kind, config::Tables, settings::Raw};
@@ -13,28 +13,28 @@ use crate::nearest::nearest;
 /// let mut tables = Tables::default();
 /// assert!(tables.set(Kind::Timeout, Some("report"), "total", &Raw::Text("2s".into())).is_ok());
 /// let error = tables.set(Kind::Timeout, Some("report"), "total", &Raw::Integer(2)).unwrap_err();
-/// assert!(error.contains("`2s` or `2ms`"), "a duration has a unit: {error}");
+/// assert!(error.contains("`2s` or `2ms`"), "a duration needs a unit: {error}");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Raw {
     /// Not set.
     Unset,
-    /// Text: a name, a word, a duration such as `250ms`, a rate such as `100/s`, a share such as `50%`;
-    /// `none` for not set.
+    /// Text: a name, a word, a duration such as `250ms`, a rate such as `100/s`, or a share such as `50%`; `none`
+    /// means not set.
     Text(String),
     /// A whole number.
     Integer(i64),
-    /// Another number.
+    /// A floating-point number.
     Float(f64),
-    /// On or off.
+    /// True or false.
     Flag(bool),
-    /// Whatever it may be, as the environment has nothing but text.
+    /// Text of unknown type, as in an environment variable.
     Untyped(String),
 }
 
 impl Raw {
-    /// What it may mean; the first that the field takes is meant.
+    /// Returns the possible values. The first one that the field accepts is used.
     fn meanings(&self) -> Vec<Value> {
         match self {
             Self::Unset => vec![Value::Unset],
@@ -66,7 +66,8 @@ impl Raw {
     }
 }
 
-/// The field that an unknown word means: one that other libraries give this name, or one of nearly the same letters.
+/// Suggests a field for an unknown name: one that other libraries use this name for, or one with a similar
+/// spelling.
 fn meant<C: Settings>(word: &str) -> Option<&'static str> {
     let known = |row: &&resilient_options::Setting| C::FIELDS.contains(&row.field);
     let is_alias = |row: &&resilient_options::Setting| {
@@ -78,7 +79,7 @@ fn meant<C: Settings>(word: &str) -> Option<&'static str> {
         .or_else(|| nearest(word, C::FIELDS.iter().copied()))
 }
 
-/// The field of this name, and the value that it takes; or what is wrong, in words.
+/// Returns the field with this name and the value for it, or an error text.
 pub(crate) fn read<C: Settings>(field: &str, raw: &Raw) -> Result<(&'static str, Value), String> {
     let Some(known) = C::FIELDS.iter().find(|known| **known == field) else {
         let field: String = field.chars().take(64).collect();
@@ -94,7 +95,7 @@ pub(crate) fn read<C: Settings>(field: &str, raw: &Raw) -> Result<(&'static str,
             Err(error) => _ = refused.get_or_insert(error),
         }
     }
-    Err(refused.map_or_else(|| format!("`{field}` takes no such value"), |error| error.to_string()))
+    Err(refused.map_or_else(|| format!("`{field}` does not accept this value"), |error| error.to_string()))
 }
 
 #[cfg(all(test, not(resilient_loom)))]
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_says_what_a_value_means() {
+    fn the_field_determines_the_type_of_a_value() {
         let breaker = |field: &str, raw: &Raw| read::<circuit_breaker::Config>(field, raw).unwrap().1;
         assert_eq!(breaker("open_for", &text("5s")), Value::Duration(Duration::from_secs(5)));
         assert_eq!(breaker("failure_rate", &text("50%")), Value::Ratio(0.5));
@@ -123,11 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_the_remedy() {
+    fn errors_contain_a_remedy() {
         // T126
         let wrong = |field: &str, raw: &Raw| read::<circuit_breaker::Config>(field, raw).unwrap_err();
         assert!(wrong("open_fro", &text("5s")).contains("did you mean `open_for`?"));
-        // The names of other libraries.
+        // Names from other libraries.
         assert!(wrong("recoveryTimeout", &text("5s")).contains("did you mean `open_for`?"));
         let unitless = wrong("open_for", &Raw::Integer(5));
         assert!(unitless.contains("unit") && unitless.contains("did you mean `5s` or `5ms`?"), "{unitless}");

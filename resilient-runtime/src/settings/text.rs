@@ -1,4 +1,4 @@
-//! Durations as text, the same as in the attribute.
+//! Durations as text, in the same format as in the attribute.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
 ];
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoDuration {
     #[error("a duration needs a unit: ns, us, ms, s, m, h or d, as in \"250ms\" or \"1m30s\"")]
@@ -24,7 +24,7 @@ pub(crate) enum NoDuration {
     TooLong,
 }
 
-/// `250ms`, `1m30s`: whole numbers, each with a unit.
+/// Parses a duration such as `250ms` or `1m30s`: whole numbers, each with a unit.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -51,7 +51,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, NoDuration> {
     Ok(Duration::from_nanos(total))
 }
 
-/// A span as [`parse_duration`] reads it.
+/// Formats a span so that [`parse_duration`] can read it.
 pub(crate) fn duration_text(span: Duration) -> String {
     let mut rest = crate::clock::nanos(span);
     if rest == 0 {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_they_are_written() {
+    fn durations_round_trip_as_text() {
         for text in ["250ms", "1m30s", "24h", "1h1ns", "0s", "1s500ms", "7us"] {
             assert_eq!(duration_text(parse_duration(text).unwrap()), text);
         }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_refused() {
+    fn invalid_durations_are_refused() {
         assert_eq!(parse_duration("100"), Err(NoDuration::NoUnit));
         assert_eq!(parse_duration("1m30"), Err(NoDuration::NoUnit));
         for text in ["", " ", "soon", "-1s", "1.5s", "1x", "s", "1e3s", "\u{661}s"] {

@@ -1,6 +1,6 @@
-//! Settings that are one of a few words.
+//! Settings that accept one of a few words.
 
-/// Makes an enum a setting: each variant has the word that stands for it.
+/// Implements `Parameter` for an enum, with a word for each variant.
 macro_rules! words {
     ($type:ident { $($word:literal = $variant:ident),* $(,)? }) => {
         impl $crate::settings::Parameter for $type {

@@ -1,15 +1,15 @@
-//! A limit for attempts that follows how long they take.
+//! An attempt timeout that follows the durations of recent attempts.
 //!
-//! The limit is a percentile of the attempts of the last minute times a factor, between `min` and `max`. Who ends an
-//! attempt after the next look is due takes that look; a call that begins reads one number.
+//! The limit is a percentile of the attempts in the rolling window times a factor, between `min` and `max`. The first
+//! attempt that ends after an update is due updates the limit. A call that begins reads one number.
 //!
-//! Attempts that succeeded count for as long as they took, those that were cut off or cancelled as *longer* than that
-//! ([`survival`]). One that failed counts for nothing: a refused connection in an outage says nothing about how long
-//! work takes.
+//! An attempt that succeeded is recorded with its duration. An attempt that timed out or was cancelled is recorded as
+//! *longer* than the time that it ran ([`survival`]). An attempt that failed is not recorded: a refused connection in
+//! an outage says nothing about the duration of the work.
 //!
-//! Where so many are cut off that the percentile cannot be told, the limit does not fall, and grows by the factor once
-//! in a window: by little in an outage of minutes, and nevertheless to what is needed where work has become slower for
-//! good. Afterwards it comes back as the window passes.
+//! If too many attempts time out to compute the percentile, the limit does not fall, and grows by the factor once per
+//! window. In an outage of a few minutes it grows little. If work has become permanently slower, it grows to the
+//! required limit. It falls again when the slow attempts leave the window.
 
 use std::time::Duration;
 
@@ -22,16 +22,17 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Up to 39 h.
 const POWER: u8 = 47;
-/// Looks at the percentile in each window.
+/// Updates of the limit in each window.
 const LOOKS: u32 = 60;
-/// By how much it grows at least where too many are cut off.
+/// Minimum growth factor when too many attempts time out.
 const LEAST_GROWTH: f64 = 1.25;
 
 #[derive(Debug)]
 pub(super) struct Adaptive {
     completed: Latencies<POWER>,
     cut_off: Latencies<POWER>,
-    /// When to look next. Relaxed, as all here: whoever sees the old time finds the lock taken, or looks once more.
+    /// The time of the next update. Relaxed, like all atomics here: a thread that reads the old time finds the lock
+    /// taken, or updates once more.
     due: AtomicU64,
     rule: Mutex<Rule>,
 }
@@ -45,7 +46,7 @@ struct Rule {
     max: u64,
     window: Duration,
     least: u64,
-    /// In nanoseconds, as last told from the attempts; none before there were enough.
+    /// The last computed limit in nanoseconds. `None` until enough attempts are recorded.
     learned: Option<u64>,
     grown: Option<Instant>,
 }
@@ -71,7 +72,7 @@ impl Adaptive {
         }
     }
 
-    /// Puts the limit of these settings in force; what was learned stays, as far as it fits.
+    /// Applies new settings. A learned limit is kept within the new `min` and `max`.
     pub(super) fn apply(&self, config: &Config, limit: &AtomicU64) {
         let mut rule = self.rule.lock();
         rule.is_on = config.adaptive;
@@ -88,14 +89,14 @@ impl Adaptive {
         self.due.store(0, Ordering::Relaxed);
     }
 
-    /// An attempt succeeded, having taken so long.
+    /// Records an attempt that succeeded.
     #[inline]
     pub(super) fn completed(&self, span: u64, now: Instant, limit: &AtomicU64) {
         self.completed.record(span);
         self.look_if_due(now, limit);
     }
 
-    /// An attempt was ended before its work was done.
+    /// Records an attempt that ended before its work was done.
     #[cold]
     pub(super) fn cut_off(&self, span: u64, now: Instant, limit: &AtomicU64) {
         self.cut_off.record(span);
@@ -111,7 +112,7 @@ impl Adaptive {
 
     #[cold]
     fn look(&self, now: Instant, limit: &AtomicU64) {
-        // Who comes at the same time goes by the limit of before.
+        // A concurrent call uses the previous limit.
         let Some(mut rule) = self.rule.try_lock() else { return };
         self.due.store(now.after(rule.window / LOOKS).as_nanos(), Ordering::Relaxed);
         if !rule.is_on {
@@ -122,14 +123,14 @@ impl Adaptive {
         if samples < rule.least {
             return;
         }
-        let told = match survival::quantile(&observed, rule.share) {
+        let computed = match survival::quantile(&observed, rule.share) {
             Some(span) => times(span, rule.factor),
             None => match rule.grow(&observed, limit.load(Ordering::Relaxed), now) {
                 Some(grown) => grown,
                 None => return,
             },
         };
-        let value = rule.within(told);
+        let value = rule.within(computed);
         rule.learned = Some(value);
         limit.store(value, Ordering::Relaxed);
     }
@@ -157,7 +158,7 @@ impl Adaptive {
         }
     }
 
-    /// Forgets all attempts.
+    /// Discards all recorded attempts.
     pub(super) fn forget(&self, config: &Config, limit: &AtomicU64) {
         {
             let mut rule = self.rule.lock();
@@ -174,7 +175,7 @@ impl Rule {
         limit.clamp(self.min, self.max)
     }
 
-    /// Too many are cut off to tell the percentile: what to try instead, once in a window.
+    /// Returns the limit to try when too many attempts time out to compute the percentile, once per window.
     fn grow(&mut self, observed: &[Observed], current: u64, now: Instant) -> Option<u64> {
         if self.grown.is_some_and(|grown| now.since(grown) < self.window) {
             return None;
@@ -187,7 +188,7 @@ impl Rule {
 
 /// Saturates.
 fn times(span: u64, factor: f64) -> u64 {
-    // From zero up and finite, as the factor is.
+    // Not negative, and finite, because the factor is.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     {
         (span as f64 * factor) as u64

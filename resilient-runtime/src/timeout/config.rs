@@ -5,12 +5,13 @@ use std::time::Duration;
 use crate::settings::{ConfigError, settings};
 
 settings! {
-    /// The settings of a [`Timeout`](crate::Timeout). The defaults are a hierarchy: 3 s to connect, 30 s to read, 60 s
-    /// for the whole call.
+    /// The settings of a [`Timeout`](crate::Timeout).
     ///
-    /// A call has a total where it has a timeout, whatever that sets: `timeout(attempt = "5s")` alone bounds the call with all its
-    /// attempts and waiting by 60 s. `total = none`, in the attribute and in a file (`total = "none"`), or `None` here takes
-    /// the total away. A call without a timeout has no limit but the deadline of the calls around it.
+    /// The defaults are 3 s to connect, 30 s to read and 60 s for the whole call.
+    ///
+    /// A timeout always has a total unless it is removed: `timeout(attempt = "5s")` also limits the call, with all its
+    /// attempts and pauses, to 60 s. To remove the total, write `total = none` in the attribute, `total = "none"` in a
+    /// file, or `None` here. A call without a timeout has no limit except an inherited deadline.
     ///
     /// ```
     /// use std::time::Duration;
@@ -18,7 +19,7 @@ settings! {
     ///
     /// let config = Config::default().total(Duration::from_secs(10)).attempt(Duration::from_secs(2));
     /// assert!(config.validate().is_ok());
-    /// assert!(config.attempt(Duration::from_secs(11)).validate().is_err(), "longer than the whole");
+    /// assert!(config.attempt(Duration::from_secs(11)).validate().is_err(), "longer than the total");
     /// ```
     pub struct Config: timeout, check {
         total: Option<Duration>,
@@ -45,7 +46,7 @@ impl Config {
             ("read", self.read, usual.read),
         ];
         for (field, limit, usual) in parts {
-            // A default is no contradiction: what is left of the total bounds it anyway.
+            // A default is not an error, because the time left of the total limits it anyway.
             if let (Some(total), Some(part), true) = (self.total, limit, limit != usual) {
                 let allowed = format!("at most total = {total:?}, or it could never fire");
                 error.require(part <= total, field, part, allowed);
@@ -77,12 +78,13 @@ impl Config {
             );
         }
         if let Some(attempt) = self.attempt.filter(|attempt| *attempt < self.min || *attempt > self.max) {
-            let allowed = format!("from min = {:?} to max = {:?}, with which it begins", self.min, self.max);
+            let allowed =
+                format!("from min = {:?} to max = {:?}, because it is the initial limit", self.min, self.max);
             error.require(false, "attempt", attempt, allowed);
         }
     }
 
-    /// What calls go by: no limits where the timeout is switched off.
+    /// Returns the effective settings. A disabled timeout has no limits.
     pub(super) fn in_force(&self) -> std::borrow::Cow<'_, Self> {
         if self.enabled {
             return std::borrow::Cow::Borrowed(self);
@@ -91,14 +93,14 @@ impl Config {
         std::borrow::Cow::Owned(off.adaptive(false))
     }
 
-    /// The time whose attempts are looked at.
+    /// The rolling window of recorded attempts.
     pub(super) fn rolling_window(&self) -> Duration {
         self.window.unwrap_or_else(|| Duration::from_mins(1).max(self.max.saturating_mul(2)))
     }
 
-    /// How many attempts there must be.
+    /// Number of recorded attempts from which the percentile is used.
     pub(super) fn least_samples(&self) -> u64 {
-        // Of a hundred attempts none takes as long as only one in a thousand does.
+        // A high percentile needs more attempts: p99.9 needs a thousand.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 2 to 1000
         let needed = (100.0 / (100.0 - self.percentile)).round() as u64;
         needed.max(u64::from(self.min_samples))

@@ -1,24 +1,31 @@
-//! Bounds the time of a call: in total, and for each attempt.
+//! Timeout: limits the duration of a call, in total and for each attempt.
 //!
-//! The total is a *deadline*: queueing, attempts and the pauses between them are all spent from it, and the
-//! protected calls made inside inherit it (the earlier one wins). The time of an attempt counts the work
-//! alone, not the queue before it. Parts of the work can have limits of their own: see [`deadline`](crate::deadline).
-//! A call whose deadline is over before it begins is refused (`QueueTimeout`), and its body not run.
+//! # Total timeout
+//! The total timeout sets the *deadline* of the call. It includes queueing, all attempts and the pauses between them.
+//! Protected calls inside the call inherit the deadline, and the earlier deadline wins. The default is 60 s, and
+//! `total = none` removes it. A call without a timeout has no limit except an inherited deadline.
 //!
-//! An asynchronous call is cut off by dropping its future, which is done before the error is returned. If the
-//! work and its timer are ready at the same moment, the work wins. A timer is armed only once the work has
-//! turned out to be pending, so what is ready at once costs nothing.
+//! A call whose deadline has passed before it begins is rejected with `QueueTimeout`, and its body does not run.
 //!
-//! The limit of an attempt can follow how long attempts take ([`Config::adaptive`]): a percentile of them times a factor,
-//! from a rolling window, never beyond `min` and `max`. The total stays a ceiling above it. Attempts that were cut off
-//! count as longer than that, so that an outage makes the limit neither fall nor run away. An attempt that ended only because
-//! the deadline of the calls around was over counts for nothing, here and in the circuit breaker, bulkhead and load shedder of
-//! its pipeline: a caller with little patience is no evidence about the dependency.
+//! # Attempt timeout
+//! The attempt timeout limits only the work of an attempt, not the time in the queue before it. Connecting and reading
+//! can have separate limits: see [`deadline`](crate::deadline).
 //!
-//! A timeout always has a total, 60 s unless it sets another one; `total = none` takes it away. Without a timeout there
-//! is no limit but the deadline of the calls around.
+//! # Asynchronous and synchronous calls
+//! When an asynchronous call times out, its future is dropped before the error is returned. If the work and its timer
+//! are ready at the same time, the work wins. The timer is armed when the work is first pending, so work that is ready
+//! immediately needs no timer.
 //!
-//! A synchronous call cannot be cut off. There the total still ends the retries and the waiting in queues.
+//! A synchronous call cannot be cancelled. For it, the total timeout ends retries and waiting in queues.
+//!
+//! # Adaptive attempt timeout
+//! With [`Config::adaptive`] the attempt timeout follows the durations of recent attempts. It is a percentile of a
+//! rolling window times a factor, and is limited by `min` and `max`. The total timeout still applies.
+//!
+//! An attempt that timed out is recorded as longer than its limit, so an outage does not lower the limit and raises it
+//! only slowly. An attempt that ended only because an inherited deadline passed is not recorded. The circuit breaker,
+//! bulkhead and load shedder of the pipeline ignore it, too, because a short deadline of a caller is not evidence about
+//! the dependency.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -61,7 +68,7 @@ use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use adaptive::Adaptive;
 
-/// Bounds the time of calls. See the [module](self).
+/// Limits the duration of calls. See the [module](self).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -77,16 +84,16 @@ use adaptive::Adaptive;
 #[derive(Debug)]
 pub struct Timeout {
     core: Core<Config>,
-    /// In nanoseconds, `u64::MAX` for none: what a call needs of the config.
+    /// In nanoseconds, `u64::MAX` for none. Copies of the settings that every call reads.
     total: AtomicU64,
     attempt: AtomicU64,
     is_adaptive: AtomicBool,
-    /// Made when the first config asks for it.
+    /// Created when a config first enables it.
     adaptive: OnceBox<Adaptive>,
     phases: Arc<Phases>,
 }
 
-/// Which limit an attempt meets first.
+/// The earliest limit of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     pub(crate) at: Instant,
@@ -94,13 +101,13 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// The limit of a call whose time was over before it began.
+    /// The limit of a call whose deadline passed before it began.
     const OVER: Instant = Instant::from_nanos(0);
     const REACHED: Self = Self { at: Self::OVER, kind: RejectionKind::QueueTimeout };
 }
 
 impl Timeout {
-    /// Runs `work`, for as long as it may take.
+    /// Runs `work`, and drops it when the timeout expires.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -136,14 +143,14 @@ impl Timeout {
         }
     }
 
-    /// When a call that starts now must have ended: its own total, or the deadline around it if earlier.
+    /// Returns the deadline of a call that starts now: its total timeout, or the inherited deadline if earlier.
     #[inline]
     pub(crate) fn deadline(&self, started: Instant, around: Instant) -> Instant {
-        // Relaxed: a setting, and each call may see the old or the new one.
+        // Relaxed: a setting. A call can read the old or the new value.
         started.after(Duration::from_nanos(self.total.load(Ordering::Relaxed))).min(around)
     }
 
-    /// What an attempt that starts now runs into first.
+    /// Returns the earliest limit of an attempt that starts now.
     #[inline]
     pub(crate) fn limit(&self, attempt_started: Instant, deadline: Instant) -> Limit {
         let at = attempt_started.after(Duration::from_nanos(self.attempt.load(Ordering::Relaxed)));
@@ -154,18 +161,18 @@ impl Timeout {
         }
     }
 
-    /// Whether attempts have a limit of their own.
+    /// Whether there is an attempt timeout.
     pub(crate) fn limits_attempts(&self) -> bool {
         self.attempt.load(Ordering::Relaxed) != u64::MAX
     }
 
-    /// One of the limits was met, after so long.
+    /// Records a timeout and returns its rejection.
     #[cold]
     pub(crate) fn fired(&self, kind: RejectionKind, elapsed: Duration) -> Rejection {
         self.phases.fired(kind, elapsed)
     }
 
-    /// How long a part of an answer may be waited for; centuries where there is no limit.
+    /// Returns the read timeout for one part of a response. Centuries if there is no limit.
     pub(crate) fn read_limit(&self) -> Duration {
         self.phases.limit(Phase::Read)
     }
@@ -175,20 +182,20 @@ impl Timeout {
         self.phases.no_timer()
     }
 
-    /// Whether it wants to know how long attempts take.
+    /// Whether durations of attempts must be recorded.
     #[inline]
     pub(crate) fn is_adaptive(&self) -> bool {
         self.is_adaptive.load(Ordering::Relaxed)
     }
 
-    /// An attempt succeeded.
+    /// Records an attempt that succeeded.
     pub(crate) fn completed(&self, started: Instant, now: Instant) {
         if let Some(adaptive) = self.adaptive.get() {
             adaptive.completed(now.nanos_since(started), now, &self.attempt);
         }
     }
 
-    /// An attempt was ended before its work was.
+    /// Records an attempt that ended before its work was done.
     #[cold]
     pub(crate) fn ended_early(&self, started: Instant, now: Instant) {
         if let Some(adaptive) = self.adaptive.get() {
@@ -196,7 +203,7 @@ impl Timeout {
         }
     }
 
-    /// By which the code inside finds its limits.
+    /// The number by which code inside the call finds its limits.
     #[inline]
     pub(crate) fn number(&self) -> u32 {
         self.phases.number()
@@ -246,7 +253,7 @@ impl Component for Timeout {
             self.adaptive.get_or_init(|| Box::new(Adaptive::new()));
         }
         match self.adaptive.get() {
-            // Under its lock, so that no look comes in between.
+            // Under the lock, so that no update of the limit intervenes.
             Some(adaptive) => adaptive.apply(config, &self.attempt),
             None => self.attempt.store(nanos(config.attempt), Ordering::Relaxed),
         }

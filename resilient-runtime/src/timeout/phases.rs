@@ -1,7 +1,7 @@
-//! What a timeout says about the phases of a call, and how often each of its limits was met.
+//! The limits of the phases of a call, and counters of the timeouts of each kind.
 //!
-//! The body of a call asks for this by the number that its scope holds: a scope is copied with each poll, and must be
-//! small and own nothing.
+//! The body of a call finds them by a number in its scope. A scope is copied at each poll, so it must be small and own
+//! nothing.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::rejection::{Rejection, RejectionKind};
 use crate::sync::{AtomicU64, Ordering};
 use crate::weak_table::WeakTable;
 
-/// The part of a call that has a limit of its own.
+/// A part of a call that has a separate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Connect,
@@ -22,7 +22,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// The limit where no timeout says another.
+    /// The default limit.
     pub(crate) const fn usual(self) -> Duration {
         match self {
             Self::Connect => Duration::from_secs(3),
@@ -38,7 +38,7 @@ impl Phase {
     }
 }
 
-/// Where a call was cut off.
+/// The kinds of timeouts that are counted.
 const PLACES: [RejectionKind; 5] = [
     RejectionKind::TotalTimeout,
     RejectionKind::AttemptTimeout,
@@ -53,10 +53,10 @@ pub(crate) struct Phases {
     number: u32,
     name: &'static str,
     environment: Environment,
-    /// In nanoseconds, `u64::MAX` for none. Relaxed: settings, and each phase may see the old or the new one.
+    /// In nanoseconds, `u64::MAX` for none. Relaxed: settings. A phase can read the old or the new value.
     connect: AtomicU64,
     read: AtomicU64,
-    /// By the order of [`PLACES`].
+    /// In the order of [`PLACES`].
     fired: [AtomicU64; PLACES.len()],
 }
 
@@ -74,7 +74,7 @@ impl Phases {
         })
     }
 
-    /// Of the timeout of this number, if there still is one.
+    /// Returns the phases of the timeout with this number, if it still exists.
     pub(crate) fn find(number: u32) -> Option<Arc<Self>> {
         if number == 0 { None } else { known().find(number) }
     }
@@ -94,7 +94,7 @@ impl Phases {
         &self.environment.clock
     }
 
-    /// `Duration` of `u64::MAX` nanoseconds where there is none.
+    /// Returns the limit of a phase. `u64::MAX` nanoseconds if there is none.
     pub(crate) fn limit(&self, phase: Phase) -> Duration {
         let limit = match phase {
             Phase::Connect => &self.connect,
@@ -103,7 +103,7 @@ impl Phases {
         Duration::from_nanos(limit.load(Ordering::Relaxed))
     }
 
-    /// A limit was met, after so long.
+    /// Counts a timeout and returns its rejection.
     #[cold]
     pub(crate) fn fired(&self, kind: RejectionKind, elapsed: Duration) -> Rejection {
         if let Some(place) = PLACES.iter().position(|place| *place == kind) {
@@ -120,12 +120,12 @@ impl Phases {
     }
 
     fn tell(&self, kind: RejectionKind) {
-        tracing::debug!(target: "resilient_runtime::timeout", timeout = %self.name, kind = kind.as_str(), "cut off");
+        tracing::debug!(target: "resilient_runtime::timeout", timeout = %self.name, kind = kind.as_str(), "timed out");
         let what = EventKind::Rejected { rejection: kind, retry_after: None };
         self.environment.events.publish(|| Event::now(Kind::Timeout, self.name, what));
     }
 
-    /// Of total, attempt, queue, connect, read.
+    /// Returns the counters: total, attempt, queue, connect, read.
     pub(super) fn counts(&self) -> [u64; PLACES.len()] {
         self.fired.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
@@ -141,7 +141,7 @@ impl Drop for Phases {
     }
 }
 
-/// The timeouts of all registries; 0 stands for none.
+/// The timeouts of all registries. The number 0 means none.
 fn known() -> std::sync::MutexGuard<'static, WeakTable<Phases>> {
     static KNOWN: std::sync::Mutex<WeakTable<Phases>> = std::sync::Mutex::new(WeakTable::after(0));
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)

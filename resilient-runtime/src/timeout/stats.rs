@@ -1,4 +1,4 @@
-//! What a timeout counts.
+//! Statistics of a timeout.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::observe::{Describe, Family, counts};
 use crate::seconds::optional_seconds;
 
-/// A snapshot of a [`Timeout`](crate::Timeout); times are in seconds when serialised.
+/// A snapshot of a [`Timeout`](crate::Timeout). Times are serialized in seconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,36 +21,36 @@ use crate::seconds::optional_seconds;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The time of a whole call.
+    /// The total timeout.
     #[serde(serialize_with = "optional_seconds")]
     pub total: Option<Duration>,
-    /// The time of one attempt, as it is now.
+    /// The current attempt timeout.
     #[serde(serialize_with = "optional_seconds")]
     pub attempt: Option<Duration>,
-    /// What an adaptive one is taken from.
+    /// The data of an adaptive attempt timeout.
     pub adaptive: Option<AdaptiveTimeoutStats>,
-    /// The time to connect.
+    /// The connect timeout.
     #[serde(serialize_with = "optional_seconds")]
     pub connect: Option<Duration>,
-    /// The time to read.
+    /// The read timeout.
     #[serde(serialize_with = "optional_seconds")]
     pub read: Option<Duration>,
-    /// Calls that ran out of their total time.
+    /// Calls that exceeded the total timeout.
     pub total_timeouts: u64,
-    /// Attempts that ran out of theirs.
+    /// Attempts that exceeded the attempt timeout.
     pub attempt_timeouts: u64,
-    /// Calls whose time was over before they began.
+    /// Calls whose deadline passed before they began.
     pub queue_timeouts: u64,
-    /// Bodies that ran out of the time to connect.
+    /// Times that connecting exceeded the connect timeout.
     pub connect_timeouts: u64,
-    /// Bodies that ran out of the time to read.
+    /// Times that reading exceeded the read timeout.
     pub read_timeouts: u64,
 }
 
-/// The attempts of the last window, and what follows from them; times are in seconds when serialised.
+/// Statistics of the attempts in the rolling window. Times are serialized in seconds.
 ///
-/// A percentile is none where it cannot be told: there are no attempts, or more were cut off than it leaves, so that it
-/// is beyond what attempts may take.
+/// A percentile is `None` if it cannot be computed: there are no attempts, or so many timed out that the percentile is
+/// longer than the attempt timeout.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, timeout::Config};
@@ -63,47 +63,43 @@ pub struct Stats {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AdaptiveTimeoutStats {
-    /// Whether the limit was taken from attempts. Else it is the one to begin with.
+    /// Whether the limit was computed from attempts. If not, it is the initial limit.
     pub is_learned: bool,
-    /// Attempts that succeeded, or were ended before they did.
+    /// Attempts that succeeded, timed out or were cancelled.
     pub samples: u64,
-    /// Those of them that were cut off or cancelled: each would have taken longer.
+    /// Attempts that timed out or were cancelled. Each would have taken longer than the time that it ran.
     pub censored: u64,
-    /// Half of the attempts took no longer.
+    /// The median duration of the attempts.
     #[serde(serialize_with = "optional_seconds")]
     pub p50: Option<Duration>,
-    /// 95 % of the attempts took no longer.
+    /// The 95th percentile.
     #[serde(serialize_with = "optional_seconds")]
     pub p95: Option<Duration>,
-    /// 99 % of the attempts took no longer.
+    /// The 99th percentile.
     #[serde(serialize_with = "optional_seconds")]
     pub p99: Option<Duration>,
-    /// 99.9 % of the attempts took no longer.
+    /// The 99.9th percentile.
     #[serde(serialize_with = "optional_seconds")]
     pub p999: Option<Duration>,
 }
 
 impl Describe for Stats {
     const METRICS: &[Family<Self>] = &[
-        Family::counter(
-            "resilient_timeout_total",
-            "Calls and attempts that ran out of their time.",
-            |timeout, to| {
-                to.by(
-                    "kind",
-                    [
-                        ("total", timeout.total_timeouts),
-                        ("attempt", timeout.attempt_timeouts),
-                        ("queue", timeout.queue_timeouts),
-                        ("connect", timeout.connect_timeouts),
-                        ("read", timeout.read_timeouts),
-                    ],
-                );
-            },
-        ),
+        Family::counter("resilient_timeout_total", "Calls and attempts that timed out.", |timeout, to| {
+            to.by(
+                "kind",
+                [
+                    ("total", timeout.total_timeouts),
+                    ("attempt", timeout.attempt_timeouts),
+                    ("queue", timeout.queue_timeouts),
+                    ("connect", timeout.connect_timeouts),
+                    ("read", timeout.read_timeouts),
+                ],
+            );
+        }),
         Family::<Self>::gauge(
             "resilient_timeout_current_seconds",
-            "How long is given now; 0 where there is no limit.",
+            "Current time limits; 0 if there is no limit.",
             |timeout, to| {
                 to.by(
                     "kind",

@@ -1,11 +1,12 @@
-//! How long work takes, of which some was ended before it was done.
+//! Percentiles of the duration of work when some of it ended before it was done (censored observations).
 //!
-//! An attempt that was cut off after a second says that it would have taken longer, and not how long. To leave such out
-//! would make the rest look fast, a limit taken from it would cut off more, and so on down; to count them for a second
-//! would do the same more slowly. The estimator of E. L. Kaplan and P. Meier (*Nonparametric Estimation from Incomplete
-//! Observations*, JASA 53, 1958) counts each for as long as it is known to have run, and for nothing beyond.
+//! An attempt that timed out after one second would have taken longer, but it is unknown how much longer. Without these
+//! attempts the others look fast, the limit computed from them is lower, and more attempts time out, until nearly all
+//! do. Counting them as one second has the same effect more slowly. The estimator of E. L. Kaplan and P. Meier
+//! (*Nonparametric Estimation from Incomplete Observations*, JASA 53, 1958) counts each attempt only for the time that
+//! it is known to have run.
 
-/// Of the spans in a bucket of a histogram: how many were all the time the work took, and how many were cut off.
+/// A bucket of a histogram: how many durations are of completed work, and how many are of work that ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Observed {
     /// In nanoseconds.
@@ -14,13 +15,13 @@ pub(super) struct Observed {
     pub(super) cut_off: u64,
 }
 
-/// The span that this share of the work does not exceed; `None` where that is more than could be seen of it.
-/// `observed` rises.
+/// Returns the duration that this share of the work does not exceed. `None` if it is longer than the observed
+/// durations. `observed` must be sorted.
 pub(super) fn quantile(observed: &[Observed], share: f64) -> Option<u64> {
-    // Rounding would else make of 95 in 100 a little less.
+    // Without this tolerance, rounding errors make 95 of 100 slightly less than 95 %.
     const ROUNDING: f64 = 1e-9;
     let mut running: u64 = observed.iter().map(|at| at.completed + at.cut_off).sum();
-    // Of all the work, what takes longer than the spans seen so far.
+    // The share of the work that takes longer than the durations so far.
     let mut longer = 1.0;
     for at in observed {
         if at.completed > 0 {
@@ -29,13 +30,13 @@ pub(super) fn quantile(observed: &[Observed], share: f64) -> Option<u64> {
                 return Some(at.span);
             }
         }
-        // Of equal spans those that were cut off are the longer ones.
+        // Among equal durations, work that ended early counts as longer.
         running -= at.completed + at.cut_off;
     }
     None
 }
 
-/// Two histograms in one, both rising: the spans of completed work, and of what was cut off, with how many there are.
+/// Merges two sorted histograms of durations and counts: completed work, and work that ended early.
 pub(super) fn merge(
     completed: impl Iterator<Item = (u64, u64)>,
     cut_off: impl Iterator<Item = (u64, u64)>,
@@ -43,7 +44,7 @@ pub(super) fn merge(
     let completed = completed.map(|(span, count)| Observed { span, completed: count, cut_off: 0 });
     let cut_off = cut_off.map(|(span, count)| Observed { span, completed: 0, cut_off: count });
     let mut observed: Vec<Observed> = completed.chain(cut_off).collect();
-    // Stable: completed first where the spans are equal.
+    // Stable, so completed work comes first among equal durations.
     observed.sort_by_key(|at| at.span);
     observed
 }
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_any_cut_off_it_is_the_quantile_by_rank() {
+    fn without_censored_observations_it_is_the_quantile_by_rank() {
         let observed = merge((1..=100).map(|span| (span, 1)), std::iter::empty());
         for percent in 1..=100_u64 {
             let share = percent as f64 / 100.0;
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_textbook_example_comes_out() {
+    fn it_matches_a_textbook_example() {
         // Freireich et al. 1963, weeks of remission under 6-MP: the median is 23 weeks.
         let completed = [(6, 3), (7, 1), (10, 1), (13, 1), (16, 1), (22, 1), (23, 1)];
         let cut_off =
@@ -72,12 +73,12 @@ mod tests {
         let observed = merge(completed.into_iter(), cut_off.into_iter());
         assert_eq!(quantile(&observed, 0.5), Some(23));
         assert_eq!(quantile(&observed, 0.25), Some(13));
-        assert_eq!(quantile(&observed, 0.9), None, "more was cut off than that leaves");
+        assert_eq!(quantile(&observed, 0.9), None, "too many observations are censored");
     }
 
     proptest! {
         #[test]
-        fn cutting_off_makes_no_quantile_smaller(
+        fn censoring_makes_no_quantile_smaller(
             spans in prop::collection::vec(1_u64..1000, 1..200),
             limit in 1_u64..1000,
             share in 0.01_f64..1.0,

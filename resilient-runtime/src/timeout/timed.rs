@@ -1,4 +1,4 @@
-//! A future with an end to its time.
+//! A future with a time limit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use crate::clock::{Instant, NoTimer, Timer};
 use crate::outcome::Outcome;
 
 pin_project! {
-    /// Polls `body`, and a timer once the body was pending. One whose limit is reached before it began is not polled.
+    /// Polls `body`, and a timer once the body is pending. The body is not polled if its limit passed before it began.
     pub(super) struct Timed<'t, F> {
         #[pin]
         body: F,
@@ -19,9 +19,9 @@ pin_project! {
         timer: Option<Timer>,
         timeout: &'t Timeout,
         at: Instant,
-        // What its own settings say, whatever the deadline of the calls around.
+        // The limit of the timeout itself, without an inherited deadline.
         own: Instant,
-        // When it began, as long as somebody wants to know how long it takes; else `Instant::NEVER`.
+        // The start time if the duration must be recorded, otherwise `Instant::NEVER`.
         watched: Instant,
     }
 
@@ -35,7 +35,7 @@ pin_project! {
     }
 }
 
-/// Why a body got no further.
+/// The reason why a body did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TimedOut {
     Fired,
@@ -64,7 +64,7 @@ impl<F: Future<Output: Outcome>> Future for Timed<'_, F> {
         if *this.at == Limit::OVER {
             return Poll::Ready(Err(TimedOut::Fired));
         }
-        // The body first: what is ready in the same poll as its timer has made it (T65).
+        // Poll the body first: if it is ready together with its timer, it succeeds (T65).
         if let Poll::Ready(output) = this.body.poll(cx) {
             if *this.watched != Instant::NEVER {
                 this.timeout.ended_now(this.watched, !output.is_failure());
@@ -75,7 +75,7 @@ impl<F: Future<Output: Outcome>> Future for Timed<'_, F> {
     }
 }
 
-/// Arms the timer at its first call; never ready where there is no limit.
+/// Arms the timer at the first call. Never ready if there is no limit.
 fn poll_timer(
     mut timer: Pin<&mut Option<Timer>>,
     timeout: &Timeout,
@@ -97,7 +97,7 @@ fn poll_timer(
 }
 
 impl Timeout {
-    /// The body of a call by hand has come to its end; how long a failure took says nothing about work.
+    /// Records that the body of a call without a pipeline completed. The duration of a failure is not recorded.
     #[inline(never)]
     fn ended_now(&self, watched: &mut Instant, well: bool) {
         let started = std::mem::replace(watched, Instant::NEVER);
@@ -106,11 +106,11 @@ impl Timeout {
         }
     }
 
-    /// It has not.
+    /// Records that the body of a call without a pipeline was dropped before it completed.
     #[cold]
     fn ended_early_now(&self, started: Instant, at: Instant, own: Instant) {
         let now = self.core.clock().now();
-        // Only because the deadline of the calls around is over: that says nothing. And a panic is a failure.
+        // Do not record it if only an inherited deadline passed, or if it panicked, which is a failure.
         let is_cut_short = now >= at && now < own;
         if !is_cut_short && !std::thread::panicking() {
             self.ended_early(started, now);

@@ -1,4 +1,4 @@
-//! Work in a pool without a pipeline around it.
+//! Runs work in a pool without a pipeline.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,10 +13,12 @@ use crate::priority::Priority;
 use crate::rejection::{Rejection, RejectionKind};
 
 impl Bulkhead {
-    /// Runs `work` on a thread of the bulkhead's own, and blocks this one until it has ended, or the deadline around is over;
-    /// then the work runs on, and keeps its place until it ends. Where the bulkhead has no `threads`, in place.
+    /// Runs `work` on a thread of the bulkhead, and blocks this thread until it ends.
     ///
-    /// A panic of the work is one of this call.
+    /// It stops waiting when the deadline of an enclosing call passes. Work that has started then continues and keeps
+    /// its permit until it ends. Without `threads`, the work runs on this thread.
+    ///
+    /// A panic of the work is propagated to the caller.
     ///
     /// ```
     /// use std::thread::current;
@@ -34,7 +36,7 @@ impl Bulkhead {
         self.call_in_threads_as(Priority::Normal, work)
     }
 
-    /// Like [`call_in_threads`](Self::call_in_threads), with a priority in the queue for a thread.
+    /// Like [`call_in_threads`](Self::call_in_threads), with a priority.
     ///
     /// ```
     /// use resilient_runtime::{Component, Priority, Registry, bulkhead::Config};
@@ -66,8 +68,10 @@ impl Bulkhead {
         }
     }
 
-    /// Runs `work` on a thread of the bulkhead's own, and waits for it, no longer than the deadline around. Where the
-    /// bulkhead has no `threads`, in place: this thread is then blocked.
+    /// Runs `work` on a thread of the bulkhead, and waits for its result.
+    ///
+    /// It does not wait past the deadline of an enclosing call. Without `threads`, the work runs on this thread,
+    /// which it blocks.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -83,7 +87,8 @@ impl Bulkhead {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future withdraws the work if it has not begun; else it runs on, and keeps its place until it ends.
+    /// Dropping the future withdraws work that has not started. Work that has started continues and keeps its permit
+    /// until it ends.
     pub async fn call_in_threads_async<R: Reject<Error: 'static> + Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce() -> R + Send + 'static,
@@ -91,7 +96,7 @@ impl Bulkhead {
         self.call_in_threads_as_async(Priority::Normal, work).await
     }
 
-    /// Like [`call_in_threads_async`](Self::call_in_threads_async), with a priority in the queue for a thread.
+    /// Like [`call_in_threads_async`](Self::call_in_threads_async), with a priority.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -105,7 +110,7 @@ impl Bulkhead {
     /// ```
     ///
     /// # Cancel safety
-    /// Like that of [`call_in_threads_async`](Self::call_in_threads_async).
+    /// Same as [`call_in_threads_async`](Self::call_in_threads_async).
     pub async fn call_in_threads_as_async<R: Reject<Error: 'static> + Send + 'static>(
         self: &Arc<Self>,
         priority: Priority,
@@ -147,7 +152,7 @@ impl Bulkhead {
         }
     }
 
-    /// The deadline is over. Only what has not begun has certainly had no effect (T33).
+    /// Creates the rejection after the deadline. Only work that has not started certainly had no effect (T33).
     fn late(&self, began: Option<Instant>) -> Rejection {
         match began {
             None => self.refuse_for(RejectionKind::QueueTimeout),

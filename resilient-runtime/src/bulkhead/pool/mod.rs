@@ -1,11 +1,12 @@
-//! Threads of a bulkhead's own: what runs there can hang without taking anybody else's thread with it, and whoever
-//! waits for it can stop waiting.
+//! The thread pool of a bulkhead.
 //!
-//! - A place in the pool, running or queued, is a permit of the bulkhead's gate; it goes back when the work has really
-//!   ended, and not when its caller has left.
-//! - Threads are started when there is work for them, and stay, parked. Those that are too many after a change of the
-//!   settings end, each after what it does. They belong to the process and never keep it alive.
-//! - Should the system give no thread, and there is none that will come to it, what waits is refused.
+//! Work that hangs in the pool blocks no other thread, and its caller can stop waiting.
+//!
+//! - Each call in the pool, running or queued, holds a permit of the bulkhead's gate. The permit is released when the
+//!   work has ended, even if the caller has stopped waiting.
+//! - Threads start when there is work for them, and stay parked. After the settings ask for fewer threads, the
+//!   surplus threads end, each after its current work. Threads never keep the process alive.
+//! - If the system cannot start a thread, and no other thread exists, the queued work is rejected.
 
 mod by_hand;
 mod running;
@@ -23,41 +24,41 @@ use crate::observe::LogLimit;
 use crate::priority::Priority;
 use crate::sync::{AtomicU32, Condvar, Mutex, Ordering};
 
-/// The work of one call. It catches its own panic, and gives its thread back before it says that it has ended.
+/// The work of one call. It catches its own panics, and releases its thread before it reports its end.
 type Job = Box<dyn FnOnce(OnThread<'_>) + Send>;
-/// Higher classes first, then in the order of arrival.
+/// Higher classes first, then the order of arrival.
 type Place = (Reverse<Priority>, u64);
 
-/// The pool of one bulkhead; with it its threads end, each after what it does.
+/// The pool of one bulkhead. Dropping it ends its threads, each after its current work.
 pub(super) struct Pool(Arc<Shared>);
 
 struct Shared {
     name: &'static str,
     not_started_log: LogLimit,
     panicked_log: LogLimit,
-    /// How many threads the settings want; 0: calls run where they are made.
+    /// Number of threads in the settings. 0: calls run on the caller's thread.
     wanted: AtomicU32,
     state: Mutex<State>,
-    /// There is work, or nothing more to wait for.
+    /// Signals that there is work, or that threads should end.
     news: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// How many threads there may be: as many as were wanted last.
+    /// Maximum number of threads: the last number above 0 in the settings.
     threads: u32,
-    /// How many there are; those of them that wait for work, and those that were started and have not looked yet.
+    /// Number of threads, of idle threads, and of threads that were started but have not looked for work yet.
     alive: u32,
     idle: u32,
     fresh: u32,
-    /// How many there ever were.
+    /// Number of threads ever started.
     started: u64,
     queue: BTreeMap<Place, Job>,
     arrived: u64,
     running: BTreeSet<u64>,
-    /// Those of the running ones that nobody waits for any more.
+    /// Running work whose caller no longer waits.
     abandoned: BTreeSet<u64>,
-    /// Threads end when nothing waits for them.
+    /// Threads end when the queue is empty.
     closed: bool,
 }
 
@@ -67,29 +68,31 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// What the threads of a bulkhead do.
+/// State of the thread pool of a bulkhead.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
 /// let reports = Registry::new().bulkhead("reports");
-/// assert!(reports.stats().pool.is_none(), "it has no threads of its own");
+/// assert!(reports.stats().pool.is_none(), "the bulkhead has no threads");
 /// reports.reconfigure(Config::default().threads(4)).unwrap();
 /// let pool = reports.stats().pool.unwrap();
-/// assert_eq!((pool.threads, pool.alive), (4, 0), "they start with the work");
+/// assert_eq!((pool.threads, pool.alive), (4, 0), "threads start with the work");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// Threads that there may be.
+    /// Maximum number of threads.
     pub threads: u32,
-    /// Threads that there are.
+    /// Number of threads.
     pub alive: u32,
-    /// Calls that run.
+    /// Number of running calls.
     pub running: u32,
-    /// Calls that wait for a thread.
+    /// Number of calls that wait for a thread.
     pub queued: u32,
-    /// Those of the running ones whose caller has left, because its time was over or it was cancelled.
+    /// Number of running calls whose caller has stopped waiting.
+    ///
+    /// The call timed out or was cancelled.
     pub abandoned: u32,
 }
 
@@ -105,9 +108,9 @@ impl Pool {
         }))
     }
 
-    /// So many threads from now on. None: what waits is still done, and then the threads end.
+    /// Sets the number of threads. With 0, queued work still runs before the threads end.
     pub(super) fn resize(&self, wanted: u32) {
-        // Relaxed: a setting. A call may still go by the one before the change.
+        // Relaxed: a setting. A call can still use the value from before a change.
         self.0.wanted.store(wanted, Ordering::Relaxed);
         {
             let mut state = self.0.state.lock();
@@ -116,12 +119,12 @@ impl Pool {
                 state.threads = wanted;
             }
         }
-        // Those that are too many end; and for what waits there may be room for more.
+        // Surplus threads end, and queued work might get new threads.
         self.0.news.notify_all();
         self.0.grow();
     }
 
-    /// Whether calls run here, by the settings.
+    /// Whether the settings enable the pool.
     #[inline]
     pub(super) fn is_on(&self) -> bool {
         self.0.wanted.load(Ordering::Relaxed) > 0
@@ -155,13 +158,13 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // Nothing waits: what does holds the bulkhead, and that the pool.
+        // The queue is empty: queued work holds the bulkhead, which holds the pool.
         self.0.state.lock().closed = true;
         self.0.news.notify_all();
     }
 }
 
-/// Work that was handed to a pool. Dropped before it began, it never will; while it runs, it is abandoned.
+/// Work that was submitted to a pool. Dropping it withdraws queued work and abandons running work.
 struct Submitted {
     pool: Arc<Shared>,
     place: Place,
@@ -171,7 +174,7 @@ struct Submitted {
 }
 
 impl Submitted {
-    /// Nobody waits for it any more. Whether it runs: what has not begun never will.
+    /// Stops waiting for the work. Returns whether it runs. Work that has not started never runs.
     fn leave(&mut self) -> bool {
         self.is_open = false;
         let (withdrawn, runs) = {
@@ -183,7 +186,7 @@ impl Submitted {
             }
             (withdrawn, runs)
         };
-        // Outside of the lock: with it goes its permit, and whatever the work holds.
+        // After releasing the lock: this drops the permit and everything that the work holds.
         drop(withdrawn);
         runs
     }
@@ -198,7 +201,7 @@ impl Drop for Submitted {
 }
 
 impl State {
-    /// Whether the threads that look for work find all that waits.
+    /// Whether there are enough idle or starting threads for all queued work.
     fn has_thread_for_all(&self) -> bool {
         let waiting = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
         self.idle + self.fresh >= waiting

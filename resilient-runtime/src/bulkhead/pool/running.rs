@@ -1,4 +1,4 @@
-//! One call in a pool, as the one who waits for it sees it.
+//! One call in a pool, from the caller's side.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,15 +15,17 @@ use crate::context::{Context, Scope};
 use crate::priority::Priority;
 use crate::sync::Mutex;
 
-/// Work in a pool; dropped, it is withdrawn if it has not begun, and else abandoned: it runs on, keeps its place, and its
-/// answer is dropped.
+/// Work in a pool.
+///
+/// Dropping it withdraws work that has not started. Work that has started is abandoned: it continues, keeps its
+/// permit, and its result is dropped.
 pub(crate) struct Running<R> {
     told: Arc<Mutex<Completion<R>>>,
-    /// `None` where it ran in place, or has ended.
+    /// `None` if the work ran on the caller's thread, or has ended.
     submitted: Option<Submitted>,
 }
 
-/// What the work tells the one who waits.
+/// The report of the work to its caller.
 struct Completion<R> {
     began: Option<Instant>,
     end: Option<End<R>>,
@@ -34,22 +36,22 @@ struct Completion<R> {
 pub(crate) enum End<R> {
     Value(R),
     Panic(Box<dyn Any + Send>),
-    /// It never began: there was no thread for it.
+    /// The work never started: there was no thread for it.
     Refused,
 }
 
-/// When it began, if it did, and how it ended.
+/// When the work started, if it did, and how it ended.
 type Ended<R> = (Option<Instant>, End<R>);
 
-/// How far the work has come.
+/// The progress of the work.
 enum Phase<R> {
-    /// It waits for a thread, or runs since then.
+    /// The work is queued, or has been running since this time.
     Under(Option<Instant>),
     Ended(Ended<R>),
 }
 
 impl<R> Running<R> {
-    /// Looks; `waker` is woken when there is something new to see.
+    /// Returns the progress. `waker` is woken when it changes.
     fn phase(&mut self, waker: &Waker) -> Phase<R> {
         let mut told = self.told.lock();
         if let Some(end) = told.end.take() {
@@ -64,15 +66,18 @@ impl<R> Running<R> {
         Phase::Under(told.began)
     }
 
-    /// Stops waiting. When it began, if it has: then it runs on. What has not never will.
+    /// Stops waiting. Returns the start time of work that has started; such work continues. Other work never
+    /// runs.
     pub(crate) fn leave(&mut self, clock: &Clock) -> Option<Instant> {
         let runs = self.submitted.as_mut().is_some_and(Submitted::leave);
-        // It may be so new on its thread that it has not told.
+        // The work might have started so recently that it has not reported it yet.
         self.told.lock().began.or_else(|| runs.then(|| clock.now()))
     }
 
-    /// Waits for the end, blocking the thread, as long as `limit` says, which is asked with when it began. `None`: the
-    /// time is over.
+    /// Blocks the thread until the work ends or its time is over.
+    ///
+    /// `limit` gets the time at which the work started, if it has, and returns the deadline. Returns `None` if the time
+    /// is over.
     pub(crate) fn wait_blocking(
         &mut self,
         clock: &Clock,
@@ -81,13 +86,13 @@ impl<R> Running<R> {
         let waker = crate::clock::unparker();
         let mut reached = None;
         loop {
-            // Looked at before the time: what has ended in time has made it (T65).
+            // Checked before the time: work that has ended in time counts as in time (T65).
             let began = match self.phase(&waker) {
                 Phase::Ended(ended) => return Some(ended),
                 Phase::Under(began) => began,
             };
             let until = limit(began);
-            // What began meanwhile has another limit.
+            // Work that started in the meantime has another deadline.
             if reached.is_some_and(|reached| until <= reached) {
                 return None;
             }
@@ -102,7 +107,7 @@ pin_project! {
         running: Running<R>,
         #[pin]
         timer: Option<Timer>,
-        // What the timer was armed for.
+        // The deadline of the timer.
         armed_for: Instant,
     }
 }
@@ -112,12 +117,12 @@ impl<R> Waiting<R> {
         Self { running, timer: None, armed_for: Instant::NEVER }
     }
 
-    /// As [`Running::leave`].
+    /// Like [`Running::leave`].
     pub(crate) fn leave(self: Pin<&mut Self>, clock: &Clock) -> Option<Instant> {
         self.project().running.leave(clock)
     }
 
-    /// Waits as [`Running::wait_blocking`] does.
+    /// Like [`Running::wait_blocking`], without blocking the thread.
     pub(crate) fn poll_until(
         self: Pin<&mut Self>,
         cx: &mut task::Context<'_>,
@@ -144,7 +149,7 @@ impl<R> Waiting<R> {
     }
 }
 
-/// The place that the work has in its bulkhead, until it has ended.
+/// The permit of the work, until it ends.
 struct PermitGuard(Arc<Bulkhead>);
 
 impl Drop for PermitGuard {
@@ -153,10 +158,10 @@ impl Drop for PermitGuard {
     }
 }
 
-/// Tells the one who waits how the work has ended; dropped before, that it will never begin.
+/// Reports to the caller how the work ended. Dropping it earlier reports that the work will never start.
 struct Teller<R> {
     told: Arc<Mutex<Completion<R>>>,
-    /// `None` where it has none, and once it has ended.
+    /// `None` if the work has no permit, or has ended.
     held: Option<PermitGuard>,
     has_ended: bool,
 }
@@ -172,7 +177,7 @@ impl<R> Teller<R> {
     }
 
     fn ended(&mut self, end: End<R>) {
-        // Before it is told: who waits may look, or come again, at once.
+        // Release the permit before reporting the end: the caller might check the statistics or call again at once.
         self.held = None;
         self.has_ended = true;
         let waker = {
@@ -192,7 +197,7 @@ impl<R> Drop for Teller<R> {
     }
 }
 
-/// Outside of the lock: who is woken looks at once.
+/// Must be called without the lock: a woken caller checks at once.
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
@@ -206,7 +211,7 @@ fn caught<R>(work: impl FnOnce() -> R) -> End<R> {
     }
 }
 
-/// What is around a call on its own thread, and goes with its work to another.
+/// The context of a call, which moves with its work to another thread.
 struct Around {
     context: Context,
     dispatch: tracing::Dispatch,
@@ -223,7 +228,7 @@ impl Around {
     }
 }
 
-/// Does the work here and now: it has ended.
+/// Runs the work on this thread.
 pub(crate) fn in_place<R>(clock: &Clock, scope: Scope, work: impl FnOnce() -> R) -> Running<R> {
     let began = Some(clock.now());
     let entered = scope.enter();
@@ -233,8 +238,10 @@ pub(crate) fn in_place<R>(clock: &Clock, scope: Scope, work: impl FnOnce() -> R)
     Running { told: Arc::new(Mutex::new(told)), submitted: None }
 }
 
-/// Does the work on a thread that tokio has for what blocks; in place where there is no tokio. For asynchronous callers,
-/// whose thread must not block, where no bulkhead has threads: protection is switched off, or there never was any.
+/// Runs the work on a blocking thread of tokio, or on this thread without a tokio runtime.
+///
+/// For asynchronous callers, whose thread must not block, when no bulkhead has threads: protection is switched off,
+/// or there is no bulkhead.
 pub(crate) fn beside<R: Send + 'static>(
     clock: &Clock,
     scope: Scope,
@@ -249,12 +256,13 @@ pub(crate) fn beside<R: Send + 'static>(
 }
 
 impl Bulkhead {
-    /// Hands work to the threads; for a caller that holds a permit, which now goes with the work. Inside of `scope`, and of
-    /// the rest of the context and the subscriber of `tracing` that are current here. Who waits is woken when the work begins only if
-    /// `tells_begin`: each time is a change of threads.
+    /// Submits work to the threads, for a caller that holds a permit. The permit moves with the work.
     ///
-    /// From a thread of the pool itself, and from what such a thread waits for, the work is done in place: to wait for
-    /// another could be to wait for ever.
+    /// The work runs inside `scope`, with the rest of the current context and the current `tracing` subscriber. The
+    /// start of the work wakes the caller only if `tells_begin` is set, because each wake-up is a thread switch.
+    ///
+    /// On a thread of this pool, or on a thread that such a thread waits for, the work runs in place: waiting for
+    /// another thread could deadlock.
     pub(crate) fn start<R: Send + 'static>(
         self: &Arc<Self>,
         priority: Priority,

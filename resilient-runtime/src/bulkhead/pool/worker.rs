@@ -1,4 +1,4 @@
-//! What each thread does, and whose work it is.
+//! The threads of a pool.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use super::{Pool, Shared};
 use crate::clock::Clock;
 use crate::observe::log_limited;
 
-/// Work on its thread; dropped, it is there no more.
+/// Work that runs on a thread. Dropping it ends the run.
 pub(super) struct OnThread<'a> {
     pool: &'a Shared,
     number: u64,
@@ -24,7 +24,7 @@ impl Drop for OnThread<'_> {
 }
 
 impl Shared {
-    /// Wakes a thread for what waits, or starts some.
+    /// Wakes a thread for the queued work, or starts threads.
     pub(super) fn grow(self: &Arc<Self>) {
         loop {
             let number = {
@@ -55,12 +55,13 @@ impl Shared {
         std::thread::Builder::new().name(name).spawn(move || shared.work()).map(drop)
     }
 
-    /// The system has no thread to give. If there is none that will come to it, what waits is dropped, and so refused.
+    /// Handles a thread that could not be started. If there is no other thread, the queued work is dropped, which
+    /// rejects it.
     #[cold]
     fn not_started(&self, error: &std::io::Error) {
         log_limited!(
             self.not_started_log, &Clock::system(), WARN, target: "resilient_runtime::bulkhead",
-            bulkhead = %self.name, %error, "no thread could be started"
+            bulkhead = %self.name, %error, "could not start a thread"
         );
         let refused = {
             let mut state = self.state.lock();
@@ -68,7 +69,7 @@ impl Shared {
             state.fresh -= 1;
             if state.alive == 0 { std::mem::take(&mut state.queue) } else { BTreeMap::new() }
         };
-        // Outside of the lock: who learns of it may come again at once.
+        // After releasing the lock: a rejected caller might call again at once.
         drop(refused);
     }
 
@@ -79,7 +80,7 @@ impl Shared {
             if state.alive > state.threads || (state.closed && state.queue.is_empty()) {
                 state.alive -= 1;
                 drop(state);
-                // It may have been woken for work that another has to do now.
+                // This thread might have been woken for work that another thread must do now.
                 self.news.notify_one();
                 return;
             }
@@ -92,13 +93,13 @@ impl Shared {
             state.running.insert(number);
             drop(state);
             let place = OnThread { pool: &self, number };
-            // The work catches its own panic; this is for one in the drop of what nobody waited for.
+            // The work catches its own panic. This catches a panic in the drop of an abandoned result.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(place))) {
                 log_limited!(
                     self.panicked_log, &Clock::system(), ERROR, target: "resilient_runtime::bulkhead",
-                    bulkhead = %self.name, "an abandoned answer panicked when it was dropped"
+                    bulkhead = %self.name, "an abandoned result panicked when it was dropped"
                 );
-                // Not dropped: that could panic as well.
+                // Not dropped, because that could panic too.
                 std::mem::forget(panic);
             }
             state = self.state.lock();
@@ -108,7 +109,7 @@ impl Shared {
 
 #[cfg(test)]
 thread_local! {
-    /// The system has no thread to give to this one.
+    /// Simulates that this thread cannot start threads.
     pub(super) static NO_THREADS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
@@ -116,15 +117,15 @@ thread_local! {
     static HERE: RefCell<Option<Arc<Inside>>> = const { RefCell::new(None) };
 }
 
-/// The pools whose threads are taken by what this thread does: its own, and those from which it was called.
+/// The pools that the work on this thread occupies: its own, and those that it was called from.
 pub(super) struct Inside {
     pool: Arc<Shared>,
     outer: Option<Arc<Self>>,
 }
 
 impl Inside {
-    /// In `pool`, and in those that this thread is in; `None` if `pool` is one of them. To wait for it could then be to
-    /// wait for oneself, round however many corners.
+    /// Adds `pool` to the pools that this thread is in. Returns `None` if it is already one of them, because waiting
+    /// for it could deadlock.
     pub(super) fn of(pool: &Pool) -> Option<Arc<Self>> {
         let outer = HERE.with_borrow(Clone::clone);
         let mut next = outer.as_ref();
@@ -137,7 +138,7 @@ impl Inside {
         Some(Arc::new(Self { pool: Arc::clone(&pool.0), outer }))
     }
 
-    /// Makes this what the thread is in, until the guard is dropped.
+    /// Sets the pools of this thread until the guard is dropped.
     pub(super) fn enter(self: Arc<Self>) -> Entered {
         HERE.set(Some(self));
         Entered(())
@@ -148,7 +149,7 @@ pub(super) struct Entered(());
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // Taken out first: what is dropped with it may look here.
+        // Taken out first: dropping it might read the variable.
         let left = HERE.take();
         drop(left);
     }

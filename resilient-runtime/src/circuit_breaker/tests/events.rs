@@ -1,4 +1,4 @@
-//! What is told about changes of state, and that nobody is delayed by the telling.
+//! Events and logs of state changes, which do not delay calls.
 
 use std::sync::{Mutex, mpsc};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::observe::{EventKind, Subscription};
 use crate::rejection::RejectionKind;
 
-fn happenings(subscription: &mut Subscription) -> Vec<EventKind> {
+fn kinds(subscription: &mut Subscription) -> Vec<EventKind> {
     std::iter::from_fn(|| subscription.try_recv()).map(|event| event.what).collect()
 }
 
@@ -15,7 +15,7 @@ fn transition(from: &'static str, to: &'static str, reason: Option<OpenReason>) 
 }
 
 #[test]
-fn every_change_and_every_refusal_is_told_once() {
+fn every_state_change_and_rejection_is_reported_once() {
     let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1));
     let mut subscription = fixture.breaker.core.events().subscribe();
     fixture.call(FAILED);
@@ -34,11 +34,11 @@ fn every_change_and_every_refusal_is_told_once() {
         transition("forced_open", "closed", None),
         EventKind::Reset,
     ];
-    assert_eq!(happenings(&mut subscription), expected);
+    assert_eq!(kinds(&mut subscription), expected);
 }
 
 #[test]
-fn threads_that_see_the_limit_crossed_together_make_one_transition() {
+fn threads_that_reach_the_limit_together_make_one_transition() {
     // T15
     for _ in 0..50 {
         let fixture = Fixture::new(config().failure_threshold(1));
@@ -54,13 +54,13 @@ fn threads_that_see_the_limit_crossed_together_make_one_transition() {
                 });
             }
         });
-        assert_eq!(happenings(&mut subscription).len(), 1);
+        assert_eq!(kinds(&mut subscription).len(), 1);
         let stats = fixture.stats();
         assert_eq!((stats.transitions, stats.failed + stats.late), (1, 16));
     }
 }
 
-/// Hands each log record to a closure.
+/// Calls a closure for each log record.
 struct Listener<F>(F);
 
 impl<F: Fn() + 'static> tracing::Subscriber for Listener<F> {
@@ -80,7 +80,7 @@ impl<F: Fn() + 'static> tracing::Subscriber for Listener<F> {
 }
 
 #[test]
-fn a_listener_may_call_back_into_the_breaker() {
+fn a_listener_can_call_back_into_the_breaker() {
     // T23
     let fixture = Fixture::new(config().failure_threshold(1));
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -95,7 +95,7 @@ fn a_listener_may_call_back_into_the_breaker() {
 }
 
 #[test]
-fn a_listener_that_takes_its_time_delays_no_other_call() {
+fn a_slow_listener_does_not_delay_other_calls() {
     // T23
     let fixture = Fixture::new(config().failure_threshold(1));
     let (entered, has_entered) = mpsc::channel();
@@ -114,7 +114,7 @@ fn a_listener_that_takes_its_time_delays_no_other_call() {
         });
     });
     has_entered.recv().unwrap();
-    // The listener still holds the thread that opened the circuit.
+    // The listener still blocks the thread that opened the circuit.
     fixture.refused();
     fixture.time.advance(5 * SECOND);
     fixture.calls(2, Verdict::Success);
@@ -124,8 +124,8 @@ fn a_listener_that_takes_its_time_delays_no_other_call() {
     opening.join().unwrap();
 }
 
-/// Follows the events of a breaker: each transition begins where the one before ended, and nobody is refused by a circuit
-/// that was told of as closed.
+/// Checks the event order of a breaker: each transition starts in the state where the last one ended, and no call is
+/// rejected while the circuit is reported as closed.
 #[derive(Default)]
 struct Order {
     state: Option<&'static str>,
@@ -144,7 +144,7 @@ impl Order {
             EventKind::Rejected { .. } => {
                 assert!(
                     matches!(self.state, Some("open" | "half_open" | "forced_open")),
-                    "refused after transition {} to {:?}",
+                    "rejected after transition {} to {:?}",
                     self.transitions,
                     self.state
                 );
@@ -156,13 +156,13 @@ impl Order {
 }
 
 #[test]
-fn the_transitions_of_a_breaker_chain_and_no_refusal_comes_before_the_one_that_caused_it() {
-    // D2, T15, T156
+fn transitions_are_in_order_and_rejections_follow_their_transition() {
+    // T15, T156
     let settings = config().failure_threshold(1).half_open_calls(2).success_threshold(1).open_for(SECOND);
     let fixture = Fixture::new(settings);
     let mut subscription = fixture.breaker.core.events().subscribe();
     let mut order = Order::default();
-    // Of each round there are fewer events than a subscription holds.
+    // Each round has fewer events than a subscription can hold.
     for _ in 0..50 {
         std::thread::scope(|scope| {
             for thread in 0..8_u64 {
@@ -185,23 +185,22 @@ fn the_transitions_of_a_breaker_chain_and_no_refusal_comes_before_the_one_that_c
                 });
             }
         });
-        happenings(&mut subscription).iter().for_each(|what| order.follow(what));
+        kinds(&mut subscription).iter().for_each(|what| order.follow(what));
     }
     let stats = fixture.stats();
     assert_eq!(subscription.dropped(), 0);
     assert_eq!((order.transitions, order.refusals), (stats.transitions, stats.rejected));
-    assert!(order.transitions > 50, "it flapped {} times", order.transitions);
+    assert!(order.transitions > 50, "only {} transitions", order.transitions);
 }
 
 #[test]
-fn a_thread_that_is_held_up_after_it_changed_the_state_does_not_mix_the_order() {
-    // D2
+fn a_thread_that_is_delayed_after_a_state_change_does_not_affect_the_order() {
     let fixture = Fixture::new(config());
     let breaker = &fixture.breaker;
     let mut subscription = breaker.core.events().subscribe();
     let forced = Some(OpenReason::Forced);
     let opened = breaker.change(&mut breaker.inner.lock(), State::ForcedOpen, forced, None, fixture.now());
-    // It has let go of the lock, and has told nothing yet: others are faster.
+    // The lock is released, but the change is not reported yet: other threads are faster.
     let _ = fixture.refused();
     breaker.resume();
     breaker.tell(Some(&opened));
@@ -210,12 +209,12 @@ fn a_thread_that_is_held_up_after_it_changed_the_state_does_not_mix_the_order() 
         EventKind::Rejected { rejection: RejectionKind::CircuitOpen, retry_after: None },
         transition("forced_open", "closed", None),
     ];
-    assert_eq!(happenings(&mut subscription), expected);
+    assert_eq!(kinds(&mut subscription), expected);
 }
 
 #[test]
-fn nobody_is_refused_before_the_transition_is_told() {
-    // D2: between the change of the state and its event there is no moment.
+fn no_call_is_rejected_before_the_transition_is_reported() {
+    // There is no moment between the state change and its event.
     for _ in 0..200 {
         let fixture = Fixture::new(config().failure_threshold(1));
         let mut subscription = fixture.breaker.core.events().subscribe();
@@ -230,7 +229,7 @@ fn nobody_is_refused_before_the_transition_is_told() {
             }
         });
         let mut order = Order::default();
-        happenings(&mut subscription).iter().for_each(|what| order.follow(what));
+        kinds(&mut subscription).iter().for_each(|what| order.follow(what));
         assert_eq!((order.transitions, order.refusals), (1, 4));
     }
 }

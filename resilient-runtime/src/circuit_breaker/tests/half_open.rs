@@ -1,9 +1,9 @@
-//! The half-open circuit: how many probes, whose results, and what they decide.
+//! The half-open circuit: the number of probes, which results count, and what they decide.
 
 use super::*;
 
 #[test]
-fn calls_from_before_the_outage_take_no_probe_and_give_none() {
+fn calls_from_before_the_outage_do_not_affect_the_probes() {
     // T1
     let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(2).slow_call(SECOND));
     let old: Vec<_> = (0..7).map(|_| fixture.admitted()).collect();
@@ -18,7 +18,7 @@ fn calls_from_before_the_outage_take_no_probe_and_give_none() {
 }
 
 #[test]
-fn late_results_neither_close_nor_reopen() {
+fn late_results_do_not_close_or_reopen() {
     // T2, T3
     for verdict in [Verdict::Success, FAILED] {
         let fixture = Fixture::new(config().failure_threshold(1));
@@ -33,12 +33,12 @@ fn late_results_neither_close_nor_reopen() {
         fixture.assert_state(State::Closed);
         let stats = fixture.stats();
         assert_eq!((stats.late, stats.successful, stats.failed), (100, 2, 1));
-        assert_eq!(stats.window.calls, 0, "and they are not in the new window");
+        assert_eq!(stats.window.calls, 0, "late results are not in the new window");
     }
 }
 
 #[test]
-fn a_result_that_is_late_by_a_whole_outage_is_still_late() {
+fn a_result_from_before_the_outage_is_late_after_it() {
     // T3
     let fixture = Fixture::new(config().failure_threshold(1).half_open_calls(1));
     let old = fixture.admitted();
@@ -52,7 +52,7 @@ fn a_result_that_is_late_by_a_whole_outage_is_still_late() {
 }
 
 #[test]
-fn a_probe_that_is_dropped_at_any_point_makes_place_for_another() {
+fn a_probe_that_is_dropped_at_any_point_releases_its_slot() {
     // T4, T6, T146
     use std::future::Future;
     use std::pin::pin;
@@ -79,7 +79,7 @@ fn a_probe_that_is_dropped_at_any_point_makes_place_for_another() {
             }
         }
     }
-    // `pin!` drops at the end of each round of the loop.
+    // `pin!` drops the probe at the end of each iteration.
     assert_eq!(fixture.stats().probes.in_flight, 0);
     assert_eq!(fixture.stats().ignored, 3);
     fixture.assert_state(State::HalfOpen);
@@ -88,7 +88,7 @@ fn a_probe_that_is_dropped_at_any_point_makes_place_for_another() {
 }
 
 #[test]
-fn a_probe_that_says_nothing_neither_closes_nor_blocks() {
+fn a_probe_without_a_result_does_not_close_or_block() {
     // T6, T7
     for nothing in [None, Some(IGNORED), Some(Verdict::Failure(Class::NotExecuted { retry_after: None }))] {
         let fixture = Fixture::half_open(config());
@@ -105,12 +105,12 @@ fn a_probe_that_says_nothing_neither_closes_nor_blocks() {
 }
 
 #[test]
-fn a_panicking_probe_has_failed() {
+fn a_panicking_probe_counts_as_failed() {
     // T147
     let fixture = Fixture::half_open(config().half_open_calls(1));
     let breaker = Arc::clone(&fixture.breaker);
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        breaker.call(|| -> Option<()> { std::panic::resume_unwind(Box::new("the probe fell")) })
+        breaker.call(|| -> Option<()> { std::panic::resume_unwind(Box::new("the probe panicked")) })
     }));
     result.unwrap_err();
     fixture.assert_state(State::Open);
@@ -144,7 +144,7 @@ fn the_circuit_closes_as_soon_as_the_probes_cannot_fail() {
 }
 
 #[test]
-fn a_slow_probe_has_failed() {
+fn a_slow_probe_counts_as_failed() {
     let fixture = Fixture::half_open(config().half_open_calls(1).slow_call(SECOND));
     fixture.slow_call(SECOND, Verdict::Success);
     fixture.assert_state(State::Open);
@@ -152,7 +152,7 @@ fn a_slow_probe_has_failed() {
 }
 
 #[test]
-fn one_failure_reopens_where_successes_in_a_row_are_wanted() {
+fn one_failure_reopens_with_success_threshold() {
     let fixture = Fixture::half_open(config().success_threshold(3).half_open_calls(1));
     fixture.calls(2, Verdict::Success);
     fixture.assert_state(State::HalfOpen);
@@ -164,12 +164,12 @@ fn one_failure_reopens_where_successes_in_a_row_are_wanted() {
 }
 
 #[test]
-fn a_lost_probe_gives_its_place_back_with_its_lease() {
+fn a_lost_probe_releases_its_slot_when_its_lease_expires() {
     let fixture = Fixture::half_open(config().half_open_calls(1));
     let lost = fixture.admitted();
     fixture.time.advance(just_before(60 * SECOND));
     assert!(fixture.breaker.would_refuse(fixture.now()));
-    assert_eq!(fixture.refused().retry_after(), None, "nobody knows when a probe ends");
+    assert_eq!(fixture.refused().retry_after(), None, "the end of a probe is unknown");
     fixture.time.advance(Duration::from_nanos(1));
     assert!(!fixture.breaker.would_refuse(fixture.now()));
     let other = fixture.admitted();
@@ -181,7 +181,7 @@ fn a_lost_probe_gives_its_place_back_with_its_lease() {
 }
 
 #[test]
-fn a_probe_of_an_earlier_half_open_is_none_of_this_one() {
+fn a_probe_of_an_earlier_half_open_period_does_not_count() {
     // T1
     let fixture = Fixture::half_open(config().half_open_calls(2));
     let old = fixture.admitted();
@@ -195,7 +195,7 @@ fn a_probe_of_an_earlier_half_open_is_none_of_this_one() {
 }
 
 #[test]
-fn a_thousand_callers_at_once_make_exactly_as_many_probes_as_there_are_permits() {
+fn a_thousand_concurrent_callers_make_exactly_half_open_calls_probes() {
     // T9
     let fixture = Fixture::half_open(config());
     let admitted = std::sync::Mutex::new(Vec::new());
@@ -203,7 +203,7 @@ fn a_thousand_callers_at_once_make_exactly_as_many_probes_as_there_are_permits()
         for _ in 0..100 {
             scope.spawn(|| {
                 for _ in 0..10 {
-                    // Refused at once: no call waits for what becomes of the probes.
+                    // Rejected at once: no call waits for the result of a probe.
                     admitted.lock().unwrap().extend(fixture.admit().ok());
                 }
             });
@@ -216,7 +216,7 @@ fn a_thousand_callers_at_once_make_exactly_as_many_probes_as_there_are_permits()
 }
 
 #[test]
-fn a_look_ahead_says_what_admission_will_say_though_fewer_probes_are_permitted_now() {
+fn would_refuse_matches_admission_after_lowering_the_number_of_probes() {
     // T34, T117
     let settings =
         |probes: u32| config().failure_threshold(1).half_open_calls(probes).probe_lease(3 * SECOND);
@@ -226,7 +226,7 @@ fn a_look_ahead_says_what_admission_will_say_though_fewer_probes_are_permitted_n
     let _second = fixture.admitted();
     fixture.breaker.reconfigure(settings(1)).unwrap();
     fixture.time.advance(2 * SECOND);
-    assert!(fixture.breaker.would_refuse(fixture.now()), "the second is still out");
+    assert!(fixture.breaker.would_refuse(fixture.now()), "the second probe is in flight");
     fixture.refused();
     fixture.time.advance(SECOND);
     assert!(!fixture.breaker.would_refuse(fixture.now()));

@@ -1,4 +1,4 @@
-//! What a circuit breaker promises, one behaviour a test, by the clock in hand.
+//! Tests of the circuit breaker, one behavior each, with a manual clock.
 
 mod concurrent;
 mod events;
@@ -33,7 +33,7 @@ fn config() -> Config {
     Config::default().open_jitter(Ratio::ZERO)
 }
 
-/// A nanosecond less.
+/// One nanosecond less.
 fn just_before(span: Duration) -> Duration {
     span.saturating_sub(Duration::from_nanos(1))
 }
@@ -57,7 +57,7 @@ impl Fixture {
         fixture
     }
 
-    /// With a circuit whose open period is over.
+    /// With a circuit whose open period has ended.
     fn half_open(config: Config) -> Self {
         let fixture = Self::open(config);
         fixture.time.advance(fixture.stats().retry_after.unwrap());
@@ -74,11 +74,11 @@ impl Fixture {
     }
 
     fn admitted(&self) -> Ticket {
-        self.admit().expect("the call should pass")
+        self.admit().expect("the call should be admitted")
     }
 
     fn refused(&self) -> Rejection {
-        self.admit().expect_err("the call should be refused")
+        self.admit().expect_err("the call should be rejected")
     }
 
     fn settle(&self, ticket: Ticket, verdict: impl Into<Option<Verdict>>) {
@@ -113,7 +113,7 @@ impl Fixture {
 }
 
 #[test]
-fn half_of_twenty_calls_open_the_circuit_and_not_one_less() {
+fn ten_failures_of_twenty_calls_open_the_circuit_and_nine_do_not() {
     // T17
     let fixture = Fixture::new(config());
     for _ in 0..9 {
@@ -130,7 +130,7 @@ fn half_of_twenty_calls_open_the_circuit_and_not_one_less() {
 }
 
 #[test]
-fn exactly_half_of_ten_opens_closed_and_half_open_alike() {
+fn exactly_half_of_ten_opens_a_closed_and_a_half_open_circuit() {
     // T17
     let config = config().window(10).failure_rate(Ratio::HALF).half_open_calls(10).low_volume_failures(0);
     let fixture = Fixture::new(config);
@@ -176,7 +176,7 @@ fn the_classic_settings_alone_make_the_classic_breaker() {
 }
 
 #[test]
-fn what_is_no_evidence_is_not_in_the_window() {
+fn calls_without_a_result_are_not_in_the_window() {
     let fixture = Fixture::new(config());
     fixture.calls(100, IGNORED);
     fixture.calls(100, Verdict::Failure(Class::NotExecuted { retry_after: None }));
@@ -191,7 +191,7 @@ fn what_is_no_evidence_is_not_in_the_window() {
 }
 
 #[test]
-fn every_failure_that_ran_is_evidence() {
+fn every_failure_that_ran_counts() {
     let fixture = Fixture::new(config());
     for class in [
         Class::TRANSIENT,
@@ -205,7 +205,7 @@ fn every_failure_that_ran_is_evidence() {
 }
 
 #[test]
-fn a_slow_call_counts_as_failed_from_its_first_nanosecond_on() {
+fn a_call_counts_as_failed_as_soon_as_it_reaches_slow_call() {
     // T17
     for window in [super::Window::Count(100), super::Window::Time(3600 * SECOND)] {
         let fixture = Fixture::new(config().window(window).slow_call(SECOND).min_calls(4));
@@ -222,7 +222,7 @@ fn a_slow_call_counts_as_failed_from_its_first_nanosecond_on() {
 }
 
 #[test]
-fn a_share_of_slow_calls_of_its_own_leaves_the_failures_alone() {
+fn with_slow_rate_slow_calls_do_not_count_as_failures() {
     let fixture = Fixture::new(config().slow_call(SECOND).slow_rate(share(0.8)).min_calls(10).window(100));
     (0..2).for_each(|_| fixture.slow_call(Duration::ZERO, Verdict::Success));
     (0..7).for_each(|_| fixture.slow_call(SECOND, Verdict::Success));
@@ -248,7 +248,7 @@ fn calls_that_hang_open_the_circuit_before_they_end() {
 }
 
 #[test]
-fn calls_that_ended_do_not_hang() {
+fn calls_that_ended_do_not_count_as_hanging() {
     // T22
     let fixture = Fixture::new(config().slow_call(SECOND).slow_in_flight(true));
     let mut hanging: Vec<_> = (0..20).map(|_| fixture.admitted()).collect();
@@ -257,12 +257,12 @@ fn calls_that_ended_do_not_hang() {
     fixture.time.advance(SECOND);
     fixture.call(Verdict::Success);
     fixture.assert_state(State::Closed);
-    // 19 hanging and 1 good one: more than half of the 20 that are needed.
+    // 19 hanging calls and 1 good call: more than half of the 20 calls needed.
     assert_eq!(fixture.refused().reason(), Some(OpenReason::SlowInFlight { calls: 19 }));
 }
 
 #[test]
-fn calls_that_hang_since_before_the_outage_are_of_the_past() {
+fn calls_that_hang_since_before_the_outage_are_late() {
     // T22
     let config = config().slow_call(SECOND).slow_in_flight(true).half_open_calls(1).min_calls(2);
     let fixture = Fixture::new(config);
@@ -279,7 +279,7 @@ fn calls_that_hang_since_before_the_outage_are_of_the_past() {
 }
 
 #[test]
-fn calls_without_a_watch_cost_no_lease() {
+fn unwatched_calls_need_no_lease() {
     let fixture = Fixture::new(config().slow_call(SECOND));
     assert_eq!(fixture.admitted().lease, super::NO_LEASE);
     for _ in 0..100 {
@@ -290,7 +290,7 @@ fn calls_without_a_watch_cost_no_lease() {
 }
 
 #[test]
-fn a_quiet_night_empties_the_window() {
+fn a_long_idle_time_empties_the_window() {
     // T12
     let fixture = Fixture::new(config());
     for _ in 0..9 {
@@ -307,7 +307,7 @@ fn a_quiet_night_empties_the_window() {
 }
 
 #[test]
-fn statistics_are_shown_with_seconds() {
+fn statistics_are_serialized_in_seconds() {
     let fixture = Fixture::open(config().open_for(1500 * SECOND / 1000));
     fixture.time.advance(SECOND / 2);
     let json = serde_json::to_value(fixture.stats()).unwrap();
@@ -322,7 +322,7 @@ fn statistics_are_shown_with_seconds() {
 
 #[test]
 fn a_breaker_takes_at_most_one_kibibyte() {
-    // On two cores; each further power of two takes 128 bytes a core.
+    // With two cores. Each further power of two adds 128 bytes per core.
     let stripes = 2 * 128;
     let shared_config = size_of::<Config>() + 2 * size_of::<usize>();
     let shared_breaker = size_of::<CircuitBreaker>() + 2 * size_of::<usize>();

@@ -1,4 +1,4 @@
-//! The open circuit: whom it refuses, for how long, and with what words.
+//! The open circuit: which calls it rejects, for how long, and with which message.
 
 use super::*;
 use crate::component::Environment;
@@ -11,12 +11,12 @@ fn hint(span: Duration) -> Verdict {
 }
 
 #[test]
-fn an_open_circuit_says_why_and_when_to_come_again() {
+fn a_rejection_contains_the_reason_and_the_time_to_wait() {
     let fixture = Fixture::open(config());
     fixture.time.advance(SECOND);
     let rejection = fixture.refused();
     assert_eq!(rejection.retry_after(), Some(4 * SECOND));
-    let text = "circuit breaker `x` is open (1 failures in a row; it began 1.0s ago); try again in 4.0s";
+    let text = "circuit breaker `x` is open (1 failures in a row; opened 1.0s ago); try again in 4.0s";
     assert_eq!(rejection.to_string(), text);
 }
 
@@ -32,14 +32,14 @@ fn the_open_period_is_exact() {
 }
 
 #[test]
-fn who_only_looks_sees_half_open_once_the_wait_is_over() {
+fn the_state_is_reported_as_half_open_once_the_open_period_ends() {
     // T24
     let fixture = Fixture::open(config());
     assert_eq!((fixture.stats().state, fixture.stats().retry_after), (State::Open, Some(5 * SECOND)));
     fixture.time.advance(5 * SECOND);
     fixture.assert_state(State::HalfOpen);
     assert_eq!((fixture.stats().state, fixture.stats().retry_after), (State::HalfOpen, None));
-    assert_eq!(fixture.stats().transitions, 1, "looking changes nothing");
+    assert_eq!(fixture.stats().transitions, 1, "reading the state does not change it");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_clock_that_steps_back_does_not_keep_the_circuit_open() {
 }
 
 #[test]
-fn a_clock_that_jumps_forward_ends_the_wait_at_once() {
+fn a_clock_that_jumps_forward_ends_the_open_period_at_once() {
     // T12
     let fixture = Fixture::open(config());
     fixture.time.advance(Duration::MAX);
@@ -65,7 +65,7 @@ fn a_clock_that_jumps_forward_ends_the_wait_at_once() {
 }
 
 #[test]
-fn the_open_period_doubles_up_to_its_longest_and_starts_over_once_closed() {
+fn the_open_period_doubles_up_to_open_max_and_restarts_once_closed() {
     let fixture = Fixture::open(config().half_open_calls(1));
     for expected in [5, 10, 20, 40, 60, 60] {
         assert_eq!(fixture.stats().retry_after, Some(expected * SECOND));
@@ -80,7 +80,7 @@ fn the_open_period_doubles_up_to_its_longest_and_starts_over_once_closed() {
 }
 
 #[test]
-fn the_longest_open_period_is_never_exceeded_however_often_the_probes_fail() {
+fn open_max_is_never_exceeded() {
     let fixture = Fixture::open(config().half_open_calls(1).open_max(7 * SECOND));
     for _ in 0..100 {
         fixture.time.advance(fixture.stats().retry_after.unwrap());
@@ -90,7 +90,7 @@ fn the_longest_open_period_is_never_exceeded_however_often_the_probes_fail() {
 }
 
 #[test]
-fn a_servers_longer_wish_lengthens_the_open_period_and_a_shorter_one_does_not() {
+fn only_a_longer_retry_after_changes_the_open_period() {
     let opened_by = |verdict| {
         let fixture = Fixture::new(config().failure_threshold(1));
         fixture.call(verdict);
@@ -98,10 +98,10 @@ fn a_servers_longer_wish_lengthens_the_open_period_and_a_shorter_one_does_not() 
     };
     assert_eq!(opened_by(hint(SECOND)), Some(5 * SECOND));
     assert_eq!(opened_by(hint(42 * SECOND)), Some(42 * SECOND));
-    assert_eq!(opened_by(hint(Duration::MAX)), Some(3600 * SECOND), "but not for ever");
+    assert_eq!(opened_by(hint(Duration::MAX)), Some(3600 * SECOND), "at most one hour");
     let fixture = Fixture::half_open(config().half_open_calls(1));
     fixture.call(hint(42 * SECOND));
-    assert_eq!(fixture.stats().retry_after, Some(42 * SECOND), "a probe can bring it too");
+    assert_eq!(fixture.stats().retry_after, Some(42 * SECOND), "a probe can return it too");
 }
 
 #[test]
@@ -122,23 +122,23 @@ fn the_probes_of_200_instances_that_opened_together_are_spread() {
             .collect();
         ends.sort_unstable();
         ends.dedup();
-        assert!(ends.len() > 190, "only {} different moments", ends.len());
+        assert!(ends.len() > 190, "only {} distinct times", ends.len());
         let (first, last) = (ends[0], ends[ends.len() - 1]);
         assert!(last > first + 2 * SECOND, "from {first:?} to {last:?}");
         if verdict == FAILED {
-            assert!(first >= 5 * SECOND / 2 && last <= 5 * SECOND, "half of it is certain");
+            assert!(first >= 5 * SECOND / 2 && last <= 5 * SECOND, "at least half of the period");
         } else {
-            assert!(first >= 30 * SECOND, "never before the server wants it");
+            assert!(first >= 30 * SECOND, "never before the server's retry_after");
         }
-        // Not more than a tenth of them within any twentieth of the spread.
+        // At most an eighth of the probes within any twentieth of the spread.
         let crowd =
             |start: Duration| ends.iter().filter(|end| (start..start + SECOND / 8).contains(*end)).count();
-        assert!(ends.iter().all(|end| crowd(*end) < 25), "they crowd");
+        assert!(ends.iter().all(|end| crowd(*end) < 25), "too many probes at the same time");
     }
 }
 
 #[test]
-fn refused_calls_are_counted_and_not_in_the_window() {
+fn rejected_calls_are_counted_but_not_in_the_window() {
     // T20
     for window in [super::super::Window::Count(50), super::super::Window::Time(30 * SECOND)] {
         let fixture = Fixture::open(config().window(window).half_open_calls(1));
@@ -156,13 +156,13 @@ fn refused_calls_are_counted_and_not_in_the_window() {
 }
 
 #[test]
-fn a_million_refusals_leave_nothing_behind() {
+fn a_million_rejections_do_not_accumulate_memory() {
     // T26
     let fixture = Fixture::open(config());
     let first = fixture.refused();
     for _ in 1..1_000_000 {
         let _ = fixture.refused();
     }
-    assert_eq!(fixture.refused(), first, "no trace grows");
+    assert_eq!(fixture.refused(), first, "no state grows");
     assert_eq!(fixture.stats().rejected, 1_000_001);
 }

@@ -1,10 +1,10 @@
-//! Forced states, reset, and settings that change while calls run.
+//! Forced states, reset, and changes of settings while calls run.
 
 use super::*;
 use crate::circuit_breaker::Window;
 
 #[test]
-fn forced_open_stays_open_whatever_time_and_calls_do() {
+fn forced_open_stays_open_over_time() {
     // T14
     let fixture = Fixture::open(config());
     let old = fixture.admit();
@@ -21,7 +21,7 @@ fn forced_open_stays_open_whatever_time_and_calls_do() {
 }
 
 #[test]
-fn results_of_before_do_not_end_a_forced_state() {
+fn earlier_results_do_not_end_a_forced_state() {
     // T14
     for (force, state) in [
         (CircuitBreaker::force_open as fn(&CircuitBreaker), State::ForcedOpen),
@@ -51,7 +51,7 @@ fn forced_closed_counts_and_never_opens() {
 }
 
 #[test]
-fn disabled_does_not_even_count() {
+fn a_disabled_breaker_counts_nothing() {
     let fixture = Fixture::new(config());
     fixture.breaker.disable();
     fixture.calls(100, FAILED);
@@ -65,14 +65,14 @@ fn disabled_does_not_even_count() {
 }
 
 #[test]
-fn resume_leaves_a_circuit_that_opened_by_itself_as_it_is() {
+fn resume_does_not_close_a_circuit_that_opened_by_itself() {
     let fixture = Fixture::open(config());
     fixture.breaker.resume();
     fixture.assert_state(State::Open);
 }
 
 #[test]
-fn reset_makes_it_new() {
+fn reset_restores_the_initial_state() {
     for window in [Window::Count(10), Window::Time(SECOND)] {
         let fixture = Fixture::half_open(config().window(window));
         fixture.call(FAILED);
@@ -89,7 +89,7 @@ fn reset_makes_it_new() {
 }
 
 #[test]
-fn calls_in_flight_at_a_reset_are_of_the_past() {
+fn calls_in_flight_at_a_reset_are_late() {
     let fixture = Fixture::new(config().failure_threshold(1));
     let old = fixture.admitted();
     fixture.breaker.reset();
@@ -98,7 +98,7 @@ fn calls_in_flight_at_a_reset_are_of_the_past() {
 }
 
 #[test]
-fn new_thresholds_judge_the_old_window() {
+fn new_thresholds_apply_to_the_existing_window() {
     // T117
     for window in [Window::Count(100), Window::Time(30 * SECOND)] {
         let base = || config().window(window).low_volume_failures(0);
@@ -130,7 +130,7 @@ fn a_window_that_changes_its_size_keeps_the_newest_calls() {
 }
 
 #[test]
-fn a_window_of_another_kind_begins_empty_and_no_total_is_lost() {
+fn a_window_of_another_kind_starts_empty_and_totals_are_kept() {
     let fixture = Fixture::new(config().low_volume_failures(0));
     fixture.calls(5, Verdict::Success);
     fixture.calls(5, FAILED);
@@ -145,7 +145,7 @@ fn a_window_of_another_kind_begins_empty_and_no_total_is_lost() {
 }
 
 #[test]
-fn the_running_open_period_and_the_probes_survive_new_settings() {
+fn the_current_open_period_and_the_probes_survive_new_settings() {
     // T117
     let fixture = Fixture::open(config());
     fixture.breaker.reconfigure(config().open_for(SECOND).failure_threshold(1)).unwrap();
@@ -161,7 +161,7 @@ fn the_running_open_period_and_the_probes_survive_new_settings() {
 }
 
 #[test]
-fn settings_under_which_the_probes_have_decided_already_decide_at_once() {
+fn new_settings_apply_to_existing_probe_results_at_once() {
     // T18, T117
     let fixture = Fixture::half_open(config().half_open_calls(10));
     fixture.calls(2, Verdict::Success);
@@ -177,7 +177,7 @@ fn settings_under_which_the_probes_have_decided_already_decide_at_once() {
 }
 
 #[test]
-fn a_refused_config_changes_nothing_and_a_later_valid_one_works() {
+fn an_invalid_config_changes_nothing_and_a_later_valid_one_works() {
     // T118
     let fixture = Fixture::new(config());
     let error = fixture.breaker.reconfigure(config().window(5).min_calls(6)).unwrap_err();
@@ -189,7 +189,7 @@ fn a_refused_config_changes_nothing_and_a_later_valid_one_works() {
 }
 
 #[test]
-fn a_watch_can_be_set_and_lifted_while_calls_run() {
+fn slow_in_flight_can_be_switched_while_calls_run() {
     let watching = || config().slow_call(SECOND).slow_in_flight(true).min_calls(2);
     let fixture = Fixture::new(watching().slow_in_flight(false));
     let unwatched = fixture.admitted();

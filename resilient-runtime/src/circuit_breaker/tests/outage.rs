@@ -1,11 +1,11 @@
-//! What is known of an outage: why it began, since when, and what its probes said.
+//! The data of an outage: its reason, start, and probe results.
 
 use super::*;
 use crate::circuit_breaker::{LastProbe, Outage};
 use crate::last_error::Cause;
 
 impl Fixture {
-    /// A call that fails with this.
+    /// A call that fails with this text.
     fn fail(&self, text: &str) {
         let (ticket, now) = (self.admitted(), self.now());
         let cause = Some(Cause { text, attempt: 1 });
@@ -18,8 +18,7 @@ fn one_probe() -> Config {
 }
 
 #[test]
-fn the_reason_of_an_outage_is_its_first_cause_also_after_probes_have_failed() {
-    // E3
+fn the_reason_of_an_outage_stays_the_first_cause_after_failed_probes() {
     let fixture = Fixture::new(one_probe());
     fixture.fail("no route to host");
     fixture.fail("connection refused");
@@ -31,7 +30,7 @@ fn the_reason_of_an_outage_is_its_first_cause_also_after_probes_have_failed() {
     assert_eq!(refused.reason(), Some(first));
     assert_eq!(
         refused.to_string(),
-        "circuit breaker `x` is open (2 failures in a row, last error: connection refused; it began 8.0s ago; \
+        "circuit breaker `x` is open (2 failures in a row, last error: connection refused; opened 8.0s ago; \
          last probe failed 3.0s ago: timed out); try again in 7.0s"
     );
     let stats = fixture.stats();
@@ -44,8 +43,7 @@ fn the_reason_of_an_outage_is_its_first_cause_also_after_probes_have_failed() {
 }
 
 #[test]
-fn after_recovery_the_outage_is_the_last_one_and_no_reason_stands() {
-    // E3
+fn after_recovery_the_outage_is_reported_as_the_last_one() {
     let fixture = Fixture::new(one_probe());
     fixture.fail("a");
     fixture.fail("b");
@@ -59,14 +57,13 @@ fn after_recovery_the_outage_is_the_last_one_and_no_reason_stands() {
     assert_eq!((stats.reason, stats.outage), (None, None));
     let last = stats.last_outage.unwrap();
     assert_eq!((last.reopened, last.lasted, last.age), (1, Some(15 * SECOND), 16 * SECOND));
-    assert_eq!(last.to_string(), "2 failures in a row, last error: b; lasted 15.0s, began 16.0s ago");
+    assert_eq!(last.to_string(), "2 failures in a row, last error: b; lasted 15.0s, opened 16.0s ago");
     fixture.breaker.reset();
     assert_eq!(fixture.stats().last_outage, None);
 }
 
 #[test]
-fn a_refusal_keeps_to_the_outage_that_it_met() {
-    // E3
+fn a_rejection_keeps_the_outage_of_its_time() {
     let fixture = Fixture::new(one_probe());
     fixture.fail("a");
     fixture.fail("first outage");
@@ -77,7 +74,7 @@ fn a_refusal_keeps_to_the_outage_that_it_met() {
     fixture.fail("b");
     fixture.fail("second outage");
     let other = fixture.refused();
-    assert!(refused.to_string().contains("first outage; it began 1.0s ago"), "{refused}");
+    assert!(refused.to_string().contains("first outage; opened 1.0s ago"), "{refused}");
     assert!(other.to_string().contains("last error: second outage)"), "{other}");
     assert_ne!(refused, other);
     drop(fixture);
@@ -85,8 +82,7 @@ fn a_refusal_keeps_to_the_outage_that_it_met() {
 }
 
 #[test]
-fn a_slow_probe_says_that_it_was_slow_and_a_forced_circuit_who_opened_it() {
-    // E3
+fn a_slow_probe_and_a_forced_circuit_report_their_reason() {
     let fixture = Fixture::new(one_probe().slow_call(SECOND));
     fixture.fail("a");
     fixture.fail("b");

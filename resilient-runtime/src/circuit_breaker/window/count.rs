@@ -1,35 +1,37 @@
-//! The last so many calls, exactly, without a lock.
+//! A count window: the exact results of the last calls, without a lock.
 //!
-//! A ring of one-byte slots. A record takes the next position with one `fetch_add`, exchanges what stands
-//! there for its own grade, and adds the difference of the two to the totals, all of them in one word. So
-//! the totals are at every moment what the finished exchanges make of them: whatever races with whatever,
-//! each evicted outcome is subtracted once, its failed and its slow part together (T19).
+//! It is a ring of one-byte slots. A record takes the next position with one `fetch_add`, swaps its grade into the
+//! slot, and adds the difference to the totals, which are all in one word. The totals therefore always match the
+//! completed swaps. In any race, each evicted result is subtracted exactly once, with its failed and slow parts
+//! together (T19).
 
 use std::sync::OnceLock;
 
 use super::{Content, Grade};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// A ring of at most 10 000 outcomes.
+/// A ring of at most 10 000 results.
 #[derive(Debug)]
 pub(in crate::circuit_breaker) struct CountWindow {
-    /// Outcomes recorded so far.
+    /// Number of results recorded so far.
     head: AtomicU64,
-    /// Those of them that were not [`Grade::Good`].
+    /// Number of recorded results that were not [`Grade::Good`].
     others: AtomicU64,
     totals: AtomicU64,
     size: AtomicU32,
-    /// Up to 128, 512, 2048 ... slots: the ring grows without moving what a recorder may be looking at.
+    /// Up to 128, 512, 2048 ... slots. The ring grows without moving slots that a recorder might be using.
     segments: [OnceLock<Box<[AtomicU8]>>; 5],
 }
 
 const FIRST_SEGMENT: u32 = 128;
 
-/// A slot holds this, or one more than a [`Grade`].
+/// A slot holds this, or a [`Grade`] plus 1.
 const EMPTY: u8 = 0;
 
-/// Four counts of 16 bits in one word. Each is this much too large, so that one that is below zero for a
-/// moment, because its eviction was added before its arrival, does not borrow from its neighbour.
+/// Four 16-bit counts in one word.
+///
+/// Each count is offset by this value. A count can be below zero for a moment, because an eviction was added before
+/// its arrival, and must not borrow from its neighbor.
 const BIAS: u64 = 1 << 14;
 const NO_CALLS: u64 = BIAS | BIAS << 16 | BIAS << 32 | BIAS << 48;
 
@@ -51,14 +53,14 @@ impl CountWindow {
         if grade != Grade::Good {
             self.others.fetch_add(1, Ordering::Relaxed);
         }
-        // Relaxed: positions only have to differ. What a slot means is settled by its own exchange.
+        // Relaxed: positions only have to differ. The swap decides what a slot contains.
         let position = self.head.fetch_add(1, Ordering::Relaxed);
         let code = grade as u8 + 1;
         let Some(slot) = self.slot(self.index(position)) else {
             return;
         };
-        // A success after a success changes nothing, so that a healthy circuit writes nothing but the head.
-        // If another thread changes the slot at this moment, its outcome stays, and so does its count.
+        // A success after a success changes nothing, so a healthy circuit writes only the head. If another thread
+        // changes the slot at this moment, its result stays, and so does its count.
         if slot.load(Ordering::Relaxed) != code {
             self.place_at(position, code);
         }
@@ -69,9 +71,9 @@ impl CountWindow {
             let index = self.index(position);
             let Some(slot) = self.slot(index) else { return };
             self.put(slot, code);
-            // A ring that shrank meanwhile has emptied the slots it gave up, this one perhaps before the
-            // line above. Then that line read what the emptying wrote (AcqRel), and this one sees the new
-            // size.
+            // A ring that shrank in the meantime has cleared the removed slots, and may have cleared this slot before
+            // the line above. In that case the swap above read the value that the clearing wrote (AcqRel), and this
+            // load returns the new size.
             if index < self.size.load(Ordering::Relaxed) {
                 return;
             }
@@ -81,7 +83,7 @@ impl CountWindow {
 
     fn put(&self, slot: &AtomicU8, code: u8) {
         let before = slot.swap(code, Ordering::AcqRel);
-        // Release: whoever sees the count may rely on what happened before the record.
+        // Release: a thread that reads the count also reads what happened before the record.
         self.totals.fetch_add(weight(code).wrapping_sub(weight(before)), Ordering::Release);
     }
 
@@ -91,21 +93,23 @@ impl CountWindow {
         Content { calls: count(0), failed: count(1), slow: count(2), failed_or_slow: count(3) }
     }
 
-    /// All [`Grade::Good`] outcomes ever recorded.
+    /// Returns the number of [`Grade::Good`] results ever recorded.
     pub(in crate::circuit_breaker) fn good(&self) -> u64 {
         let others = self.others.load(Ordering::Relaxed);
         self.head.load(Ordering::Relaxed).saturating_sub(others)
     }
 
-    /// Empties the window. One thread at a time.
+    /// Clears the window. Only one thread may call it at a time.
     pub(in crate::circuit_breaker) fn clear(&self) {
         (0..self.size.load(Ordering::Relaxed)).filter_map(|index| self.slot(index)).for_each(|slot| {
             self.put(slot, EMPTY);
         });
     }
 
-    /// Changes the size and keeps the newest outcomes in their order. One thread at a time. An outcome that
-    /// is recorded at this very moment may take the place of another, or lose its own.
+    /// Changes the size and keeps the newest results in order.
+    ///
+    /// Only one thread may call it at a time. A result that is recorded at the same moment can replace another one,
+    /// or be dropped.
     pub(in crate::circuit_breaker) fn resize(&self, size: u32) {
         let old = self.size.load(Ordering::Relaxed);
         if old == size {
@@ -119,7 +123,7 @@ impl CountWindow {
         };
         let kept: Vec<u8> = newest_first(old)
             .map(|slot| slot.load(Ordering::Relaxed))
-            // Those not yet filled, and those whose recorder has a position and nothing more.
+            // Slots that are still empty, including those whose recorder has only taken a position.
             .filter(|code| *code != EMPTY)
             .collect();
         self.size.store(size, Ordering::Relaxed);
@@ -148,7 +152,7 @@ impl CountWindow {
     }
 }
 
-/// A remainder of a division by a `u32`.
+/// Converts a remainder of a division by a `u32`.
 #[inline]
 fn narrow(index: u64) -> u32 {
     #[allow(clippy::cast_possible_truncation)]
@@ -157,7 +161,7 @@ fn narrow(index: u64) -> u32 {
     }
 }
 
-/// The segment of a slot, and its place therein.
+/// Returns the segment of a slot, and its index in the segment.
 #[inline]
 fn place(index: u32) -> (usize, usize) {
     match (index / FIRST_SEGMENT).checked_ilog2() {
@@ -200,7 +204,7 @@ mod tests {
         Content::of_grades(counts)
     }
 
-    /// A fixed, lively sequence.
+    /// A fixed, irregular sequence.
     fn grade(number: usize) -> Grade {
         Grade::ALL[(number * number / 3 + number) % 4]
     }
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_the_last_outcomes_at_every_size_and_after_every_resize() {
+    fn it_holds_the_last_results_at_every_size_and_after_every_resize() {
         // T19, T117
         let window = CountWindow::new(3);
         let mut model = VecDeque::new();
@@ -239,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_window_is_empty_and_still_knows_its_good_calls() {
+    fn a_cleared_window_is_empty_and_keeps_the_count_of_good_calls() {
         let window = CountWindow::new(5);
         (0..8).for_each(|number| window.record(if number == 3 { Grade::Failed } else { Grade::Good }));
         window.clear();
@@ -251,14 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn every_slot_has_a_place_of_its_own() {
+    fn every_index_maps_to_its_own_slot() {
         let places: std::collections::BTreeSet<_> = (0..10_000).map(place).collect();
         assert_eq!(places.len(), 10_000);
         CountWindow::new(10_000).clear();
     }
 
     #[test]
-    fn totals_are_those_of_the_slots_after_64_threads_and_resizing() {
+    fn totals_match_the_slots_after_64_threads_and_resizing() {
         // T156
         let window = CountWindow::new(50);
         std::thread::scope(|scope| {
@@ -274,7 +278,7 @@ mod tests {
         let slots = |range: std::ops::Range<u32>| {
             range.filter_map(|index| window.slot(index)).map(|slot| slot.load(Ordering::Relaxed))
         };
-        assert!(slots(50..10_000).all(|code| code == EMPTY), "nothing is left behind by a shrinking");
+        assert!(slots(50..10_000).all(|code| code == EMPTY), "shrinking clears the removed slots");
         let held = slots(0..50).filter(|code| *code != EMPTY).map(|code| Grade::ALL[usize::from(code) - 1]);
         assert_eq!(window.content(), content(held));
     }

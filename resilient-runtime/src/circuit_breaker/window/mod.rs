@@ -1,4 +1,4 @@
-//! The calls that are judged: those of the last span of time, or the last so many.
+//! The window of calls that a breaker evaluates: a time window or a count window.
 
 mod count;
 mod time;
@@ -15,9 +15,9 @@ use crate::settings::{IntoSetting, Parameter, Value};
 pub(super) use count::CountWindow;
 pub(super) use time::TimeWindow;
 
-/// Which calls a circuit breaker judges.
+/// The calls that a circuit breaker evaluates.
 ///
-/// A window of time moves on in tenths: it covers between nine tenths of its span and the whole.
+/// A time window advances in tenths. It covers between nine tenths of its span and the whole span.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,9 +28,9 @@ pub(super) use time::TimeWindow;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// Those that ended within this span; 10 ms to 1 h.
+    /// The calls that ended within this span. Allowed: 10 ms to 1 h.
     Time(Duration),
-    /// The last so many that ended; 1 to 10 000.
+    /// The last calls that ended. Allowed: 1 to 10 000.
     Count(u32),
 }
 
@@ -104,7 +104,7 @@ impl Parameter for Window {
     }
 }
 
-/// What the end of a call is evidence of. The grades exclude each other.
+/// The result of a call for the window. The grades are mutually exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Grade {
@@ -135,7 +135,7 @@ impl Grade {
     }
 }
 
-/// What a window holds.
+/// The counts of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) calls: u64,
@@ -146,7 +146,7 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// From the number of calls of each grade.
+    /// Creates the counts from the number of calls of each grade.
     pub(super) fn of_grades(grades: [u64; 4]) -> Self {
         let [good, failed, slow, both] = grades;
         Self {
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_set_by_a_time_or_by_a_number() {
+    fn a_window_is_parsed_from_a_duration_or_a_number() {
         let span = Duration::from_secs(30);
         assert_eq!(Window::from_value(&Value::Duration(span)), Some(Window::Time(span)));
         assert_eq!(Window::from_value(&Value::Count(100)), Some(Window::Count(100)));
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_shown_with_its_unit() {
+    fn a_window_is_displayed_with_its_unit() {
         let json = |window: Window| serde_json::to_string(&window).unwrap();
         assert_eq!(json(Window::Time(Duration::from_millis(1500))), r#"{"seconds":1.5}"#);
         assert_eq!(json(Window::Count(100)), r#"{"calls":100}"#);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn grades_exclude_each_other_and_add_up() {
+    fn grades_are_mutually_exclusive_and_add_up() {
         let content = Content::of_grades([1, 2, 4, 8]);
         let expected = Content { calls: 15, failed: 10, slow: 12, failed_or_slow: 14 };
         assert_eq!(content, expected);

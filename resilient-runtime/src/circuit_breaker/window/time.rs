@@ -1,9 +1,9 @@
-//! The calls of the last span of time, from counters that are never reset.
+//! A time window: the calls of the last span of time, from counters that are never reset.
 //!
-//! Each call adds to one cumulative, striped counter, and that is all the success path writes. Ten times per
-//! window the sums of these counters are noted down, and what the window holds is the difference between
-//! the sums now and the oldest note. A count can therefore be neither lost nor doubled at the edge of a
-//! bucket: whether a note saw it or not, it is in the sums exactly once (T155).
+//! Each call adds to one cumulative, striped counter. The success path writes nothing else. Ten times per window the
+//! sums of these counters are stored as a note. The window content is the difference between the current sums and the
+//! oldest note. A count cannot be lost or counted twice at the edge of a bucket: whether or not a note includes it,
+//! the sums contain it exactly once (T155).
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 
 const BUCKETS: usize = 10;
 
-/// Cumulative calls of each grade, modulo 2^32: differences are exact for up to four billion calls in a window.
+/// Cumulative calls of each grade, modulo 2^32. Differences are exact for up to four billion calls in a window.
 type Sums = [u32; 4];
 
-/// More buckets than a window has.
+/// One more bucket than a window has.
 const BEYOND: u64 = BUCKETS as u64 + 1;
 
-/// A window of time over the first four counters of a [`Striped`], which are those of the [`Grade`]s.
+/// A time window over the first four counters of a [`Striped`], one for each [`Grade`].
 #[derive(Debug)]
 pub(in crate::circuit_breaker) struct TimeWindow {
-    /// When the next bucket begins.
+    /// Start of the next bucket.
     next: AtomicU64,
-    /// A clock that reads this much less than `next` went back in time: [`BEYOND`] widths of a bucket.
+    /// A clock that is this much behind `next` stepped back: [`BEYOND`] bucket widths.
     reach: AtomicU64,
-    /// Of `next` and `base`, for readers without the lock; odd while they are being replaced.
+    /// Version of `next` and `base`, for readers without the lock. Odd while they are being replaced.
     version: AtomicU32,
     /// The oldest note.
     base: [AtomicU32; 4],
@@ -36,16 +36,16 @@ pub(in crate::circuit_breaker) struct TimeWindow {
 
 #[derive(Debug)]
 struct Buckets {
-    /// The sums at the beginning of each bucket, as a ring.
+    /// The sums at the start of each bucket, as a ring.
     notes: [Sums; BUCKETS],
     oldest: usize,
-    /// Of a bucket, in nanoseconds.
+    /// Bucket width in nanoseconds.
     width: u64,
     next: u64,
 }
 
 impl TimeWindow {
-    /// An empty window that begins now, for counters that are zero.
+    /// Creates an empty window that starts now. The counters must be zero.
     pub(in crate::circuit_breaker) fn new(span: Duration, now: Instant) -> Self {
         let width = width(span);
         let next = now.as_nanos().saturating_add(width);
@@ -58,14 +58,14 @@ impl TimeWindow {
         }
     }
 
-    /// To be called before a call is counted: moves the window on.
+    /// Advances the window. Must be called before a call is counted.
     ///
-    /// At the ordinary edge between two buckets nobody waits: a thread that finds another one moving the
-    /// window may then count its call into the bucket that has just ended, which is as good. After a pause
-    /// of more than a bucket that could be one of long ago, so there it waits for the short while.
+    /// At the normal edge between two buckets no thread waits: a thread that finds another one advancing the window
+    /// can count its call in the bucket that has just ended. After a pause of more than one bucket that bucket could
+    /// be too old, so the thread waits for the lock.
     #[inline]
     pub(in crate::circuit_breaker) fn touch<const N: usize>(&self, now: Instant, counters: &Striped<N>) {
-        // Relaxed: whoever acts on it reads again under the lock.
+        // Relaxed: a thread that acts on the value reads it again under the lock.
         let next = self.next.load(Ordering::Relaxed);
         if self.is_due(next, now) {
             self.move_on(next, now, counters);
@@ -81,7 +81,7 @@ impl TimeWindow {
         }
     }
 
-    /// What the window holds now.
+    /// Returns the content of the window.
     pub(in crate::circuit_breaker) fn content<const N: usize>(
         &self,
         now: Instant,
@@ -95,18 +95,18 @@ impl TimeWindow {
         since(buckets.notes[buckets.oldest], counters)
     }
 
-    /// The oldest note, unless it is being replaced, or should be.
+    /// Returns the oldest note, unless it is being replaced or is due to be replaced.
     fn read_base(&self, now: Instant) -> Option<Sums> {
-        // Acquire: sees what was stored before this version.
+        // Acquire: also reads what was stored before this version.
         let version = self.version.load(Ordering::Acquire);
-        // Acquire: having read something newer, the second look at the version finds it changed.
+        // Acquire: after reading newer values, the second read of the version sees the change.
         let next = self.next.load(Ordering::Acquire);
         let base = std::array::from_fn(|grade| self.base[grade].load(Ordering::Acquire));
         let settled = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
         (settled && !self.is_due(next, now)).then_some(base)
     }
 
-    /// Empties the window.
+    /// Clears the window.
     pub(in crate::circuit_breaker) fn clear<const N: usize>(&self, now: Instant, counters: &Striped<N>) {
         let mut buckets = self.buckets.lock();
         buckets.notes = [sums(counters); BUCKETS];
@@ -114,7 +114,7 @@ impl TimeWindow {
         self.publish(&buckets);
     }
 
-    /// Changes the span and keeps what is inside the new one (to the width of an old bucket).
+    /// Changes the span and keeps the calls inside the new one, to the precision of an old bucket.
     pub(in crate::circuit_breaker) fn resize(&self, span: Duration) {
         let mut buckets = self.buckets.lock();
         let (old, new) = (buckets.width, width(span));
@@ -123,7 +123,7 @@ impl TimeWindow {
         }
         let begin = buckets.next.saturating_sub(old);
         let newest_first = |age: usize| buckets.notes[(buckets.oldest + BUCKETS - 1 - age) % BUCKETS];
-        // For each beginning of a new bucket the note that was taken then, or the last one before that.
+        // For each start of a new bucket: the note taken at that time, or the last one before it.
         let notes = std::array::from_fn(|index| {
             let age = (BUCKETS - 1 - index) as u64 * new;
             newest_first(usize::try_from(age.div_ceil(old)).unwrap_or(BUCKETS).min(BUCKETS - 1))
@@ -133,8 +133,9 @@ impl TimeWindow {
         self.publish(&buckets);
     }
 
-    /// Whether a bucket has begun since, or the clock went back by more than the window. One comparison for
-    /// both: the distance wraps around once `now` has reached `next`.
+    /// Whether a new bucket has started, or the clock stepped back by more than the window.
+    ///
+    /// One comparison covers both: the difference wraps around once `now` has reached `next`.
     #[inline]
     fn is_due(&self, next: u64, now: Instant) -> bool {
         let ahead = next.wrapping_sub(now.as_nanos()).wrapping_sub(1);
@@ -148,11 +149,11 @@ impl TimeWindow {
         let now = now.as_nanos();
         let width = buckets.width;
         if now < buckets.next {
-            // T10: a clock that went back only begins its bucket anew.
+            // T10: after the clock stepped back, the current bucket starts again.
             buckets.next = now.saturating_add(width);
             return self.publish(buckets);
         }
-        // T12: however many buckets have begun, at most all notes are replaced.
+        // T12: however many buckets have started, at most all notes are replaced.
         let begun = (now - buckets.next) / width + 1;
         let sums = sums(counters);
         for _ in 0..begun.min(BUCKETS as u64) {
@@ -164,16 +165,16 @@ impl TimeWindow {
         self.publish(buckets);
     }
 
-    /// Shows readers without the lock, of which the caller holds the guard, where the window stands now.
+    /// Publishes the base to readers without the lock. The caller holds the lock.
     fn publish(&self, buckets: &Buckets) {
         let version = self.version.load(Ordering::Relaxed);
-        // Relaxed: the Release stores below carry it to whoever reads something newer.
+        // Relaxed: the Release stores below publish it to readers of the newer values.
         self.version.store(version.wrapping_add(1), Ordering::Relaxed);
         for (place, sum) in self.base.iter().zip(buckets.notes[buckets.oldest]) {
             place.store(sum, Ordering::Release);
         }
         self.next.store(buckets.next, Ordering::Release);
-        // Release: whoever reads this version sees the base above.
+        // Release: a thread that reads this version also reads the base above.
         self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 }
@@ -183,13 +184,13 @@ fn width(span: Duration) -> u64 {
 }
 
 fn sums<const N: usize>(counters: &Striped<N>) -> Sums {
-    // Modulo 2^32, as it says.
+    // Modulo 2^32, as documented at `Sums`.
     #[allow(clippy::cast_possible_truncation)]
     Grade::ALL.map(|grade| counters.sum(grade as usize) as u32)
 }
 
 fn since<const N: usize>(base: Sums, counters: &Striped<N>) -> Content {
-    // The base was read from the same counters before, and each counter only grows.
+    // The base was read from the same counters earlier, and each counter only grows.
     let sums = sums(counters);
     Content::of_grades(std::array::from_fn(|grade| u64::from(sums[grade].wrapping_sub(base[grade]))))
 }
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_leaves_after_nine_tenths_to_the_whole_of_the_span() {
+    fn a_call_leaves_after_nine_tenths_to_all_of_the_span() {
         let bench = Bench::new();
         bench.record(Grade::Failed);
         bench.time.advance(Duration::from_millis(999));
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn each_second_takes_exactly_its_own_calls_along() {
+    fn each_second_removes_exactly_its_own_calls() {
         let bench = Bench::new();
         for second in 1..=30_u64 {
             (0..second).for_each(|_| bench.record(Grade::Good));
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn hours_of_suspension_empty_the_window_at_once() {
+    fn a_long_pause_empties_the_window_at_once() {
         // T12
         let bench = Bench::new();
         (0..100).for_each(|_| bench.record(Grade::Failed));
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_does_not_stop_the_window() {
+    fn a_clock_that_steps_back_does_not_stop_the_window() {
         // T10
         let bench = Bench::new();
         bench.record(Grade::Failed);
@@ -271,11 +272,11 @@ mod tests {
         bench.record(Grade::Failed);
         assert_eq!(bench.calls(), 2);
         bench.time.advance(SPAN);
-        assert_eq!(bench.calls(), 0, "not an hour later");
+        assert_eq!(bench.calls(), 0, "not only an hour later");
     }
 
     #[test]
-    fn a_longer_span_keeps_what_is_there_and_a_shorter_one_lets_it_go() {
+    fn a_longer_span_keeps_the_calls_and_a_shorter_one_drops_the_oldest() {
         // T117
         let bench = Bench::new();
         for _ in 0..10 {
@@ -286,7 +287,7 @@ mod tests {
         bench.time.advance(Duration::from_secs(7));
         assert_eq!(bench.calls(), 10, "17 s after the oldest");
         bench.time.advance(Duration::from_secs(5));
-        assert!((6..=9).contains(&bench.calls()), "those of the last 18 to 20 s, to one old bucket");
+        assert!((6..=9).contains(&bench.calls()), "the calls of the last 18 to 20 s, to one old bucket");
         bench.time.advance(Duration::from_secs(8));
         assert_eq!(bench.calls(), 0);
 
@@ -296,7 +297,7 @@ mod tests {
             bench.time.advance(SECOND);
         }
         bench.window.resize(Duration::from_secs(2));
-        assert!((1..=3).contains(&bench.calls()), "those of the last two seconds, to one old bucket");
+        assert!((1..=3).contains(&bench.calls()), "the calls of the last two seconds, to one old bucket");
     }
 
     #[test]

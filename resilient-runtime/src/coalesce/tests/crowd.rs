@@ -1,4 +1,4 @@
-//! Many calls that come, go and panic in any order, woken only when they should be.
+//! Many calls that start, are dropped and panic in any order, and are only polled when woken.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,26 +13,26 @@ const KEYS: usize = 3;
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    /// A call with this key comes.
-    Come(usize),
-    /// It is polled, if it was woken.
+    /// Starts a call with this key.
+    Start(usize),
+    /// Polls the call if it was woken.
     Poll(usize),
-    /// It is dropped.
-    Go(usize),
-    /// Its work, should it be the one that works, is done.
+    /// Drops the call.
+    Drop(usize),
+    /// Completes the call's work, if it is the leader.
     Finish(usize),
-    /// Likewise, and has panicked.
+    /// Lets the call's work panic, if it is the leader.
     Panic(usize),
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let who = 0_usize..24;
+    let caller = 0_usize..24;
     prop_oneof![
-        3 => (0..KEYS).prop_map(Act::Come),
-        4 => who.clone().prop_map(Act::Poll),
-        1 => who.clone().prop_map(Act::Go),
-        1 => who.clone().prop_map(Act::Finish),
-        1 => who.prop_map(Act::Panic),
+        3 => (0..KEYS).prop_map(Act::Start),
+        4 => caller.clone().prop_map(Act::Poll),
+        1 => caller.clone().prop_map(Act::Drop),
+        1 => caller.clone().prop_map(Act::Finish),
+        1 => caller.prop_map(Act::Panic),
     ]
 }
 
@@ -52,18 +52,18 @@ enum Work {
     Panics,
 }
 
-/// One call from outside.
+/// One call.
 struct Caller<'a> {
     key: usize,
     future: Option<Pin<Box<dyn Future<Output = Outcome> + 'a>>>,
     woken: Arc<Flag>,
     work: &'a Cell<Work>,
-    /// It is the one that works: else it is not for its work that it is polled.
+    /// Whether the call is the leader. If not, it is not woken for its work.
     works: &'a Cell<bool>,
 }
 
 impl Caller<'_> {
-    /// Polls it if it was woken. Whether it was.
+    /// Polls the call if it was woken. Returns whether it was.
     fn poll(&mut self) -> bool {
         let Some(future) = &mut self.future else { return false };
         if !self.woken.0.swap(false, Ordering::Relaxed) {
@@ -78,7 +78,7 @@ impl Caller<'_> {
                 self.future = None;
             }
             Err(_) => {
-                assert_eq!(self.work.get(), Work::Panics, "a panic of another");
+                assert_eq!(self.work.get(), Work::Panics, "the panic of another call");
                 self.future = None;
             }
         }
@@ -97,7 +97,7 @@ impl Caller<'_> {
     }
 }
 
-/// Counts who works on a key at the same time.
+/// Counts the calls that run the work of a key at the same time.
 struct Working<'a>(&'a Cell<u32>);
 
 impl<'a> Working<'a> {
@@ -116,18 +116,18 @@ impl Drop for Working<'_> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// T99, T146, T147: never two work on one key, nobody waits for a wake-up that does not come, nothing stays behind.
+    /// T99, T146, T147: a key has at most one running call, every waiting call is woken, and no flight is left behind.
     #[test]
-    fn whoever_goes_or_panics_the_others_get_an_answer(acts in prop::collection::vec(act(), 1..160)) {
+    fn calls_that_are_dropped_or_panic_leave_the_others_with_a_result(acts in prop::collection::vec(act(), 1..160)) {
         let (_, coalesce) = coalesce();
         let working: [Cell<u32>; KEYS] = Default::default();
         let works: Vec<(Cell<Work>, Cell<bool>)> =
             acts.iter().map(|_| (Cell::new(Work::Pending), Cell::new(false))).collect();
         let mut callers: Vec<Caller<'_>> = Vec::new();
         for (number, act) in acts.iter().enumerate() {
-            let find = |who: usize| who % callers.len().max(1);
+            let find = |caller: usize| caller % callers.len().max(1);
             match *act {
-                Act::Come(key) => {
+                Act::Start(key) => {
                     let ((work, works), busy, coalesce) = (&works[number], &working[key], &coalesce);
                     let future = async move {
                         let body = async || {
@@ -146,25 +146,25 @@ proptest! {
                     callers.push(Caller { key, future: Some(Box::pin(future)), woken, work, works });
                 }
                 _ if callers.is_empty() => {}
-                Act::Poll(who) => {
-                    let who = find(who);
-                    callers[who].poll();
+                Act::Poll(caller) => {
+                    let caller = find(caller);
+                    callers[caller].poll();
                 }
-                Act::Go(who) => {
-                    let who = find(who);
-                    callers[who].future = None;
+                Act::Drop(caller) => {
+                    let caller = find(caller);
+                    callers[caller].future = None;
                 }
-                Act::Finish(who) => callers[find(who)].finish(Work::Done),
-                Act::Panic(who) => callers[find(who)].finish(Work::Panics),
+                Act::Finish(caller) => callers[find(caller)].finish(Work::Done),
+                Act::Panic(caller) => callers[find(caller)].finish(Work::Panics),
             }
             for (key, busy) in working.iter().enumerate() {
-                prop_assert!(busy.get() <= 1, "two work on one key");
+                prop_assert!(busy.get() <= 1, "two calls run for one key");
                 let mut there = callers.iter().filter(|caller| caller.key == key && caller.future.is_some());
                 let is_idle = there.clone().next().is_some() && busy.get() == 0;
-                prop_assert!(!is_idle || there.any(Caller::is_woken), "nobody works, and all are asleep");
+                prop_assert!(!is_idle || there.any(Caller::is_woken), "no call runs and none was woken");
             }
         }
-        // Whoever works is done; who waits is polled only when woken.
+        // Complete all work. Waiting calls are still polled only when woken.
         for caller in &callers {
             if caller.work.get() == Work::Pending {
                 caller.finish(Work::Done);
@@ -172,12 +172,12 @@ proptest! {
         }
         while callers.iter_mut().map(Caller::poll).filter(|polled| *polled).count() > 0 {}
         let waiting = callers.iter().filter(|caller| caller.future.is_some()).count();
-        prop_assert_eq!((waiting, coalesce.stats().in_flight), (0, 0), "asleep, or left behind");
+        prop_assert_eq!((waiting, coalesce.stats().in_flight), (0, 0), "a call was not woken, or a flight was left behind");
     }
 }
 
 #[test]
-fn a_flight_that_was_used_is_as_good_as_new() {
+fn a_reused_flight_behaves_like_a_new_one() {
     let (_, coalesce) = coalesce();
     for round in 0..100_u32 {
         assert_eq!(coalesce.call(&round, || Outcome::Ok(round)), Ok(round));
@@ -192,7 +192,7 @@ fn a_flight_that_was_used_is_as_good_as_new() {
         assert!(poll(leader.as_mut()).is_pending() && poll(follower.as_mut()).is_pending());
         if round.is_multiple_of(2) {
             drop(leader);
-            assert!(poll(follower.as_mut()).is_pending(), "it works itself now");
+            assert!(poll(follower.as_mut()).is_pending(), "it runs its own work now");
         } else {
             assert_eq!(poll(leader.as_mut()), Poll::Ready(Ok(round)));
         }

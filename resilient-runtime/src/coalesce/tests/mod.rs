@@ -39,7 +39,7 @@ async fn pause(polls: u32) {
 }
 
 #[test]
-fn one_call_answers_all_who_ask_the_same_meanwhile() {
+fn concurrent_calls_with_the_same_key_share_one_result() {
     let (_, coalesce) = coalesce();
     let made = Cell::new(0);
     let ask = |key: &'static str| {
@@ -53,11 +53,11 @@ fn one_call_answers_all_who_ask_the_same_meanwhile() {
     assert!(poll(first.as_mut()).is_pending());
     assert!(poll(second.as_mut()).is_pending());
     assert!(poll(other.as_mut()).is_pending());
-    assert_eq!(made.get(), 2, "of another key");
+    assert_eq!(made.get(), 2, "another key has its own call");
     assert_eq!(poll(first), Poll::Ready(Ok(2)));
     assert_eq!(poll(second), Poll::Ready(Ok(2)));
     assert_eq!(poll(other), Poll::Ready(Ok(2)));
-    // T101: nothing is kept.
+    // T101: results are not stored.
     assert!(poll(pin!(ask("a"))).is_pending());
     assert_eq!(made.get(), 3);
     let stats = coalesce.stats();
@@ -69,20 +69,20 @@ fn when_the_leader_is_dropped_one_follower_takes_over() {
     // T99
     let (_, coalesce) = coalesce();
     let made = RefCell::new(Vec::new());
-    let ask = |who: u32| {
+    let ask = |caller: u32| {
         let (coalesce, made) = (&coalesce, &made);
         async move {
             let work = async || -> Outcome {
-                made.borrow_mut().push(who);
+                made.borrow_mut().push(caller);
                 pause(1).await;
-                Ok(who)
+                Ok(caller)
             };
             coalesce.call_async(&7, work).await
         }
     };
     let mut leader = Box::pin(ask(0));
     assert!(poll(leader.as_mut()).is_pending());
-    let mut followers: Vec<_> = (1..=3).map(|who| Box::pin(ask(who))).collect();
+    let mut followers: Vec<_> = (1..=3).map(|caller| Box::pin(ask(caller))).collect();
     for follower in &mut followers {
         assert!(poll(follower.as_mut()).is_pending());
     }
@@ -90,14 +90,14 @@ fn when_the_leader_is_dropped_one_follower_takes_over() {
     for follower in &mut followers {
         assert!(poll(follower.as_mut()).is_pending());
     }
-    assert_eq!(*made.borrow(), [0, 1], "not all begin");
+    assert_eq!(*made.borrow(), [0, 1], "only one follower runs its work");
     let answers: Vec<_> = followers.iter_mut().map(|follower| poll(follower.as_mut())).collect();
-    assert_eq!(answers, vec![Poll::Ready(Ok(1)); 3], "and not all fail");
+    assert_eq!(answers, vec![Poll::Ready(Ok(1)); 3], "and all get its result");
     assert_eq!((coalesce.stats().handed_over, coalesce.stats().in_flight), (1, 0));
 }
 
 #[test]
-fn who_was_called_to_lead_and_goes_passes_the_lead_on() {
+fn a_follower_dropped_after_it_was_woken_to_lead_passes_the_lead_on() {
     // T99, T146
     let (_, coalesce) = coalesce();
     let ask = || coalesce.call_async(&7, async || -> Outcome { std::future::pending().await });
@@ -109,11 +109,11 @@ fn who_was_called_to_lead_and_goes_passes_the_lead_on() {
     let waker = Waker::from(Arc::clone(&woken));
     assert!(third.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     drop(leader);
-    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "the second comes first");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "the second call is woken first");
     drop(second);
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     assert!(poll(third.as_mut()).is_pending());
-    assert_eq!(coalesce.stats().handed_over, 1, "the third leads");
+    assert_eq!(coalesce.stats().handed_over, 1, "the third call leads");
     drop(third);
     assert_eq!(coalesce.stats().in_flight, 0);
 }
@@ -128,7 +128,7 @@ impl std::task::Wake for Woken {
 }
 
 #[test]
-fn dropped_at_any_poll_nothing_is_left_behind() {
+fn a_call_dropped_at_any_poll_leaves_no_flight_behind() {
     // T146
     let (_, coalesce) = coalesce();
     for polls in 0..4 {
@@ -165,7 +165,7 @@ fn a_follower_keeps_its_own_deadline() {
 }
 
 #[test]
-fn a_failure_is_shared_or_not_as_configured() {
+fn share_errors_decides_whether_a_failure_is_shared() {
     // T101
     let (_, coalesce) = coalesce();
     let made = Cell::new(0);
@@ -188,7 +188,7 @@ fn a_failure_is_shared_or_not_as_configured() {
 }
 
 #[test]
-fn a_call_inside_of_its_own_kind_does_not_wait_for_itself() {
+fn a_call_nested_in_a_call_with_its_key_does_not_wait_for_it() {
     let (_, coalesce) = coalesce();
     let inner = || coalesce.call(&1, || -> Outcome { Ok(5) });
     assert_eq!(coalesce.call(&1, inner), Ok(5));
@@ -203,7 +203,7 @@ fn a_call_inside_of_its_own_kind_does_not_wait_for_itself() {
 }
 
 #[test]
-fn a_panic_of_the_leader_is_its_own() {
+fn a_panic_of_the_leader_does_not_affect_later_calls() {
     let (_, coalesce) = coalesce();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         coalesce.call(&1, || -> Outcome { std::panic::resume_unwind(Box::new("on purpose")) })
@@ -214,7 +214,7 @@ fn a_panic_of_the_leader_is_its_own() {
 }
 
 #[test]
-fn too_many_keys_are_made_without_looking_for_others() {
+fn calls_over_max_flights_are_not_coalesced() {
     let (_, coalesce) = coalesce();
     coalesce.reconfigure(Config::default().max_flights(16)).unwrap();
     let work = async || -> Outcome { std::future::pending().await };
@@ -227,7 +227,7 @@ fn too_many_keys_are_made_without_looking_for_others() {
 }
 
 #[test]
-fn threads_that_ask_at_once_make_few_calls_and_all_get_an_answer() {
+fn concurrent_threads_share_results_and_all_get_one() {
     let coalesce = Registry::with_clock(Clock::system()).coalesce("c");
     let (made, barrier) = (AtomicU32::new(0), std::sync::Barrier::new(8));
     std::thread::scope(|scope| {
@@ -236,7 +236,7 @@ fn threads_that_ask_at_once_make_few_calls_and_all_get_an_answer() {
                 barrier.wait();
                 let answer: Outcome = coalesce.call("k", || {
                     made.fetch_add(1, Ordering::Relaxed);
-                    // Until somebody waits, or all have come too late for that.
+                    // Until another call shares the result, or all of them arrived too late.
                     let mut spins = 0;
                     while coalesce.stats().shared == 0 && spins < 1000 {
                         std::thread::yield_now();
@@ -254,7 +254,7 @@ fn threads_that_ask_at_once_make_few_calls_and_all_get_an_answer() {
 }
 
 #[test]
-fn falsy_answers_are_shared_like_others() {
+fn falsy_results_are_shared_like_others() {
     // T102
     let (_, coalesce) = coalesce();
     let ask = || {
@@ -270,14 +270,13 @@ fn falsy_answers_are_shared_like_others() {
 }
 
 #[test]
-fn bad_settings_are_refused() {
+fn invalid_settings_are_rejected() {
     let error = Config::default().max_flights(0).max_wait(Duration::ZERO);
     assert_eq!(coalesce().1.reconfigure(error).unwrap_err().problems().len(), 2);
 }
 
 #[test]
-fn a_part_of_a_call_on_another_thread_does_not_wait_for_that_call() {
-    // D1
+fn a_nested_call_on_a_bulkhead_thread_does_not_wait_for_its_outer_call() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     registry.bulkhead("b").reconfigure(crate::bulkhead::Config::default().threads(1)).unwrap();
     let (threads, coalesce) = (registry.pipeline("p").bulkhead("b").build(), registry.coalesce("c"));
@@ -293,12 +292,11 @@ fn a_part_of_a_call_on_another_thread_does_not_wait_for_that_call() {
         call.enter_blocking()?;
         call.attempt_in_pool(|| Ok(8)).unwrap()
     });
-    assert_eq!((next, coalesce.stats().led), (Ok(8), 2), "the thread is inside of it no more");
+    assert_eq!((next, coalesce.stats().led), (Ok(8), 2), "the thread is no longer inside the flight");
 }
 
 #[tokio::test]
-async fn a_task_that_is_a_part_of_a_call_does_not_wait_for_that_call() {
-    // D1
+async fn a_nested_call_in_a_carried_task_does_not_wait_for_its_outer_call() {
     let coalesce = Registry::with_clock(ManualClock::new().clock()).coalesce("c");
     let part = Arc::clone(&coalesce);
     let outer = coalesce.call_async(&1, async move || -> Outcome {

@@ -1,14 +1,14 @@
-//! Leaders that nobody polls, or whose answer cannot be cloned.
+//! Leaders that are not polled, or whose result cannot be cloned.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::*;
 
-/// Long enough to look at the leader once.
+/// The interval at which a follower checks the leader.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// An answer whose first clones panic.
+/// A result whose first clones panic.
 #[derive(Debug)]
 struct Fragile {
     panics: Arc<AtomicU32>,
@@ -27,8 +27,7 @@ impl Clone for Fragile {
 }
 
 #[test]
-fn a_follower_takes_over_when_the_answer_panics_while_it_is_cloned() {
-    // Finding D1.
+fn a_follower_takes_over_if_cloning_the_result_panics() {
     let (_, coalesce) = coalesce();
     let (panics, made) = (Arc::new(AtomicU32::new(1)), Cell::new(0));
     let ask = || {
@@ -43,33 +42,33 @@ fn a_follower_takes_over_when_the_answer_panics_while_it_is_cloned() {
     assert!(poll(leader.as_mut()).is_pending());
     followers.iter_mut().for_each(|follower| assert!(poll(follower.as_mut()).is_pending()));
     assert!(catch_unwind(AssertUnwindSafe(|| poll(leader.as_mut()))).is_err());
-    // A call that begins now is a flight of its own, and must not get in the way of those who wait.
+    // A call that starts now has its own flight and must not affect the followers.
     let mut later = Box::pin(ask());
     assert!(poll(later.as_mut()).is_pending());
-    assert!(poll(followers[0].as_mut()).is_pending(), "it makes the call");
+    assert!(poll(followers[0].as_mut()).is_pending(), "it runs its own work");
     assert!(poll(followers[1].as_mut()).is_pending());
     for follower in followers {
-        let Poll::Ready(Ok(answer)) = poll(pin!(follower)) else { panic!("it waits for ever") };
+        let Poll::Ready(Ok(answer)) = poll(pin!(follower)) else { panic!("it waits forever") };
         assert_eq!(answer.value, 3);
     }
-    let Poll::Ready(Ok(answer)) = poll(later.as_mut()) else { panic!("its flight was taken from it") };
+    let Poll::Ready(Ok(answer)) = poll(later.as_mut()) else { panic!("it lost its flight") };
     assert_eq!(answer.value, 2);
     drop((leader, later));
     assert_eq!(coalesce.stats().in_flight, 0);
 }
 
 #[test]
-fn a_follower_takes_over_from_a_leader_that_nobody_polls() {
-    // Finding D1: `select!` over `&mut leader` goes on without polling it.
+fn a_follower_takes_over_from_a_leader_that_is_not_polled() {
+    // For example, `select!` over `&mut leader` continues without polling it.
     let (time, coalesce) = coalesce();
     let made = RefCell::new(Vec::new());
-    let ask = |who: u32| {
+    let ask = |caller: u32| {
         let (coalesce, made) = (&coalesce, &made);
         async move {
             let work = async || -> Outcome {
-                made.borrow_mut().push(who);
+                made.borrow_mut().push(caller);
                 pause(1).await;
-                Ok(who)
+                Ok(caller)
             };
             coalesce.call_async(&7, work).await
         }
@@ -84,11 +83,11 @@ fn a_follower_takes_over_from_a_leader_that_nobody_polls() {
     };
     assert!(look().iter().all(Poll::is_pending));
     assert!(look().iter().all(Poll::is_pending));
-    assert!(woken.0.load(Ordering::Relaxed) > 0, "its task is asked first");
+    assert!(woken.0.load(Ordering::Relaxed) > 0, "its task is woken first");
     assert!(look().iter().all(Poll::is_pending));
-    assert_eq!(*made.borrow(), [0, 1], "one of them takes over");
+    assert_eq!(*made.borrow(), [0, 1], "one follower takes over");
     assert_eq!(look(), [Poll::Ready(Ok(1)), Poll::Ready(Ok(1))]);
-    // The leader that was replaced has an answer of its own, and takes nothing from a flight that began since.
+    // The replaced leader returns its own result and does not affect a flight that started since.
     let (mut next, mut waiting) = (Box::pin(ask(3)), Box::pin(ask(4)));
     assert!(poll(next.as_mut()).is_pending() && poll(waiting.as_mut()).is_pending());
     assert_eq!(poll(leader.as_mut()), Poll::Ready(Ok(0)));
@@ -114,7 +113,7 @@ fn a_leader_that_was_replaced_and_dropped_does_not_vacate_the_flight() {
     }
     assert!(poll(third.as_mut()).is_pending());
     drop(leader);
-    assert!(poll(third.as_mut()).is_pending(), "the second leads");
+    assert!(poll(third.as_mut()).is_pending(), "the second call leads");
     assert_eq!((poll(second.as_mut()), poll(third.as_mut())), (Poll::Ready(Ok(1)), Poll::Ready(Ok(1))));
     assert_eq!(coalesce.stats().in_flight, 0);
 }
@@ -153,7 +152,7 @@ fn without_a_deadline_a_follower_waits_for_a_minute() {
 }
 
 #[test]
-fn a_thread_takes_over_from_an_asynchronous_leader_that_nobody_polls() {
+fn a_blocking_call_takes_over_from_an_asynchronous_leader_that_is_not_polled() {
     let coalesce = Registry::with_clock(Clock::system()).coalesce("c");
     let mut leader = Box::pin(coalesce.call_async(&7, async || -> Outcome { std::future::pending().await }));
     assert!(poll(leader.as_mut()).is_pending());
@@ -161,21 +160,21 @@ fn a_thread_takes_over_from_an_asynchronous_leader_that_nobody_polls() {
 }
 
 #[test]
-fn without_timers_a_follower_is_refused_and_does_not_wait_for_ever() {
-    // Finding D1: no tokio runtime here, and neither a deadline nor a `max_wait`.
+fn without_timers_a_follower_is_rejected_and_does_not_wait_forever() {
+    // There is no tokio runtime, no deadline and no `max_wait`.
     let coalesce = Registry::with_clock(Clock::system()).coalesce("c");
     let ask = || coalesce.call_async(&7, async || -> Outcome { std::future::pending().await });
     let (mut leader, mut follower) = (Box::pin(ask()), Box::pin(ask()));
     assert!(poll(leader.as_mut()).is_pending());
-    let Poll::Ready(Err(rejection)) = poll(follower.as_mut()) else { panic!("it waits for ever") };
+    let Poll::Ready(Err(rejection)) = poll(follower.as_mut()) else { panic!("it waits forever") };
     assert_eq!(rejection.kind(), RejectionKind::NoTimer);
     drop(leader);
     assert_eq!(coalesce.stats().in_flight, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_selects_over_its_leader_and_then_asks_by_the_same_key_gets_an_answer() {
-    // Finding D1, as it was found: the branch that ends goes on while `leader` is alive and not polled.
+async fn a_task_that_selects_over_a_leader_and_then_calls_with_its_key_gets_a_result() {
+    // The other branch of `select!` ends while `leader` is alive and not polled.
     let coalesce = Registry::with_clock(Clock::tokio()).coalesce("c");
     let mut leader = Box::pin(coalesce.call_async(&7, async || -> Outcome { std::future::pending().await }));
     tokio::select! {

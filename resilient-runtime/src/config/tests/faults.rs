@@ -1,4 +1,4 @@
-//! Everything that can be wrong, each with its place and the remedy, and no panic.
+//! Invalid files and variables: each problem has its place and remedy, and none panics.
 
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once_with_its_place() {
+fn all_problems_are_reported_at_once_with_their_places() {
     // T126
     let text = r#"
 [circut_breaker.payment]
@@ -43,7 +43,7 @@ when = { a = 1 }
         (":5:1: ", "did you mean `open_for`?"),
         (":6:1: ", "a duration with a unit"),
         (":7:3: ", "a share from 0 to 1"),
-        (":9:1: ", "needs a name before it"),
+        (":9:1: ", "must be in the table of a component"),
         (":11:1: ", "100/s"),
         (":13:1: ", "did you mean `exponential`?"),
         (":14:10: ", "there is no setting `when_a`"),
@@ -55,14 +55,14 @@ when = { a = 1 }
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_told_where_they_stand() {
+fn contradictions_are_reported_with_their_places() {
     // T127
     let text = "[timeout.a]\ntotal = \"1s\"\nattempt = \"2s\"\n[circuit_breaker.b]\nopen_max = \"1s\"\nopen_for = \"2s\"\n";
     let faults = faults(text);
     assert!(faults.iter().any(|fault| fault.starts_with(":3:11: timeout `a`: `attempt`")), "{faults:?}");
     assert!(faults.iter().any(|fault| fault.contains("circuit_breaker `b`")), "{faults:?}");
     let with_default = "[timeout.default]\nattempt = \"2s\"\n[timeout.a]\ntotal = \"1s\"\n";
-    assert_eq!(super::faults::faults(with_default).len(), 1, "also together with what is inherited");
+    assert_eq!(super::faults::faults(with_default).len(), 1, "also in combination with inherited settings");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn variables_are_checked_like_the_file() {
 }
 
 #[test]
-fn files_that_are_none_are_refused_with_the_reason() {
+fn unreadable_files_are_refused_with_the_reason() {
     let folder = Folder::new();
     let refused = |path: &std::path::Path| {
         ConfigFile::new(path).variables(NONE).apply(&registry()).unwrap_err().to_string()
@@ -93,7 +93,7 @@ fn files_that_are_none_are_refused_with_the_reason() {
     let binary = folder.write("binary.toml", b"[circuit_breaker.a]\n# \xff\xfe");
     assert!(refused(&binary).contains("binary.toml:2:3: is not UTF-8"), "{}", refused(&binary));
     let huge = folder.write("huge.toml", vec![b'#'; 50 * 1024 * 1024]);
-    assert!(refused(&huge).contains("has 52428800 bytes; at most 1048576"), "{}", refused(&huge));
+    assert!(refused(&huge).contains("has 52428800 bytes; the maximum is 1048576"), "{}", refused(&huge));
     #[cfg(unix)]
     {
         let dangling = folder.0.join("dangling.toml");
@@ -109,12 +109,12 @@ fn files_that_are_none_are_refused_with_the_reason() {
     assert!(twice[0].starts_with(":3:1: duplicate key"), "{twice:?}");
     assert!(!faults(&"[".repeat(100_000)).is_empty());
     assert!(!faults(&format!("x = {}1{}", "[".repeat(10_000), "]".repeat(10_000))).is_empty());
-    assert!(faults(" \n")[0].starts_with(": is empty"), "it may be about to be written");
+    assert!(faults(" \n")[0].starts_with(": is empty"), "it could be in the process of being written");
     assert!(faults("# nothing").is_empty());
 }
 
 #[test]
-fn every_line_that_is_no_toml_is_told_with_what_is_wrong_elsewhere() {
+fn every_malformed_line_is_reported_with_all_other_problems() {
     let faults = faults("[bulkhead.a]\nmax_queue = \n[bulkhead.b\nmax_queue = 1\n[bulkhed.c]\n");
     let lines: Vec<_> = faults.iter().map(|fault| fault.split(':').nth(1).unwrap()).collect();
     assert_eq!(lines, ["2", "3", "5"], "{faults:#?}");
@@ -122,7 +122,7 @@ fn every_line_that_is_no_toml_is_told_with_what_is_wrong_elsewhere() {
 }
 
 #[test]
-fn what_all_inherit_is_checked_for_itself_and_told_once() {
+fn inherited_settings_are_validated_on_their_own_and_reported_once() {
     // T127
     let text = "[bulkhead.default]\nmax_queue = 5\n[bulkhead.a]\nmax_concurrent = 3\n";
     let faults = faults(text);
@@ -131,7 +131,7 @@ fn what_all_inherit_is_checked_for_itself_and_told_once() {
 }
 
 #[test]
-fn variables_that_contradict_are_told_by_their_name() {
+fn contradictory_variables_are_reported_by_name() {
     // T127
     let (_folder, file) = file("# nothing");
     let refused = |variables: &[(&str, &str)]| {
@@ -144,7 +144,7 @@ fn variables_that_contradict_are_told_by_their_name() {
 }
 
 #[test]
-fn a_variable_that_may_mean_two_components_is_refused() {
+fn an_ambiguous_variable_is_refused() {
     let (_folder, file) = file("[bulkhead.\"pay.ment\"]\nmax_concurrent = 3\n");
     let file = file.variables([("RESILIENT__BULKHEAD__PAY_MENT__MAX_CONCURRENT", "4")]);
     let registry = registry();
@@ -152,12 +152,12 @@ fn a_variable_that_may_mean_two_components_is_refused() {
     assert_eq!(registry.bulkhead("pay.ment").stats().limit, 4);
     registry.bulkhead("Pay-ment");
     let error = file.apply(&registry).unwrap_err().to_string();
-    let expected = "RESILIENT__BULKHEAD__PAY_MENT__MAX_CONCURRENT: may mean `Pay-ment` or `pay.ment`; say it in the file";
+    let expected = "RESILIENT__BULKHEAD__PAY_MENT__MAX_CONCURRENT: ambiguous: refers to `Pay-ment` or `pay.ment`; set it in the file instead";
     assert_eq!(error, expected);
 }
 
 #[test]
-fn groups_are_read_as_the_attribute_writes_them() {
+fn groups_are_read_as_in_the_attribute() {
     let (_folder, file) =
         file("[retry.a]\nbudget = { ratio = 0.2, reserve = 1 }\n[bulkhead.b.reserve]\nhigh = 2\n");
     let registry = registry();
@@ -168,9 +168,9 @@ fn groups_are_read_as_the_attribute_writes_them() {
 
     let wrong = [
         ("[retry.a]\nbudget = { ration = 0.2 }", ":2:12: ", "did you mean `budget_ratio`?"),
-        ("[retry.a]\nbudget_ratio = 1\nbudget = { ratio = 0.2 }", ":2:", "is said twice"),
-        ("[retry.a]\nbudget = { ratio = { a = 1 } }", ":2:20: ", "one table deep"),
-        ("[retry.a]\nbudget = {}", ":2:10: ", "nothing in it"),
+        ("[retry.a]\nbudget_ratio = 1\nbudget = { ratio = 0.2 }", ":2:", "is set twice"),
+        ("[retry.a]\nbudget = { ratio = { a = 1 } }", ":2:20: ", "groups cannot be nested"),
+        ("[retry.a]\nbudget = {}", ":2:10: ", "the group is empty"),
     ];
     for (text, place, what) in wrong {
         let faults = faults(text);

@@ -1,12 +1,12 @@
-//! A file that is followed while it changes: real files, and the real means of the system.
+//! Watching a file while it changes, with real files and system notifications.
 
 use std::time::Instant;
 
 use super::*;
 use crate::observe::{EventKind, Subscription};
 
-/// The next time that settings were applied or refused.
-#[allow(clippy::disallowed_methods)] // the system takes real time to tell of changes
+/// Waits for the next time that settings are applied or refused.
+#[allow(clippy::disallowed_methods)] // the system takes real time to report changes
 fn next(events: &mut Subscription) -> Result<(), String> {
     let patience = Instant::now() + Duration::from_secs(20);
     loop {
@@ -15,7 +15,7 @@ fn next(events: &mut Subscription) -> Result<(), String> {
             Some(EventKind::SettingsRefused { problem }) => return Err(problem),
             Some(_) => {}
             None => {
-                assert!(Instant::now() < patience, "nothing happens");
+                assert!(Instant::now() < patience, "no event within 20 s");
                 std::thread::yield_now();
             }
         }
@@ -31,7 +31,7 @@ fn content(limit: u32) -> String {
 }
 
 #[test]
-fn a_file_is_followed_however_it_is_written() {
+fn a_file_is_watched_however_it_is_written() {
     // T118
     let folder = Folder::new();
     let path = folder.write("resilient.toml", content(1));
@@ -45,28 +45,28 @@ fn a_file_is_followed_however_it_is_written() {
 
     let new = folder.write(".resilient.toml.swp", content(3));
     fs::rename(new, &path).unwrap();
-    assert_eq!((next(&mut events), limit(&registry)), (Ok(()), 3), "replaced, as editors do");
+    assert_eq!((next(&mut events), limit(&registry)), (Ok(()), 3), "replaced, as by editors");
 
     folder.write("resilient.toml", "[bulkhead.b]\nmax_concurrent = 0\n");
     assert!(next(&mut events).unwrap_err().contains("max_concurrent"));
-    assert_eq!(limit(&registry), 3, "the last good one stays");
+    assert_eq!(limit(&registry), 3, "the last valid settings stay");
 
     fs::remove_file(&path).unwrap();
     assert!(next(&mut events).unwrap_err().contains("cannot be read"));
     folder.write("resilient.toml", content(4));
-    assert_eq!((next(&mut events), limit(&registry)), (Ok(()), 4), "and the next good one works");
+    assert_eq!((next(&mut events), limit(&registry)), (Ok(()), 4), "the next valid content is applied");
 
     drop(watch);
     folder.write("resilient.toml", content(5));
-    assert_eq!(limit(&registry), 4, "nobody follows it any more");
+    assert_eq!(limit(&registry), 4, "the file is no longer watched");
 }
 
 #[cfg(unix)]
 #[test]
-fn the_links_that_kubernetes_swaps_are_followed() {
+fn symbolic_links_swapped_by_kubernetes_are_followed() {
     use std::os::unix::fs::symlink;
 
-    // As the kubelet lays out a ConfigMap: resilient.toml -> ..data/resilient.toml, ..data -> ..1
+    // The layout of a ConfigMap by the kubelet: resilient.toml -> ..data/resilient.toml, ..data -> ..1
     let folder = Folder::new();
     let version = |number: u32| {
         let data = folder.0.join(format!("..{number}"));
@@ -90,14 +90,14 @@ fn the_links_that_kubernetes_swaps_are_followed() {
             version(number);
         }
         while limit(&registry) != number {
-            // In between the old one may be gone and the new one not yet there.
+            // In between, the old file can be gone and the new one not there yet.
             let _ = next(&mut events);
         }
     }
 }
 
 #[test]
-fn a_file_that_is_wrong_from_the_start_is_not_followed() {
+fn a_file_that_is_invalid_at_the_start_is_not_watched() {
     let (_folder, file) = file("x");
     assert!(file.watch(&registry()).is_err());
 }

@@ -1,4 +1,4 @@
-//! Files and variables as users write them, right and wrong.
+//! Tests of files and variables, valid and invalid.
 
 mod faults;
 mod files;
@@ -15,7 +15,7 @@ use crate::component::{Component, Kind};
 use crate::registry::Registry;
 use crate::settings::{Origin, Raw, Value};
 
-/// A folder that goes with the test.
+/// A directory that is removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -73,7 +73,7 @@ failure_rate = "30%"
 "#;
 
 #[test]
-fn the_later_layer_wins_and_every_value_says_where_it_came_from() {
+fn the_later_layer_wins_and_every_value_has_its_origin() {
     // T123
     let (_folder, file) = file(FILE);
     let registry = registry();
@@ -88,20 +88,24 @@ fn the_later_layer_wins_and_every_value_says_where_it_came_from() {
     assert_eq!(
         origin(&registry, "later", "open_for"),
         (seconds(10), Origin::FileDefault),
-        "for those to come"
+        "for components created later"
     );
 
     let config = early.config().as_ref().clone().open_for(Duration::from_secs(40));
     early.reconfigure(config).unwrap();
     assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(40), Origin::Runtime));
     file.apply(&registry).unwrap();
-    assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(40), Origin::Runtime), "stays above");
+    assert_eq!(
+        origin(&registry, "pay.ment", "open_for"),
+        (seconds(40), Origin::Runtime),
+        "the run-time value stays"
+    );
     registry.clear_overrides(Kind::CircuitBreaker, "pay.ment").unwrap();
     assert_eq!(origin(&registry, "pay.ment", "open_for"), (seconds(20), Origin::File));
 }
 
 #[test]
-fn what_is_no_longer_said_is_as_it_was_before() {
+fn a_removed_setting_reverts_to_its_previous_value() {
     let (folder, file) = file(FILE);
     let registry = registry();
     file.apply(&registry).unwrap();
@@ -131,7 +135,7 @@ fn state_and_permits_survive() {
 }
 
 #[test]
-fn an_invalid_file_changes_nothing_and_is_loud_and_the_next_valid_one_works() {
+fn an_invalid_file_changes_nothing_is_reported_and_the_next_valid_one_works() {
     // T118
     let (folder, file) = file(FILE);
     let registry = registry();
@@ -152,7 +156,7 @@ fn an_invalid_file_changes_nothing_and_is_loud_and_the_next_valid_one_works() {
 }
 
 #[test]
-fn one_setting_can_be_changed_by_its_name() {
+fn a_setting_can_be_changed_by_name() {
     let registry = registry();
     registry.circuit_breaker("a");
     let change =
@@ -172,7 +176,7 @@ fn one_setting_can_be_changed_by_its_name() {
 }
 
 #[test]
-fn what_is_in_force_can_be_written_and_read_again() {
+fn effective_settings_round_trip_through_a_file() {
     let (_folder, file) = file(FILE);
     let registry = registry();
     registry.circuit_breaker("pay.ment");
@@ -249,7 +253,7 @@ fn the_explanation_of_a_pipeline_follows_the_file() {
 }
 
 #[test]
-fn the_statistics_say_what_is_in_force_and_what_was_refused() {
+fn statistics_show_the_settings_in_effect_and_refusals() {
     let (folder, file) = file("[bulkhead.b]\nmax_concurrent = 3\n");
     let registry = registry();
     file.apply(&registry).unwrap();
@@ -258,16 +262,16 @@ fn the_statistics_say_what_is_in_force_and_what_was_refused() {
     assert!(first.is_some());
     folder.write("resilient.toml", "[bulkhead.b]\nmax_concurrent = 0\n");
     file.apply(&registry).unwrap_err();
-    assert_eq!(stats().digest, first, "the one before is in force");
+    assert_eq!(stats().digest, first, "the previous text is in effect");
     let shown = registry.stats().to_string();
     assert!(shown.contains("applied 1, refused 1") && shown.contains(":2:18: bulkhead `b`"), "{shown}");
     assert!(registry.validate().unwrap_err().to_string().contains("max_concurrent"));
 }
 
 #[test]
-fn the_file_in_the_readme_is_one() {
-    let readme = include_str!("../../../../README.md");
-    let (_, after) = readme.split_once("```toml\n#:schema").unwrap();
+fn the_file_in_the_documentation_is_valid() {
+    let page = include_str!("../../../../docs/configuration.md");
+    let (_, after) = page.split_once("```toml\n#:schema").unwrap();
     let (text, _) = after.split_once("```").unwrap();
     let (_folder, file) = file(&format!("#:schema{text}"));
     let registry = registry();
@@ -281,15 +285,15 @@ fn the_schema_in_the_repository_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../resilient.schema.json");
     let mut now = serde_json::to_string_pretty(&schema()).unwrap();
     now.push('\n');
-    if std::env::var_os("RESILIENT_SCHEMA").is_some_and(|wish| wish == "overwrite") {
+    if std::env::var_os("RESILIENT_SCHEMA").is_some_and(|value| value == "overwrite") {
         fs::write(path, &now).unwrap();
     }
-    let kept = fs::read_to_string(path).unwrap_or_default();
+    let stored = fs::read_to_string(path).unwrap_or_default();
     assert!(
-        kept == now,
-        "write it with `RESILIENT_SCHEMA=overwrite cargo test -p resilient-runtime --all-features schema`"
+        stored == now,
+        "update it with `RESILIENT_SCHEMA=overwrite cargo test -p resilient-runtime --all-features schema`"
     );
-    let schema = schema().to_value();
+    let schema = schema();
     let open_for = &schema["properties"]["circuit_breaker"]["additionalProperties"]["properties"]["open_for"];
     assert!(
         open_for["description"].as_str().unwrap().len() > 10 && open_for["pattern"].is_string(),
@@ -298,8 +302,7 @@ fn the_schema_in_the_repository_is_current() {
 }
 
 #[test]
-fn protection_is_switched_off_from_outside() {
-    // E8
+fn a_file_or_variable_turns_protection_off() {
     let (folder, file) = file("enabled = false\n[circuit_breaker.a]\nenabled = false\n");
     let registry = registry();
     let breaker = registry.circuit_breaker("a");
@@ -310,7 +313,7 @@ fn protection_is_switched_off_from_outside() {
         .clone()
         .variables([("RESILIENT__ENABLED", "true"), ("RESILIENT__CIRCUIT_BREAKER__A__ENABLED", "true")]);
     on.apply(&registry).unwrap();
-    assert!(registry.is_enabled(), "the environment is above the file");
+    assert!(registry.is_enabled(), "the environment overrides the file");
     assert_eq!(breaker.state(), State::Closed);
     folder.write(
         "resilient.toml",
@@ -321,20 +324,19 @@ fn protection_is_switched_off_from_outside() {
     let lines: Vec<_> = off.lines().collect();
     assert_eq!(lines.len(), 4, "{off}");
     assert!(
-        lines[0].contains(":1:11: `enabled` switches all protection on or off: `true` or `false`"),
+        lines[0].contains(":1:11: `enabled` turns all protection on or off; expected `true` or `false`"),
         "{off}"
     );
     assert!(
         off.contains("a fallback cannot be switched off")
             && off.contains("a health check cannot be switched off")
     );
-    assert!(off.contains("RESILIENT__ENABLED: it switches all protection on or off"), "{off}");
+    assert!(off.contains("RESILIENT__ENABLED: turns all protection on or off"), "{off}");
     assert!(registry.is_enabled(), "nothing has changed");
 }
 
 #[test]
-fn the_budget_can_be_taken_away_by_a_file() {
-    // H1
+fn a_file_can_turn_the_budget_off() {
     let (_folder, file) = file("[retry.a]\nbudget = \"off\"\nmax = 50\nbase = \"0s\"\n");
     let registry = registry();
     let retry = registry.retry("a");
@@ -343,5 +345,5 @@ fn the_budget_can_be_taken_away_by_a_file() {
         retry.call(|| None::<u32>);
     }
     assert_eq!((retry.stats().retries, retry.stats().denied_by_budget), (100_000, 0));
-    assert!(registry.stats().retry_budget.is_empty(), "`off` is no name");
+    assert!(registry.stats().retry_budget.is_empty(), "`off` is not a name");
 }

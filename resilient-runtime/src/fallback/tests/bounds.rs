@@ -1,4 +1,4 @@
-//! How long a level may take, how many are asked at once, and what a call that is late still gets.
+//! Time limits and the concurrency limit of levels, and calls whose time is over.
 
 use std::future::{pending, ready};
 use std::pin::pin;
@@ -46,7 +46,7 @@ async fn down() -> Option<u32> {
     None
 }
 
-/// Sets its count when it is dropped.
+/// Increments its counter when dropped.
 struct Dropped<'a>(&'a AtomicU32);
 
 impl Drop for Dropped<'_> {
@@ -56,7 +56,7 @@ impl Drop for Dropped<'_> {
 }
 
 #[test]
-fn a_level_that_takes_too_long_is_dropped_then_the_next_is_asked() {
+fn a_level_that_times_out_is_dropped_before_the_next_runs() {
     // T64, T66
     let fixture = Fixture::with(Config::default().level_timeout(MS(200)).replica_timeout(MS(50)));
     let dropped = AtomicU32::new(0);
@@ -65,7 +65,7 @@ fn a_level_that_takes_too_long_is_dropped_then_the_next_is_asked() {
         pending().await
     };
     let backup = |_: &Failure<()>| async {
-        assert_eq!(dropped.load(Ordering::SeqCst), 1, "the replica is gone before the backup is asked");
+        assert_eq!(dropped.load(Ordering::SeqCst), 1, "the replica is dropped before the backup runs");
         pending().await
     };
     let chain = || {
@@ -91,7 +91,7 @@ fn a_level_that_takes_too_long_is_dropped_then_the_next_is_asked() {
 }
 
 #[test]
-fn a_level_that_is_ready_with_its_timer_has_made_it() {
+fn a_level_that_is_ready_together_with_its_timer_succeeds() {
     // T65
     let fixture = Fixture::new();
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -104,7 +104,7 @@ fn a_level_that_is_ready_with_its_timer_has_made_it() {
 }
 
 #[test]
-fn when_the_last_level_is_cut_off_the_error_says_so_and_holds_the_first() {
+fn if_the_last_level_times_out_the_error_contains_both_failures() {
     // T95
     let fixture = Fixture::new();
     let chain = || AsyncChain::of(Level::Backup, |_: &Failure<MyError>| pending());
@@ -113,13 +113,13 @@ fn when_the_last_level_is_cut_off_the_error_says_so_and_holds_the_first() {
     fixture.time.advance(Duration::from_secs(1));
     let Poll::Ready(Err(MyError::All(all))) = poll(call.as_mut()) else { panic!("all failed") };
     assert_eq!(all.source().unwrap().to_string(), "primary down");
-    assert_eq!(all.last().to_string(), "it ran out of its time after 1.0s");
+    assert_eq!(all.last().to_string(), "timed out after 1.0s");
     assert_eq!(all.last().downcast_ref(), Some(&NoAnswer::TimedOut(Duration::from_secs(1))));
     assert_eq!(fixture.fallback.stats().all_failed, 1);
 }
 
 #[test]
-fn what_a_level_asks_in_turn_inherits_its_deadline() {
+fn calls_inside_a_level_inherit_its_deadline() {
     // T66
     let fixture = Fixture::with(Config::default().level_timeout(MS(300)));
     let seen = |_: &Failure<()>| async { remaining().map(|left| u32::try_from(left.as_millis()).unwrap()) };
@@ -128,13 +128,13 @@ fn what_a_level_asks_in_turn_inherits_its_deadline() {
     assert_eq!(poll(pin!(call)), Poll::Ready(Some(300)));
     let short = Deadline::after_on(&fixture.time.clock(), MS(100));
     let call = short.scope_async(fixture.fallback.call_async(down, chain));
-    assert_eq!(poll(pin!(call)), Poll::Ready(Some(100)), "the deadline around it is earlier");
+    assert_eq!(poll(pin!(call)), Poll::Ready(Some(100)), "the inherited deadline is earlier");
     let now = || Chain::of(Level::Replica, |_| remaining().map(|left| left.subsec_millis()));
     assert_eq!(fixture.fallback.call(|| None, now), Some(300), "synchronous levels, too");
     assert_eq!(remaining(), None);
 }
 
-/// A call whose total time is over, with a level of every name that says which one it is.
+/// Makes a call that exceeds its total timeout, with levels that return their own number.
 fn late(fixture: &Fixture, spends: Duration) -> Option<u32> {
     fixture.registry.timeout("t").reconfigure(crate::timeout::Config::default().total(MS(100))).unwrap();
     let pipeline = fixture.registry.pipeline("late").timeout("t").fallback(&fixture.fallback).build();
@@ -156,14 +156,14 @@ fn late(fixture: &Fixture, spends: Duration) -> Option<u32> {
         Poll::Ready(answer) => answer,
         Poll::Pending => {
             fixture.time.advance(spends);
-            let Poll::Ready(answer) = poll(call.as_mut()) else { panic!("it spends more than {spends:?}") };
+            let Poll::Ready(answer) = poll(call.as_mut()) else { panic!("it takes longer than {spends:?}") };
             answer
         }
     }
 }
 
 #[test]
-fn a_call_whose_time_is_over_gets_what_answers_at_once() {
+fn a_call_whose_time_is_over_is_served_by_a_level_that_is_ready_immediately() {
     // T66
     let fixture = Fixture::new();
     assert_eq!(late(&fixture, Duration::ZERO), Some(Level::LocalCache as u32));
@@ -172,7 +172,7 @@ fn a_call_whose_time_is_over_gets_what_answers_at_once() {
 }
 
 #[test]
-fn within_the_grace_a_late_call_asks_the_levels_that_wait() {
+fn within_the_grace_a_late_call_runs_levels_that_wait() {
     let fixture = Fixture::with(Config::default().grace(MS(20)));
     assert_eq!(late(&fixture, MS(20)), Some(Level::LocalCache as u32));
     let replica = fixture.level(Level::Replica);
@@ -180,22 +180,22 @@ fn within_the_grace_a_late_call_asks_the_levels_that_wait() {
 }
 
 #[test]
-fn the_grace_does_not_overdraw_the_deadline_around_the_call() {
+fn the_grace_does_not_exceed_an_inherited_deadline() {
     // T66
     let fixture = Fixture::with(Config::default().grace(MS(500)));
     let around = Deadline::after_on(&fixture.time.clock(), Duration::ZERO);
-    let never = || AsyncChain::of(Level::Backup, |_: &Failure<()>| async { unreachable!("nothing is left") });
+    let never = || AsyncChain::of(Level::Backup, |_: &Failure<()>| async { unreachable!("no time is left") });
     let call = around.clone().scope_async(fixture.fallback.call_async(down, never));
     assert_eq!(poll(pin!(call)), Poll::Ready(None));
     assert_eq!(fixture.level(Level::Backup).skipped, 1);
     let never =
-        || Chain::of(Level::Backup, |_: &Failure<()>| -> Option<u32> { unreachable!("nothing is left") });
+        || Chain::of(Level::Backup, |_: &Failure<()>| -> Option<u32> { unreachable!("no time is left") });
     assert_eq!(around.scope(|| fixture.fallback.call(|| None, never)), None);
     assert_eq!(fixture.level(Level::Backup).skipped, 2);
 }
 
 #[test]
-fn a_local_cache_of_ones_own_that_has_to_wait_is_too_late_when_the_time_is_over() {
+fn a_custom_local_cache_that_waits_times_out_if_no_time_is_left() {
     let fixture = Fixture::new();
     let around = Deadline::after_on(&fixture.time.clock(), Duration::ZERO);
     let chain = || {
@@ -207,7 +207,7 @@ fn a_local_cache_of_ones_own_that_has_to_wait_is_too_late_when_the_time_is_over(
 }
 
 #[test]
-fn a_storm_of_fallbacks_is_held_to_its_limit() {
+fn the_concurrency_limit_applies_to_a_storm_of_fallbacks() {
     // T97
     let fixture = Fixture::with(Config::default().max_concurrent(3));
     let chain =
@@ -217,26 +217,27 @@ fn a_storm_of_fallbacks_is_held_to_its_limit() {
         Poll::Ready(answer) => Some(answer),
         Poll::Pending => None,
     });
-    assert_eq!(served.count(), 7, "those beyond the limit get the next level at once");
+    assert_eq!(served.count(), 7, "calls beyond the limit go to the next level immediately");
     let backup = fixture.level(Level::Backup);
     assert_eq!((backup.asked, backup.refused, fixture.fallback.stats().in_flight), (3, 7, 3));
     drop(calls);
     assert_eq!(fixture.fallback.stats().in_flight, 0);
-    assert_eq!(fixture.level(Level::Default).refused, 0, "nothing bounds a default");
+    assert_eq!(fixture.level(Level::Default).refused, 0, "a default has no limit");
 }
 
 #[test]
-fn synchronous_levels_are_counted_among_those_asked_at_once() {
+fn synchronous_levels_count_towards_the_concurrency_limit() {
     // T97
     let fixture = Fixture::with(Config::default().max_concurrent(1));
-    let inner = || Chain::of(Level::Backup, |_| -> Option<u32> { unreachable!("one is being asked") });
+    let inner =
+        || Chain::of(Level::Backup, |_| -> Option<u32> { unreachable!("a level is already running") });
     let outer = || Chain::of(Level::Backup, |_| fixture.fallback.call(|| None, inner).or(Some(5)));
     assert_eq!(fixture.fallback.call(|| None, outer), Some(5));
     assert_eq!((fixture.level(Level::Backup).refused, fixture.fallback.stats().in_flight), (1, 0));
 }
 
 #[test]
-fn limits_change_while_levels_are_asked() {
+fn limits_can_change_while_levels_run() {
     // T117
     let fixture = Fixture::with(Config::default().max_concurrent(1).level_timeout(MS(50)));
     let chain = || AsyncChain::of(Level::Backup, |_: &Failure<()>| pending::<Option<u32>>());
@@ -257,7 +258,7 @@ fn limits_change_while_levels_are_asked() {
 }
 
 #[test]
-fn dropped_after_any_number_of_polls_no_place_is_lost() {
+fn dropping_a_call_after_any_number_of_polls_releases_all_permits() {
     // T146
     for polls in 0..12 {
         let fixture = Fixture::new();
@@ -280,7 +281,7 @@ fn dropped_after_any_number_of_polls_no_place_is_lost() {
         let stats = pipeline.stats();
         assert_eq!((fixture.fallback.stats().in_flight, fixture.time.timers()), (0, 0), "{polls} polls");
         let expected = match polls {
-            // Not begun.
+            // The call has not begun.
             0 => (0, 0),
             _ if ended => (0, 1),
             _ => (1, 0),
@@ -290,7 +291,7 @@ fn dropped_after_any_number_of_polls_no_place_is_lost() {
 }
 
 #[test]
-fn a_level_that_panics_is_counted_and_the_panic_travels_on() {
+fn a_panic_in_a_level_is_counted_and_propagated() {
     // T147
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("p").fallback(&fixture.fallback).build();
@@ -315,7 +316,7 @@ fn a_level_that_panics_is_counted_and_the_panic_travels_on() {
 }
 
 #[test]
-fn a_level_dropped_by_the_panic_of_something_else_has_not_panicked() {
+fn a_level_dropped_by_another_panic_is_not_counted_as_panicked() {
     // T68
     let fixture = Fixture::new();
     let chain = || AsyncChain::of(Level::Backup, |_: &Failure<()>| pending::<Option<u32>>());
@@ -330,7 +331,7 @@ fn a_level_dropped_by_the_panic_of_something_else_has_not_panicked() {
 }
 
 #[test]
-fn without_a_timer_a_level_is_cut_off_when_it_is_polled_next() {
+fn without_a_timer_a_level_times_out_at_the_next_poll() {
     // T149
     let fallback = Registry::new().fallback("f");
     fallback.reconfigure(Config::default().level_timeout(Duration::from_nanos(1))).unwrap();
@@ -342,7 +343,7 @@ fn without_a_timer_a_level_is_cut_off_when_it_is_polled_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn levels_follow_virtual_time() {
+async fn levels_use_virtual_time() {
     // T148
     let fallback = Registry::with_clock(Clock::tokio()).fallback("f");
     let chain =
@@ -353,20 +354,20 @@ async fn levels_follow_virtual_time() {
 }
 
 #[test]
-fn what_a_level_misses_is_told() {
+fn a_skipped_level_is_published_as_an_event() {
     let fixture = Fixture::with(Config::default().max_concurrent(1));
     let mut events = fixture.registry.subscribe();
     let inner = || Chain::of(Level::Replica, |_| Some(1)).or(Level::Default, |_| Some(2));
     let outer = || Chain::of(Level::Backup, |_| fixture.fallback.call(|| None, inner));
     assert_eq!(fixture.fallback.call(|| None::<u32>, outer), Some(2));
-    let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.what).collect();
+    let published: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.what).collect();
     let served = |level| EventKind::FallbackServed { level };
     let missed = EventKind::FallbackMissed { level: "replica", why: "refused" };
-    assert_eq!(told, [missed, served("default"), served("backup")]);
+    assert_eq!(published, [missed, served("default"), served("backup")]);
 }
 
 #[test]
-fn settings_that_cannot_be_are_refused_all_at_once() {
+fn all_invalid_settings_are_reported_together() {
     let fallback = fallback();
     let config = Config::default()
         .level_timeout(Duration::ZERO)

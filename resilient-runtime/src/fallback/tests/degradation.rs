@@ -1,4 +1,4 @@
-//! What a caller is told.
+//! How degraded results are reported.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ fn answered(fallback: &Fallback, level: Level) -> u32 {
 }
 
 #[test]
-fn the_worst_level_wins_and_all_reasons_are_kept() {
+fn the_farthest_level_is_reported_with_all_reasons() {
     let (rates, stock) = (Registry::new().fallback("rates"), Registry::new().fallback("stock"));
     let ((), degraded) = Degradation::collect(|| {
         assert!(degradation::degraded().is_none());
         answered(&rates, Level::Backup);
         answered(&stock, Level::Replica);
-        assert_eq!(degradation::degraded().unwrap().level, Level::Backup, "known inside, too");
+        assert_eq!(degradation::degraded().unwrap().level, Level::Backup, "also visible inside the scope");
     });
     let degraded = degraded.unwrap();
     assert_eq!((degraded.level, degraded.age, degraded.omitted), (Level::Backup, None, 0));
@@ -33,7 +33,7 @@ fn the_worst_level_wins_and_all_reasons_are_kept() {
 }
 
 #[test]
-fn real_answers_and_failures_are_no_degradation() {
+fn real_results_and_failures_are_not_degraded() {
     let fallback = fallback();
     let ((), degraded) = Degradation::collect(|| {
         let _ = fallback.call(|| Outcome::Ok(1), || unreachable!("not needed"));
@@ -41,11 +41,11 @@ fn real_answers_and_failures_are_no_degradation() {
     });
     assert_eq!(degraded, None);
     answered(&fallback, Level::Default);
-    assert!(degradation::degraded().is_none(), "nobody collects");
+    assert!(degradation::degraded().is_none(), "there is no scope");
 }
 
 #[test]
-fn scopes_add_up_outwards_and_end_also_in_a_panic() {
+fn outer_scopes_include_inner_ones_and_scopes_end_on_a_panic() {
     let fallback = fallback();
     let ((), outer) = Degradation::collect(|| {
         let ((), inner) = Degradation::collect(|| {
@@ -67,7 +67,7 @@ fn scopes_add_up_outwards_and_end_also_in_a_panic() {
 }
 
 #[test]
-fn reasons_are_bounded_in_number_and_length() {
+fn the_number_and_length_of_reasons_are_limited() {
     let fallback = fallback();
     let long: &'static str = Box::leak("ü".repeat(10_000).into());
     let ((), degraded) = Degradation::collect(|| {
@@ -82,7 +82,7 @@ fn reasons_are_bounded_in_number_and_length() {
 }
 
 #[test]
-fn a_rejection_is_told_by_its_kind() {
+fn a_reason_contains_the_kind_of_rejection() {
     let registry = Registry::new();
     registry.circuit_breaker("b").force_open();
     let pipeline = registry.pipeline("rates").circuit_breaker("b").fallback("f").build();
@@ -95,7 +95,7 @@ fn a_rejection_is_told_by_its_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_task_sees_its_own_across_awaits_on_many_threads() {
+async fn each_task_has_its_own_scope_across_awaits_on_many_threads() {
     let registry = Registry::new();
     let tasks: Vec<_> = (0..64_u32)
         .map(|number| {
@@ -144,7 +144,7 @@ fn two_scopes_on_one_thread_do_not_mix() {
 }
 
 #[test]
-fn a_watch_sees_what_is_degraded_inside_and_not_what_was_before() {
+fn a_collector_reports_degraded_results_inside_it_but_not_before_it() {
     // T114
     let fallback = fallback();
     answered(&fallback, Level::Default);
@@ -156,11 +156,11 @@ fn a_watch_sees_what_is_degraded_inside_and_not_what_was_before() {
     assert!(inner.end().is_some());
     let later = ReasonCollector::begin();
     assert_eq!(later.end(), None);
-    assert!(outer.end().is_some(), "of what is inside of it, however deep");
+    assert!(outer.end().is_some(), "the outer collector includes the inner one");
 }
 
 #[test]
-fn a_mark_keeps_the_worst_and_the_oldest() {
+fn a_mark_keeps_the_farthest_level_and_the_greatest_age() {
     let mut degraded = Degraded::fresh(3);
     assert_eq!((degraded.is_degraded(), *degraded, degraded.to_string()), (false, 3, "3".to_owned()));
     let first: Arc<str> = "first".into();
@@ -176,7 +176,6 @@ fn a_mark_keeps_the_worst_and_the_oldest() {
     let mut failed: Result<Degraded<u32>, ()> = Err(());
     failed.mark(Level::Default, None, None);
     assert!(!failed.is_marked());
-    // I
     let mut marked = [Degraded::fresh(3), Degraded::fresh(3)];
     marked[1].mark(Level::Default, None, None);
     for (degraded, is_marked) in marked.into_iter().zip([false, true]) {

@@ -20,14 +20,14 @@ fn fixture(max_age: Duration, max_entries: u32) -> (ManualClock, Arc<Fallback>) 
 }
 
 #[test]
-fn what_is_older_than_its_age_is_not_served() {
+fn a_value_older_than_the_maximum_age_is_not_served() {
     // T98
     let (time, fallback) = fixture(SECS(10), 100);
     fallback.keep("a", 1_u32);
     time.advance(SECS(4));
     assert_eq!(fallback.last_good("a"), Some((1_u32, SECS(4))));
     time.advance(SECS(6));
-    assert_eq!(fallback.last_good("a"), Some((1_u32, SECS(10))), "as old as it may be");
+    assert_eq!(fallback.last_good("a"), Some((1_u32, SECS(10))), "exactly the maximum age");
     time.advance(Duration::from_nanos(1));
     assert_eq!(fallback.last_good::<u32, _>("a"), None);
     let cache = fallback.stats().cache;
@@ -37,7 +37,7 @@ fn what_is_older_than_its_age_is_not_served() {
 }
 
 #[test]
-fn falsy_values_are_kept_like_others() {
+fn empty_values_are_stored_like_others() {
     // T102
     let (_, fallback) = fixture(SECS(10), 100);
     fallback.keep("zero", 0_u32);
@@ -53,7 +53,7 @@ fn falsy_values_are_kept_like_others() {
 }
 
 #[test]
-fn one_key_of_two_types_is_two_keys() {
+fn the_same_key_with_two_types_is_two_entries() {
     let (_, fallback) = fixture(SECS(10), 100);
     fallback.keep("a", 1_u32);
     fallback.keep("a", String::from("one"));
@@ -63,22 +63,22 @@ fn one_key_of_two_types_is_two_keys() {
 }
 
 #[test]
-fn it_never_holds_more_than_it_may_and_what_is_used_stays() {
+fn the_cache_is_bounded_and_keeps_entries_in_use() {
     let (_, fallback) = fixture(SECS(10), 64);
     for number in 0..10_000_u32 {
         fallback.keep(&number, number);
-        // One that is asked for again and again.
+        // Stored again each time.
         fallback.keep("hot", 7_u32);
         assert!(fallback.stats().cache.entries <= 64);
     }
     assert_eq!(fallback.last_good::<u32, _>("hot").map(|(value, _)| value), Some(7));
     let cache = fallback.stats().cache;
     assert_eq!(cache.stored, 20_000);
-    assert_eq!(cache.evicted + cache.entries, 10_001, "each key is in it, or has gone");
+    assert_eq!(cache.evicted + cache.entries, 10_001, "each key is stored or evicted");
 }
 
 #[test]
-fn it_shrinks_when_it_is_told_to_and_keeps_what_it_can() {
+fn a_smaller_limit_evicts_only_the_surplus() {
     // T117
     let (_, fallback) = fixture(SECS(10), 1600);
     (0..1000_u32).for_each(|number| fallback.keep(&number, number));
@@ -91,14 +91,14 @@ fn it_shrinks_when_it_is_told_to_and_keeps_what_it_can() {
 }
 
 #[test]
-fn no_code_of_the_user_runs_under_its_lock() {
+fn no_user_code_runs_under_the_lock_of_the_cache() {
     // T150
     static WITHIN: std::sync::OnceLock<Arc<Fallback>> = std::sync::OnceLock::new();
     static RAN: AtomicU32 = AtomicU32::new(0);
     struct Nosy;
     fn look() {
         RAN.fetch_add(1, Ordering::SeqCst);
-        // Would wait for ever, were the lock held.
+        // Deadlocks if the lock is held.
         let _ = WITHIN.get().unwrap().stats();
     }
     impl Clone for Nosy {
@@ -123,7 +123,7 @@ fn no_code_of_the_user_runs_under_its_lock() {
 }
 
 #[test]
-fn many_threads_meet_it() {
+fn many_threads_can_use_the_cache() {
     let (_, fallback) = fixture(SECS(10), 160);
     let found = AtomicU32::new(0);
     std::thread::scope(|scope| {
@@ -131,7 +131,7 @@ fn many_threads_meet_it() {
             let (fallback, answers) = (&fallback, &found);
             scope.spawn(move || {
                 for number in 0..2000_u32 {
-                    // So many that each shard gets more than it may hold, however they fall.
+                    // Enough keys to overfill each shard, however they are distributed.
                     let key = number % 2000;
                     fallback.keep(&key, (key, thread));
                     if let Some(((found, _), _)) = fallback.last_good::<(u32, u32), _>(&key) {
@@ -144,13 +144,13 @@ fn many_threads_meet_it() {
     });
     let cache = fallback.stats().cache;
     assert_eq!((cache.stored, cache.entries), (16_000, 160));
-    // Between a thread's `keep` and its own question others may push the entry out, but not often.
+    // Other threads can evict an entry between a thread's `keep` and its lookup, but not often.
     let found = found.into_inner();
-    assert!(found > 8_000, "{found} of 16000 were answered");
+    assert!(found > 8_000, "{found} of 16000 were found");
 }
 
 #[test]
-fn in_a_chain_it_answers_with_its_age() {
+fn in_a_chain_the_cache_reports_the_age_of_its_value() {
     // T98
     let (time, fallback) = fixture(SECS(60), 100);
     fallback.keep("EUR", 1.1_f64);
@@ -177,7 +177,8 @@ fn in_a_chain_it_answers_with_its_age() {
 }
 
 proptest! {
-    /// Against a plain map with times: what is served is what was stored last, in time; only the bound may take it.
+    /// Compares the cache with a map that stores times. A lookup returns the last stored value, or nothing if it was
+    /// evicted or is too old.
     #[test]
     fn it_serves_what_was_stored_last(steps in prop::collection::vec((0_u8..24, 0_u64..8, any::<bool>()), 1..200)) {
         let (time, fallback) = fixture(SECS(20), 16);
@@ -196,8 +197,8 @@ proptest! {
                 prop_assert_eq!((value, age), (stored, SECS(now - at)));
                 prop_assert!(now - at <= 20);
             } else if let Some((_, at)) = model.get(&key) {
-                // Only its age may take the entry that was stored last.
-                prop_assert!(stored_last != Some(key) || now - at > 20, "the cache does not answer");
+                // The entry stored last is missing only if it is too old.
+                prop_assert!(stored_last != Some(key) || now - at > 20, "the value is missing");
             }
             prop_assert!(fallback.stats().cache.entries <= 16);
         }

@@ -46,14 +46,14 @@ fn fallback() -> Arc<Fallback> {
 }
 
 #[test]
-fn success_evaluates_nothing() {
+fn a_success_does_not_build_the_chain() {
     // T96
-    let outcome: Outcome = fallback().call(|| Ok(1), || unreachable!("the chain is not even built"));
+    let outcome: Outcome = fallback().call(|| Ok(1), || unreachable!("the chain is not built"));
     assert_eq!(outcome.unwrap(), 1);
 }
 
 #[test]
-fn levels_run_in_their_order_whatever_the_order_they_are_written_in() {
+fn levels_run_in_the_order_of_the_chain_not_of_insertion() {
     let fallback = fallback();
     let asked = std::cell::RefCell::new(Vec::new());
     let level = |level: Level| {
@@ -77,7 +77,7 @@ fn levels_run_in_their_order_whatever_the_order_they_are_written_in() {
 }
 
 #[test]
-fn when_all_fail_the_error_holds_the_first_and_the_last() {
+fn if_every_level_fails_the_error_contains_the_first_and_last_error() {
     // T95
     let fallback = fallback();
     let outcome: Outcome = fallback
@@ -89,7 +89,7 @@ fn when_all_fail_the_error_holds_the_first_and_the_last() {
 }
 
 #[test]
-fn a_level_is_told_why() {
+fn a_level_receives_the_failure() {
     let outcome: Option<u32> = fallback().call(
         || None,
         || Chain::of(Level::Default, |failure| matches!(failure, Failure::Failed(())).then_some(3)),
@@ -108,7 +108,7 @@ fn a_level_that_panics_leaves_the_fallback_usable() {
 }
 
 #[test]
-fn of_two_levels_with_one_name_the_earlier_added_is_asked_first_whatever_is_added_later() {
+fn levels_of_the_same_name_run_in_the_order_of_insertion() {
     let asked = std::cell::RefCell::new(Vec::new());
     let down = |name| {
         asked.borrow_mut().push(name);

@@ -1,4 +1,4 @@
-//! The file: what is in it, and what is refused.
+//! The file of a durable store: its format, and the checks when it is opened.
 
 use std::fmt::Display;
 use std::io::ErrorKind;
@@ -12,28 +12,28 @@ use crate::idempotency::record::Time;
 
 /// Records by key.
 pub(super) const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
-/// Numbers about the file itself.
+/// Metadata of the file.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("resilient_idempotency");
-/// The form of the records. Form 1 has no operations in them; it is read, and marked as 2 when it is opened: the version
-/// that wrote it would take new records for damaged ones.
+/// The record format. Records of format 1 have no operation. A file of format 1 is readable and is marked as format 2
+/// when it is opened, because the version that wrote it would take new records for damaged ones.
 const FORMAT: (&str, u64) = ("format", 2);
 const OLDEST: u64 = 1;
-/// The latest time that any record was written at.
+/// The latest time at which a record was written.
 pub(super) const TIME: &str = "time";
 
-/// Of the file in memory: what is read again is small, and the system keeps a copy of its own.
+/// Cache size in bytes. Little is read again, and the operating system has its own cache.
 const CACHE: usize = 16 << 20;
 
-/// A file that cannot be used.
+/// The error when a [`DurableStore`](super::DurableStore) cannot open its file.
 ///
 /// ```
 /// use resilient_runtime::idempotency::DurableStore;
 ///
 /// let error = DurableStore::open("/no/such/folder/payments.idempotency").err().unwrap();
-/// assert!(error.to_string().starts_with("idempotency records in /no/such/folder/payments.idempotency: "));
+/// assert!(error.to_string().starts_with("cannot open idempotency store /no/such/folder/payments.idempotency: "));
 /// ```
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("idempotency records in {}: {reason}", path.display())]
+#[error("cannot open idempotency store {}: {reason}", path.display())]
 pub struct OpenError {
     path: PathBuf,
     reason: String,
@@ -44,7 +44,7 @@ impl OpenError {
         Self { path: path.to_owned(), reason: reason.to_string() }
     }
 
-    /// Where the file is.
+    /// Returns the path of the file.
     ///
     /// ```
     /// use std::path::Path;
@@ -63,20 +63,20 @@ pub(super) struct File {
     pub(super) path: PathBuf,
     pub(super) database: Database,
     id: Option<Id>,
-    /// The latest time in it.
+    /// The latest time stored in the file.
     pub(super) time: Time,
 }
 
 impl File {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        // What is damaged enough makes the library panic.
+        // redb panics on some damaged files.
         let opened = catch_unwind(AssertUnwindSafe(|| Self::read(path)));
-        let opened = opened.unwrap_or_else(|_| Err("it is damaged; restore it from a backup".into()));
+        let opened = opened.unwrap_or_else(|_| Err("the file is damaged; restore it from a backup".into()));
         let (database, time) = opened.map_err(|reason| OpenError::new(path, reason))?;
         Ok(Self { path: path.to_owned(), database, id: Id::of(path).ok().flatten(), time })
     }
 
-    /// Which file it is.
+    /// Identifies the file.
     pub(super) fn id(&self) -> Option<Id> {
         self.id
     }
@@ -84,14 +84,16 @@ impl File {
     fn read(path: &Path) -> Result<(Database, Time), String> {
         match std::fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err("it is a directory".into()),
-            Ok(found) if found.len() == 0 => return Err("it is empty; remove it to begin anew".into()),
+            Ok(found) if found.len() == 0 => {
+                return Err("it is empty; remove it to create a new store".into());
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => make(path)?,
             _ => {}
         }
         let mut database = Builder::new().set_cache_size(CACHE).open(path).map_err(reason)?;
-        // All of it: in what is damaged, a record may seem never to have been.
+        // Check the whole file: if a part is damaged, existing records can look missing.
         if !database.check_integrity().map_err(reason)? {
-            return Err("it is damaged; restore it from a backup".into());
+            return Err("the file is damaged; restore it from a backup".into());
         }
         let tables: Vec<String> = {
             let read = database.begin_read().map_err(|error| error.to_string())?;
@@ -99,10 +101,7 @@ impl File {
             tables.map(|table| table.name().to_owned()).collect()
         };
         if !tables.iter().any(|table| table == META.name()) {
-            return Err(format!(
-                "it is a database of another program, with the tables {}",
-                tables.join(", ")
-            ));
+            return Err(format!("it is a database of another program (tables: {})", tables.join(", ")));
         }
         let read = || -> Result<_, redb::Error> {
             let transaction = database.begin_read()?;
@@ -115,13 +114,13 @@ impl File {
             Ok((format, time)) if format == FORMAT.1 => Ok((database, time)),
             Ok((format, time)) if (OLDEST..FORMAT.1).contains(&format) => {
                 upgrade(&database).map_err(|error| {
-                    format!("its form {format} cannot be changed to {}: {error}", FORMAT.1)
+                    format!("cannot upgrade its format from {format} to {}: {error}", FORMAT.1)
                 })?;
                 Ok((database, time))
             }
             Ok((format, _)) => Err(format!(
-                "it has records of form {format}, and this version of resilient reads forms {OLDEST} to {}: open it with \
-                 the version that wrote it",
+                "it has record format {format}, but this version of resilient reads formats {OLDEST} to {}: open it \
+                 with the version that wrote it",
                 FORMAT.1
             )),
             Err(error) => Err(error.to_string()),
@@ -129,7 +128,7 @@ impl File {
     }
 }
 
-/// What tells a file from another one of the same name; nothing where the system does not allow to remove open files.
+/// Identifies a file, to detect another one with the same name. Always `None` on systems other than Unix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Id(u64, u64);
 
@@ -146,7 +145,7 @@ impl Id {
         Ok(None)
     }
 
-    /// What has become of the file at `path`, if it is not the one that was opened any more.
+    /// Describes the problem if the file at `path` is no longer the one that was opened.
     pub(super) fn problem(id: Option<Self>, path: &Path) -> Option<String> {
         let what = match (id, Self::of(path)) {
             (Some(id), Ok(Some(found))) if found != id => "replaced",
@@ -154,24 +153,24 @@ impl Id {
             _ => return None,
         };
         Some(format!(
-            "it was {what} while it was open: new keys are refused until it is put back or the process is started anew"
+            "it was {what} while it was open: new keys are rejected until the file is restored or the process restarts"
         ))
     }
 }
 
-/// Makes the file under another name, and gives it its own when it is whole: whoever is killed in between leaves none
-/// that is not. Of several who do this at the same time one is heard.
+/// Creates the file under a temporary name and then links it to its own, so that a killed process leaves no incomplete
+/// file. If several processes do this at the same time, one of their files is used.
 fn make(path: &Path) -> Result<(), String> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let mut name = path.file_name().ok_or("it has no name")?.to_owned();
+    let mut name = path.file_name().ok_or("the path has no file name")?.to_owned();
     name.push(format!(".new-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
     let new = path.with_file_name(name);
-    // Of a process that had our number and was killed.
+    // Left behind by a killed process with the same process id.
     let _ = std::fs::remove_file(&new);
     let made = found(&new).and_then(|()| {
         let put = std::fs::hard_link(&new, path).or_else(|error| match error.kind() {
             ErrorKind::AlreadyExists => Ok(()),
-            // There are no links in this file system; and none is overwritten that has come meanwhile.
+            // The file system has no hard links. Do not overwrite a file that was created in the meantime.
             _ if !path.exists() => std::fs::rename(&new, path),
             _ => Ok(()),
         });
@@ -181,7 +180,7 @@ fn make(path: &Path) -> Result<(), String> {
     made
 }
 
-/// Says that newer records may be in it.
+/// Marks the file as one that can contain records of the current format.
 fn upgrade(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(META)?.insert(FORMAT.0, FORMAT.1)?;
@@ -201,14 +200,14 @@ fn found(path: &Path) -> Result<(), String> {
     write().map_err(|error| error.to_string())
 }
 
-/// A name is on the disk when its directory is.
+/// A new file name is durable once its directory is synced.
 #[cfg(unix)]
 fn sync_names(path: &Path) -> std::io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// Elsewhere directories cannot be synced.
+/// Other systems cannot sync a directory.
 #[cfg(not(unix))]
 fn sync_names(_: &Path) -> std::io::Result<()> {
     Ok(())
@@ -217,13 +216,13 @@ fn sync_names(_: &Path) -> std::io::Result<()> {
 fn reason(error: DatabaseError) -> String {
     match error {
         DatabaseError::DatabaseAlreadyOpen => {
-            "it is open already; a file serves one store of one process at a time".into()
+            "it is already open; a file can be used by one store of one process at a time".into()
         }
         DatabaseError::Storage(StorageError::Corrupted(what)) => {
-            format!("it is damaged ({what}); restore it from a backup")
+            format!("the file is damaged ({what}); restore it from a backup")
         }
         DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-            "it is no database, or is damaged".into()
+            "it is not a database, or it is damaged".into()
         }
         error => error.to_string(),
     }

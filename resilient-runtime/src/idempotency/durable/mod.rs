@@ -1,4 +1,4 @@
-//! Records in a file that outlives the process.
+//! A store in a file, which survives a restart of the process.
 
 mod file;
 mod row;
@@ -20,20 +20,23 @@ use super::record::Time;
 use super::store::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError};
 use crate::clock::{Clock, nanos};
 
-/// Records that are kept unless it is said how many.
+/// Default limit for the number of records.
 const RECORDS: u64 = 1_000_000;
-/// Questions that wait for the writer at most.
+/// Maximum number of requests that wait for the writer.
 const WAITING: usize = 4096;
 
-/// Keeps records in a file ([redb](https://docs.rs/redb)), for one process at a time. What was acknowledged is there
-/// after a crash of the process or of the machine, as far as the disk keeps what it says that it has written.
+/// Stores records in a [redb](https://docs.rs/redb) file.
 ///
-/// One thread writes, and takes all who wait into one commit. It ends with the store, and does not keep the process
-/// alive.
+/// Only one process at a time can use the file.
 ///
-/// Leases and answers last by the wall clock of the moment in which the file was opened, and from then on by a clock that
-/// nobody can set. Time in the file never goes back: with a wall clock that is behind what the file has seen, records are
-/// kept longer and not shorter.
+/// Acknowledged changes survive a crash of the process or the machine, provided that the disk keeps what it reports as
+/// written.
+///
+/// A writer thread commits all waiting changes together. It ends when the store is dropped and does not keep the
+/// process alive.
+///
+/// Leases and results expire by the wall clock at the time the file was opened, advanced by a monotonic clock. Time in
+/// the file never goes back: if the wall clock is behind the file, records are stored longer, not shorter.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -41,39 +44,41 @@ const WAITING: usize = 4096;
 ///
 /// let store = DurableStore::open("payments.idempotency")?;
 /// resilient_runtime::registry().set_idempotency_store("payments", Arc::new(store));
-/// // From here on: #[resilient(idempotent(key = &order.id, store = "payments"))]
+/// // Then use it: #[resilient(idempotent(key = &order.id, store = "payments"))]
 /// # Ok::<_, resilient_runtime::idempotency::OpenError>(())
 /// ```
 pub struct DurableStore {
     path: PathBuf,
-    /// `None` once it is being dropped.
+    /// `None` while the store is dropped.
     asks: Option<SyncSender<Ask>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl DurableStore {
-    /// Opens the file at `path`, or makes it, for up to a million records.
+    /// Opens the file at `path` or creates it, for up to a million records.
     ///
     /// ```
     /// use resilient_runtime::idempotency::DurableStore;
     /// # let path = std::env::temp_dir().join(format!("resilient-open-{}", std::process::id()));
     ///
     /// let store = DurableStore::open(&path)?;
-    /// assert!(DurableStore::open(&path).is_err(), "for one at a time");
+    /// assert!(DurableStore::open(&path).is_err(), "the file is already open");
     /// # drop(store);
     /// # std::fs::remove_file(&path).unwrap();
     /// # Ok::<_, resilient_runtime::idempotency::OpenError>(())
     /// ```
     ///
     /// # Errors
-    /// When it is open elsewhere, cannot be read and written, is damaged, or is another program's. It is never
-    /// overwritten then.
+    /// The file is open elsewhere, cannot be read or written, is damaged, or belongs to another program. The file is
+    /// not changed then.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_bounded(path, RECORDS)
     }
 
-    /// As [`open`](Self::open), for up to `limit` records. When there are as many live ones, new keys are refused,
-    /// whoever has filled it: to forget one would be to carry a call out twice.
+    /// Like [`open`](Self::open), for up to `limit` records.
+    ///
+    /// When `limit` records are live, new keys are rejected for all clients. A live record is never dropped to make
+    /// room: without it, its call could be executed twice.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -83,16 +88,16 @@ impl DurableStore {
     /// let once = Registry::new().idempotency("charge");
     /// once.set_store(Arc::new(DurableStore::open_bounded(&path, 1)?));
     /// assert_eq!(once.call("order 7", Fingerprint::NONE, || Some(995)), Some(995));
-    /// assert_eq!(once.call("order 8", Fingerprint::NONE, || Some(1)), None, "it is full");
+    /// assert_eq!(once.call("order 8", Fingerprint::NONE, || Some(1)), None, "the store is full");
     /// # drop(once);
     /// # std::fs::remove_file(&path).unwrap();
     /// # Ok::<_, resilient_runtime::idempotency::OpenError>(())
     /// ```
     ///
     /// # Errors
-    /// As of [`open`](Self::open).
+    /// See [`open`](Self::open).
     pub fn open_bounded(path: impl AsRef<Path>, limit: u64) -> Result<Self, OpenError> {
-        // The one clock that goes on between two processes.
+        // Only the wall clock continues from one process to the next.
         #[allow(clippy::disallowed_methods)]
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self::open_at(path.as_ref(), limit, Clock::system(), nanos(wall))
@@ -104,12 +109,12 @@ impl DurableStore {
         let writer = Writer::new(file, limit, clock, wall);
         let name = "resilient-idempotency".to_owned();
         let writer = std::thread::Builder::new().name(name).spawn(move || writer.run(&asks));
-        let writer =
-            writer.map_err(|error| OpenError::new(path, format!("no thread to write it: {error}")))?;
+        let writer = writer
+            .map_err(|error| OpenError::new(path, format!("cannot start the writer thread: {error}")))?;
         Ok(Self { path: path.to_owned(), asks: Some(sender), writer: Some(writer) })
     }
 
-    /// Where the file is.
+    /// Returns the path of the file.
     ///
     /// ```
     /// use resilient_runtime::idempotency::DurableStore;
@@ -125,7 +130,7 @@ impl DurableStore {
         &self.path
     }
 
-    /// Hands the question over now, so that it is answered though nobody waits.
+    /// Sends the request at once, so that it is processed even if the future is dropped.
     fn ask<T: Send + 'static>(&self, ask: impl FnOnce(oneshot::Sender<Reply<T>>) -> Ask) -> Answer<'_, T> {
         let (tell, told) = oneshot::channel();
         let sent = match &self.asks {
@@ -135,7 +140,7 @@ impl DurableStore {
         match sent {
             Ok(()) => Box::pin(async move { told.await.unwrap_or_else(|_| Err(self.has_ended())) }),
             Err(TrySendError::Full(_)) => {
-                let problem = format!("{}: {WAITING} questions wait for the disk", self.path.display());
+                let problem = format!("{}: {WAITING} requests are waiting for the disk", self.path.display());
                 super::store::ready(Err(StoreError::Unavailable(problem)))
             }
             Err(TrySendError::Disconnected(_)) => self.ended(),
@@ -147,7 +152,7 @@ impl DurableStore {
     }
 
     fn has_ended(&self) -> StoreError {
-        StoreError::Unavailable(format!("{}: its thread has ended", self.path.display()))
+        StoreError::Unavailable(format!("{}: the writer thread has ended", self.path.display()))
     }
 }
 
@@ -158,11 +163,11 @@ impl fmt::Debug for DurableStore {
 }
 
 impl Drop for DurableStore {
-    /// Waits until what was asked is written, and the file can be opened again.
+    /// Waits until all requests are written and the file is closed.
     fn drop(&mut self) {
         self.asks = None;
         if let Some(writer) = self.writer.take() {
-            // A panic of its was told to all who waited.
+            // A panic of the writer was already reported to the waiting callers.
             let _ = writer.join();
         }
     }

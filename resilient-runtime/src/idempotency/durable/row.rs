@@ -1,13 +1,13 @@
-//! A record as bytes: `checksum, over, fingerprint, state, [length of operation, operation,] ..`, numbers with the least
-//! byte first. Rows of form 1 have no operation.
+//! A record as bytes: `checksum, over, fingerprint, state, [length of operation, operation,] ..`, numbers in
+//! little-endian order. Rows of format 1 have no operation.
 
 use super::super::record::{Record, State};
 use super::super::store::{Fingerprint, Owner};
 
-/// As form 1 has them.
+/// States in format 1.
 const CLAIMED: u8 = 1;
 const DONE: u8 = 2;
-/// With the operation.
+/// States with an operation.
 const CLAIMED_BY: u8 = 3;
 const DONE_BY: u8 = 4;
 
@@ -16,7 +16,7 @@ pub(super) fn write(key: &str, record: &Record) -> Vec<u8> {
     bytes.extend(record.over.to_le_bytes());
     bytes.extend(record.fingerprint.0.to_le_bytes());
     let operation = record.operation.as_bytes();
-    // Longer than any path of a function; cut, it is still told from others.
+    // No function path is longer. A truncated operation still differs from most others.
     let length = u16::try_from(operation.len()).unwrap_or(u16::MAX);
     bytes.push(if record.answered().is_some() { DONE_BY } else { CLAIMED_BY });
     bytes.extend(length.to_le_bytes());
@@ -33,7 +33,7 @@ pub(super) fn write(key: &str, record: &Record) -> Vec<u8> {
     bytes
 }
 
-/// `None` if it is not as it was written.
+/// Returns `None` if the bytes are damaged.
 pub(super) fn read(key: &str, bytes: &[u8]) -> Option<Record> {
     let mut rest = bytes;
     let sum = u64::from_le_bytes(take(&mut rest)?);
@@ -65,7 +65,7 @@ pub(super) fn read(key: &str, bytes: &[u8]) -> Option<Record> {
     Some(Record { fingerprint, operation: operation.into(), state, over, client: None })
 }
 
-/// When the record is over, without a look at all of it.
+/// Reads when the record expires, without reading the rest of it.
 pub(super) fn over(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?))
 }
@@ -76,8 +76,8 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-/// The file has checksums of its own, which are read after a crash. These are read each time: a record that was damaged
-/// must be told from one that is not there.
+/// redb verifies its own checksums when the file is opened. This one is verified on each read: a damaged record must
+/// not look like a missing one.
 fn checksum(key: &str, bytes: &[u8]) -> u64 {
     let Fingerprint(sum) = Fingerprint::of(&(key, bytes));
     u64::try_from(sum & u128::from(u64::MAX)).unwrap_or(0)
@@ -88,7 +88,7 @@ pub(super) mod tests {
     use super::*;
 
     #[test]
-    fn records_are_read_as_they_were_written_and_else_not() {
+    fn intact_records_are_read_back_and_damaged_ones_are_not() {
         let claimed = State::Claimed { owner: Owner(7 << 100), until: 12 };
         for state in [claimed, State::Done(Vec::new()), State::Done(b"{\"ok\":1}".to_vec())] {
             let (fingerprint, operation) = (Fingerprint(u128::MAX - 1), "shop::charge".into());
@@ -98,7 +98,7 @@ pub(super) mod tests {
             assert_eq!(over(&bytes), Some(99));
             assert_eq!(read("other", &bytes), None);
             for at in 0..bytes.len() {
-                assert_eq!(read("key", &bytes[..at]), None, "cut off");
+                assert_eq!(read("key", &bytes[..at]), None, "truncated at {at}");
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1;
                 assert_eq!(read("key", &damaged), None, "byte {at}");
@@ -106,7 +106,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Written by the version before form 2: (key, row).
+    /// Rows written by the version before format 2: (key, row).
     pub(in crate::idempotency::durable) const FORM_1: [(&str, &str); 3] = [
         (
             "pay\0done",
@@ -131,12 +131,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn rows_of_form_1_are_read() {
-        // C1
+    fn rows_of_format_1_are_read() {
         let read = |at: usize| read(FORM_1[at].0, &bytes(FORM_1[at].1)).unwrap();
         assert_eq!(read(0).state, State::Done(br#"{"ok":{"number":1,"cents":995}}"#.to_vec()));
         assert_eq!(read(1).state, State::Done(br#"{"ok":1193.8255000000001}"#.to_vec()));
         assert_eq!(read(2).state, State::Claimed { owner: Owner(7 << 100), until: 3_000_000_000 });
-        assert!((0..3).all(|at| read(at).operation.is_empty()), "who made them is not known");
+        assert!((0..3).all(|at| read(at).operation.is_empty()), "format 1 has no operation");
     }
 }

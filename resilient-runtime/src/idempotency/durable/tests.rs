@@ -13,7 +13,7 @@ use crate::idempotency::tests::model::{check, steps};
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
-/// A directory of its own, gone with the test.
+/// A temporary directory that is removed when dropped.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -49,7 +49,7 @@ fn claim(key: &str, owner: u128) -> Claim {
     }
 }
 
-/// Waits for the disk.
+/// Blocks until the store has replied.
 fn now<T>(answer: Answer<'_, T>) -> Result<T, StoreError> {
     let mut answer = answer;
     let waker = crate::clock::unparker();
@@ -70,7 +70,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_does_what_the_model_does_over_restarts(steps in steps(60)) {
+    fn it_behaves_like_the_model_across_restarts(steps in steps(60)) {
         let (time, directory) = (ManualClock::new(), Directory::new());
         let file = directory.file();
         let wall = || time.clock().now().as_nanos();
@@ -82,11 +82,11 @@ proptest! {
 }
 
 #[test]
-fn what_was_asked_before_it_is_dropped_is_written() {
+fn requests_sent_before_the_store_is_dropped_are_written() {
     let (time, directory) = (ManualClock::new(), Directory::new());
     let store = open(&directory.file(), &time, 0);
     for number in 0..100 {
-        // Nobody waits for the answers.
+        // The futures are dropped without being polled.
         drop(store.claim(claim(&number.to_string(), number)));
         drop(store.complete(&number.to_string(), Owner(number), vec![1], SECONDS(10)));
     }
@@ -102,7 +102,7 @@ fn what_was_asked_before_it_is_dropped_is_written() {
 }
 
 #[test]
-fn of_all_who_claim_a_key_at_the_same_time_one_gets_it() {
+fn one_of_several_concurrent_claims_of_a_key_succeeds() {
     // T104
     let (time, directory) = (ManualClock::new(), Directory::new());
     let store = Arc::new(open(&directory.file(), &time, 0));
@@ -122,7 +122,7 @@ fn of_all_who_claim_a_key_at_the_same_time_one_gets_it() {
 }
 
 #[test]
-fn a_wall_clock_that_was_set_back_ends_nothing_sooner_and_nothing_ends_in_the_past() {
+fn a_wall_clock_that_was_set_back_expires_no_record_early() {
     // T10
     let (time, directory) = (ManualClock::new(), Directory::new());
     let day = nanos(SECONDS(24 * 3600));
@@ -135,11 +135,11 @@ fn a_wall_clock_that_was_set_back_ends_nothing_sooner_and_nothing_ends_in_the_pa
     time.advance(SECONDS(99));
     assert_eq!(now(store.claim(claim("k", 2))), Ok(Claimed::Done(vec![7])));
     time.advance(SECONDS(1));
-    assert_eq!(now(store.claim(claim("k", 2))), Ok(Claimed::Acquired), "and it ends in its time");
+    assert_eq!(now(store.claim(claim("k", 2))), Ok(Claimed::Acquired), "it expires after its ttl");
 }
 
 #[test]
-fn when_it_is_full_new_keys_are_refused_until_others_are_over() {
+fn a_full_store_rejects_new_keys_until_records_expire() {
     let (time, directory) = (ManualClock::new(), Directory::new());
     let store = DurableStore::open_at(&directory.file(), 3, time.clock(), 0).unwrap();
     for number in 0..3 {
@@ -149,20 +149,20 @@ fn when_it_is_full_new_keys_are_refused_until_others_are_over() {
     assert_eq!(
         now(store.complete("1", Owner(1), Vec::new(), SECONDS(1))),
         Ok(true),
-        "who has a key keeps it"
+        "an existing key is not affected"
     );
     time.advance(SECONDS(1));
-    // What is over is found while the answer is no, or before.
+    // An expired record is removed by the first claim, before or after it is rejected.
     let claimed = (0..2).any(|_| now(store.claim(claim("more", 9))) == Ok(Claimed::Acquired));
     assert!(claimed);
 }
 
 #[test]
-fn what_is_over_is_forgotten_as_new_records_come() {
+fn new_claims_remove_expired_records() {
     let (time, directory) = (ManualClock::new(), Directory::new());
     let store = open(&directory.file(), &time, 0);
     for number in 0..3000_u128 {
-        // Room for a thousand, though nobody ever asks for an old key again.
+        // The store has room for a thousand records, and no old key is used again.
         let key = number.to_string();
         drop(store.claim(claim(&key, number)));
         drop(store.complete(&key, Owner(number), Vec::new(), SECONDS(1)));
@@ -174,27 +174,27 @@ fn what_is_over_is_forgotten_as_new_records_come() {
     }
 }
 
-/// What opening the file says, and that it is as it was.
+/// Checks that opening the file fails and does not change it. Returns the error text.
 fn refused(path: &Path) -> String {
     let before = std::fs::read(path).ok();
     let error = DurableStore::open(path).unwrap_err();
-    assert_eq!(std::fs::read(path).ok(), before, "never overwritten");
+    assert_eq!(std::fs::read(path).ok(), before, "the file is not changed");
     assert_eq!(error.path(), path);
-    let said = error.to_string();
-    assert!(said.contains(&path.display().to_string()), "{said}");
-    said
+    let text = error.to_string();
+    assert!(text.contains(&path.display().to_string()), "{text}");
+    text
 }
 
 #[test]
-fn what_is_no_file_of_ours_is_refused_and_left_as_it_is() {
+fn a_file_that_is_not_a_store_is_rejected_and_not_changed() {
     let directory = Directory::new();
     assert!(refused(&directory.0).contains("it is a directory"));
     assert!(refused(&directory.0.join("not there/records")).contains("No such file"));
     let notes = directory.0.join("notes");
     for text in ["buy milk".to_owned(), "buy milk\n".repeat(10_000)] {
         std::fs::write(&notes, text).unwrap();
-        let said = refused(&notes);
-        assert!(said.contains("no database") || said.contains("damaged"), "{said}");
+        let text = refused(&notes);
+        assert!(text.contains("not a database") || text.contains("damaged"), "{text}");
     }
     std::fs::write(&notes, "").unwrap();
     assert!(refused(&notes).contains("it is empty"));
@@ -205,8 +205,8 @@ fn what_is_no_file_of_ours_is_refused_and_left_as_it_is() {
     transaction.commit().unwrap();
     drop(database);
     let before = std::fs::read(&foreign).unwrap();
-    let said = DurableStore::open(&foreign).unwrap_err().to_string();
-    assert!(said.contains("another program, with the tables orders"), "{said}");
+    let text = DurableStore::open(&foreign).unwrap_err().to_string();
+    assert!(text.contains("another program (tables: orders)"), "{text}");
     assert!(before.len() == std::fs::read(&foreign).unwrap().len());
     let database = Database::create(&foreign).unwrap();
     let read = redb::ReadableDatabase::begin_read(&database).unwrap();
@@ -215,7 +215,7 @@ fn what_is_no_file_of_ours_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn of_several_who_make_it_at_the_same_time_one_has_it() {
+fn one_of_several_concurrent_opens_of_a_new_file_succeeds() {
     let directory = Directory::new();
     let stores: Vec<_> = std::thread::scope(|scope| {
         let open = || DurableStore::open(directory.file());
@@ -224,29 +224,29 @@ fn of_several_who_make_it_at_the_same_time_one_has_it() {
     });
     let (opened, refused): (Vec<_>, Vec<_>) = stores.into_iter().partition(Result::is_ok);
     assert_eq!(opened.len(), 1, "{refused:?}");
-    assert!(refused.iter().all(|refused| refused.as_ref().unwrap_err().to_string().contains("open already")));
-    assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1, "nothing else is left");
+    assert!(refused.iter().all(|refused| refused.as_ref().unwrap_err().to_string().contains("already open")));
+    assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1, "no temporary file is left");
 }
 
 #[test]
-fn a_file_that_is_open_or_of_a_later_form_is_refused() {
+fn a_file_that_is_open_or_has_a_later_format_is_rejected() {
     let directory = Directory::new();
     let path = directory.file();
     let store = DurableStore::open(&path).unwrap();
-    let said = DurableStore::open(&path).unwrap_err().to_string();
-    assert!(said.contains("open already"), "{said}");
+    let text = DurableStore::open(&path).unwrap_err().to_string();
+    assert!(text.contains("already open"), "{text}");
     drop(store);
     let database = Database::create(&path).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(file::META).unwrap().insert("format", 3).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    let said = DurableStore::open(&path).unwrap_err().to_string();
-    assert!(said.contains("form 3, and this version of resilient reads forms 1 to 2"), "{said}");
+    let text = DurableStore::open(&path).unwrap_err().to_string();
+    assert!(text.contains("format 3, but this version of resilient reads formats 1 to 2"), "{text}");
 }
 
 #[test]
-fn a_damaged_file_is_refused_or_its_records_are_never_wrong() {
+fn a_damaged_file_is_rejected_or_its_records_are_correct() {
     let directory = Directory::new();
     let path = directory.file();
     let store = DurableStore::open(&path).unwrap();
@@ -260,7 +260,7 @@ fn a_damaged_file_is_refused_or_its_records_are_never_wrong() {
     let damaged = directory.0.join("damaged");
     let mut refused = 0;
     for part in 0..64 {
-        // A stretch of it is lost, or the end.
+        // Clear a part of the file, or truncate it.
         let mut bytes = good.clone();
         let at = part * bytes.len() / 64;
         if part % 8 == 7 {
@@ -277,7 +277,7 @@ fn a_damaged_file_is_refused_or_its_records_are_never_wrong() {
         for number in 0..50 {
             match now(store.claim(claim(&format!("key {number}"), 1000))) {
                 Ok(Claimed::Done(answer)) => assert_eq!(answer, [42; 100]),
-                // It was claimed by nobody before, and must not be now.
+                // A damaged record must not look like a missing one.
                 Ok(other) => panic!("part {part}, key {number}: {other:?}"),
                 Err(_) => {}
             }
@@ -287,8 +287,7 @@ fn a_damaged_file_is_refused_or_its_records_are_never_wrong() {
 }
 
 #[test]
-fn a_file_of_the_version_before_is_read_and_its_records_hold() {
-    // C1, C2: rows as that version has written them.
+fn a_file_of_the_previous_version_is_read_and_its_records_apply() {
     use crate::idempotency::Fingerprint;
     use crate::idempotency::durable::row::tests::{FORM_1, bytes};
     use crate::registry::Registry;
@@ -344,8 +343,8 @@ fn a_file_of_the_version_before_is_read_and_its_records_hold() {
     }
 }
 
-fn gone(told: Result<impl std::fmt::Debug, StoreError>, what: &str) {
-    match told {
+fn gone(reply: Result<impl std::fmt::Debug, StoreError>, what: &str) {
+    match reply {
         Err(StoreError::Unavailable(problem)) => assert!(problem.contains(what), "{problem}"),
         other => panic!("{other:?}"),
     }
@@ -353,8 +352,7 @@ fn gone(told: Result<impl std::fmt::Debug, StoreError>, what: &str) {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_is_removed_or_replaced_takes_no_new_keys_and_still_answers_those_it_has() {
-    // G10
+fn a_removed_or_replaced_file_rejects_new_keys_and_still_serves_existing_ones() {
     let (time, directory) = (ManualClock::new(), Directory::new());
     let (path, aside) = (directory.file(), directory.0.join("aside"));
     let store = open(&path, &time, 0);
@@ -369,7 +367,7 @@ fn a_file_that_is_removed_or_replaced_takes_no_new_keys_and_still_answers_those_
         }
         gone(
             now(store.claim(claim("new", 2))),
-            &format!("it was {what} while it was open: new keys are refused"),
+            &format!("it was {what} while it was open: new keys are rejected"),
         );
         assert_eq!(now(store.claim(claim("done", 2))), Ok(Claimed::Done(vec![7])), "{what}");
         assert!(matches!(now(store.claim(claim("running", 2))), Ok(Claimed::InProgress { .. })));
@@ -378,8 +376,8 @@ fn a_file_that_is_removed_or_replaced_takes_no_new_keys_and_still_answers_those_
     assert_eq!(
         now(store.claim(claim("running", 2))),
         Ok(Claimed::Done(vec![8])),
-        "as long as the process lives"
+        "visible until the process ends"
     );
     std::fs::rename(&aside, &path).unwrap();
-    assert_eq!(now(store.claim(claim("new", 2))), Ok(Claimed::Acquired), "it is put back");
+    assert_eq!(now(store.claim(claim("new", 2))), Ok(Claimed::Acquired), "the file was restored");
 }

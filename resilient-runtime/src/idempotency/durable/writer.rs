@@ -1,4 +1,4 @@
-//! The thread that writes: all who wait, in one commit.
+//! The writer thread, which commits all waiting requests together.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt::Display;
@@ -16,21 +16,20 @@ use crate::clock::{Clock, Instant};
 use crate::idempotency::record::{Record, Time};
 use crate::idempotency::store::{Claim, Claimed, Owner, StoreError};
 
-/// Questions that are answered with one commit, at most.
+/// Maximum number of requests in one commit.
 const BATCH: usize = 256;
-/// Records that are looked at with each new one, to forget those that are over: more than one, so that they cannot add up.
+/// Number of records checked for expiry per changed record. More than one, so that expired records do not accumulate.
 const SWEPT: usize = 4;
-/// The same where there is no room.
+/// Number of records checked for expiry per commit while the store is full.
 const SWEPT_FULL: usize = 1024;
-/// How long it holds back before it writes again to a file that could not be written: at first, and at most. It reads
-/// meanwhile.
+/// First and longest delay before the next write after a failed one. Reads continue during the delay.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
 pub(super) type Reply<T> = Result<T, StoreError>;
 type ReplySender<T> = oneshot::Sender<Reply<T>>;
 type Records<'t> = Table<'t, &'static str, &'static [u8]>;
 
-/// A question, and whom to tell.
+/// A request, and the channel for its reply.
 pub(super) enum Ask {
     Claim(Claim, ReplySender<Claimed>),
     Renew(String, Owner, Time, ReplySender<bool>),
@@ -39,16 +38,16 @@ pub(super) enum Ask {
     Lose(String, Owner, ReplySender<bool>),
 }
 
-/// An answer that is told once it is written.
+/// A reply that is sent after the commit.
 enum Due {
-    /// What is known without anything being written holds in any case.
+    /// The reply does not depend on the commit.
     Known(ReplySender<Claimed>, Claimed),
     Claimed(ReplySender<Claimed>, Reply<Claimed>),
     StillOwned(ReplySender<bool>, Reply<bool>),
 }
 
 impl Due {
-    /// Who does not wait any more does not hear it.
+    /// Sends the reply. Ignores receivers that were dropped.
     fn tell(self, failure: Option<&StoreError>) {
         match self {
             Self::Known(tell, claimed) => drop(tell.send(Ok(claimed))),
@@ -58,12 +57,12 @@ impl Due {
     }
 }
 
-/// Time as the file sees it.
+/// The clock of the file.
 struct Timeline {
     clock: Clock,
-    /// This moment on the clock ..
+    /// When the file was opened, on the process's clock.
     opened: Instant,
-    /// .. was this one in the file.
+    /// The same moment in the time of the file.
     base: Time,
 }
 
@@ -75,32 +74,32 @@ impl Timeline {
 
 pub(super) struct Writer {
     path: PathBuf,
-    /// `None` while it cannot be opened again.
+    /// `None` if it must be opened again.
     file: Option<File>,
     limit: u64,
     timeline: Timeline,
-    /// Which file it was when the store was opened. Another one is never begun in its place.
+    /// The file that the store opened. It is never replaced by a new one.
     id: Option<Id>,
-    /// Where the sweep goes on.
+    /// The key at which the next sweep starts.
     cursor: String,
-    /// When it is written again, and how long it is held back the next time.
+    /// When to write again after a failure, and the next delay.
     again_at: Instant,
     again: Duration,
-    /// Whether it was said that the file is gone.
+    /// Whether it was logged that the file is gone.
     is_gone: bool,
 }
 
 impl Writer {
     pub(super) fn new(file: File, limit: u64, clock: Clock, wall: Time) -> Self {
         let opened = clock.now();
-        // With a wall clock that went back, time in the file stands still, and does not go back.
+        // If the wall clock went back, time in the file does not.
         let timeline = Timeline { clock, opened, base: wall.max(file.time) };
         let (path, id, again_at) = (file.path.clone(), file.id(), timeline.opened);
         let cursor = String::new();
         Self { path, file: Some(file), limit, timeline, id, cursor, again_at, again: AGAIN.0, is_gone: false }
     }
 
-    /// Until nobody can ask any more, and all that was asked is answered.
+    /// Runs until the store is dropped and all requests are processed.
     pub(super) fn run(mut self, asks: &Receiver<Ask>) {
         while let Ok(first) = asks.recv() {
             let mut batch: VecDeque<Ask> =
@@ -120,17 +119,18 @@ impl Writer {
         StoreError::Unavailable(format!("{}: {problem}", self.path.display()))
     }
 
-    /// Writes a batch, unless it could not be written a moment ago.
+    /// Writes a batch, unless the last write failed a moment ago.
     fn write_or_hold(&mut self, batch: &mut VecDeque<Ask>, due: &mut Vec<Due>) -> Result<(), String> {
         if self.timeline.clock.now() < self.again_at {
-            return Err("it could not be written, which is tried again in a moment".into());
+            return Err("the last write failed; it is retried shortly".into());
         }
         let gone = self.gone();
         let written = self.caught(|writer| writer.write(batch, due, gone.as_ref()));
         if written.is_ok() {
             self.again = AGAIN.0;
         } else {
-            // What could not be written is not known to be in the file or not: it is read anew before the next question.
+            // The failed changes may be in the file or not. Open it again, so that the next request reads its real
+            // state.
             self.file = None;
             self.again_at = self.timeline.clock.now().after(self.again);
             self.again = (self.again * 2).min(AGAIN.1);
@@ -138,22 +138,22 @@ impl Writer {
         written
     }
 
-    /// A file that is damaged while it is open can make the library panic.
+    /// Catches panics of redb, which a file damaged while open can cause.
     fn caught<T>(&mut self, ask: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<T, String> {
-        catch_unwind(AssertUnwindSafe(|| ask(self))).unwrap_or_else(|_| Err("it is damaged".into()))
+        catch_unwind(AssertUnwindSafe(|| ask(self))).unwrap_or_else(|_| Err("the file is damaged".into()))
     }
 
-    /// That the file is not the one any more that others would open. What is in it is still answered; what is written to
-    /// it would be lost with the process.
+    /// An error if the file was removed or replaced. Its records are still read, but changes would be lost when the
+    /// process ends.
     fn gone(&mut self) -> Option<StoreError> {
         let problem = Id::problem(self.id, &self.path);
         let path = self.path.display();
         match &problem {
             Some(problem) if !self.is_gone => {
-                tracing::error!(target: "resilient_runtime::idempotency", %path, problem, "the file of a store is gone");
+                tracing::error!(target: "resilient_runtime::idempotency", %path, problem, "the file of an idempotency store was removed or replaced");
             }
             None if self.is_gone => {
-                tracing::warn!(target: "resilient_runtime::idempotency", %path, "the file of a store is back");
+                tracing::warn!(target: "resilient_runtime::idempotency", %path, "the file of an idempotency store was restored");
             }
             _ => {}
         }
@@ -161,8 +161,8 @@ impl Writer {
         problem.map(|problem| self.unavailable(&problem))
     }
 
-    /// Works out the answers to a batch and writes what has changed. If that fails only those hold that nothing was
-    /// written for, and what was not looked at stays in the batch. Where the file is `gone`, nothing new begins.
+    /// Processes a batch and commits the changes. If that fails, only replies that do not depend on the commit are
+    /// valid, and requests that were not processed stay in the batch. If the file is `gone`, new claims are rejected.
     fn write(
         &mut self,
         batch: &mut VecDeque<Ask>,
@@ -185,7 +185,7 @@ impl Writer {
         .map_err(|error| error.to_string())
     }
 
-    /// Answers the claims in a batch that need nothing to be written, such as those of calls that were carried out.
+    /// Replies to the claims in a batch that change nothing, for example claims of completed keys.
     fn read(&mut self, batch: &mut VecDeque<Ask>, due: &mut Vec<Due>) {
         let mut rest = VecDeque::new();
         while let Some(ask) = batch.pop_front() {
@@ -200,7 +200,7 @@ impl Writer {
         *batch = rest;
     }
 
-    /// What is in the file about a key, if that says that the call is not to be carried out.
+    /// Reads the record of a key. `None` if the claim would succeed.
     fn look_up(&mut self, claim: &Claim) -> Result<Option<Claimed>, String> {
         self.open()?;
         let (Some(file), now) = (&self.file, self.timeline.now()) else { return Ok(None) };
@@ -216,12 +216,12 @@ impl Writer {
         Ok(record.map(|record| record.answer(claim, now)).filter(|claimed| *claimed != Claimed::Acquired))
     }
 
-    /// Opens the file again if it had to be given up.
+    /// Opens the file again after a failure.
     fn open(&mut self) -> Result<(), String> {
         if self.file.is_some() {
             return Ok(());
         }
-        // To open what is not there would be to begin anew, with all records forgotten.
+        // Do not create a missing file: that would forget all records.
         if let Some(problem) = Id::problem(self.id, &self.path) {
             return Err(problem);
         }
@@ -230,14 +230,14 @@ impl Writer {
     }
 }
 
-/// What bounds new records.
+/// Limits for new records.
 struct Limits<'a> {
     now: Time,
     records: u64,
     gone: Option<&'a StoreError>,
 }
 
-/// Changes records in one transaction, and waits until it is on the disk; if there were none, not.
+/// Changes records in one transaction and waits until it is on disk. Writes nothing if there were no changes.
 fn commit(
     file: &File,
     now: Time,
@@ -255,9 +255,9 @@ fn commit(
 }
 
 impl Ask {
-    /// The answer is a failure, which who tells it knows.
+    /// An error reply. The caller replaces the error with the actual failure.
     fn unanswered(self) -> Due {
-        let unknown = || StoreError::Unavailable("it was not written".into());
+        let unknown = || StoreError::Unavailable("the change was not written".into());
         match self {
             Ask::Claim(_, tell) => Due::Claimed(tell, Err(unknown())),
             Ask::Renew(.., tell) | Ask::Complete(.., tell) | Ask::Abandon(.., tell) | Ask::Lose(.., tell) => {
@@ -267,7 +267,7 @@ impl Ask {
     }
 }
 
-/// Works an answer out, and notes the key if its record has changed.
+/// Processes a request, and adds the key to `changed` if its record changed.
 fn answer(
     records: &mut Records<'_>,
     ask: Ask,
@@ -284,7 +284,7 @@ fn answer(
                     changed.insert(claim.key);
                     Due::Claimed(tell, Ok(Claimed::Acquired))
                 }
-                // What was there before this batch is there whether it is written or not.
+                // A record from before this batch is in the file whether the commit succeeds or not.
                 Ok(known) if !changed.contains(&claim.key) => Due::Known(tell, known),
                 told => Due::Claimed(tell, told),
             });
@@ -309,7 +309,7 @@ fn answer(
     };
     if matches!(told, Ok(true)) {
         changed.insert(key);
-        // It is in the file for whoever asks this process, and in none for those that come after it.
+        // The change is visible to this process only; a later process will not have it.
         if let Some(gone) = limits.gone {
             told = Err(Wrong::Record(gone.clone()));
         }
@@ -319,7 +319,7 @@ fn answer(
     failure.map_or(Ok(()), Err)
 }
 
-/// What goes wrong with one record, or with the file.
+/// A failure with one record or with the file.
 enum Wrong {
     Record(StoreError),
     File(redb::Error),
@@ -343,11 +343,11 @@ fn unavailable(problem: impl Display) -> StoreError {
     StoreError::Unavailable(problem.to_string())
 }
 
-/// The record of a key, unless it is over.
+/// Finds the live record of a key.
 fn find(records: &Records<'_>, key: &str, now: Time) -> Result<Option<Record>, Wrong> {
     let Some(bytes) = records.get(key)? else { return Ok(None) };
     let record = row::read(key, bytes.value());
-    // Not as if there were none: its call may have been carried out.
+    // Do not treat a damaged record as missing: its call may have been executed.
     let record = record.ok_or_else(|| Wrong::Record(unavailable("the record of this key is damaged")))?;
     Ok(Some(record).filter(|record| !record.is_over(now)))
 }
@@ -369,7 +369,7 @@ fn claimed(records: &mut Records<'_>, claim: &Claim, limits: &Limits<'_>) -> Res
     Ok(answer)
 }
 
-/// Changes the record that `owner` holds; whether it does.
+/// Changes the record if it is claimed by `owner`. Returns whether it is.
 fn change(
     records: &mut Records<'_>,
     key: &str,
@@ -389,7 +389,7 @@ fn change(
     Ok(true)
 }
 
-/// Looks at so many records from the cursor on, and forgets those that are over; how many.
+/// Checks up to `most` records from the cursor on and removes expired ones. Returns how many it removed.
 fn sweep(
     records: &mut Records<'_>,
     cursor: &mut String,
@@ -409,7 +409,7 @@ fn sweep(
             over.push(last.clone());
         }
     }
-    // At the end it begins anew, though new records may come behind it.
+    // At the end, start again from the beginning, although new keys may follow the last one.
     *cursor = if seen < most { String::new() } else { last + "\0" };
     for key in &over {
         records.remove(key.as_str())?;

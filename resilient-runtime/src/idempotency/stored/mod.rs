@@ -1,10 +1,11 @@
-//! The stored form of an answer: what made it, and the value as an exact image of the serde data model.
+//! The stored form of a result: its origin, and an exact image of the value in the serde data model.
 //!
-//! JSON, CBOR and `MessagePack` each merge values that serde keeps apart: `Some(None)` with `None`, `Some(())` with `None`,
-//! a NaN with another one or with nothing, an `f32` with an `f64`. A replay must equal the first answer, so this form
-//! writes one tag for each type of the data model, describes itself (untagged and internally tagged enums, `flatten` and
-//! `default` work), and is checked: an answer is read back when it is saved, and what was read must be written as the
-//! same bytes. The same check at each replay finds a type that has changed since.
+//! JSON, CBOR and `MessagePack` each merge values that serde tells apart: `Some(None)` and `None`, `Some(())` and
+//! `None`, two different NaNs or a NaN and a missing value, an `f32` and an `f64`. A replay must equal the first
+//! result, so this form has one tag for each type of the data model. It is self-describing, so untagged and internally
+//! tagged enums, `flatten` and `default` work. It is also checked: a result is read back before it is stored, and the
+//! value that was read must serialize to the same bytes. The same check at each replay detects a type that has changed
+//! since.
 //!
 //! ```text
 //! 'R', version, side (0: ok, 1: err), digest of the type names in the value (16 bytes),
@@ -25,16 +26,16 @@ use reader::Reader;
 use writer::Writer;
 
 const MAGIC: u8 = b'R';
-/// Version 1 was JSON, which has no version in it.
+/// Version 1 was JSON, which contains no version.
 const VERSION: u8 = 2;
-/// What an answer of version 1 begins with.
+/// The first byte of a result in version 1.
 const JSON: u8 = b'{';
-/// Levels of nesting at most, so that no value can exhaust the stack.
+/// Maximum nesting depth, so that no value can exhaust the stack.
 const DEEPEST: u32 = 128;
-/// The longest name of a type that is stored as it is.
+/// Longest type name that is stored unchanged.
 const LONGEST_NAME: usize = 200;
 
-/// What a byte says that comes next.
+/// The tag of the next value.
 mod tag {
     pub(super) const END: u8 = 0;
     pub(super) const UNIT: u8 = 1;
@@ -95,12 +96,12 @@ impl serde::de::Error for Fault {
     }
 }
 
-/// Why a stored answer is not given to a call.
+/// Why a stored result is not replayed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// Another operation made it: its name.
+    /// Another operation, with this name, stored it.
     Operation(String),
-    /// It is no answer of this type, or cannot be read.
+    /// It has another type or cannot be read.
     Value(String),
 }
 
@@ -110,7 +111,7 @@ impl From<Fault> for Unreadable {
     }
 }
 
-/// Which part of an outcome is stored.
+/// The side of the outcome that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Side {
@@ -118,7 +119,7 @@ pub(super) enum Side {
     Err,
 }
 
-/// A value in the data model: its bytes, and a digest of the names of the types in it.
+/// A value in the data model: its bytes, and a digest of the type names in it.
 #[derive(Debug)]
 struct Image {
     bytes: Vec<u8>,
@@ -128,13 +129,13 @@ struct Image {
 impl Image {
     fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, Fault> {
         let mut writer = Writer::default();
-        // The type is the caller's: its code must not replace an answer by a panic.
+        // The type belongs to the caller. A panic in its code must not replace the result.
         let written = catch_unwind(AssertUnwindSafe(|| value.serialize(&mut writer)));
         written.unwrap_or_else(|_| Err(Fault::new("its `Serialize` panicked")))?;
         Ok(writer.into_image())
     }
 
-    /// Whether both are images of equal values. Sets and maps come in any order.
+    /// Whether both images are of equal values. The order of sets and maps does not matter.
     fn is_like(&self, bytes: &[u8], names: u128) -> bool {
         self.names == names
             && (self.bytes == bytes
@@ -152,7 +153,7 @@ fn value_of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     read.unwrap_or_else(|_| Err(Fault::new("its `Deserialize` panicked")))
 }
 
-/// The stored form of a value, unless it does not read back as it is; and what was read.
+/// Returns the stored form of a value and the value read back, or an error if the two values differ.
 pub(super) fn keep<T: Serialize + DeserializeOwned>(
     side: Side,
     operation: &str,
@@ -165,12 +166,12 @@ pub(super) fn keep<T: Serialize + DeserializeOwned>(
     let again: T = value_of(&image.bytes).map_err(|fault| failed("read back", &fault))?;
     let second = Image::of(&again).map_err(|fault| failed("saved again", &fault))?;
     if !second.is_like(&image.bytes, image.names) {
-        return Err(failed("saved", &"it reads back as another value"));
+        return Err(failed("saved", &"it reads back as a different value"));
     }
     Ok((form(side, operation, &name, &image), again))
 }
 
-/// The stored form of a value whose type need not be readable.
+/// Returns the stored form of a value whose type might not be deserializable.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
     let name = type_name::<T>();
     let image =
@@ -190,16 +191,16 @@ fn form(side: Side, operation: &str, name: &str, image: &Image) -> Vec<u8> {
     bytes
 }
 
-/// A stored answer, taken apart.
+/// A parsed stored result.
 #[derive(Debug)]
 pub(super) enum Stored<'b> {
-    /// Of this version.
+    /// A value in the current version.
     Value(Value<'b>),
-    /// JSON, as earlier versions wrote it: `{"ok": ..}` or `{"err": ..}`.
+    /// JSON from an earlier version: `{"ok": ..}` or `{"err": ..}`.
     Json(&'b [u8]),
 }
 
-/// A stored value, and what made it.
+/// A stored value and its origin.
 #[derive(Debug)]
 pub(super) struct Value<'b> {
     pub(super) side: Side,
@@ -210,18 +211,18 @@ pub(super) struct Value<'b> {
 }
 
 impl<'b> Stored<'b> {
-    /// Takes an answer apart that `operation` is about to give; empty where the operation is not known.
+    /// Parses a result to be replayed by `operation`, which is empty if unknown.
     pub(super) fn of(bytes: &'b [u8], operation: &str) -> Result<Self, Unreadable> {
         if bytes.first() == Some(&JSON) {
             return Ok(Self::Json(bytes));
         }
-        let damaged = || Unreadable::Value("it is damaged".into());
+        let damaged = || Unreadable::Value("the data is damaged".into());
         let rest = match bytes {
             [MAGIC, VERSION, rest @ ..] => rest,
             [MAGIC, version, ..] => {
                 return Err(Unreadable::Value(format!(
-                    "it has form {version}, and this version of resilient reads form {VERSION} and JSON: \
-                     use the version that wrote it until its time is over"
+                    "it has format {version}, but this version of resilient reads format {VERSION} and JSON: \
+                     use the version that wrote it until the record expires"
                 )));
             }
             _ => return Err(damaged()),
@@ -244,7 +245,7 @@ impl<'b> Stored<'b> {
 }
 
 impl Value<'_> {
-    /// The value, if it was of this type: also by its name, which is that without the modules.
+    /// Reads the value if it has this type. The type names, without modules, must match too.
     pub(super) fn read<T: Serialize + DeserializeOwned>(&self) -> Result<T, Unreadable> {
         let expected = type_name::<T>();
         if owned(&expected) == owned(self.name) {
@@ -254,7 +255,7 @@ impl Value<'_> {
         }
     }
 
-    /// The value, if it is of this type by its shape, whatever its name.
+    /// Reads the value if it has the shape of this type, whatever its name.
     pub(super) fn read_alike<T: Serialize + DeserializeOwned>(&self) -> Result<T, Unreadable> {
         let expected = type_name::<T>();
         let value: T =
@@ -263,33 +264,37 @@ impl Value<'_> {
         if again.is_like(self.bytes, self.names) {
             Ok(value)
         } else {
-            Err(self.mismatch(&expected, ", whose fields are others now"))
+            Err(self.mismatch(&expected, ", whose fields have changed"))
         }
     }
 
     pub(super) fn mismatch(&self, expected: &str, why: &str) -> Unreadable {
-        let by = if self.operation.is_empty() { String::new() } else { format!(" of `{}`", self.operation) };
+        let by = if self.operation.is_empty() {
+            String::new()
+        } else {
+            format!(" of operation `{}`", self.operation)
+        };
         let stored = self.name;
-        Unreadable::Value(format!("it is `{stored}`{by}, and this call expects `{expected}`{why}"))
+        Unreadable::Value(format!("found `{stored}`{by}, expected `{expected}`{why}"))
     }
 }
 
-/// A value as an earlier version wrote it, if JSON gives it exactly.
+/// Reads a value written by an earlier version, if its JSON is exact.
 pub(super) fn from_json<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     let read = catch_unwind(AssertUnwindSafe(|| {
         let value: T = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let again = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
-        if again == bytes { Ok(value) } else { Err("it reads as another value".to_owned()) }
+        if again == bytes { Ok(value) } else { Err("it reads back as a different value".to_owned()) }
     }));
     let read = read.unwrap_or_else(|_| Err("reading it panicked".into()));
     read.map_err(|why| {
         Unreadable::Value(format!(
-            "it was saved as JSON by an earlier version of resilient, and cannot be read exactly: {why}"
+            "it was saved as JSON by an earlier version of resilient and cannot be read exactly: {why}"
         ))
     })
 }
 
-/// The name of a type without the modules that it is in: moving it changes nothing, another compiler neither.
+/// A type's name without modules. It does not depend on the module or the compiler.
 pub(super) fn type_name<T: ?Sized>() -> String {
     short(std::any::type_name::<T>())
 }
@@ -315,7 +320,7 @@ fn short(name: &str) -> String {
     short
 }
 
-/// A borrowed type is as good as the one that owns what it borrows.
+/// Maps the name of a borrowed type to the name of the owned type.
 fn owned(name: &str) -> &str {
     match name.trim_start_matches('&') {
         "str" => "String",

@@ -1,4 +1,4 @@
-//! Reads what [`Writer`](super::writer::Writer) has written.
+//! Reads values written by [`Writer`](super::writer::Writer).
 
 use std::hash::Hasher;
 
@@ -11,7 +11,7 @@ use serde::forward_to_deserialize_any;
 use super::{DEEPEST, Fault, tag};
 use crate::idempotency::store::{Fingerprint, Printer};
 
-/// What is left to read.
+/// The bytes left to read.
 #[derive(Debug)]
 pub(super) struct Reader<'de> {
     rest: &'de [u8],
@@ -19,7 +19,7 @@ pub(super) struct Reader<'de> {
 }
 
 fn damaged() -> Fault {
-    Fault::new("it is damaged")
+    Fault::new("the data is damaged")
 }
 
 impl<'de> Reader<'de> {
@@ -84,12 +84,12 @@ impl<'de> Reader<'de> {
 
     fn end(&mut self) -> Result<(), Fault> {
         if self.peek()? != tag::END {
-            return Err(Fault::new("it has more parts than are expected"));
+            return Err(Fault::new("it has more elements than expected"));
         }
         self.byte().map(drop)
     }
 
-    /// Reads what is one level deeper.
+    /// Reads a value one level deeper.
     fn inside<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.depth >= DEEPEST {
             return Err(Fault::new(format_args!("it is nested deeper than {DEEPEST} levels")));
@@ -129,7 +129,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             tag::BYTES => visitor.visit_borrowed_bytes(self.run()?),
             tag::NONE => visitor.visit_none(),
             tag::SOME => self.inside(|reader| visitor.visit_some(reader)),
-            // A variant as JSON has it, for a visitor that takes whatever comes, such as that of an untagged enum.
+            // Like JSON, present a variant as a map or string to a visitor that accepts any value, such as the visitor
+            // of an untagged enum.
             tag::STR | tag::UNIT_VARIANT => visitor.visit_borrowed_str(self.text()?),
             tag::VARIANT => {
                 let variant = self.text()?;
@@ -179,17 +180,17 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 let variant = self.text()?;
                 self.inside(|reader| visitor.visit_enum(Variant { variant, reader }))
             }
-            // What a type of its own writes as a map with one entry.
+            // A custom `Serialize` may write an enum as a map with one entry.
             tag::MAP | tag::STRUCT => {
                 if self.byte()? != tag::STR {
-                    return Err(Fault::new("it is a map and no enum"));
+                    return Err(Fault::new("expected an enum, found a map"));
                 }
                 let variant = self.text()?;
                 let value = self.inside(|reader| visitor.visit_enum(Variant { variant, reader }))?;
                 self.end()?;
                 Ok(value)
             }
-            _ => Err(Fault::new("it is no enum")),
+            _ => Err(Fault::new("expected an enum")),
         }
     }
 
@@ -199,7 +200,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-/// What comes up to an end, which stays.
+/// The elements up to the end tag, which is not consumed.
 struct Parts<'r, 'de>(&'r mut Reader<'de>);
 
 impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
@@ -222,7 +223,7 @@ impl<'de> MapAccess<'de> for Parts<'_, 'de> {
     }
 }
 
-/// A variant as a map of its name and what is in it.
+/// A variant as a map with one entry: its name and its value.
 struct OneEntry<'r, 'de> {
     variant: Option<&'de str>,
     reader: &'r mut Reader<'de>,
@@ -281,7 +282,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
     }
 }
 
-/// A number for a value, equal for values that differ in the order of their sets and maps alone.
+/// Computes a digest of a value. The order of its sets and maps does not matter.
 pub(super) fn digest(bytes: &[u8]) -> Result<u128, Fault> {
     let mut reader = Reader::new(bytes);
     let digest = digest_of(&mut reader)?;

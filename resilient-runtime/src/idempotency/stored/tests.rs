@@ -1,6 +1,6 @@
-//! C1, C2: what is saved is given again as it was, or not saved.
+//! A stored value reads back unchanged, or is not stored.
 
-// Nested options are what this is about.
+// These tests are about nested options.
 #![allow(clippy::option_option, clippy::needless_pass_by_value, clippy::items_after_statements)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -126,7 +126,7 @@ impl<'de> Deserialize<'de> for Raw {
 }
 
 #[test]
-fn every_type_of_the_data_model_comes_back_as_it_was() {
+fn every_type_of_the_data_model_reads_back_unchanged() {
     for bits in [0, 1, 1 << 63, 0x7ff0 << 48, 0x7ff8_0000_dead_beef, 0xfff0_0000_0000_0001, u64::MAX] {
         assert_eq!(again(&f64::from_bits(bits)).unwrap().to_bits(), bits);
     }
@@ -163,7 +163,7 @@ fn every_type_of_the_data_model_comes_back_as_it_was() {
 }
 
 #[test]
-fn every_kind_of_enum_comes_back_as_it_was() {
+fn every_kind_of_enum_reads_back_unchanged() {
     let all = || {
         let b = Unit;
         [
@@ -198,14 +198,14 @@ fn every_kind_of_enum_comes_back_as_it_was() {
 }
 
 #[test]
-fn sets_and_maps_are_the_same_in_any_order() {
+fn sets_and_maps_are_equal_in_any_order() {
     same((0..100).map(|number| (number, number.to_string())).collect::<HashMap<u32, String>>());
     same((0..100).map(|number| Newtype(number % 7)).collect::<HashSet<_>>());
     same(HashMap::from([(1, HashSet::from(["a".to_owned(), "b".to_owned()])), (2, HashSet::new())]));
 }
 
 #[test]
-fn what_reads_back_as_another_value_is_refused_when_it_is_saved() {
+fn a_value_that_reads_back_as_a_different_one_is_not_stored() {
     #[derive(Debug, Serialize, Deserialize)]
     #[serde(untagged)]
     enum Ambiguous {
@@ -228,16 +228,19 @@ fn what_reads_back_as_another_value_is_refused_when_it_is_saved() {
     for another in
         [Ambiguous::Large(5), Ambiguous::Pair((1, 2)), Ambiguous::Other(Other { number: 0, cents: 0.0 })]
     {
-        let said = refused(another);
-        assert_eq!(said, "a value of type `Ambiguous` cannot be saved: it reads back as another value");
+        let text = refused(another);
+        assert_eq!(text, "a value of type `Ambiguous` cannot be saved: it reads back as a different value");
     }
-    assert!(refused(Ambiguous::Wide(1)).contains("cannot be read back"), "serde buffers no 128 bits");
+    assert!(
+        refused(Ambiguous::Wide(1)).contains("cannot be read back"),
+        "serde does not buffer 128-bit numbers"
+    );
     #[derive(Debug, Serialize, Deserialize)]
     struct OneWay {
         #[serde(skip_deserializing)]
         note: String,
     }
-    assert!(refused(OneWay { note: "x".into() }).contains("another value"));
+    assert!(refused(OneWay { note: "x".into() }).contains("a different value"));
     #[derive(Debug, Serialize, Deserialize)]
     struct Needs {
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -247,8 +250,7 @@ fn what_reads_back_as_another_value_is_refused_when_it_is_saved() {
 }
 
 #[test]
-fn a_panic_of_the_types_own_code_is_a_refusal() {
-    // C4
+fn a_panic_in_the_code_of_the_type_is_an_error() {
     #[derive(Debug, Deserialize)]
     struct Panics;
     impl Serialize for Panics {
@@ -264,7 +266,7 @@ fn a_panic_of_the_types_own_code_is_a_refusal() {
 struct List(Option<Box<List>>);
 
 #[test]
-fn nesting_is_bounded_for_whoever_writes_and_reads() {
+fn nesting_depth_is_limited_for_writing_and_reading() {
     let list = |length: u32| (0..length).fold(List(None), |rest, _| List(Some(Box::new(rest))));
     assert!(again(&list(60)).is_ok());
     assert!(refused(list(200)).contains("nested deeper than 128"));
@@ -275,8 +277,7 @@ fn nesting_is_bounded_for_whoever_writes_and_reads() {
 }
 
 #[test]
-fn a_value_of_another_type_is_an_error_that_names_both() {
-    // C2
+fn reading_another_type_is_an_error_that_names_both_types() {
     mod later {
         #[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default)]
@@ -304,47 +305,49 @@ fn a_value_of_another_type_is_an_error_that_names_both() {
         Ok(Stored::Value(value)) => value,
         other => panic!("{other:?}"),
     };
-    let said = |why: Unreadable| match why {
-        Unreadable::Value(said) => said,
+    let text = |why: Unreadable| match why {
+        Unreadable::Value(text) => text,
         Unreadable::Operation(by) => panic!("{by}"),
     };
-    assert_eq!(read().read(), Ok(moved::Receipt { number: 1, cents: 9.5 }), "its module is no part of it");
+    assert_eq!(read().read(), Ok(moved::Receipt { number: 1, cents: 9.5 }), "the module does not matter");
     assert_eq!(
-        said(read().read::<later::Receipt>().unwrap_err()),
-        "it is `Receipt` of `shop::charge`, and this call expects `Receipt`, whose fields are others now"
+        text(read().read::<later::Receipt>().unwrap_err()),
+        "found `Receipt` of operation `shop::charge`, expected `Receipt`, whose fields have changed"
     );
     assert_eq!(
-        said(read().read::<later::Renamed>().unwrap_err()),
-        "it is `Receipt` of `shop::charge`, and this call expects `Renamed`"
+        text(read().read::<later::Renamed>().unwrap_err()),
+        "found `Receipt` of operation `shop::charge`, expected `Renamed`"
     );
-    assert!(said(read().read::<Sparse>().unwrap_err()).contains("expects `Sparse`"), "not an empty one");
-    assert!(said(read().read_alike::<Sparse>().unwrap_err()).contains("expects `Sparse`"));
-    assert!(said(read().read::<u32>().unwrap_err()).contains("expects `u32`"));
+    assert!(
+        text(read().read::<Sparse>().unwrap_err()).contains("expected `Sparse`"),
+        "not an empty `Sparse`"
+    );
+    assert!(text(read().read_alike::<Sparse>().unwrap_err()).contains("expected `Sparse`"));
+    assert!(text(read().read::<u32>().unwrap_err()).contains("expected `u32`"));
     let (bytes, _) = keep(Side::Ok, "", &Vec::<u32>::new()).unwrap();
     let Ok(Stored::Value(value)) = Stored::of(&bytes, "shop::charge") else { panic!() };
     assert_eq!(value.read(), Ok(Vec::<u32>::new()));
     assert!(
-        said(value.read::<Vec<String>>().unwrap_err()).contains("it is `Vec<u32>`"),
-        "though it is empty"
+        text(value.read::<Vec<String>>().unwrap_err()).contains("found `Vec<u32>`"),
+        "even if it is empty"
     );
     let (bytes, _) = keep(Side::Ok, "", &5_u32).unwrap();
     let Ok(Stored::Value(value)) = Stored::of(&bytes, "") else { panic!() };
-    assert!(value.read_alike::<u64>().is_err(), "not even where it would fit");
+    assert!(value.read_alike::<u64>().is_err(), "even if the number fits");
 }
 
 #[test]
-fn an_answer_of_another_operation_is_told_from_one_of_another_type() {
-    // C2
+fn a_result_of_another_operation_is_distinguished_from_one_of_another_type() {
     let (bytes, _) = keep(Side::Ok, "shop::charge", &7_u32).unwrap();
     assert_eq!(Stored::of(&bytes, "shop::refund").unwrap_err(), Unreadable::Operation("shop::charge".into()));
-    assert!(matches!(Stored::of(&bytes, ""), Ok(Stored::Value(_))), "by hand");
-    let by_hand = write("text").unwrap();
-    let Ok(Stored::Value(value)) = Stored::of(&by_hand, "shop::charge") else { panic!() };
-    assert_eq!(value.read(), Ok("text".to_owned()), "a borrowed text is one");
+    assert!(matches!(Stored::of(&bytes, ""), Ok(Stored::Value(_))), "a direct call has no operation");
+    let direct = write("text").unwrap();
+    let Ok(Stored::Value(value)) = Stored::of(&direct, "shop::charge") else { panic!() };
+    assert_eq!(value.read(), Ok("text".to_owned()), "`&str` reads as `String`");
 }
 
 #[test]
-fn another_form_and_damage_are_refused_by_name_and_without_a_panic() {
+fn another_format_and_damage_are_errors_without_a_panic() {
     let (bytes, _) = keep(Side::Err, "shop::charge", &Receipt { number: 1, cents: 9.5 }).unwrap();
     let read = |bytes: &[u8]| match Stored::of(bytes, "shop::charge")? {
         Stored::Value(value) => value.read::<Receipt>(),
@@ -352,10 +355,13 @@ fn another_form_and_damage_are_refused_by_name_and_without_a_panic() {
     };
     let mut later = bytes.clone();
     later[1] = 3;
-    let Err(Unreadable::Value(said)) = read(&later) else { panic!() };
-    assert!(said.contains("it has form 3, and this version of resilient reads form 2 and JSON"), "{said}");
+    let Err(Unreadable::Value(text)) = read(&later) else { panic!() };
+    assert!(
+        text.contains("it has format 3, but this version of resilient reads format 2 and JSON"),
+        "{text}"
+    );
     for at in 0..bytes.len() {
-        assert!(read(&bytes[..at]).is_err(), "cut off at {at}");
+        assert!(read(&bytes[..at]).is_err(), "truncated at {at}");
     }
     for byte in 0..=255 {
         let _ = read(&[byte; 40]);
@@ -366,21 +372,20 @@ fn another_form_and_damage_are_refused_by_name_and_without_a_panic() {
 }
 
 #[test]
-fn json_of_an_earlier_version_is_read_where_it_is_exact() {
-    // C1
+fn json_of_an_earlier_version_is_read_if_it_is_exact() {
     assert_eq!(from_json(br#"{"number":1,"cents":9.5}"#), Ok(Receipt { number: 1, cents: 9.5 }));
-    let Err(Unreadable::Value(said)) = from_json::<f64>(b"1193.8255000000001") else {
+    let Err(Unreadable::Value(text)) = from_json::<f64>(b"1193.8255000000001") else {
         panic!("it is inexact")
     };
     assert!(
-        said.contains("saved as JSON by an earlier version of resilient, and cannot be read exactly"),
-        "{said}"
+        text.contains("saved as JSON by an earlier version of resilient and cannot be read exactly"),
+        "{text}"
     );
-    assert!(from_json::<Sparse>(br#"{"number":1,"cents":9.5}"#).is_err(), "not an empty one");
+    assert!(from_json::<Sparse>(br#"{"number":1,"cents":9.5}"#).is_err(), "not an empty `Sparse`");
 }
 
 #[test]
-fn names_of_types_are_without_modules() {
+fn type_names_do_not_contain_modules() {
     for (name, expected) in [
         ("alloc::vec::Vec<shop::api::v1::Receipt>", "Vec<Receipt>"),
         ("core::option::Option<(u8, alloc::string::String)>", "Option<(u8, String)>"),
@@ -400,13 +405,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_number_comes_back_as_it_was(bits: u64, wide: i128, narrow: u16, signed: i32) {
+    fn any_number_reads_back_unchanged(bits: u64, wide: i128, narrow: u16, signed: i32) {
         prop_assert_eq!(again(&f64::from_bits(bits)).unwrap().to_bits(), bits);
         prop_assert_eq!(again(&(wide, narrow, signed, bits)).unwrap(), (wide, narrow, signed, bits));
     }
 
     #[test]
-    fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+    fn arbitrary_bytes_do_not_cause_a_panic(bytes: Vec<u8>) {
         let _ = value_of::<Flat>(&bytes);
         let _ = value_of::<(External, Untagged, Internal)>(&bytes);
         let _ = digest(&bytes);

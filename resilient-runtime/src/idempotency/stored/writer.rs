@@ -8,16 +8,16 @@ use serde::ser::{
 use super::{DEEPEST, Fault, Image, tag};
 use crate::idempotency::store::Fingerprint;
 
-/// What is written so far.
+/// The image written so far.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     bytes: Vec<u8>,
-    /// The sum of the digests of all names of types, so that their order does not matter.
+    /// The sum of the digests of all type names, so their order does not matter.
     names: u128,
     depth: u32,
 }
 
-/// What a name names.
+/// The kind of type that a name stands for.
 #[derive(Clone, Copy, Hash)]
 enum Named {
     Struct,
@@ -72,7 +72,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A value inside of another.
+    /// Writes a value nested in another one.
     fn inside<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.enter()?;
         value.serialize(&mut *self)?;
@@ -97,7 +97,7 @@ impl Writer {
     }
 }
 
-/// A number in seven bits a byte, the least first; the last one is below 128.
+/// Writes a number in LEB128: seven bits per byte, lowest first; the last byte is below 128.
 pub(super) fn number(bytes: &mut Vec<u8>, mut value: u128) {
     loop {
         let [low, ..] = value.to_le_bytes();
@@ -121,7 +121,8 @@ impl<'w> Serializer for &'w mut Writer {
     type SerializeStruct = &'w mut Writer;
     type SerializeStructVariant = &'w mut Writer;
 
-    /// As text where a type has two forms: serde reads what it buffers, for an untagged enum, in no other way.
+    /// Types with two forms are written as text: serde reads buffered values, as in an untagged enum, only in this
+    /// form.
     fn is_human_readable(&self) -> bool {
         true
     }
@@ -300,7 +301,7 @@ impl<'w> Serializer for &'w mut Writer {
     }
 }
 
-/// Parts that are written one behind the other, up to an end.
+/// Compound types: their elements are written in order, followed by the end tag.
 macro_rules! parts {
     ($($trait:ident: $part:ident($($key:ident: $type:ty)?) by $by:ident;)+) => {$(
         impl $trait for &mut Writer {

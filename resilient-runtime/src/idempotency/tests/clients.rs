@@ -1,4 +1,4 @@
-//! Clients that need not mean well, and a store that has an end.
+//! Untrusted clients, and a store with limited capacity.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn claim<'a>(once: &'a Idempotency, client: ClientId, key: &str) -> Result<Claim
     blocking(once.claim_of(client, &format!("{} {key}", client.0), A, Duration::ZERO))
 }
 
-/// Whether it had to be carried out.
+/// Whether the call was executed and its result stored.
 fn ask(once: &Idempotency, client: ClientId, key: &str, answer: &str) -> bool {
     match claim(once, client, key).unwrap() {
         ClaimOutcome::Run(lease) => blocking(lease.unwrap().complete(answer)),
@@ -41,8 +41,7 @@ fn is_full(refused: Result<ClaimOutcome<'_>, Rejection>) -> bool {
 }
 
 #[test]
-fn a_client_that_has_its_share_is_refused_new_keys_and_no_record_is_dropped() {
-    // G4
+fn a_client_that_used_up_its_share_is_rejected_for_new_keys_and_no_record_is_dropped() {
     let (time, store, once) = store_of(2000);
     assert!(ask(&once, ADA, "hers", "7"));
     let running = leased(&once, EVE, "running");
@@ -58,19 +57,19 @@ fn a_client_that_has_its_share_is_refused_new_keys_and_no_record_is_dropped() {
     assert_eq!(
         refused.retry_after(),
         Some(Duration::from_millis(3_600_000 - 999)),
-        "when the first of its own is over"
+        "when the client's first record expires"
     );
-    assert!(!ask(&once, ADA, "hers", "8"), "it is still known");
-    assert!(ask(&once, ADA, "another", "8"), "there is room for others");
+    assert!(!ask(&once, ADA, "hers", "8"), "the record still exists");
+    assert!(ask(&once, ADA, "another", "8"), "there is capacity for other clients");
     assert!(blocking(running.complete("done")));
-    assert!((1..1000).all(|key| !ask(&once, EVE, &key.to_string(), "8")), "each is known");
+    assert!((1..1000).all(|key| !ask(&once, EVE, &key.to_string(), "8")), "all records still exist");
     time.advance(refused.retry_after().unwrap());
     assert!(ask(&once, EVE, "more", "7"));
 }
 
 #[test]
-fn answers_of_others_however_large_push_no_record_out() {
-    // G4: 120 anonymous requests with answers of 60 KB.
+fn large_results_of_one_client_displace_no_record_of_another() {
+    // 120 anonymous requests with results of 60 KB.
     let (_, _, once) = bounded(100_000, 64 << 20);
     let (anonymous, large) = (ClientId(0), "x".repeat(60_000));
     assert!(ask(&once, ADA, "hers", &large));
@@ -81,17 +80,16 @@ fn answers_of_others_however_large_push_no_record_out() {
     };
     let kept: Vec<_> = (0..120).filter(|key| asked(*key)).collect();
     assert_eq!(kept.len(), 110, "a tenth of 64 MiB");
-    assert_eq!(once.stats().executed, 111, "none was carried out whose answer could not be saved");
-    assert!(!ask(&once, ADA, "hers", &large), "her record is there");
-    assert!(ask(&once, ADA, "another", &large), "and so is room for her");
+    assert_eq!(once.stats().executed, 111, "no call ran whose result could not be stored");
+    assert!(!ask(&once, ADA, "hers", &large), "the record still exists");
+    assert!(ask(&once, ADA, "another", &large), "there is capacity for other clients");
     for key in kept {
         assert!(!ask(&once, anonymous, &key.to_string(), &large), "{key}");
     }
 }
 
 #[test]
-fn answers_of_calls_that_ran_at_the_same_time_do_not_exceed_the_share_and_their_callers_are_told() {
-    // G4, C4
+fn results_of_concurrent_calls_do_not_exceed_the_share_and_are_reported_as_unsaved() {
     let (_, store, once) = bounded(100_000, 4 << 20);
     let running: Vec<_> = (0..500).map(|key| leased(&once, EVE, &key.to_string())).collect();
     let large = "x".repeat(60_000);
@@ -100,14 +98,13 @@ fn answers_of_calls_that_ran_at_the_same_time_do_not_exceed_the_share_and_their_
     assert_eq!(kept.iter().filter(|(is_kept, _)| *is_kept).count(), 2, "a tenth of 4 MiB, with 500 records");
     assert!(kept.iter().all(|(is_kept, why)| *is_kept != (*why == Some(Unsaved::StoreFailed))));
     let again = claim(&once, EVE, "499").unwrap_err();
-    assert_eq!(again.kind(), RejectionKind::OutcomeUnknown, "at once, and never carried out anew");
+    assert_eq!(again.kind(), RejectionKind::OutcomeUnknown, "rejected at once and not executed again");
     assert_eq!(store.len(), 500);
     assert!(ask(&once, ADA, "hers", &large));
 }
 
 #[test]
-fn all_clients_together_leave_room_for_the_programs_own_calls() {
-    // G4
+fn all_clients_together_leave_capacity_for_the_programs_own_calls() {
     let (_, store, once) = store_of(20);
     for client in 0..18 {
         assert!(ask(&once, ClientId(client), "k", "7"));
@@ -115,7 +112,7 @@ fn all_clients_together_leave_room_for_the_programs_own_calls() {
     assert!(is_full(claim(&once, ClientId(99), "k")));
     assert_eq!(once.call("own", A, || Outcome::Ok(7)), Ok(7));
     for client in 0..18 {
-        assert!(!ask(&once, ClientId(client), "k", "8"), "a replay needs no room");
+        assert!(!ask(&once, ClientId(client), "k", "8"), "a replay needs no capacity");
     }
     assert_eq!(store.len(), 19);
     let (_, store, once) = bounded(100_000, 10 << 20);
@@ -132,7 +129,6 @@ fn all_clients_together_leave_room_for_the_programs_own_calls() {
 
 #[test]
 fn a_share_is_exact_to_the_byte() {
-    // G4
     let fits = |answer: usize| {
         let store = MemoryStore::new(ManualClock::new().clock(), 100).most_bytes(1 << 20);
         let claim = Claim {
@@ -156,39 +152,39 @@ fn a_share_is_exact_to_the_byte() {
 }
 
 #[test]
-fn what_runs_what_was_lost_and_what_is_answered_stays_and_the_refusal_says_that_it_is_full() {
+fn a_full_store_drops_no_live_record_and_its_rejection_says_that_it_is_full() {
     let (time, store, once) = store_of(3);
     assert_eq!(once.call("own", A, || Outcome::Ok(7)), Ok(7));
     time.advance(SECONDS(60));
     let running = leased(&once, EVE, "running");
-    drop(leased(&once, EVE, "lost")); // it is over at once
+    drop(leased(&once, EVE, "lost")); // expires at once
     time.advance(SECONDS(60));
     for client in [ADA, EVE] {
         let refused = claim(&once, client, "new").unwrap_err();
         assert_eq!(refused.kind(), RejectionKind::StoreUnavailable);
         assert_eq!(refused.to_string(), "the store of `requests` is full; try again in 3480.0s");
-        assert_eq!(refused.retry_after(), Some(Duration::from_mins(58)), "when its first record is over");
+        assert_eq!(refused.retry_after(), Some(Duration::from_mins(58)), "when the first record expires");
     }
     assert_eq!(claim(&once, EVE, "lost").unwrap_err().kind(), RejectionKind::OutcomeUnknown);
     assert_eq!(once.call("own", A, || Outcome::Ok(8)), Ok(7));
     assert!(blocking(running.complete("done")));
-    assert!(once.call("another", A, || Outcome::Ok(8)).is_err(), "nothing is let go in its place");
+    assert!(once.call("another", A, || Outcome::Ok(8)).is_err(), "no record is dropped to make room");
     assert_eq!(store.len(), 3);
 }
 
 #[test]
-fn a_client_whose_share_is_full_of_what_runs_is_refused_and_others_are_not() {
+fn a_client_whose_share_is_full_of_running_calls_is_rejected_and_others_are_not() {
     let (_, _, once) = store_of(2000);
     let running: Vec<_> = (0..1000).map(|key| leased(&once, EVE, &key.to_string())).collect();
     let refused = claim(&once, EVE, "one too many").unwrap_err();
     assert!(refused.to_string().contains("is full"), "{refused}");
     assert!(ask(&once, ADA, "hers", "7"));
     blocking(running.into_iter().next().unwrap().give_up());
-    assert!(ask(&once, EVE, "now there is room", "7"));
+    assert!(ask(&once, EVE, "one slot is free", "7"));
 }
 
 #[test]
-fn answers_are_bounded_in_bytes_of_each_client_and_of_all() {
+fn the_bytes_of_results_are_limited_per_client_and_in_total() {
     let (_, store, once) = bounded(100_000, 1 << 20);
     let large = "x".repeat(50_000);
     let keeps = |client, key: u32| match claim(&once, client, &key.to_string()) {
@@ -196,11 +192,15 @@ fn answers_are_bounded_in_bytes_of_each_client_and_of_all() {
         _ => false,
     };
     assert!(keeps(ADA, 0));
-    assert_eq!((0..100).filter(|key| keeps(EVE, *key)).count(), 2, "of 128 KiB");
+    assert_eq!((0..100).filter(|key| keeps(EVE, *key)).count(), 2, "128 KiB per client");
     assert!(!ask(&once, ADA, "0", &large) && !ask(&once, EVE, "0", &large));
-    assert_eq!((100..200).filter(|client| keeps(ClientId(*client), 0)).count(), 15, "of nine tenths");
+    assert_eq!(
+        (100..200).filter(|client| keeps(ClientId(*client), 0)).count(),
+        15,
+        "nine tenths for all clients"
+    );
     assert!(store.bytes() <= 1 << 20, "{} bytes", store.bytes());
-    // The program's own are refused when it is full, and not before.
+    // The program's own calls are rejected only when the store is full.
     let (_, store, once) = bounded(100_000, 1 << 20);
     let keep = |key: u32| once.call(&key.to_string(), A, || Ok::<_, Rejection>(large.clone()));
     let kept = (0..100).filter(|key| keep(*key).is_ok()).count();
@@ -208,7 +208,7 @@ fn answers_are_bounded_in_bytes_of_each_client_and_of_all() {
 }
 
 #[test]
-fn what_is_over_makes_room() {
+fn expired_records_free_capacity() {
     let (time, store, once) = store_of(100);
     for key in 0..90_u64 {
         assert!(ask(&once, ClientId(u128::from(key % 5)), &key.to_string(), "7"));
@@ -222,7 +222,7 @@ fn what_is_over_makes_room() {
 }
 
 #[test]
-fn a_lease_of_a_client_that_is_dropped_is_over_at_once_also_in_a_panic() {
+fn a_dropped_lease_of_a_client_expires_at_once_also_in_a_panic() {
     // T105
     let (_, _, once) = store_of(100);
     drop(leased(&once, ADA, "dropped"));
@@ -237,5 +237,5 @@ fn a_lease_of_a_client_that_is_dropped_is_over_at_once_also_in_a_panic() {
         assert_eq!(claim(&once, ADA, key).unwrap_err().kind(), RejectionKind::OutcomeUnknown, "{key}");
     }
     once.reconfigure(Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
-    assert!(ask(&once, ADA, "dropped", "again"), "as the settings say");
+    assert!(ask(&once, ADA, "dropped", "again"), "reexecute takes over");
 }

@@ -1,8 +1,8 @@
-//! Stores that do not work, and stores that are not there.
+//! Stores that fail and stores that are not registered.
 
 use super::*;
 
-/// A store that may answer, refuse, or hang; the questions that were asked are counted.
+/// A store that can respond, fail or hang, and that counts renewals.
 #[derive(Debug)]
 struct Faulty {
     inner: MemoryStore,
@@ -15,11 +15,11 @@ enum Fault {
     None,
     Error,
     Hangs,
-    /// Carries out what it is asked, but does not answer in time.
+    /// Makes the change, but does not respond in time.
     Mute,
-    /// At once, when it is asked.
+    /// When it is called.
     Panics,
-    /// When it is waited for.
+    /// When its future is polled.
     PanicsLater,
 }
 
@@ -69,7 +69,7 @@ impl IdempotencyStore for Faulty {
     }
 
     fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
-        // Only ever late: what was asked before is over.
+        // Never fails: it runs after the request that it undoes has ended.
         self.inner.abandon(key, owner)
     }
 
@@ -87,7 +87,7 @@ fn faulty(config: Config) -> (ManualClock, Arc<Faulty>, Arc<Idempotency>) {
 }
 
 #[test]
-fn a_store_that_does_not_work_refuses_or_lets_through_as_the_settings_say() {
+fn on_store_failure_decides_whether_calls_run_without_the_store() {
     // T116
     let (_, store, once) = faulty(config());
     store.set(Fault::Error);
@@ -102,7 +102,7 @@ fn a_store_that_does_not_work_refuses_or_lets_through_as_the_settings_say() {
 }
 
 #[test]
-fn a_store_that_hangs_is_waited_for_no_longer_than_its_own_timeout() {
+fn a_store_that_hangs_times_out_after_store_timeout() {
     // T116
     let (time, store, once) = faulty(config().store_timeout(MS(200)));
     for fault in [Fault::Hangs, Fault::Mute] {
@@ -112,15 +112,15 @@ fn a_store_that_hangs_is_waited_for_no_longer_than_its_own_timeout() {
         time.advance(MS(199));
         assert!(poll(call.as_mut()).is_pending());
         time.advance(MS(1));
-        let Poll::Ready(refused) = poll(call.as_mut()) else { panic!("its time is over") };
+        let Poll::Ready(refused) = poll(call.as_mut()) else { panic!("it should time out") };
         assert_eq!(kind(refused), RejectionKind::StoreUnavailable);
-        assert!(store.inner.is_empty(), "{fault:?}: what was claimed too late is given up");
+        assert!(store.inner.is_empty(), "{fault:?}: a late claim is abandoned");
     }
     assert_eq!(time.timers(), 0);
 }
 
 #[test]
-fn a_claim_that_is_dropped_on_its_way_to_the_store_is_given_up() {
+fn a_claim_dropped_while_the_store_processes_it_is_abandoned() {
     // T146
     let (_, store, once) = faulty(config());
     store.set(Fault::Mute);
@@ -132,13 +132,13 @@ fn a_claim_that_is_dropped_on_its_way_to_the_store_is_given_up() {
 }
 
 #[test]
-fn the_work_is_told_when_its_lease_cannot_be_renewed() {
+fn the_work_can_see_that_its_lease_cannot_be_renewed() {
     // T107
     let (time, store, once) = faulty(config());
-    let told = Cell::new(false);
+    let is_lost = Cell::new(false);
     let mut call = Box::pin(once.call_async("k", A, async || {
         std::future::poll_fn(|_| {
-            told.set(lease_is_lost());
+            is_lost.set(lease_is_lost());
             Poll::<()>::Pending
         })
         .await;
@@ -149,9 +149,9 @@ fn the_work_is_told_when_its_lease_cannot_be_renewed() {
         store.set(fault);
         time.advance(SECONDS(10));
         assert!(poll(call.as_mut()).is_pending());
-        assert!(!told.get(), "there is time left");
+        assert!(!is_lost.get(), "the lease has not expired");
     }
-    // One that hangs does not keep the next from being tried.
+    // A renewal that hangs does not prevent the next one.
     store.set(Fault::None);
     time.advance(SECONDS(9));
     assert!(poll(call.as_mut()).is_pending());
@@ -159,22 +159,22 @@ fn the_work_is_told_when_its_lease_cannot_be_renewed() {
     assert!(poll(call.as_mut()).is_pending());
     assert_eq!(*store.renewals.lock(), 3);
     store.set(Fault::Error);
-    for (seconds, is_lost) in [(10, false), (10, false), (10, true)] {
+    for (seconds, expected) in [(10, false), (10, false), (10, true)] {
         time.advance(SECONDS(seconds));
         assert!(poll(call.as_mut()).is_pending());
-        assert_eq!(told.get(), is_lost);
+        assert_eq!(is_lost.get(), expected);
     }
 }
 
 #[test]
-fn an_answer_that_the_store_did_not_take_is_never_executed_anew() {
+fn a_call_whose_result_could_not_be_stored_is_not_executed_again() {
     // T105
     let (time, store, once) = faulty(config());
     let outcome = once.call("k", A, || {
         store.set(Fault::Error);
         Outcome::Ok(1)
     });
-    assert_eq!(outcome, Ok(1), "it was carried out");
+    assert_eq!(outcome, Ok(1), "the result is returned");
     assert_eq!(once.stats().not_kept, 1);
     store.set(Fault::None);
     time.advance(SECONDS(31));
@@ -182,8 +182,7 @@ fn an_answer_that_the_store_did_not_take_is_never_executed_anew() {
 }
 
 #[test]
-fn a_store_that_panics_takes_the_place_of_no_answer_and_nothing_is_executed_anew() {
-    // C4
+fn a_panic_of_the_store_replaces_no_result_and_no_call_is_executed_again() {
     for fault in [Fault::Panics, Fault::PanicsLater] {
         let (time, store, once) = faulty(config());
         let breaks = || {
@@ -193,8 +192,8 @@ fn a_store_that_panics_takes_the_place_of_no_answer_and_nothing_is_executed_anew
         assert_eq!(once.call("k", A, breaks), Ok(1), "{fault:?}");
         assert_eq!((unsaved(), once.stats().not_kept), (Some(Unsaved::StoreFailed), 1));
         let mut call = Box::pin(once.call_async("other", A, async || breaks()));
-        let Poll::Ready(refused) = poll(call.as_mut()) else { panic!("it panics at once") };
-        assert_eq!(kind(refused), RejectionKind::StoreUnavailable, "a claim is refused");
+        let Poll::Ready(refused) = poll(call.as_mut()) else { panic!("it should fail at once") };
+        assert_eq!(kind(refused), RejectionKind::StoreUnavailable, "the claim is rejected");
         assert_eq!(once.stats().store_failures, 1);
         store.set(Fault::None);
         let mut call = Box::pin(once.call_async("other", A, async || breaks()));
@@ -211,8 +210,8 @@ fn a_store_that_panics_takes_the_place_of_no_answer_and_nothing_is_executed_anew
 }
 
 #[test]
-fn a_store_that_panics_is_no_panic_of_the_work_whatever_it_is_asked() {
-    // C4: renew, abandon, lose, and what is said when a lease or a claim is dropped.
+fn a_panic_of_the_store_never_reaches_the_work() {
+    // In renew, abandon and lose, and when a lease or a claim is dropped.
     for fault in [Fault::Panics, Fault::PanicsLater] {
         let (time, store, once) = faulty(config());
         let mut call = Box::pin(once.call_async("k", A, async || {
@@ -222,7 +221,7 @@ fn a_store_that_panics_is_no_panic_of_the_work_whatever_it_is_asked() {
         assert!(poll(call.as_mut()).is_pending());
         store.set(fault);
         time.advance(SECONDS(10));
-        assert!(poll(call.as_mut()).is_pending(), "{fault:?}: its renewal is tried again");
+        assert!(poll(call.as_mut()).is_pending(), "{fault:?}: the renewal is retried");
         drop(call);
         store.set(Fault::None);
         let leases: Vec<_> = ["a", "b", "c"]
@@ -243,8 +242,7 @@ fn a_store_that_panics_is_no_panic_of_the_work_whatever_it_is_asked() {
 }
 
 #[test]
-fn a_call_without_a_record_is_told() {
-    // C4
+fn a_call_without_a_record_is_reported_as_unsaved() {
     let (_, store, once) = faulty(config().on_store_failure(OnStoreFailure::Open));
     store.set(Fault::Error);
     assert_eq!(once.call("k", A, || Outcome::Ok(1)), Ok(1));
@@ -252,8 +250,7 @@ fn a_call_without_a_record_is_told() {
 }
 
 #[test]
-fn a_full_store_is_counted_and_shows_in_the_health_until_it_has_not_refused_for_a_minute() {
-    // G4
+fn a_full_store_is_counted_and_is_a_health_warning_until_a_minute_after_the_last_rejection() {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let once = registry.idempotency("pay");
@@ -266,14 +263,14 @@ fn a_full_store_is_counted_and_shows_in_the_health_until_it_has_not_refused_for_
     assert_eq!(health(), (crate::health::Status::Pass, vec![]));
     assert!(once.call("b", A, || Outcome::Ok(1)).is_err());
     assert_eq!((once.stats().full, once.stats().store_failures), (1, 1));
-    let output = Some("the idempotency store is full, and new keys are refused".to_owned());
+    let output = Some("the idempotency store is full and rejects new keys".to_owned());
     assert_eq!(health(), (crate::health::Status::Warn, vec![("pay".to_owned(), output)]));
     time.advance(SECONDS(60));
     assert_eq!(health().0, crate::health::Status::Pass);
 }
 
 #[test]
-fn a_store_of_a_name_that_nobody_told_is_an_error_and_never_memory() {
+fn a_named_store_that_is_not_registered_is_an_error_without_fallback_to_memory() {
     let registry = Registry::new();
     let once = registry.idempotency("pay");
     let named: Arc<str> = "orders".into();
@@ -283,8 +280,8 @@ fn a_store_of_a_name_that_nobody_told_is_an_error_and_never_memory() {
     assert_eq!(rejection.kind(), RejectionKind::NoStore);
     assert_eq!(
         registry.validate().unwrap_err().to_string(),
-        "idempotency: `pay`: no idempotency store is called `orders`: say \
-         `registry.set_idempotency_store(\"orders\", ..)` first"
+        "idempotency: `pay`: no idempotency store is named `orders`: register it with \
+         `registry.set_idempotency_store(\"orders\", ..)`"
     );
     let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
     registry.set_idempotency_store("order", store.clone());

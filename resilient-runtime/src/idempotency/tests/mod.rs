@@ -20,7 +20,7 @@ type Outcome = Result<u32, Rejection>;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
-/// Two hosts with one store between them.
+/// Two hosts that share one store.
 struct Fixture {
     time: ManualClock,
     store: Arc<MemoryStore>,
@@ -58,7 +58,7 @@ const A: Fingerprint = Fingerprint(1);
 const B: Fingerprint = Fingerprint(2);
 
 #[test]
-fn of_two_hosts_one_carries_out_and_the_other_waits_for_its_answer() {
+fn one_of_two_hosts_executes_the_call_and_the_other_waits_for_its_result() {
     // T104
     let fixture = Fixture::new(config());
     let (effects, is_ready) = (Cell::new(0), Cell::new(false));
@@ -86,7 +86,7 @@ fn of_two_hosts_one_carries_out_and_the_other_waits_for_its_answer() {
 }
 
 #[test]
-fn who_has_waited_long_enough_is_told_when_to_come_again() {
+fn a_call_that_waited_max_wait_is_rejected_with_retry_after() {
     // T104
     let fixture = Fixture::new(config());
     let mut first = pin!(fixture.once.call_async("k", A, std::future::pending::<Outcome>));
@@ -94,17 +94,17 @@ fn who_has_waited_long_enough_is_told_when_to_come_again() {
     let began = fixture.time.clock().now();
     let rejection = fixture.other.call("k", A, || Outcome::Ok(1)).unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::InProgress);
-    // A blocking wait moves the clock of a test: it has waited for 2 of the 30 seconds.
+    // A blocking wait advances the manual clock: 2 of the 30 seconds have passed.
     assert_eq!(fixture.time.clock().now().since(began), SECONDS(2));
     assert!(rejection.retry_after().is_some_and(|after| after > SECONDS(27) && after <= SECONDS(28)));
     fixture.other.reconfigure(config().max_wait(Duration::ZERO)).unwrap();
     assert_eq!(kind(fixture.other.call("k", A, || Ok(1))), RejectionKind::InProgress);
-    assert_eq!(fixture.time.clock().now().since(began), SECONDS(2), "at once");
+    assert_eq!(fixture.time.clock().now().since(began), SECONDS(2), "without a wait");
     assert_eq!(fixture.other.stats().in_progress, 2);
 }
 
 #[test]
-fn another_payload_is_refused_before_anything_else_is_looked_at() {
+fn another_payload_is_rejected_whatever_the_state_of_the_record() {
     // T108
     let fixture = Fixture::new(config());
     let lease = claimed(&fixture.once, "running");
@@ -115,7 +115,11 @@ fn another_payload_is_refused_before_anything_else_is_looked_at() {
     assert_eq!(kind(fixture.once.call("done", B, || Ok(2))), RejectionKind::KeyReused);
     assert_eq!(fixture.once.call("done", A, || Outcome::Ok(2)), Ok(1));
     fixture.time.advance(SECONDS(31));
-    assert_eq!(kind(fixture.once.call("running", B, || Ok(1))), RejectionKind::KeyReused, "lost, too");
+    assert_eq!(
+        kind(fixture.once.call("running", B, || Ok(1))),
+        RejectionKind::KeyReused,
+        "also if the call was lost"
+    );
     assert_eq!((fixture.once.stats().key_reused, fixture.other.stats().key_reused), (2, 1));
 }
 
@@ -127,7 +131,7 @@ fn claimed<'a>(once: &'a Idempotency, key: &str) -> Lease<'a> {
 }
 
 #[test]
-fn a_call_that_was_lost_is_refused_for_as_long_as_it_is_remembered() {
+fn a_lost_call_is_rejected_until_its_record_expires() {
     // T105
     let fixture = Fixture::new(config().ttl(SECONDS(1)));
     drop(claimed(&fixture.once, "k"));
@@ -135,7 +139,7 @@ fn a_call_that_was_lost_is_refused_for_as_long_as_it_is_remembered() {
     let refused = fixture.other.call("k", A, || -> Outcome { panic!("at most once") });
     assert_eq!(kind(refused), RejectionKind::OutcomeUnknown);
     assert_eq!(fixture.other.stats().outcome_unknown, 1);
-    // Longer than an answer is kept.
+    // This is longer than results are stored.
     fixture.time.advance(Duration::from_mins(59));
     assert_eq!(kind(fixture.other.call("k", A, || Ok(1))), RejectionKind::OutcomeUnknown);
     fixture.time.advance(Duration::from_mins(1));
@@ -143,18 +147,18 @@ fn a_call_that_was_lost_is_refused_for_as_long_as_it_is_remembered() {
 }
 
 #[test]
-fn a_call_that_was_lost_is_carried_out_again_only_where_the_settings_say_so() {
+fn a_lost_call_is_executed_again_with_reexecute() {
     // T105
     let fixture = Fixture::new(config().on_unknown(OnUnknown::Reexecute));
     drop(claimed(&fixture.once, "k"));
     fixture.time.advance(SECONDS(29));
-    // It waits until the lease is over, and takes over then.
+    // It waits until the lease expires and then takes over.
     assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(2));
     assert_eq!(fixture.once.call("k", A, || Outcome::Ok(3)), Ok(2));
 }
 
 #[test]
-fn who_stalls_past_its_lease_cannot_touch_what_its_successor_did() {
+fn a_call_that_outlives_its_lease_cannot_change_the_record_of_its_successor() {
     // T106
     let fixture = Fixture::new(config().on_unknown(OnUnknown::Reexecute));
     let slow = claimed(&fixture.once, "k");
@@ -163,7 +167,7 @@ fn who_stalls_past_its_lease_cannot_touch_what_its_successor_did() {
     assert!(slow.is_lost());
     assert_eq!(fixture.other.call("k", A, || Outcome::Ok(2)), Ok(2));
     let successor = claimed(&fixture.other, "l");
-    assert!(!blocking(slow.complete(&1_u32)), "it is told that its answer was not kept");
+    assert!(!blocking(slow.complete(&1_u32)), "its result is not stored");
     blocking(slower.give_up());
     assert!(!successor.is_lost());
     assert!(blocking(successor.complete(&5_u32)), "it still holds the key");
@@ -173,7 +177,7 @@ fn who_stalls_past_its_lease_cannot_touch_what_its_successor_did() {
 }
 
 #[test]
-fn who_stalls_and_was_not_taken_over_can_still_say_how_it_ended() {
+fn a_call_that_outlives_its_lease_can_still_complete_if_it_was_not_taken_over() {
     let fixture = Fixture::new(config());
     let slow = claimed(&fixture.once, "k");
     fixture.time.advance(SECONDS(31));
@@ -183,7 +187,7 @@ fn who_stalls_and_was_not_taken_over_can_still_say_how_it_ended() {
 }
 
 #[test]
-fn a_lease_is_renewed_as_long_as_the_call_is_polled() {
+fn a_lease_is_renewed_while_the_call_is_polled() {
     // T107
     let fixture = Fixture::new(config());
     let is_ready = Cell::new(false);
@@ -211,7 +215,7 @@ fn a_lease_is_renewed_as_long_as_the_call_is_polled() {
 }
 
 #[test]
-fn work_that_was_not_polled_for_too_long_is_told_that_it_lost_its_lease() {
+fn work_that_was_not_polled_for_too_long_can_see_that_it_lost_its_lease() {
     // T107
     let fixture = Fixture::new(config().on_unknown(OnUnknown::Reexecute));
     let told = RefCell::new(Vec::new());
@@ -230,7 +234,7 @@ fn work_that_was_not_polled_for_too_long_is_told_that_it_lost_its_lease() {
     assert!(poll(stalled.as_mut()).is_pending());
     assert_eq!(poll(stalled), Poll::Ready(Ok(1)));
     assert_eq!(*told.borrow(), [false, true, true]);
-    assert!(!lease_is_lost(), "outside of a call there is none to lose");
+    assert!(!lease_is_lost(), "there is no lease outside of a call");
     assert!(std::iter::from_fn(|| events.try_recv()).any(|event| event.what == EventKind::LeaseLost));
     let stats = fixture.once.stats();
     assert_eq!((stats.leases_lost, stats.not_kept), (1, 1));
@@ -238,7 +242,7 @@ fn work_that_was_not_polled_for_too_long_is_told_that_it_lost_its_lease() {
 }
 
 #[test]
-fn a_failure_without_effect_frees_the_key_and_one_that_may_have_had_it_does_not() {
+fn a_failure_without_effect_frees_the_key_and_an_uncertain_one_does_not() {
     // T110, T105
     let fixture = Fixture::new(config());
     let call = |key: &str, verdict: Verdict| {
@@ -257,7 +261,7 @@ fn a_failure_without_effect_frees_the_key_and_one_that_may_have_had_it_does_not(
         assert!(fixture.store.is_empty(), "{class:?}");
     }
     assert_eq!(fixture.once.stats().abandoned, 5);
-    // B1: whoever knows nothing does not know that there was none.
+    // A failure of an unknown class might have had an effect.
     for (key, class) in [("u", Class::Uncertain { retry_after }), ("v", Class::Unknown { retry_after })] {
         assert_eq!(kind(call(key, Verdict::Failure(class))), RejectionKind::Shed);
         assert_eq!(kind(fixture.other.call(key, A, || Ok(2))), RejectionKind::OutcomeUnknown);
@@ -276,7 +280,7 @@ fn a_panic_leaves_the_key_claimed() {
 }
 
 #[test]
-fn a_permanent_error_is_given_again_where_the_settings_say_so() {
+fn a_permanent_error_is_replayed_with_keep_errors() {
     // T110, T111
     type Failed = Result<u32, String>;
     let fixture = Fixture::new(config());
@@ -294,19 +298,19 @@ fn a_permanent_error_is_given_again_where_the_settings_say_so() {
         }
     };
     assert_eq!(call(Err("no funds".into()), Class::Permanent), Err("no funds".into()));
-    assert!(fixture.store.is_empty(), "not unless it is asked for");
+    assert!(fixture.store.is_empty(), "errors are not stored by default");
     fixture.once.reconfigure(config().keep_errors(true)).unwrap();
     assert_eq!(call(Err("hiccup".into()), Class::TRANSIENT), Err("hiccup".into()));
-    assert!(fixture.store.is_empty(), "another attempt may do better");
+    assert!(fixture.store.is_empty(), "a transient error is never stored");
     assert_eq!(call(Err("no funds".into()), Class::Permanent), Err("no funds".into()));
     assert_eq!(call(Err("another".into()), Class::Permanent), Err("no funds".into()));
     assert!(replayed());
-    // Whoever does not expect an error there is told so.
+    // A call whose codec has no errors cannot read the stored error.
     assert_eq!(kind(fixture.once.call("k", A, || Ok(1))), RejectionKind::StoredValueMismatch);
 }
 
 #[test]
-fn answers_that_look_like_nothing_are_given_again_as_they_are() {
+fn falsy_and_extreme_results_are_replayed_unchanged() {
     // T102
     fn same<T>(answer: T)
     where
@@ -336,21 +340,21 @@ fn answers_that_look_like_nothing_are_given_again_as_they_are() {
     let maybe = |key: &str, value: Option<u32>| fixture.once.call(key, A, || value.map(Some));
     assert_eq!(fixture.once.call("n", A, || Some(None::<u32>)), Some(None));
     assert_eq!(fixture.once.call("n", A, || Some(Some(1_u32))), Some(None));
-    assert_eq!(maybe("k", None), None, "a failure is no answer");
-    assert_eq!(maybe("k", Some(1)), None, "and what it did is unknown");
+    assert_eq!(maybe("k", None), None, "a failure is not stored");
+    assert_eq!(maybe("k", Some(1)), None, "and its effect is unknown");
     assert_eq!(maybe("l", Some(1)), Some(Some(1)));
 }
 
 #[test]
-fn a_stored_value_of_another_shape_is_an_error_and_stays() {
+fn a_stored_value_of_another_type_is_an_error_and_stays() {
     let fixture = Fixture::new(config());
     assert_eq!(fixture.once.call("k", A, || Ok::<_, Rejection>("text".to_owned())), Ok("text".to_owned()));
     let rejection = fixture.once.call("k", A, || Outcome::Ok(1)).unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::StoredValueMismatch);
     assert_eq!(
         rejection.to_string(),
-        "what `pay` has stored under the idempotency key is no answer of this call: it is `String`, and this call expects \
-         `u32`"
+        "the value that `pay` stored under the idempotency key is not a result of this call: found `String`, \
+         expected `u32`"
     );
     assert!(!replayed());
     assert_eq!(fixture.once.call("k", A, || Ok::<_, Rejection>(String::new())), Ok("text".to_owned()));
@@ -363,7 +367,7 @@ struct OneWay {
 }
 
 #[test]
-fn an_answer_that_cannot_be_kept_is_given_and_the_call_not_repeated() {
+fn a_result_that_cannot_be_stored_is_returned_and_the_call_is_not_repeated() {
     let fixture = Fixture::new(config().max_value(64));
     let mut events = fixture.once.core.events().subscribe();
     let long = fixture.once.call("k", A, || Ok::<_, Rejection>("x".repeat(64)));
@@ -373,11 +377,11 @@ fn an_answer_that_cannot_be_kept_is_given_and_the_call_not_repeated() {
     assert_eq!(one_way, Ok(OneWay { note: 7 }));
     assert_eq!(unsaved(), Some(Unsaved::NotKeepable));
     assert_eq!(fixture.once.stats().not_kept, 2);
-    let told: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.what).collect();
+    let published: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.what).collect();
     assert!(
-        matches!(&told[..], [EventKind::Unsaved { reason: "too_large", .. }, EventKind::Unsaved { reason: "not_keepable", problem }]
+        matches!(&published[..], [EventKind::Unsaved { reason: "too_large", .. }, EventKind::Unsaved { reason: "not_keepable", problem }]
             if problem.contains("`OneWay` cannot be saved")),
-        "{told:?}"
+        "{published:?}"
     );
     assert_eq!(fixture.once.call("m", A, || Outcome::Ok(1)), Ok(1));
     assert_eq!(unsaved(), None);
@@ -388,7 +392,7 @@ fn an_answer_that_cannot_be_kept_is_given_and_the_call_not_repeated() {
 }
 
 #[test]
-fn an_answer_that_is_kept_for_no_time_is_not_kept_and_calls_still_exclude_each_other() {
+fn a_result_with_zero_ttl_is_not_stored_and_calls_still_exclude_each_other() {
     // T112
     let fixture = Fixture::new(config().max_wait(MS(0)));
     let lease = claimed(&fixture.once, "k");
@@ -399,7 +403,7 @@ fn an_answer_that_is_kept_for_no_time_is_not_kept_and_calls_still_exclude_each_o
 }
 
 #[test]
-fn an_answer_is_kept_until_its_time_is_over() {
+fn a_result_is_stored_until_its_ttl_expires() {
     let fixture = Fixture::new(config().ttl(SECONDS(60)));
     assert_eq!(fixture.once.call("k", A, || Outcome::Ok(1)), Ok(1));
     fixture.time.advance(MS(59_999));
@@ -409,7 +413,7 @@ fn an_answer_is_kept_until_its_time_is_over() {
 }
 
 #[test]
-fn keys_that_cannot_be_one_are_refused_with_nothing_written() {
+fn invalid_keys_are_rejected_and_nothing_is_written() {
     let fixture = Fixture::new(config());
     for key in [String::new(), "k".repeat(1025), "k".repeat(1 << 20)] {
         let refused = fixture.once.call(&key, A, || Ok(1));
@@ -444,7 +448,7 @@ fn a_call_that_is_dropped_while_it_waits_or_claims_leaves_the_key_free() {
 }
 
 #[test]
-fn a_full_memory_refuses_new_keys_and_forgets_no_live_one() {
+fn a_full_memory_store_rejects_new_keys_and_drops_no_live_record() {
     let time = ManualClock::new();
     let store = Arc::new(MemoryStore::new(time.clock(), 10));
     let once = Registry::with_clock(time.clock()).idempotency("pay");
@@ -458,11 +462,11 @@ fn a_full_memory_refuses_new_keys_and_forgets_no_live_one() {
     }
     time.advance(Duration::from_hours(1));
     assert_eq!(once.call("one too many", A, || Outcome::Ok(1)), Ok(1));
-    assert_eq!(store.len(), 1, "what is over is forgotten");
+    assert_eq!(store.len(), 1, "expired records are removed");
 }
 
 #[test]
-fn settings_out_of_range_are_refused_all_at_once() {
+fn all_settings_out_of_range_are_reported_together() {
     let once = Registry::new().idempotency("pay");
     let config = Config::default()
         .ttl(Duration::from_hours(24 * 32))
@@ -477,21 +481,21 @@ fn settings_out_of_range_are_refused_all_at_once() {
 }
 
 #[test]
-fn settings_changed_while_a_call_runs_hold_for_what_comes_after() {
+fn settings_changed_during_a_call_apply_to_what_follows() {
     // T117
     let fixture = Fixture::new(config());
     let lease = claimed(&fixture.once, "k");
     fixture.once.reconfigure(config().lease(SECONDS(1)).ttl(SECONDS(5))).unwrap();
     fixture.time.advance(SECONDS(29));
-    assert!(!lease.is_lost(), "the lease it was given");
+    assert!(!lease.is_lost(), "a lease keeps its duration");
     assert!(blocking(lease.complete(&1_u32)));
     fixture.time.advance(SECONDS(5));
-    assert!(!claimed(&fixture.once, "k").is_lost(), "its answer was kept for the new ttl");
+    assert!(!claimed(&fixture.once, "k").is_lost(), "the result was stored for the new ttl");
 }
 
 #[test]
-fn a_ttl_of_less_than_a_second_is_refused() {
-    // G10, T112
+fn a_ttl_of_less_than_a_second_is_rejected() {
+    // T112
     let once = Registry::new().idempotency("pay");
     for ttl in [MS(0), Duration::from_nanos(1), MS(999)] {
         let error = once.reconfigure(Config::default().ttl(ttl)).unwrap_err();
@@ -501,8 +505,7 @@ fn a_ttl_of_less_than_a_second_is_refused() {
 }
 
 #[test]
-fn operations_that_share_a_component_do_not_get_each_others_answers() {
-    // C2
+fn operations_that_share_a_component_do_not_get_each_others_results() {
     let registry = Registry::new();
     let [charge, refund] =
         ["shop::charge", "shop::refund"].map(|name| registry.pipeline(name).idempotency("shared").build());
@@ -511,22 +514,24 @@ fn operations_that_share_a_component_do_not_get_each_others_answers() {
         .request()
         .key(&"7")
         .fingerprint(A)
-        .call(|| -> Outcome { panic!("another's key") })
+        .call(|| -> Outcome { panic!("the key belongs to another operation") })
         .unwrap_err();
     assert_eq!(
         (refused.kind(), refused.to_string().as_str()),
         (
             RejectionKind::KeyReused,
-            "the idempotency key of `shared` was used before by another operation: `shop::charge`, and this is `shop::refund`"
+            "the idempotency key of `shared` was used before by another operation: `shop::charge`; this operation is `shop::refund`"
         )
     );
     let text =
         refund.request().key(&"7").fingerprint(A).call(|| Ok::<_, Rejection>(String::new())).unwrap_err();
-    assert_eq!(text.kind(), RejectionKind::KeyReused, "before its type is looked at");
+    assert_eq!(text.kind(), RejectionKind::KeyReused, "the operation is checked before the type");
     assert_eq!(charge.request().key(&"7").fingerprint(A).call(|| Outcome::Ok(1)), Ok(995));
-    // Also while the first runs, and after it was lost.
+    // The same while the first call runs.
     let mut running = crate::__rt::Call::begin(&charge);
-    let Ok(ClaimOutcome::Run(lease)) = running.claim_blocking(&"8", A) else { panic!("it is free") };
+    let Ok(ClaimOutcome::Run(lease)) = running.claim_blocking(&"8", A) else {
+        panic!("the key should be free")
+    };
     assert_eq!(
         refund.request().key(&"8").fingerprint(A).call(|| Outcome::Ok(1)).unwrap_err().kind(),
         RejectionKind::KeyReused
@@ -536,8 +541,7 @@ fn operations_that_share_a_component_do_not_get_each_others_answers() {
 }
 
 #[test]
-fn a_store_that_knows_no_operations_gives_no_answer_of_another_one() {
-    // C2
+fn the_operation_in_the_stored_result_is_checked_if_the_store_keeps_none() {
     let fixture = Fixture::new(config());
     let (answer, _) = stored::keep(stored::Side::Ok, "shop::charge", &7_u32).unwrap();
     let claim = Claim {

@@ -1,4 +1,4 @@
-//! Stores against a slow, obvious model of what they promise.
+//! Compares stores with a slow but simple model.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ pub(in crate::idempotency) enum Step {
         lost_for: u64,
         takes_over: bool,
     },
-    /// By the owner of an earlier claim, counted from the last.
+    /// By the owner of an earlier claim, counted back from the last one.
     Renew {
         back: usize,
         lease: u64,
@@ -30,7 +30,7 @@ pub(in crate::idempotency) enum Step {
         back: usize,
     },
     Advance(u64),
-    /// The process dies, and another opens what it has left; nothing to memory.
+    /// The process ends and another one opens the store. Does nothing to a store in memory.
     Restart,
 }
 
@@ -50,7 +50,7 @@ pub(in crate::idempotency) fn steps(most: usize) -> impl Strategy<Value = Vec<St
     proptest::collection::vec(step, 1..most)
 }
 
-/// Everything that ever happened to a key, in order; what holds now is worked out anew each time.
+/// The history of all keys, in order. The current state is computed from it each time.
 #[derive(Default)]
 struct Model {
     now: u64,
@@ -133,7 +133,7 @@ fn now<T>(answer: Answer<'_, T>) -> T {
     blocking(Mode::Blocking.answer((&clock, "model"), SECONDS(60), answer)).unwrap()
 }
 
-/// Takes the store through the steps, and the model with it.
+/// Applies the steps to the store and to the model, and compares their results.
 pub(in crate::idempotency) fn check<S: IdempotencyStore>(
     steps: Vec<Step>,
     time: &ManualClock,

@@ -1,4 +1,4 @@
-//! The bulkhead: a permit for each attempt, free while a retry waits.
+//! The bulkhead stage: each attempt holds a permit. A call holds none while it waits before a retry.
 
 use crate::classify::Judgement;
 use crate::clock::Instant;
@@ -9,10 +9,10 @@ use crate::rejection::Rejection;
 /// The permit of an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::pipeline) enum Slot {
-    /// It has none, or another one holds it, such as the thread that the body runs on.
+    /// It has none, or something else holds it, such as the thread that runs the body.
     #[default]
     None,
-    /// It goes back when the attempt settles.
+    /// It is released when the attempt settles.
     Held,
 }
 
@@ -24,7 +24,7 @@ impl Slot {
 }
 
 impl<'p> Call<'p> {
-    /// Takes a permit if one is free; counts nothing if not.
+    /// Takes a permit if one is free. Otherwise counts nothing.
     #[inline]
     pub(in crate::pipeline) fn take_slot_plainly(&mut self) -> bool {
         let Some(bulkhead) = &self.pipeline.stages.bulkhead else { return true };
@@ -36,13 +36,13 @@ impl<'p> Call<'p> {
         true
     }
 
-    /// A place in its queue, or a permit at once.
+    /// Joins the bulkhead queue, or gets a permit at once.
     pub(in crate::pipeline) fn bulkhead_queue(&self, until: Instant) -> Option<Wait<'p>> {
         let bulkhead = self.pipeline.stages.bulkhead.as_ref()?;
         Some(Wait::Queue(bulkhead.queue(self.priority, until)))
     }
 
-    /// Back from its queue.
+    /// Continues after the bulkhead queue.
     pub(in crate::pipeline) fn left_queue(
         &mut self,
         admitted: Result<(), Rejection>,
@@ -54,7 +54,7 @@ impl<'p> Call<'p> {
         Ok(())
     }
 
-    /// Gives the permit back; an adaptive bulkhead learns from the attempt first.
+    /// Releases the permit. An adaptive bulkhead first records the attempt.
     #[inline]
     pub(in crate::pipeline) fn give_back_slot(&mut self, judgement: Option<Judgement>) {
         if !self.slot.is_held() {
@@ -62,7 +62,7 @@ impl<'p> Call<'p> {
         }
         self.slot = Slot::None;
         if let Some(bulkhead) = &self.pipeline.stages.bulkhead {
-            // A call that began before the bulkhead was adaptive may not know when.
+            // If the call began before the bulkhead became adaptive, its start time can be unknown.
             if let (Some(judgement), Some(started)) = (judgement, self.clock.attempt.get()) {
                 bulkhead.learn(judgement.verdict(), started, || self.time());
             }

@@ -1,4 +1,4 @@
-//! The circuit breaker: the result of an attempt goes to the epoch that admitted it.
+//! The circuit breaker stage: an attempt reports its result to the epoch that admitted it.
 
 use crate::classify::Judgement;
 use crate::clock::Instant;
@@ -8,7 +8,7 @@ use crate::pipeline::Call;
 use crate::rejection::Rejection;
 
 impl Call<'_> {
-    /// Passes it if the circuit is closed; counts nothing if not.
+    /// Passes the circuit breaker if it is closed. Otherwise counts nothing.
     #[inline]
     pub(in crate::pipeline) fn pass_breaker_plainly(&mut self) -> bool {
         let Some(breaker) = &self.pipeline.stages.circuit_breaker else { return true };
@@ -16,7 +16,7 @@ impl Call<'_> {
         self.held.ticket.is_some()
     }
 
-    /// Passes it, unless the call has done so before it looked for a permit.
+    /// Passes the circuit breaker, unless the attempt already holds a ticket.
     pub(in crate::pipeline) fn pass_breaker(&mut self) -> Result<(), Rejection> {
         self.arrive();
         let passed = match &self.pipeline.stages.circuit_breaker {
@@ -35,7 +35,8 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// Tells it what the attempt was worth; nothing for one that was not made, or says nothing about the dependency.
+    /// Reports the result of the attempt. `None` if it was not executed, or its result says nothing about the
+    /// dependency.
     #[inline]
     pub(in crate::pipeline) fn settle_breaker(
         &mut self,
@@ -50,7 +51,7 @@ impl Call<'_> {
         }
     }
 
-    /// Whether the attempt is slow by its rules.
+    /// Whether the circuit breaker counts the attempt as slow.
     pub(in crate::pipeline) fn is_slow(&self, started: Instant, now: Instant) -> bool {
         let breaker = self.pipeline.stages.circuit_breaker.as_ref().filter(|_| self.is_attempt());
         breaker.is_some_and(|breaker| breaker.is_slow(started, now))

@@ -1,4 +1,4 @@
-//! Coalescing: a call may get the answer of another one with the same key, instead of being made.
+//! The coalescing stage: a call can return the result of a concurrent call with the same key.
 
 use std::any::Any;
 use std::future::Future;
@@ -12,20 +12,20 @@ use crate::outcome::Outcome;
 use crate::pipeline::Call;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// Whether a call is to be made.
+/// Whether a call must run its work.
 #[derive(Debug)]
 pub enum Shared<'p, V> {
-    /// Yes; others may wait for its answer. `None` where nobody can.
+    /// It runs its work and can share the result. `None` if it cannot be shared.
     Lead(Option<Lead<'p>>),
-    /// No: this is the answer of another.
+    /// It returns the result of another call.
     Answer(V),
 }
 
 impl<'p> Call<'p> {
-    /// Asks who else asks the same, and waits for the answer.
+    /// Joins a call with the same key and waits for its result.
     ///
     /// # Cancel safety
-    /// Dropping the future gives up the place among those who wait.
+    /// Dropping the future leaves the group of waiting calls.
     pub async fn share<V, K>(&mut self, key: &K) -> Result<Shared<'p, V>, Rejection>
     where
         V: Outcome + Any + Clone,
@@ -38,7 +38,7 @@ impl<'p> Call<'p> {
         self.joined(joined)
     }
 
-    /// The same, blocking the thread.
+    /// Like `share`, but blocks the thread.
     pub fn share_blocking<V, K>(&mut self, key: &K) -> Result<Shared<'p, V>, Rejection>
     where
         V: Outcome + Any + Clone,
@@ -59,7 +59,7 @@ impl<'p> Call<'p> {
         joined
     }
 
-    /// Joins those who ask the same, where the pipeline has a coalescer.
+    /// Joins the calls with the same key, if the pipeline has a coalescer.
     pub(in crate::pipeline) fn join_hash(&self, hash: u128) -> Option<Join<'p>> {
         Some(self.pipeline.stages.coalesce.as_deref()?.join_hash(hash, self.clock.deadline))
     }
@@ -75,13 +75,13 @@ impl<'p> Call<'p> {
     ) -> Result<Shared<'p, V>, Rejection> {
         match joined {
             Ok(Joined::Lead(lead)) => {
-                // Who has waited for another's answer before may be late.
+                // A call that waited for another one first can be late.
                 self.clock.read_if_timed(&self.pipeline.clock);
                 self.begins_in_time()?;
                 Ok(Shared::Lead(Some(lead)))
             }
             Ok(Joined::Shared(answer)) => {
-                // The type is part of the key: there is no other.
+                // The type is part of the key, so this lookup does not fail.
                 let Some((answer, seen)) = answer.get::<(V, Option<Seen>)>() else {
                     return Ok(Shared::Lead(None));
                 };
@@ -95,7 +95,7 @@ impl<'p> Call<'p> {
                 self.end_shared(Ending::Rejected);
                 if self.clock.is_late() {
                     self.ending = Ending::TimedOut;
-                    // The other call may have had its effect.
+                    // The other call may have had an effect.
                     return Err(self.late(RejectionKind::TotalTimeout));
                 }
                 Err(rejection)
@@ -103,14 +103,14 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// It ends with the answer of another call: how long that took, and how it went, is not for the load shedder.
+    /// Ends with the result of another call, whose duration and result the load shedder must not count here.
     pub(in crate::pipeline) fn end_shared(&mut self, ending: Ending) {
         self.leave_shedder(End::Unknown);
         self.ending = ending;
         self.clock.read_if_timed(&self.pipeline.clock);
     }
 
-    /// Gives the answer of this call to those who wait for it, with what levels have answered in it.
+    /// Shares the result of this call with the waiting calls, together with the fallback levels that served it.
     pub fn publish<V: Outcome + Any + Clone + Send + Sync>(
         &self,
         lead: Option<Lead<'p>>,
@@ -119,7 +119,7 @@ impl<'p> Call<'p> {
     ) {
         let shares_errors =
             self.pipeline.stages.coalesce.as_ref().is_some_and(|coalesce| coalesce.shares_errors());
-        // That this call's own time is over says nothing to those who have some left.
+        // If only this call's deadline passed, the others can still have time.
         let is_for_all = !answer.is_failure() || shares_errors && !self.clock.is_late();
         if let (Some(lead), true) = (lead, is_for_all) {
             lead.share_made(|| (answer.clone(), seen));
@@ -127,7 +127,7 @@ impl<'p> Call<'p> {
     }
 }
 
-/// Makes the call, for whoever else waits for it.
+/// Runs the work for this call and the calls that wait for it.
 #[inline]
 pub fn led<R>(lead: Option<&Lead<'_>>, work: impl FnOnce() -> R) -> (R, Option<Seen>) {
     let watch = ReasonCollector::begin();
@@ -138,7 +138,7 @@ pub fn led<R>(lead: Option<&Lead<'_>>, work: impl FnOnce() -> R) -> (R, Option<S
     (outcome, watch.end())
 }
 
-/// Makes the call likewise.
+/// Like `led`, for asynchronous work.
 #[inline]
 pub fn led_async<'l, F: Future>(lead: Option<&'l Lead<'_>>, work: F) -> CollectReasons<Led<'l, F>> {
     CollectReasons::new(Led::of(lead, work))

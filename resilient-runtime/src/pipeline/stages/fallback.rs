@@ -1,4 +1,5 @@
-//! The fallback: runs once, after everything behind it gave up; its levels, and the answers it keeps for them.
+//! The fallback stage: runs its levels once, after every inner stage gave up, and stores good values for the local
+//! cache.
 
 use std::hash::Hash;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use crate::pipeline::Call;
 use crate::pipeline::body::Polled;
 
 impl<'p> Call<'p> {
-    /// A fallback level is about to be asked.
+    /// Admits a fallback level.
     ///
     /// # Errors
-    /// When it must not be: nothing is left of the time, or too many are being asked.
+    /// If no time is left, or the level has reached its concurrency limit.
     #[cold]
     pub fn enter_level(&mut self, level: Level) -> Result<LevelPermit<'p>, NoAnswer> {
         self.miss();
@@ -29,7 +30,7 @@ impl<'p> Call<'p> {
         entered
     }
 
-    /// A default is about to be asked: nothing bounds it.
+    /// Admits a default, which has no limits.
     #[cold]
     pub fn enter_default(&mut self) -> LevelPermit<'p> {
         match self.enter_level(Level::Default) {
@@ -42,36 +43,37 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Not ended after all: dropped in the fallback, it is cancelled, or panics.
+    /// The call has not ended yet: if it is dropped in the fallback, it is cancelled or panicked.
     fn miss(&mut self) {
-        // What a fallback does is no load of what it stands in for.
+        // The work of a fallback does not load the protected dependency.
         self.leave_shedder_at_end();
         if self.ending != Ending::Cancelled {
             self.ending_without_fallback = std::mem::replace(&mut self.ending, Ending::Cancelled);
         }
     }
 
-    /// Waits for the answer of an asynchronous fallback level.
+    /// Waits for the result of an asynchronous fallback level.
     pub fn ask<'c, F: Future>(&'c mut self, asking: LevelPermit<'p>, answer: F) -> Hosted<'c, 'p, Self, F> {
         Hosted::new(self, asking, answer)
     }
 
-    /// Waits for the answer of an asynchronous default, however long that takes.
+    /// Waits for the result of an asynchronous default, without a time limit.
     pub async fn ask_default<F: Future>(&mut self, asking: LevelPermit<'p>, answer: F) -> F::Output {
         Polled::new(self, asking.run_later(answer)).await
     }
 
-    /// Whether somebody collects why levels are asked.
+    /// Whether the reasons for a fallback are being collected.
     pub fn is_watched(&self) -> bool {
         fallback::is_watched()
     }
 
-    /// Why the levels are asked, as [`Registry::set_error_text`](crate::Registry::set_error_text) lets it be told.
+    /// The reason for the fallback, with the error text that
+    /// [`Registry::set_error_text`](crate::Registry::set_error_text) permits.
     pub fn may_tell(&self, why: &Why) -> Why {
         why.as_told(&self.pipeline.texts)
     }
 
-    /// A level has answered, with something of this age, because of `why`.
+    /// Records that a level served a value of this `age` because of `why`.
     #[cold]
     pub fn level_served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>) {
         self.ending = Ending::FellBack;
@@ -81,7 +83,7 @@ impl<'p> Call<'p> {
         fallback::note(self.pipeline.operation.name(), level, age, why);
     }
 
-    /// A level had no answer.
+    /// Records that a level had no value.
     #[cold]
     pub fn level_failed(&mut self, level: Level) {
         let is_last = self.pipeline.levels.last().is_none_or(|last| *last == level);
@@ -90,7 +92,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// The name of whoever counts the levels.
+    /// The name under which the levels are counted.
     pub fn fallback_name(&self) -> &'static str {
         match &self.pipeline.stages.fallback {
             Some(fallback) => fallback.name(),
@@ -98,23 +100,23 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Under what the good answers of this place in the source are kept that have this key.
+    /// The cache key of good values for this place in the source and this `key`.
     pub fn cache_key<V: LastGood, K: Hash + ?Sized>(&self, owner: usize, key: &K) -> u128 {
         match &self.pipeline.stages.fallback {
-            // Functions that share a name do not share answers.
+            // Functions that share a fallback name do not share values.
             Some(fallback) => fallback.key::<V, _>(&(owner, key)),
             None => 0,
         }
     }
 
-    /// Keeps a good answer.
+    /// Stores a good value in the local cache.
     pub fn keep<V: LastGood>(&self, key: u128, value: &V) {
         if let Some(fallback) = &self.pipeline.stages.fallback {
             fallback.store(key, value.clone(), self.time());
         }
     }
 
-    /// Asks for it again.
+    /// Looks up a stored good value.
     #[cold]
     pub fn last_good<V: LastGood>(&mut self, key: u128) -> Result<(V, Duration), NoAnswer> {
         self.miss();
@@ -145,7 +147,7 @@ impl<'p> Levels<'p> for Call<'p> {
     }
 
     fn all_failed(&mut self) {
-        // Passed over as a whole, the levels have not been asked.
+        // If all levels were skipped, none of them has called `miss`.
         self.miss();
         self.ending = self.ending_without_fallback;
         self.clock.read(&self.pipeline.clock);

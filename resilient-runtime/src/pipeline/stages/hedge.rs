@@ -1,4 +1,4 @@
-//! The hedge: several attempts of a call at the same time, each with an admission, a permit and a limit of its own.
+//! The hedge stage: several concurrent attempts of a call, each with its own admission, permit and limit.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,19 +18,19 @@ use crate::pipeline::stages::load_shed::Load;
 use crate::pipeline::stages::retry::Repeats;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// What a [`Call`] is of the logical call.
+/// Which part of the logical call a [`Call`] represents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pipeline) enum Role {
-    /// All of it.
+    /// The whole call.
     Call,
-    /// One of several attempts at the same time: it has no record of its own, and is not repeated.
+    /// One of several concurrent attempts: it writes no record and is not retried.
     Racer {
-        /// It was sent beside another one or after it.
+        /// Whether it was sent in addition to an earlier attempt.
         is_hedge: bool,
     },
-    /// Its outcome was handed out, and is the only one.
+    /// A call whose only outcome was already returned.
     HandedOut,
-    /// What is left where all of it was taken out: nothing.
+    /// A call whose state was taken out.
     Empty,
 }
 
@@ -47,16 +47,16 @@ impl Role {
     }
 }
 
-/// One of the attempts when it has ended, and has settled with the stages.
-struct Flown<'p, R> {
+/// A finished attempt that has settled with the stages.
+struct FinishedAttempt<'p, R> {
     end: Result<R, Rejection>,
     judgement: Judgement,
     worth: RaceOutcome,
-    /// It has not settled: the call goes on behind its outcome.
+    /// The winning call, if it stays open after its outcome and has not settled.
     open: Option<Box<Call<'p>>>,
 }
 
-/// Expanded code asks closures about an attempt.
+/// The closures that generated code passes to judge an attempt.
 struct By<J, D, H> {
     judge: J,
     describe: D,
@@ -88,16 +88,18 @@ impl<'p> Call<'p> {
         matches!(self.role, Role::Racer { .. })
     }
 
-    /// Whether a slow attempt gets another beside it: where the call must not be carried out twice, it does not.
+    /// Whether a slow attempt is hedged. A call that must not run twice is not hedged.
     pub(in crate::pipeline) fn is_hedged(&self) -> bool {
         self.pipeline.stages.hedge.is_some() && self.repeats != Repeats::Unsafe
     }
 
-    /// Makes an attempt, and another where it is slow; waits before a retry. What `judge` thinks of the outcome comes with it;
-    /// `describe` puts a failure in words, and `hear` judges the error that a refusal or timeout of an attempt becomes.
+    /// Runs an attempt and hedges it if it is slow. Waits first if it is a retry.
+    ///
+    /// Returns the outcome with the judgement of `judge`. `describe` writes the text of a failure, and `hear` judges
+    /// the error that a rejection or timeout of an attempt becomes.
     ///
     /// # Cancel safety
-    /// Dropping the future drops all attempts; they give back what they hold.
+    /// Dropping the future drops all attempts, which release what they hold.
     pub async fn hedged<R, F: Future<Output = R>>(
         &mut self,
         mut work: impl FnMut() -> F,
@@ -108,7 +110,7 @@ impl<'p> Call<'p> {
         self.raced(&mut work, &By { judge, describe, hear }, false).await
     }
 
-    /// Makes an attempt, and another where it is slow. Where it `stays_open`, the attempt that has won does not end: the call
+    /// Runs an attempt and hedges it if it is slow. If `stays_open`, the winning attempt does not end, and the call
     /// takes over what it holds.
     pub(in crate::pipeline) async fn raced<R, F: Future<Output = R>>(
         &mut self,
@@ -116,18 +118,18 @@ impl<'p> Call<'p> {
         by: &impl Judges<R>,
         stays_open: bool,
     ) -> Result<(R, Judgement), Rejection> {
-        // The pause before the next round is that of a future.
+        // The pause before the next round is asynchronous.
         self.asynchronous = true;
         self.pass_shedder()?;
         self.pause().await;
         self.arrive();
         if self.progress.retries > 0 && self.has_elapsed() {
-            // The pause has lasted longer than was planned.
+            // The pause took longer than planned.
             return Err(self.out_of_time());
         }
         let pipeline = self.pipeline;
         let Some(hedge) = &pipeline.stages.hedge else {
-            // Boxed: it is so only while the registry is switched off.
+            // Boxed: it happens only while the registry is switched off.
             self.begin_attempt();
             let outcome = Box::pin(self.attempt(work())).await?;
             let judgement = by.judge(&outcome);
@@ -153,11 +155,11 @@ impl<'p> Call<'p> {
                     call.clock.read(&pipeline.clock);
                 }
             }
-            fly(call, work(), by, stays_open)
+            run_attempt(call, work(), by, stays_open)
         };
-        let worth = |flown: &mut Flown<'_, R>| flown.worth;
+        let worth = |finished: &mut FinishedAttempt<'_, R>| finished.worth;
         let race = pin!(Race::new(hedge, budget, &pipeline.clock, started, left, send, worth));
-        let (Flown { end, judgement, open, .. }, spent) = Polled::new(self, race).await;
+        let (FinishedAttempt { end, judgement, open, .. }, spent) = Polled::new(self, race).await;
         if let Some(open) = open {
             self.adopt(*open);
         }
@@ -168,12 +170,14 @@ impl<'p> Call<'p> {
         end.map(|outcome| (outcome, judgement))
     }
 
-    /// How many attempts the hedge may still send. In one call no more than `max` of the hedge are sent beside slow ones. An
-    /// attempt that is sent because another failed repeats it, and is one of the `max` of the retry where there is one. So
-    /// a call is never carried out more often than once, and `max` of the retry, and `max` of the hedge.
+    /// How many attempts the hedge can still send.
+    ///
+    /// In one call at most `max` of the hedge are sent in addition to slow attempts. An attempt that replaces a failed
+    /// one is a retry and counts for `max` of the retry, if there is one. A call is therefore executed at most 1 +
+    /// `max` of the retry + `max` of the hedge times.
     fn left_to_send(&self, hedge: &Hedge) -> Left {
         if self.pipeline.stages.idempotency.is_some() && !self.may_run_twice() {
-            // A hedge runs the body a second time, which `on_unknown = reject` forbids.
+            // A hedge runs the body twice, which `on_unknown = reject` forbids.
             return Left::NONE;
         }
         match &self.pipeline.stages.retry {
@@ -190,7 +194,8 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// All attempts of [`hedged`](Self::hedged) were refused or cut off, and what that becomes was judged.
+    /// Handles a round in which all attempts of [`hedged`](Self::hedged) were rejected or timed out. `heard` is the
+    /// judgement of the resulting error.
     #[cold]
     pub(in crate::pipeline) fn no_winner(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         if rejection.is_timeout() {
@@ -199,7 +204,7 @@ impl<'p> Call<'p> {
         self.repeat_refused(rejection, heard.of_rejection(rejection))
     }
 
-    /// A call like this one, for one attempt: without a record, and without what comes around attempts.
+    /// Copies the call for one attempt: without a record, and without the stages around the attempts.
     fn racer(&self) -> Call<'p> {
         Call {
             pipeline: self.pipeline,
@@ -224,7 +229,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Takes over what the best of several attempts at the same time holds.
+    /// Takes over what the winning attempt holds.
     fn adopt(&mut self, mut racer: Call<'_>) {
         self.held = std::mem::take(&mut racer.held);
         self.slot = std::mem::take(&mut racer.slot);
@@ -232,17 +237,17 @@ impl<'p> Call<'p> {
     }
 }
 
-async fn fly<'p, R, F: Future<Output = R>>(
+async fn run_attempt<'p, R, F: Future<Output = R>>(
     mut call: Call<'p>,
     body: F,
     by: &impl Judges<R>,
     stays_open: bool,
-) -> Flown<'p, R> {
+) -> FinishedAttempt<'p, R> {
     if !call.enter()
         && let Err(rejection) = call.admitted().await
     {
-        // It was not made, and has settled already.
-        return Flown {
+        // The attempt was not executed and has already settled.
+        return FinishedAttempt {
             worth: RaceOutcome::Refused,
             end: Err(rejection),
             judgement: Judgement::SUCCESS,
@@ -255,7 +260,7 @@ async fn fly<'p, R, F: Future<Output = R>>(
             let judgement = by.judge(outcome);
             let worth = RaceOutcome::of(judgement);
             if stays_open && driver::stays_open(judgement.verdict()) {
-                return Flown { worth, end, judgement, open: Some(Box::new(call)) };
+                return FinishedAttempt { worth, end, judgement, open: Some(Box::new(call)) };
             }
             call.finish_with(judgement, |words| by.describe(outcome, words));
             (judgement, worth)
@@ -263,8 +268,8 @@ async fn fly<'p, R, F: Future<Output = R>>(
         Err(rejection) => {
             let is_evidence = call.evidence_of_time().is_some();
             call.timed_out(rejection, by.hear(rejection));
-            // Out of its own time another may be faster; out of the call's, there is none for another. What the time of the
-            // calls around cut off says nothing about how long attempts take.
+            // After an attempt timeout another attempt may be faster. After the deadline of the call no time is left
+            // for one. A timeout that only an outer deadline caused says nothing about how long attempts take.
             let worth = match rejection.kind() {
                 RejectionKind::AttemptTimeout => RaceOutcome::Failed,
                 _ if is_evidence => RaceOutcome::TooLate,
@@ -273,5 +278,5 @@ async fn fly<'p, R, F: Future<Output = R>>(
             (Judgement::SUCCESS, worth)
         }
     };
-    Flown { end, judgement, worth, open: None }
+    FinishedAttempt { end, judgement, worth, open: None }
 }

@@ -1,4 +1,4 @@
-//! Idempotency: a call is carried out once for its key, and gets the answer of an earlier one where it was.
+//! The idempotency stage: executes a call once for its key, or returns the result of an earlier call with that key.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -9,10 +9,10 @@ use crate::pipeline::Call;
 use crate::rejection::{Rejection, RejectionKind};
 
 impl<'p> Call<'p> {
-    /// Claims its idempotency key, or gets the answer of the call that had it.
+    /// Claims the idempotency key, or returns the result of the call that claimed it before.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the key is free again, at the latest when the lease is over.
+    /// If the future is dropped, the key is freed, at the latest when the lease expires.
     pub fn claim<'c>(
         &'c mut self,
         key: &dyn Display,
@@ -25,7 +25,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// The same, blocking the thread.
+    /// Like `claim`, but blocks the thread.
     pub fn claim_blocking(
         &mut self,
         key: &dyn Display,
@@ -35,7 +35,7 @@ impl<'p> Call<'p> {
         self.claim_key_blocking(key, fingerprint)
     }
 
-    /// Claims a key that was written down already.
+    /// Claims a key that is already formatted.
     pub(in crate::pipeline) async fn claim_key(
         &mut self,
         key: Result<String, Rejection>,
@@ -54,7 +54,7 @@ impl<'p> Call<'p> {
         self.claimed(claimed)
     }
 
-    /// The same, blocking the thread.
+    /// Like `claim_key`, but blocks the thread.
     pub(in crate::pipeline) fn claim_key_blocking(
         &mut self,
         key: Result<String, Rejection>,
@@ -78,7 +78,7 @@ impl<'p> Call<'p> {
     ) -> Result<ClaimOutcome<'p>, Rejection> {
         match claimed {
             Ok(ClaimOutcome::Run(lease)) => {
-                // Who has waited for another may be late.
+                // A call that waited for another one can be late.
                 self.clock.read_if_timed(&self.pipeline.clock);
                 let lease = lease.map(Lease::freed_unbegun);
                 self.begins_in_time()?;
@@ -92,18 +92,19 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// The outcome of the call that had the key.
+    /// Returns the stored outcome of the earlier call.
     pub fn replay<R>(&mut self, stored: &Stored<'p>, codec: Codec<R>) -> Result<R, Rejection> {
         let outcome = stored.outcome(codec);
         self.end_shared(if outcome.is_ok() { Ending::Succeeded } else { Ending::Rejected });
         outcome
     }
 
-    /// Keeps the outcome, frees the key, or leaves it claimed, by how the attempts ended. `outcome`: where there is one
-    /// that no fallback takes the place of (T114).
+    /// Stores the outcome, frees the key or leaves it claimed, depending on how the attempts ended.
+    ///
+    /// `outcome` is `None` if there is no outcome or a fallback replaces it (T114).
     ///
     /// # Cancel safety
-    /// If the future is dropped, the answer may be kept or not.
+    /// If the future is dropped, the result may or may not be stored.
     pub fn conclude<'c, R>(
         &'c mut self,
         lease: Option<Lease<'p>>,
@@ -118,36 +119,36 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// The same, blocking the thread.
+    /// Like `conclude`, but blocks the thread.
     pub fn conclude_blocking<R>(&mut self, lease: Option<Lease<'p>>, codec: Codec<R>, outcome: Option<&R>) {
         if let Some((lease, ending)) = Lease::ended(lease, self.effect(), codec, outcome) {
             lease.end_blocking(ending);
         }
     }
 
-    /// For a call whose key is `None`: there was nothing to save.
+    /// Records that the key of the call is `None`, so nothing is stored.
     pub fn without_key(&mut self) {
         idempotency::mark(Mark::Fresh);
     }
 
-    /// What all attempts together did.
+    /// The combined effect of all attempts.
     fn effect(&self) -> Effect {
         match self.ending {
             Ending::Succeeded => Effect::Done,
-            // Whatever an earlier attempt did, the last one does not undo it.
+            // The last attempt does not undo the effect of an earlier one.
             Ending::Ignored if !self.effect.may_be() => Effect::Permanent,
             _ => self.effect,
         }
     }
 
-    /// Made without a key where one is needed: to go on would be to promise what is not kept.
+    /// Rejects a call without the required key: running it would break the idempotency guarantee.
     #[cold]
     pub(in crate::pipeline) fn keyless(&mut self) -> Rejection {
         self.ending = Ending::Rejected;
         Rejection::new(RejectionKind::InvalidKey, self.pipeline.operation.name())
     }
 
-    /// What a failed attempt did. Where that is not known of one, no later one makes it known.
+    /// Records the effect of a failed attempt. Once the effect of an attempt is unknown, it stays unknown.
     pub(in crate::pipeline) fn note(&mut self, effect: Effect) {
         if self.effect == Effect::Unknown || self.effect == Effect::Lost && !effect.may_be() {
             return;
@@ -159,7 +160,7 @@ impl<'p> Call<'p> {
     }
 }
 
-/// Does the work under a lease, where there is one.
+/// Runs the work under a lease, if there is one.
 pub fn held<R>(lease: Option<&Lease<'_>>, work: impl FnOnce() -> R) -> R {
     match lease {
         Some(lease) => lease.hold(work),
@@ -167,7 +168,7 @@ pub fn held<R>(lease: Option<&Lease<'_>>, work: impl FnOnce() -> R) -> R {
     }
 }
 
-/// Polls the work, and renews the lease, where there is one.
+/// Polls the work and renews the lease, if there is one.
 pub async fn held_async<F: Future>(lease: Option<&Lease<'_>>, work: F) -> F::Output {
     match lease {
         Some(lease) => lease.hold_async(work).await,

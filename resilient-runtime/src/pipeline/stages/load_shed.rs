@@ -1,4 +1,4 @@
-//! Load shedding: a call is admitted once for all its attempts, and let out when the last has ended.
+//! The load shedding stage: admits a call once for all its attempts and releases it after the last one.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::observe::Ending;
 use crate::pipeline::{Call, Pipeline};
 use crate::rejection::Rejection;
 
-/// The place of a call at the load shedder: from before the first attempt until after the last.
+/// The slot of a call at the load shedder, from before the first attempt until after the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::pipeline) enum Load {
-    /// It has not passed the load shedder, or has been let out.
+    /// It was not admitted yet, or was released.
     #[default]
     None,
     /// It is in flight.
@@ -27,8 +27,9 @@ impl Load {
 }
 
 impl Call<'_> {
-    /// Since when the call has been under way, on the registry's clock: what it has waited since then in a queue shows
-    /// the load shedder whether that stands.
+    /// Sets when the call arrived, on the registry's clock.
+    ///
+    /// The load shedder measures the time that the call has waited in a queue since then.
     #[inline(never)]
     pub fn set_arrived_at(&mut self, at: Instant) {
         if let Some(shedder) = &self.pipeline.stages.load_shed {
@@ -36,8 +37,8 @@ impl Call<'_> {
         }
     }
 
-    /// Passes the load shedder, unless it has done so before. A stage behind it that comes once for all attempts calls
-    /// this first.
+    /// Passes the load shedder, unless the call has already passed it. An inner stage that runs once for all attempts
+    /// calls this first.
     #[inline]
     pub(in crate::pipeline) fn pass_shedder(&mut self) -> Result<(), Rejection> {
         if self.pipeline.stages.load_shed.is_some() { self.ask_shedder() } else { Ok(()) }
@@ -64,13 +65,13 @@ impl Call<'_> {
         admitted
     }
 
-    /// Passes it if nothing may be against that; counts nothing if not.
+    /// Passes the load shedder if it admits the call at once. Otherwise counts nothing.
     #[inline]
     pub(in crate::pipeline) fn pass_shedder_plainly(&mut self) -> bool {
         self.pipeline.stages.load_shed.is_none() || self.try_shedder()
     }
 
-    /// Not inline, as the others that follow such a look at the pipeline: what has no load shedder pays no more.
+    /// Not inlined, so that a pipeline without a load shedder does not pay for it.
     #[inline(never)]
     fn try_shedder(&mut self) -> bool {
         let pipeline = self.pipeline;
@@ -83,7 +84,7 @@ impl Call<'_> {
         is_admitted
     }
 
-    /// It comes back from the bulkhead, with a permit or without: if it was in the queue, then `since` that time.
+    /// Reports that the call left the bulkhead queue with or without a permit. If it waited, it did so since `since`.
     pub(in crate::pipeline) fn was_queued(&self, has_waited: bool, is_admitted: bool, since: Instant) {
         let Some(shedder) = &self.pipeline.stages.load_shed else { return };
         if has_waited {
@@ -94,7 +95,7 @@ impl Call<'_> {
         }
     }
 
-    /// It found a permit free: the queue does not stand.
+    /// Reports that a permit was free: the queue is empty.
     #[inline]
     pub(in crate::pipeline) fn was_not_queued(&self) {
         if self.pipeline.stages.load_shed.is_some() {
@@ -104,7 +105,7 @@ impl Call<'_> {
 
     #[inline(never)]
     fn tell_of_no_queue(&self) {
-        // Where there are threads the queue is behind the permit.
+        // With bulkhead threads, the queue comes after the permit.
         let has_threads =
             self.pipeline.stages.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads());
         if let (Some(shedder), false) = (&self.pipeline.stages.load_shed, has_threads) {
@@ -112,7 +113,7 @@ impl Call<'_> {
         }
     }
 
-    /// The last attempt has ended.
+    /// Releases the slot after the last attempt.
     pub(in crate::pipeline) fn leave_shedder(&mut self, end: End) {
         if !self.load.is_in_flight() {
             return;
@@ -123,12 +124,12 @@ impl Call<'_> {
         }
     }
 
-    /// What the load shedder knows of the call.
+    /// The call as recorded by the load shedder.
     pub(in crate::pipeline) fn as_admitted(&self) -> Admitted {
         Admitted { priority: self.priority, since: self.clock.started.or_never() }
     }
 
-    /// The same, going by how the call ended.
+    /// Like `leave_shedder`, with the result derived from how the call ended.
     #[inline(never)]
     pub(in crate::pipeline) fn leave_shedder_at_end(&mut self) {
         let end = match self.ending {
@@ -142,8 +143,10 @@ impl Call<'_> {
 }
 
 impl Pipeline {
-    /// Reports how long a call has waited in a queue before the pipeline, for the load shedder, where there is one. Report
-    /// it for each call before it is made, also for one that did not wait at all: the shortest wait counts.
+    /// Reports to the load shedder how long a call waited in a queue before the pipeline.
+    ///
+    /// Report it for every call before the call is made, even if it did not wait: the shortest wait counts. It has no
+    /// effect without a load shedder.
     ///
     /// ```
     /// use std::time::Duration;
@@ -152,7 +155,7 @@ impl Pipeline {
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("handle").load_shed("api").build();
     /// let accepted = registry.clock().now();
-    /// // ... the request lies in a queue ...
+    /// // ... the request waits in a queue ...
     /// pipeline.waited(registry.clock().now().since(accepted));
     /// let answer: Result<u32, Rejection> = pipeline.call(|| Ok(1));
     /// # assert!(answer.is_ok());

@@ -1,4 +1,4 @@
-//! A file for each stage: how it admits a call, what the call holds of it meanwhile, and how it settles and abandons.
+//! One file for each stage: how it admits a call, what the call holds, and how the stage settles it.
 
 pub(crate) mod bulkhead;
 pub(crate) mod circuit_breaker;
@@ -19,7 +19,7 @@ use crate::kind::table::components;
 
 macro_rules! stage_components {
     ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
-        /// The components of a pipeline, one for each stage that was asked for.
+        /// The components of a pipeline, one for each of its stages.
         #[derive(Clone, Debug, Default)]
         pub(crate) struct StageComponents {
             $(pub(crate) $name: Option<Arc<crate::$module::$type>>,)*

@@ -1,10 +1,10 @@
-//! Observation: one record and, for whoever follows `tracing`, one span for each logical call.
+//! The observation stage: one record and, with `tracing`, one span for each logical call.
 //!
-//! `resilient.call`, with the operation, the correlation id, the attempts, how it ended, the last error and why it was not
-//! repeated (`stopped`, such as `budget`); in it, for each attempt, `resilient.attempt` with its number and its error, in
-//! which the body runs; those that are made at the same time have one each. Levels of a
-//! fallback run in that of the call. At the level `INFO`, target `resilient_runtime::call`. Where nobody
-//! wants them a call costs one load more.
+//! The span `resilient.call` has the operation, the correlation id, the number of attempts, the outcome, the last
+//! error, and why a failure was not retried (`stopped`, such as `budget`). Inside it, each attempt has a span
+//! `resilient.attempt` with its number and its error, in which the body runs; concurrent attempts have one each.
+//! Fallback levels run in the span of the call. The spans have the level `INFO` and the target
+//! `resilient_runtime::call`. If no subscriber enables them, a call costs one extra load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,17 +22,17 @@ use crate::pipeline::Call;
 use crate::pipeline::body::Activity;
 use crate::retry::Stop;
 
-/// What few calls have: one that waits before a retry, one that is traced.
+/// State that few calls need: a call that waits before a retry, or one that is traced.
 #[derive(Debug, Default)]
 pub(in crate::pipeline) struct Rare {
-    /// What comes before the next attempt.
+    /// The pause before the next attempt.
     pub(in crate::pipeline) pause: Delay,
-    /// The retries inside of the next attempt that stand back.
-    pub(in crate::pipeline) standing_back: Retries,
-    /// Attempts sent beside a slow one.
+    /// The nested retries that are suppressed in the next attempt.
+    pub(in crate::pipeline) suppressed: Retries,
+    /// The number of hedge attempts that were sent in addition to a slow one.
     pub(in crate::pipeline) hedges: u32,
     spans: Option<Spans>,
-    /// What the attempts before this one failed with.
+    /// The errors of the previous attempts.
     errors: Option<Arc<str>>,
 }
 
@@ -40,19 +40,19 @@ pub(in crate::pipeline) struct Rare {
 struct Spans {
     call: Span,
     attempt: Span,
-    /// Of this attempt among those that are made one after the other; 0 before the first.
+    /// The number of this attempt among consecutive attempts; 0 before the first.
     number: u32,
-    /// Attempts begun, also at the same time.
+    /// The number of attempts started, including concurrent ones.
     begun: Arc<AtomicU32>,
 }
 
-/// Bytes of earlier errors to which another is added.
+/// The maximum size in bytes of the earlier errors when another one is added.
 const ERRORS_BYTES: usize = 2 * ERROR_TEXT_BYTES;
 const SEPARATOR: &str = "; ";
 
-/// While a body runs, or is polled.
+/// Entered while a body runs or is polled.
 pub(in crate::pipeline) struct InBody {
-    // Left first.
+    // Dropped first.
     _span: Option<Box<EnteredSpan>>,
     _scope: Entered,
 }
@@ -69,7 +69,7 @@ impl Rare {
 
     #[cold]
     #[inline(never)]
-    #[allow(clippy::unnecessary_box_returns)] // a large value would pass through the way of those who have none
+    #[allow(clippy::unnecessary_box_returns)] // a large value would slow down calls without a span
     fn traced(operation: &'static str) -> Box<Self> {
         let call = tracing::info_span!(
             target: "resilient_runtime::call",
@@ -92,7 +92,7 @@ impl Rare {
         self.errors.as_ref()
     }
 
-    /// The last ones are kept, and each that follows another like it is told once.
+    /// Adds an error. Only the last errors are stored, and consecutive equal errors are stored once.
     pub(in crate::pipeline) fn add_error(&mut self, Cause { text, attempt }: Cause<'_>) {
         let mut errors = self.errors.as_deref().unwrap_or_default();
         let told = format!(" failed: {text}");
@@ -106,12 +106,12 @@ impl Rare {
         self.errors = Some(format!("{errors}{separator}attempt {attempt}{told}").into());
     }
 
-    /// For an attempt at the same time.
+    /// Copies it for a concurrent attempt.
     pub(in crate::pipeline) fn for_racer(&self) -> Option<Box<Self>> {
         let spans = self.spans.clone().map(|spans| Spans { number: 0, ..spans });
-        let standing_back = self.standing_back;
-        let is_needed = spans.is_some() || !standing_back.is_empty();
-        is_needed.then(|| Box::new(Self { standing_back, spans, ..Self::default() }))
+        let suppressed = self.suppressed;
+        let is_needed = spans.is_some() || !suppressed.is_empty();
+        is_needed.then(|| Box::new(Self { suppressed, spans, ..Self::default() }))
     }
 }
 
@@ -136,20 +136,20 @@ impl Call<'_> {
         InBody { _span: span, _scope: scope }
     }
 
-    /// The span of the attempt, if the call is traced.
+    /// Enters the span of the attempt, if the call is traced.
     #[cold]
     pub(in crate::pipeline) fn enter_span(&mut self) -> Option<Box<EnteredSpan>> {
         let number = self.progress.retries + 1;
         Some(self.rare.as_mut()?.spans.as_mut()?.enter(number))
     }
 
-    /// The span of the call, if it is traced.
+    /// Returns the span of the call, if it is traced.
     #[cold]
     pub(in crate::pipeline) fn span(&self) -> Option<Box<Span>> {
         Some(Box::new(self.rare.as_ref()?.spans.as_ref()?.call.clone()))
     }
 
-    /// Says in the spans of the attempt and of the call what went wrong last.
+    /// Records the last error in the spans of the attempt and of the call.
     #[cold]
     pub(in crate::pipeline) fn record_error(&self, text: &str) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
@@ -158,7 +158,7 @@ impl Call<'_> {
         }
     }
 
-    /// Says in the span how the call ended.
+    /// Records in the span how the call ended.
     #[cold]
     pub(in crate::pipeline) fn record_end(&self) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
@@ -167,7 +167,7 @@ impl Call<'_> {
         }
     }
 
-    /// Says in the span why the failed call is not repeated.
+    /// Records in the span why the failed call is not retried.
     #[cold]
     pub(in crate::pipeline) fn record_stop(&self, stop: Stop) {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
@@ -175,7 +175,7 @@ impl Call<'_> {
         }
     }
 
-    /// What the attempt failed with, where that can be read: the statistics and the spans.
+    /// Records the error of the attempt in the statistics and the spans.
     pub(in crate::pipeline) fn note_error<'t>(&self, text: Option<&'t str>) -> Option<Cause<'t>> {
         let cause = Cause { text: text?, attempt: self.progress.retries + 1 };
         self.pipeline.operation.failed_with(cause, self.clock.now.or_never());
@@ -183,7 +183,8 @@ impl Call<'_> {
         Some(cause)
     }
 
-    /// Time has passed since the attempt: in a pause, a predicate, an expression for the priority, or a fallback.
+    /// Reads the clock again: time has passed since the attempt in a pause, a predicate, a priority expression or a
+    /// fallback.
     #[cold]
     pub(in crate::pipeline) fn end_later(&mut self) {
         self.clock.read_if_timed(&self.pipeline.clock);
@@ -195,7 +196,7 @@ impl Call<'_> {
         }
     }
 
-    /// The call has ended: what the operation and the span keep of it.
+    /// Records the end of the call in the operation and the span.
     #[inline]
     pub(in crate::pipeline) fn record(&mut self) {
         if self.rare.is_some() {
@@ -203,7 +204,7 @@ impl Call<'_> {
         }
         self.pipeline.operation.ended(self.ending);
         let Some(started) = self.clock.started.get() else { return };
-        // What was refused at once says nothing about how long calls take.
+        // A call that was rejected at once says nothing about how long calls take.
         let is_refused = matches!(self.ending, Ending::Rejected | Ending::TimedOut);
         if !(is_refused && self.clock.now == self.clock.started) {
             let nanos = self.clock.now.or_never().nanos_since(started);

@@ -1,4 +1,4 @@
-//! The rate limit: each attempt pays for a token, and gets it back if a stage further in refuses it.
+//! The rate limit stage: each attempt pays with a token, which is refunded if an inner stage rejects the attempt.
 
 use std::hash::Hash;
 
@@ -8,12 +8,12 @@ use crate::pipeline::admission::Wait;
 use crate::rate_limit::Request;
 use crate::rejection::Rejection;
 
-/// The token of an attempt, by the mark under which the limit finds what was paid. One word: it is a part of the future of
-/// every call.
+/// The token of an attempt: the mark that identifies the payment in the rate limiter. One word, because it is part of
+/// the future of every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pipeline) struct RateToken(u64);
 
-/// The body has begun, and may have ended. The token goes back only if that says that nothing was executed.
+/// The body has begun. The token is refunded only if the outcome says that nothing was executed.
 const SPENT: u64 = 1 << 63;
 
 impl Default for RateToken {
@@ -25,7 +25,7 @@ impl Default for RateToken {
 impl RateToken {
     pub(in crate::pipeline) const NONE: Self = Self(u64::MAX);
 
-    /// The body has not begun. Dropped now, the token goes back.
+    /// A token of an attempt whose body has not begun. It is refunded if the attempt is dropped.
     #[inline]
     fn paid(mark: Instant) -> Self {
         Self(mark.as_nanos() & !SPENT)
@@ -36,27 +36,27 @@ impl RateToken {
         self.0 & SPENT == 0
     }
 
-    /// Nothing refuses the attempt any more. None stays none.
+    /// Marks the token as used: every stage admitted the attempt. `NONE` stays `NONE`.
     #[inline]
     pub(in crate::pipeline) fn spend(&mut self) {
         self.0 |= SPENT;
     }
 
-    /// It turns out that the body may never begin.
+    /// Marks the token as refundable again: the body may never begin.
     pub(in crate::pipeline) fn unspend(&mut self) {
         if *self != Self::NONE {
             self.0 &= !SPENT;
         }
     }
 
-    /// What was paid.
+    /// Returns the mark of the payment.
     fn mark(self) -> Option<Instant> {
         (self != Self::NONE).then(|| Instant::from_nanos(self.0 & !SPENT))
     }
 }
 
 impl<'p> Call<'p> {
-    /// By whose rate limit the call goes.
+    /// Sets the key whose rate limit applies.
     #[inline]
     pub fn set_rate_key<K: Hash + ?Sized>(&mut self, key: &K) {
         if let Some(limiter) = &self.pipeline.stages.rate_limit {
@@ -64,19 +64,19 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// How many calls this one counts for, in whatever kind of integer; what is no `u32` is more than any limit.
+    /// Sets how many calls this one counts for. Accepts any integer; a value outside of `u32` exceeds every limit.
     #[inline]
     pub fn set_weight(&mut self, weight: impl TryInto<u32>) {
         self.weight = weight.try_into().unwrap_or(u32::MAX);
     }
 
-    /// What it asks of the rate limit.
+    /// Returns the request for the rate limiter.
     #[inline]
     fn rate_request(&self) -> Request {
         Request::of(self.rate_key, self.weight)
     }
 
-    /// Pays if there is a token and nobody waits; counts nothing if not.
+    /// Pays if a token is available and no call is waiting. Otherwise counts nothing.
     #[inline]
     pub(in crate::pipeline) fn pay_plainly(&mut self) -> bool {
         let Some(limiter) = &self.pipeline.stages.rate_limit else { return true };
@@ -89,13 +89,13 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Its turn, where it has not been paid yet.
+    /// Waits for a turn, unless the attempt has already paid.
     pub(in crate::pipeline) fn rate_limit_turn(&self, until: Instant) -> Option<Wait<'p>> {
         let limiter = self.pipeline.stages.rate_limit.as_deref().filter(|_| !self.held.token.is_paid())?;
         Some(Wait::Turn(limiter.turn(self.rate_request(), until)))
     }
 
-    /// Back from its turn.
+    /// Continues after the wait for a turn.
     pub(in crate::pipeline) fn had_turn(
         &mut self,
         paid: Result<Instant, Rejection>,
@@ -106,7 +106,7 @@ impl<'p> Call<'p> {
         Ok(())
     }
 
-    /// The attempt was not made: what was paid for it goes back.
+    /// Refunds the token of an attempt that was not executed.
     #[cold]
     pub(in crate::pipeline) fn pay_back(&mut self) {
         let paid = std::mem::take(&mut self.held.token);

@@ -1,4 +1,4 @@
-//! The retry: each attempt passes the stages behind it again, within the budget and the time of the call.
+//! The retry stage: each attempt passes the inner stages again, within the retry budget and the deadline of the call.
 
 use crate::classify::Judgement;
 use crate::clock::{Delay, Instant};
@@ -12,21 +12,23 @@ use crate::pipeline::stages::hedge::Role;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::retry::{Situation, Stop};
 
-/// Whether carrying the call out twice has the effect of once.
+/// Whether running the call twice has the same effect as running it once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pipeline) enum Repeats {
-    /// As the pipeline says.
+    /// As configured for the pipeline.
     AsPipeline,
-    /// It has the effect of once.
+    /// The call is idempotent.
     Safe,
-    /// It must not be carried out twice.
+    /// The call must not run twice.
     Unsafe,
 }
 
 impl Call<'_> {
-    /// Takes note of a refusal: whether to ask for admission again, after a pause. The error that the rejection becomes was
-    /// judged. A full bulkhead and a spent rate are waited for where they say how long; an open circuit only where a
-    /// predicate insists, and until it lets a probe pass.
+    /// Decides whether a rejected attempt requests admission again, after a pause.
+    ///
+    /// `heard` is the judgement of the error that the rejection becomes. After `BulkheadFull` and `RateLimited` the
+    /// attempt waits if the rejection has a retry-after hint. After `CircuitOpen` it waits only if a predicate requests
+    /// it, until a probe is admitted.
     #[cold]
     pub(in crate::pipeline) fn refused(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         if self.pipeline.stages.retry.is_none() || self.is_racer() {
@@ -36,7 +38,7 @@ impl Call<'_> {
         let (before, at_once) = (self.clock.now, self.progress.retries == 0);
         let next = self.repeat_refused(rejection, judgement);
         if next == Next::Fail && at_once {
-            // Only to find out has taken time.
+            // Rejected at once: only the clock reading took time.
             self.clock.now = before;
         }
         next
@@ -54,7 +56,7 @@ impl Call<'_> {
             RejectionKind::CircuitOpen | RejectionKind::NoTimer | RejectionKind::WeightExceedsLimit => {
                 judgement.again() == Some(true)
             }
-            // The stages around the retry have refused it, or its time is over.
+            // A stage around the retry rejected it, or its deadline has passed.
             _ => false,
         };
         if !is_repeated {
@@ -76,7 +78,7 @@ impl Call<'_> {
         }
     }
 
-    /// Whether the failed attempt is repeated; then sets the pause before it.
+    /// Decides whether the failed attempt is retried, and sets the pause before the retry.
     pub(in crate::pipeline) fn repeat(&mut self, judgement: Judgement, cause: Option<Cause<'_>>) -> Next {
         let Some(retry) = self.pipeline.stages.retry.as_ref().filter(|_| self.role == Role::Call) else {
             return Next::Fail;
@@ -90,33 +92,33 @@ impl Call<'_> {
             idempotent: self.may_run_twice(),
             is_keyed: self.pipeline.stages.idempotency.is_some() || self.repeats == Repeats::Unsafe,
             asynchronous: self.asynchronous,
-            // The scope around the call: that of its body has been left.
-            standing_back: Scope::current().standing_back(),
-            inside: self.standing_back(),
-            // With the circuit open, the error in hand says more than the refusal that would follow it.
+            // The scope around the call: the scope of its body has been left.
+            suppressed: Scope::current().suppressed(),
+            inside: self.suppressed(),
+            // If the circuit is open, the current error is more useful than the rejection that would follow.
             refused: &|at| breaker.is_some_and(|breaker| breaker.would_refuse(at)),
             cause,
         };
         let pause = if self.asynchronous { Delay::timer_in } else { Delay::blocking_in };
         let clock = &self.pipeline.clock;
         let next = retry.next(&mut self.progress, judgement, &situation, |span| pause(clock, span));
-        let (delay, standing_back) = match next {
+        let (delay, suppressed) = match next {
             Ok(next) => next,
             Err(stop) => {
                 self.not_repeated(stop);
                 return Next::Fail;
             }
         };
-        // Not ended after all: dropped from here on, it is cancelled.
+        // The call has not ended yet: if it is dropped from here on, it is cancelled.
         self.ending = Ending::Cancelled;
         self.set_pause(delay);
-        if !standing_back.is_empty() {
-            self.rare.get_or_insert_default().standing_back = standing_back;
+        if !suppressed.is_empty() {
+            self.rare.get_or_insert_default().suppressed = suppressed;
         }
         Next::Retry
     }
 
-    /// The failed call is not repeated.
+    /// Records that the failed call is not retried.
     #[cold]
     fn not_repeated(&self, stop: Stop) {
         if stop == Stop::Budget {
@@ -132,7 +134,7 @@ impl Call<'_> {
         }
     }
 
-    /// Until when it waits for admission: no attempt begins after the deadline, nor after `max_elapsed`.
+    /// The latest time until which it waits for admission: no attempt begins after the deadline or after `max_elapsed`.
     pub(in crate::pipeline) fn latest_start(&self) -> Instant {
         match &self.pipeline.stages.retry {
             Some(retry) => self.clock.deadline.min(retry.latest(self.clock.started.or_never())),
@@ -140,7 +142,7 @@ impl Call<'_> {
         }
     }
 
-    /// Whether `max_elapsed` is over, so that no attempt begins any more.
+    /// Whether `max_elapsed` has passed, so that no further attempt begins.
     pub(in crate::pipeline) fn has_elapsed(&self) -> bool {
         let (Some(retry), Some(now)) = (&self.pipeline.stages.retry, self.clock.now.get()) else {
             return false;
@@ -148,7 +150,7 @@ impl Call<'_> {
         now > retry.latest(self.clock.started.or_never())
     }
 
-    /// Whether the first attempt of a call that has waited for another one may still begin.
+    /// Checks that the first attempt of a call that waited for another call can still begin in time.
     pub(in crate::pipeline) fn begins_in_time(&mut self) -> Result<(), Rejection> {
         if !self.has_elapsed() {
             return Ok(());
@@ -158,14 +160,14 @@ impl Call<'_> {
         Err(rejection)
     }
 
-    /// Whether a retry waits for its time: [`pause`](Self::pause) is to be awaited. Where stages can refuse,
-    /// admission does that.
+    /// Whether a retry must wait first: the caller must await [`pause`](Self::pause). If stages can reject, admission
+    /// waits instead.
     #[inline]
     pub fn must_pause(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.pause.is_none())
     }
 
-    /// The pause before a retry.
+    /// Waits for the pause before a retry.
     ///
     /// # Cancel safety
     /// Dropping the future cancels the call.
@@ -176,7 +178,7 @@ impl Call<'_> {
         }
     }
 
-    /// The pause before a retry, if there is one, blocking the thread.
+    /// Waits for the pause before a retry, if any, and blocks the thread.
     #[inline]
     pub fn pause_blocking(&mut self) {
         if self.must_pause() {
@@ -185,8 +187,8 @@ impl Call<'_> {
         }
     }
 
-    /// The refusal of a call of which attempts were made before: it says what they failed with. One of them may have had its
-    /// effect, and whoever gets the refusal must not take the call for one that was not made.
+    /// Adds the errors of earlier attempts to a rejection. If one of them may have had an effect, the rejection is
+    /// marked, so that the caller does not treat the call as not executed.
     #[inline]
     pub(in crate::pipeline) fn after_attempts(&self, rejection: Rejection) -> Rejection {
         if self.rare.is_none() && !self.effect.may_be() {
@@ -202,21 +204,22 @@ impl Call<'_> {
         if self.effect.may_be() { rejection.of_a_retry() } else { rejection }
     }
 
-    /// The body is pending: what has succeeded in it need not stand back when it is polled again.
+    /// Called while the body is pending. Retries that have succeeded in it are no longer suppressed when it is polled
+    /// again.
     #[inline]
     pub(in crate::pipeline) fn note_progress(&mut self) {
         if self.progress.retries > 0
             && let Some(rare) = &mut self.rare
         {
-            rare.standing_back = rare.standing_back.still_in(Scope::current().standing_back());
+            rare.suppressed = rare.suppressed.still_in(Scope::current().suppressed());
         }
     }
 
-    /// The retries inside of this attempt that stand back, besides those around the call.
+    /// The nested retries that are suppressed in this attempt, in addition to those around the call.
     #[inline]
-    pub(in crate::pipeline) fn standing_back(&self) -> Retries {
+    pub(in crate::pipeline) fn suppressed(&self) -> Retries {
         match &self.rare {
-            Some(rare) if self.progress.retries > 0 => rare.standing_back,
+            Some(rare) if self.progress.retries > 0 => rare.suppressed,
             _ => Retries::NONE,
         }
     }
@@ -233,7 +236,7 @@ impl Call<'_> {
         self.rare.as_mut().map(|rare| std::mem::take(&mut rare.pause)).unwrap_or_default()
     }
 
-    /// The refusal says what attempts before failed with.
+    /// Adds the errors of earlier attempts to the rejection.
     #[cold]
     pub(in crate::pipeline) fn with_errors(&self, rejection: Rejection) -> Rejection {
         match self.rare.as_ref().and_then(|rare| rare.errors()) {
@@ -242,8 +245,8 @@ impl Call<'_> {
         }
     }
 
-    /// The error of an attempt that is repeated is not returned: should the call be refused or cut off later, it is in
-    /// the refusal.
+    /// Stores the error of an attempt that is retried. It is not returned, but a later rejection or timeout of the call
+    /// includes it.
     pub(in crate::pipeline) fn keep_error(&mut self, next: Next, cause: Option<Cause<'_>>) {
         if let (Next::Retry, Some(cause)) = (next, cause) {
             self.rare.get_or_insert_default().add_error(cause);

@@ -1,4 +1,4 @@
-//! The threads of a bulkhead: a body that runs on one can be waited for no longer than its time.
+//! Bulkhead threads: the call stops waiting for a body on such a thread when its time is over.
 
 use std::fmt;
 use std::future::Future;
@@ -18,13 +18,13 @@ use crate::pipeline::stages::bulkhead::Slot;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::timeout::Limit;
 
-/// What a body has returned, and what levels have answered in it.
+/// The outcome of a body, and the fallback levels that served a value in it.
 type Done<R> = (R, Option<Seen>);
 
-/// What the one who waits knows of the body.
+/// The state of the body as observed by the waiting call.
 struct Looked {
     has_begun: bool,
-    /// What ends the waiting.
+    /// The limit that ends the wait.
     limit: Limit,
 }
 
@@ -34,8 +34,9 @@ impl Looked {
 }
 
 impl<'p> Call<'p> {
-    /// Runs the body on a thread of the bulkhead's own, and blocks this one until it has ended or its time is over; then
-    /// it runs on, and keeps its place.
+    /// Runs the body on a thread of the bulkhead and blocks this thread until the body ends or its time is over.
+    ///
+    /// If its time is over, the body runs on and holds its permit.
     pub fn attempt_in_pool<R: Send + 'static>(
         &mut self,
         body: impl FnOnce() -> R + Send + 'static,
@@ -52,7 +53,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// The same, without blocking this thread.
+    /// Like `attempt_in_pool`, but does not block this thread.
     pub fn attempt_in_pool_async<'c, R: Send + 'static>(
         &'c mut self,
         body: impl FnOnce() -> R + Send + 'static,
@@ -63,26 +64,26 @@ impl<'p> Call<'p> {
         PoolAttempt { waiting, seen: Looked::NOTHING, around, call: self }
     }
 
-    /// Hands the body to the threads, and with it the permit.
+    /// Submits the body, together with its permit, to the threads.
     fn start_in_pool<R: Send + 'static>(
         &mut self,
         body: impl FnOnce() -> R + Send + 'static,
     ) -> Running<Done<R>> {
         let pipeline = self.pipeline;
-        // The scope around the call is that of who starts it.
+        // The surrounding scope belongs to the task that starts the call.
         let scope = self.body_scope();
-        // Work on a thread is in the span that is current here.
+        // Work on a thread runs in the span that is current here.
         let _span = self.enter_span();
         let body = move || fallback::collect_seen(body);
         if pipeline.stages.bulkhead.is_none() && self.asynchronous {
             return beside(&pipeline.clock, scope, body);
         }
-        // In place the permit stays with the call, which learns from it.
+        // Without threads the call holds the permit itself, so that an adaptive bulkhead records the attempt.
         let Some(bulkhead) = pipeline.stages.bulkhead.as_ref().filter(|bulkhead| bulkhead.has_threads())
         else {
             return in_place(&pipeline.clock, scope, body);
         };
-        // What it has paid goes back should it never begin.
+        // The token is refunded if the body never begins.
         self.held.token.unspend();
         self.slot = Slot::None;
         let is_limited = |limit: Limit| limit.at != Instant::NEVER;
@@ -93,10 +94,10 @@ impl<'p> Call<'p> {
         bulkhead.start(self.priority, scope, tells_begin, body)
     }
 
-    /// Looks at the body, which has begun or has not: when the waiting ends.
+    /// Checks whether the body has begun, and returns when the wait ends.
     fn look(&mut self, seen: &mut Looked, began: Option<Instant>) -> Instant {
         self.began_in_pool(seen, began);
-        // The time of an attempt begins with its work: until then there is only the time in which it must begin.
+        // The attempt limit starts with the work. Until then only the latest start time applies.
         let at = if began.is_some() { self.clock.deadline } else { self.latest_start() };
         seen.limit = match (&self.pipeline.stages.timeout, began) {
             (Some(timeout), Some(began)) => timeout.limit(began, self.clock.deadline),
@@ -105,7 +106,7 @@ impl<'p> Call<'p> {
         seen.limit.at
     }
 
-    /// Takes note of when the body began, once.
+    /// Records once when the body began.
     fn began_in_pool(&mut self, seen: &mut Looked, began: Option<Instant>) {
         let (false, Some(began)) = (seen.has_begun, began) else { return };
         seen.has_begun = true;
@@ -114,7 +115,7 @@ impl<'p> Call<'p> {
         self.clock.attempt = Reading::of(began);
     }
 
-    /// The load shedder learns of the queue before the threads, as of any other.
+    /// Reports the time in the queue before the threads to the load shedder.
     fn waited_for_thread(&self, until: Instant) {
         if let Some(shedder) = &self.pipeline.stages.load_shed {
             shedder.queued(until.nanos_since(self.clock.attempt.or_never()), until);
@@ -134,7 +135,7 @@ impl<'p> Call<'p> {
                 Ok(outcome)
             }
             End::Panic(panic) => {
-                // It is one of this call.
+                // The panic belongs to this call.
                 self.activity = Activity::InBody;
                 std::panic::resume_unwind(panic)
             }
@@ -142,7 +143,7 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// There is no thread, and there will be none.
+    /// The bulkhead refused the body: no thread becomes available.
     #[cold]
     fn full(&self) -> Rejection {
         match &self.pipeline.stages.bulkhead {
@@ -151,13 +152,13 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// The waiting is over, and the body runs on; or it has not begun, and never will.
+    /// The wait is over: the body runs on, or it has not begun and never will.
     #[cold]
     fn left_pool(&mut self, seen: &mut Looked, began: Option<Instant>) -> Rejection {
         let now = self.clock.read(&self.pipeline.clock);
         if began.is_none() {
             self.waited_for_thread(now);
-            // A refusal, though by its own time: no evidence, and what was paid goes back.
+            // A rejection because of the call's own time: no result for the circuit breaker, and the token is refunded.
             self.settle(None);
             return self.out_of_time();
         }
@@ -170,15 +171,16 @@ impl<'p> Call<'p> {
 }
 
 pin_project! {
-    /// An attempt whose body runs on a thread of its bulkhead's own.
+    /// An attempt whose body runs on a thread of the bulkhead.
     ///
     /// # Cancel safety
-    /// Dropping it withdraws the body if it has not begun; else it runs on, and keeps its place until it ends.
+    /// Dropping it removes the body from the queue if it has not begun. Otherwise the body runs on and holds its permit
+    /// until it ends.
     pub struct PoolAttempt<'c, 'p, R> {
         #[pin]
         waiting: Waiting<Done<R>>,
         seen: Looked,
-        // Who has the key must know that the body runs on.
+        // The holder of the idempotency key must know that the body runs on.
         around: Option<Around>,
         call: &'c mut Call<'p>,
     }
@@ -186,7 +188,7 @@ pin_project! {
     impl<R> PinnedDrop for PoolAttempt<'_, '_, R> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // Whatever comes of it, only what has begun has used what the call has paid.
+            // The token is used only if the body has begun.
             if !this.seen.has_begun {
                 let began = this.waiting.leave(&this.call.pipeline.clock);
                 if began.is_none() {

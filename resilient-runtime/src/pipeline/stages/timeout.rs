@@ -1,4 +1,4 @@
-//! The timeout: a deadline for the whole call, and a limit for each attempt, which counts the work and not the queue.
+//! The timeout stage: a deadline for the whole call, and a limit for each attempt that excludes time in queues.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,8 +19,8 @@ use crate::rejection::{Rejection, RejectionKind};
 use crate::timeout::Timeout;
 
 impl<'p> Call<'p> {
-    /// The time was over before the body began. Where an attempt was made before, or is made at the same time, the call
-    /// may have had its effect nevertheless.
+    /// The rejection of an attempt whose time was over before its body began. If there was an earlier or concurrent
+    /// attempt, the call may still have had an effect.
     #[cold]
     pub(in crate::pipeline) fn out_of_time(&self) -> Rejection {
         let is_first = self.progress.retries == 0 && !self.is_racer();
@@ -36,21 +36,21 @@ impl<'p> Call<'p> {
         })
     }
 
-    /// The attempt met a limit while it ran.
+    /// The rejection of a running attempt that reached a limit.
     #[cold]
     pub(in crate::pipeline) fn cut_off(&self, timeout: &Timeout, kind: RejectionKind) -> Rejection {
         let since =
             if kind == RejectionKind::AttemptTimeout { self.clock.attempt } else { self.clock.started };
         let rejection = timeout.fired(kind, self.pipeline.clock.now().since(since.or_never()));
-        // An attempt that is repeated says so itself.
+        // An attempt timeout can be retried. Its text is then added to the earlier errors.
         if kind == RejectionKind::AttemptTimeout { rejection } else { self.with_errors(rejection) }
     }
 
-    /// What the end of an attempt says about the dependency: nothing where it ended only because the time of the calls
-    /// around it was over. Those of a caller with little patience must not open the circuit of all others.
+    /// Returns the verdict if it says something about the dependency.
     ///
-    /// It does say something where the call's own limits were reached as well, or the attempt was slow by then. And an error
-    /// that cannot come from a deadline (refused, overloaded, permanent) is the dependency's own, however late.
+    /// `None` if the attempt ended only because an outer deadline passed: callers with short deadlines must not open
+    /// the circuit for all others. The verdict counts if the call's own limits were reached too, or if the attempt was
+    /// already slow. An error that a deadline cannot cause (not executed, overloaded, permanent) always counts.
     #[cold]
     pub(in crate::pipeline) fn evidence(&self, verdict: Verdict) -> Option<Verdict> {
         match verdict {
@@ -59,14 +59,14 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// The same of an attempt that is being cut off now.
+    /// Like `evidence`, for an attempt that is timing out now.
     #[cold]
     pub(in crate::pipeline) fn evidence_of_time(&mut self) -> Option<Verdict> {
         self.clock.read(&self.pipeline.clock);
         self.evidence(Verdict::Failure(Class::UNCERTAIN))
     }
 
-    /// Whether the time of the calls around is over, and none of the own limits is reached.
+    /// Whether an outer deadline has passed, but none of the call's own limits.
     #[cold]
     pub(in crate::pipeline) fn is_cut_short(&self) -> bool {
         if !self.clock.is_late() {
@@ -80,14 +80,16 @@ impl<'p> Call<'p> {
         own.is_none_or(|own| now < own) && !self.is_slow(started, now)
     }
 
-    /// Takes note of an attempt that was cut off. It may have had its effect (T33). The error that the rejection becomes was
-    /// judged: it can say `Permanent` or `Ignored`, and predicates can say whether to try again and whether the circuit breaker
-    /// counts it. Otherwise a timeout is [`Class::Uncertain`], whatever the error says.
+    /// Records an attempt that timed out. It may have had an effect (T33).
+    ///
+    /// `heard` is the judgement of the error that the rejection becomes. It can be `Permanent` or `Ignored`, and
+    /// predicates can decide whether to retry and whether the circuit breaker counts it. Otherwise a timeout is
+    /// [`Class::Uncertain`], whatever the class of the error.
     #[cold]
     pub(in crate::pipeline) fn timed_out(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         let judgement = heard.of_rejection(rejection);
         self.clock.read(&self.pipeline.clock);
-        // Its body was pending, but the call is polled.
+        // The body was pending, but the call itself is being polled.
         self.set_suspended(false);
         let evidence = self.evidence(Verdict::Failure(Class::UNCERTAIN));
         if rejection.is_timeout() && evidence.is_some() {
@@ -135,7 +137,7 @@ impl<'p> Call<'p> {
         next
     }
 
-    /// The attempt was cut off or cancelled: its work would have taken longer.
+    /// Records that the attempt timed out or was cancelled: its work would have taken longer.
     #[cold]
     pub(in crate::pipeline) fn ended_early(&self) {
         if let (Some(timeout), true) =
@@ -145,27 +147,26 @@ impl<'p> Call<'p> {
         }
     }
 
-    /// Apart from the way of all the calls that nobody watches.
+    /// Not inlined, to keep it out of the path of calls that need no attempt times.
     #[inline(never)]
     pub(in crate::pipeline) fn completed(&self) {
-        if let (Some(retry), false) =
-            (&self.pipeline.stages.retry, Scope::current().standing_back().is_empty())
+        if let (Some(retry), false) = (&self.pipeline.stages.retry, Scope::current().suppressed().is_empty())
         {
-            context::stand_back_no_longer(retry.bit());
+            context::stop_suppressing(retry.bit());
         }
         if let (Some(timeout), true) = (&self.pipeline.stages.timeout, self.is_attempt()) {
             timeout.completed(self.clock.attempt.or_never(), self.clock.now.or_never());
         }
     }
 
-    /// Runs the body of an asynchronous function within its time.
+    /// Runs an asynchronous body within its time limit.
     #[inline]
     pub fn attempt<'c, F: Future>(&'c mut self, body: F) -> Attempt<'c, 'p, F> {
         self.asynchronous = true;
         Attempt::new(self, body)
     }
 
-    /// Runs the body of an asynchronous function that has no limit of time of its own.
+    /// Runs an asynchronous body that has no time limit of its own.
     #[inline]
     pub fn attempt_untimed<'c, F: Future>(&'c mut self, body: F) -> UntimedAttempt<'c, 'p, F> {
         self.asynchronous = true;
@@ -174,10 +175,10 @@ impl<'p> Call<'p> {
 }
 
 pin_project! {
-    /// One attempt of a call whose time is limited.
+    /// An attempt of a call with a time limit.
     ///
     /// # Cancel safety
-    /// Dropping it drops the body; the call then gives back what it holds.
+    /// Dropping it drops the body. The call then releases what it holds.
     #[derive(Debug)]
     pub struct Attempt<'c, 'p, F> {
         #[pin]
@@ -202,7 +203,7 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // The body first: what is ready in the same poll as its timer has made it (T65).
+        // The body comes first: if it is ready in the same poll as the timer, it is in time (T65).
         if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
             return Poll::Ready(Ok(output));
         }
@@ -210,7 +211,7 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
     }
 }
 
-/// Outside of the generic future, so that it is compiled once.
+/// Not part of the generic future, so that it is compiled once.
 fn poll_limit(
     call: &mut Call<'_>,
     mut timer: Pin<&mut Option<Timer>>,
@@ -238,10 +239,10 @@ fn poll_limit(
 }
 
 pin_project! {
-    /// One attempt of a call whose time is not limited.
+    /// An attempt of a call without a time limit.
     ///
     /// # Cancel safety
-    /// Dropping it drops the body; the call then gives back what it holds.
+    /// Dropping it drops the body. The call then releases what it holds.
     #[derive(Debug)]
     pub struct UntimedAttempt<'c, 'p, F> {
         #[pin]

@@ -1,9 +1,9 @@
-//! A bulkhead that finds its limit, among the stages.
+//! The adaptive bulkhead as a stage.
 
 use super::*;
 use crate::adaptive::{AdaptiveLimitStats, LimitReason};
 
-/// All stages, of which the bulkhead is adaptive.
+/// All stages, with an adaptive bulkhead.
 fn adaptive(fixture: &Fixture, config: bulkhead::Config) -> Pipeline {
     let pipeline = fixture.all();
     fixture.registry.bulkhead("x").reconfigure(config.adaptive(true)).unwrap();
@@ -16,7 +16,7 @@ fn found(fixture: &Fixture) -> AdaptiveLimitStats {
     fixture.registry.bulkhead("x").stats().adaptive.unwrap()
 }
 
-/// One after the other, each of which takes 10 ms.
+/// Makes consecutive calls that take 10 ms each.
 fn calls(fixture: &Fixture, pipeline: &Pipeline, number: u32, outcome: impl Fn() -> Outcome) {
     for _ in 0..number {
         let work = || {
@@ -28,7 +28,7 @@ fn calls(fixture: &Fixture, pipeline: &Pipeline, number: u32, outcome: impl Fn()
 }
 
 #[test]
-fn it_learns_from_attempts_that_succeed() {
+fn successful_attempts_raise_the_limit() {
     let fixture = Fixture::new();
     let pipeline = adaptive(&fixture, bulkhead::Config::default().adaptive_initial(1));
     calls(&fixture, &pipeline, 300, || Ok(1));
@@ -38,7 +38,7 @@ fn it_learns_from_attempts_that_succeed() {
 }
 
 #[test]
-fn attempts_that_are_cut_off_bring_it_down() {
+fn attempts_that_time_out_lower_the_limit() {
     // T60
     let fixture = Fixture::new();
     let pipeline = adaptive(&fixture, bulkhead::Config::default());
@@ -58,7 +58,7 @@ fn attempts_that_are_cut_off_bring_it_down() {
 }
 
 #[test]
-fn an_attempt_counts_from_when_it_left_the_queue() {
+fn the_time_in_the_queue_does_not_count() {
     // T53
     let fixture = Fixture::new();
     let config = bulkhead::Config::default().adaptive_max(1).max_queue(1).max_wait(MS(90));
@@ -82,7 +82,7 @@ fn an_attempt_counts_from_when_it_left_the_queue() {
 }
 
 #[test]
-fn neither_the_callers_mistakes_nor_refusals_nor_cancelled_calls_are_evidence() {
+fn ignored_rejected_and_cancelled_calls_do_not_change_the_limit() {
     // T21, T68, T147
     let fixture = Fixture::new();
     let pipeline = adaptive(&fixture, bulkhead::Config::default().adaptive_initial(1));
@@ -107,12 +107,12 @@ fn neither_the_callers_mistakes_nor_refusals_nor_cancelled_calls_are_evidence() 
 }
 
 #[test]
-fn a_call_that_began_before_it_was_turned_on_gives_its_permit_back_and_says_nothing() {
+fn a_call_that_began_before_adaptive_was_enabled_releases_its_permit_and_is_not_recorded() {
     // T117
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("op").bulkhead("x").build();
     let bulkhead = fixture.registry.bulkhead("x");
-    // Of the first calls of an operation the time is always taken.
+    // The first calls of an operation are always timed.
     past_the_first_samples(&pipeline);
     for on in [true, false, true] {
         let outcome = pipeline.call(|| {

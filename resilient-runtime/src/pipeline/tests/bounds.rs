@@ -1,4 +1,4 @@
-//! How often a call is carried out, when its last attempt begins, and what a refusal further in costs.
+//! How often a call runs, when its last attempt can begin, and what the rejection of an inner stage costs.
 
 use super::*;
 use crate::clock::Clock;
@@ -15,8 +15,7 @@ fn registry() -> Registry {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_retry_begins_after_max_elapsed_behind_a_queue() {
-    // B6
+async fn no_retry_begins_after_max_elapsed_in_a_queue() {
     let registry = registry();
     let pipeline = registry.pipeline("op").retry("x").bulkhead("x").build();
     let (attempts, start) = (Cell::new(0), tokio::time::Instant::now());
@@ -25,7 +24,7 @@ async fn no_retry_begins_after_max_elapsed_behind_a_queue() {
     let outcome = pipeline
         .call_async(async || -> Outcome {
             attempts.set(attempts.get() + 1);
-            // As it leaves, another takes its place.
+            // When it leaves, another call takes its permit.
             let bulkhead = Arc::clone(&bulkhead);
             held.set(Some(tokio::spawn(async move {
                 let _permit = bulkhead.acquire().await.unwrap();
@@ -42,8 +41,8 @@ async fn no_retry_begins_after_max_elapsed_behind_a_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_retry_begins_after_max_elapsed_behind_a_pause_that_nobody_polled() {
-    // B6: a busy thread, or a future that is left alone in a `select!`
+async fn no_retry_begins_after_max_elapsed_if_its_pause_was_not_polled() {
+    // A busy thread, or a future in a `select!` that is not polled.
     let registry = registry();
     registry.hedge("x").reconfigure(hedge::Config::default().after(MS(90_000)).max(1)).unwrap();
     for pipeline in [
@@ -69,8 +68,7 @@ async fn no_retry_begins_after_max_elapsed_behind_a_pause_that_nobody_polled() {
 }
 
 #[tokio::test]
-async fn no_attempt_begins_after_it_behind_the_queue_for_a_thread() {
-    // B6
+async fn no_attempt_begins_after_max_elapsed_in_the_queue_for_a_thread() {
     let registry = Registry::new();
     let retry = retry::Config::default().base(MS(1)).max_elapsed(MS(20));
     registry.retry("x").reconfigure(retry).unwrap();
@@ -79,7 +77,7 @@ async fn no_attempt_begins_after_it_behind_the_queue_for_a_thread() {
     let pipeline = registry.pipeline("op").retry("x").bulkhead("x").build();
     let (end, ends) = std::sync::mpsc::channel::<()>();
     let ends = Arc::new(std::sync::Mutex::new(ends));
-    // Not by the pipeline: on a busy machine its own 20 ms may be over before it begins.
+    // Without the pipeline: on a busy machine its 20 ms can pass before it begins.
     let bulkhead = registry.bulkhead("x");
     let holder =
         std::thread::spawn(move || bulkhead.call_in_threads(move || ends.lock().unwrap().recv().err()));
@@ -107,8 +105,7 @@ async fn no_attempt_begins_after_it_behind_the_queue_for_a_thread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_first_attempt_begins_after_it_either() {
-    // B6
+async fn no_first_attempt_begins_after_max_elapsed() {
     let registry = registry();
     let pipeline = registry.pipeline("op").retry("x").bulkhead("x").build();
     let bulkhead = registry.bulkhead("x");
@@ -122,8 +119,7 @@ async fn no_first_attempt_begins_after_it_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_attempt_begins_after_it_behind_a_rate_limit() {
-    // B6
+async fn no_attempt_begins_after_max_elapsed_in_a_rate_limit_queue() {
     let registry = registry();
     let limit = rate_limit::Config::default().rate("1/min".parse::<Rate>().unwrap()).max_wait(MS(600_000));
     registry.rate_limiter("x").reconfigure(limit).unwrap();
@@ -139,8 +135,7 @@ async fn no_attempt_begins_after_it_behind_a_rate_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_hedge_begins_after_it() {
-    // B6
+async fn no_hedge_begins_after_max_elapsed() {
     let registry = registry();
     registry.hedge("x").reconfigure(hedge::Config::default().after(MS(1500))).unwrap();
     let pipeline = registry.pipeline("op").retry("x").hedge("x").idempotent().build();
@@ -154,8 +149,7 @@ async fn no_hedge_begins_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_a_lead_over_after_it_makes_no_attempt() {
-    // B6
+async fn a_call_that_takes_over_a_lead_after_max_elapsed_makes_no_attempt() {
     let registry = registry();
     let pipeline = registry.pipeline("op").retry("x").coalesce("x").build();
     let leader = pipeline.request().coalesce_key("key").call_async(async || -> Option<u32> {
@@ -173,7 +167,7 @@ async fn who_takes_a_lead_over_after_it_makes_no_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_and_hedges_share_a_bound() {
-    // B9: an error that comes at once
+    // An immediate error.
     let registry = registry();
     registry.hedge("x").reconfigure(hedge::Config::default().after(MS(50))).unwrap();
     let pipeline = registry.pipeline("op").retry("x").hedge("x").idempotent().build();
@@ -183,9 +177,9 @@ async fn retries_and_hedges_share_a_bound() {
         Err(Error::Down)
     };
     assert!(pipeline.call_async(down).await.is_err());
-    assert_eq!(*seen.borrow(), [(1, false), (2, true), (3, false)], "once, and two retries");
+    assert_eq!(*seen.borrow(), [(1, false), (2, true), (3, false)], "one attempt and two retries");
 
-    // Slow, and then an error: a hedge besides.
+    // Slow, and then an error: one more hedge.
     seen.borrow_mut().clear();
     let slow = async || -> Outcome {
         seen.borrow_mut().push((crate::attempt(), is_hedge()));
@@ -199,7 +193,6 @@ async fn retries_and_hedges_share_a_bound() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hedged_call_pauses_before_each_round() {
-    // B9, B6
     let registry = registry();
     let retry = retry::Config::default().max(3).base(MS(100)).jitter(Ratio::ZERO);
     registry.retry("x").reconfigure(retry).unwrap();
@@ -215,8 +208,7 @@ async fn a_hedged_call_pauses_before_each_round() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_knows_that_it_is_one_and_what_it_calls_does_not() {
-    // B9
+async fn is_hedge_is_true_in_a_hedge_and_false_in_nested_calls() {
     let registry = registry();
     registry.hedge("x").reconfigure(hedge::Config::default().after(MS(50))).unwrap();
     let inner = registry.pipeline("inner").hedge("x").idempotent().build();
@@ -239,8 +231,7 @@ fn limited(registry: &Registry, name: &str, rate: &str) -> Arc<crate::RateLimite
 }
 
 #[test]
-fn a_refusal_further_in_costs_no_token() {
-    // B7
+fn a_rejection_by_an_inner_stage_refunds_the_token() {
     for algorithm in [rate_limit::Algorithm::TokenBucket, rate_limit::Algorithm::SlidingWindow] {
         let registry = Registry::with_clock(ManualClock::new().clock());
         let outer = registry.rate_limiter("outer");
@@ -262,8 +253,7 @@ fn a_refusal_further_in_costs_no_token() {
 }
 
 #[tokio::test]
-async fn nor_does_it_by_hand() {
-    // B7, B5
+async fn a_rejection_by_an_inner_component_refunds_the_token() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     let (outer, inner) = (limited(&registry, "outer", "5/h"), limited(&registry, "inner", "1/h"));
     let call = || outer.call(|| inner.call(|| Ok::<u32, Rejection>(1)));
@@ -279,8 +269,7 @@ async fn nor_does_it_by_hand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_does_one_of_an_asynchronous_attempt_or_on_a_thread() {
-    // B7
+async fn a_rejection_in_an_asynchronous_attempt_or_on_a_thread_refunds_the_token() {
     let registry = registry();
     let outer = limited(&registry, "outer", "5/h");
     let pipeline = registry.pipeline("outer").rate_limit("outer").bulkhead("x").timeout("t").build();
@@ -309,8 +298,8 @@ async fn nor_does_one_of_an_asynchronous_attempt_or_on_a_thread() {
 }
 
 #[test]
-fn a_refused_retry_after_an_uncertain_attempt_is_not_said_to_be_no_call() {
-    // B7, T33: an outer key must not be freed by it.
+fn a_rejected_retry_after_an_uncertain_attempt_does_not_count_as_not_executed() {
+    // T33: the rejection must not free an outer idempotency key.
     let fixture = Fixture::new();
     let retry = retry::Config::default().base(MS(10)).max(1);
     fixture.registry.retry("x").reconfigure(retry).unwrap();

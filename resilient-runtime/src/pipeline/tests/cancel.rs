@@ -1,9 +1,9 @@
-//! Calls that are dropped, wherever they are.
+//! Calls that are dropped at any point.
 
 use super::*;
 
 #[test]
-fn a_suspended_call_dropped_by_the_panic_of_something_else_is_cancelled() {
+fn a_suspended_call_dropped_during_an_unrelated_panic_is_cancelled() {
     // T68, T130
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -36,8 +36,8 @@ fn a_call_dropped_in_its_fallback_is_cancelled() {
 }
 
 #[test]
-fn dropped_after_any_number_of_polls_a_call_holds_nothing() {
-    // T146, T68: for the whole, with an attempt that fails, a pause, and an attempt that succeeds
+fn a_call_dropped_after_any_number_of_polls_holds_nothing() {
+    // T146, T68: a whole call with a failed attempt, a pause and a successful attempt
     for polls in 0..40 {
         let fixture = Fixture::new();
         let pipeline = fixture.all();
@@ -68,7 +68,7 @@ fn dropped_after_any_number_of_polls_a_call_holds_nothing() {
     }
 }
 
-/// The stages of the bits of `which`, all named `x`.
+/// The stages selected by the bits of `which`, all named `x`.
 fn some(fixture: &Fixture, which: u32) -> Pipeline {
     fixture.all();
     let mut builder = fixture.registry.pipeline("some");
@@ -91,7 +91,7 @@ fn some(fixture: &Fixture, which: u32) -> Pipeline {
 }
 
 #[test]
-fn dropped_after_any_number_of_polls_no_stage_and_no_combination_holds_anything() {
+fn no_combination_of_stages_holds_anything_after_a_drop_at_any_poll() {
     // T146
     for which in 0..32 {
         for polls in 0..16 {
@@ -131,7 +131,7 @@ fn dropped_after_any_number_of_polls_no_stage_and_no_combination_holds_anything(
 }
 
 #[test]
-fn dropped_in_half_open_a_probe_goes_back() {
+fn a_probe_dropped_in_half_open_is_returned() {
     // T4
     for polls in 1..8 {
         let fixture = Fixture::new();
@@ -157,7 +157,7 @@ fn dropped_in_half_open_a_probe_goes_back() {
 }
 
 #[test]
-fn dropped_in_the_queue_a_call_leaves_it() {
+fn a_call_dropped_in_the_queue_leaves_it() {
     // T146
     let fixture = Fixture::new();
     let pipeline = fixture.all();

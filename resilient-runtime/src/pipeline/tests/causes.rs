@@ -1,4 +1,4 @@
-//! What calls failed with can be read: in statistics, events, logs, spans and refusals.
+//! Error texts in statistics, events, logs, spans and rejections.
 
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::error_text::{ErrorText, Words};
 use crate::observe::EventKind;
 use crate::rate_limit;
 
-/// The lines of the log, with their level and fields.
+/// The log lines with their level and fields.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -55,7 +55,7 @@ fn words(error: &std::io::Error, words: &mut Words) {
     words.error(error);
 }
 
-/// Fails with each of these, then succeeds.
+/// Fails with each of these errors, then succeeds.
 fn failing<'a>(texts: &'a [&'a str]) -> impl FnMut() -> Io<u32> + 'a {
     let mut texts = texts.iter();
     move || texts.next().map_or(Ok(7), |text| Err(std::io::Error::other((*text).to_owned())))
@@ -63,7 +63,6 @@ fn failing<'a>(texts: &'a [&'a str]) -> impl FnMut() -> Io<u32> + 'a {
 
 #[test]
 fn the_error_of_an_attempt_that_was_retried_is_in_statistics_events_and_the_log() {
-    // E2
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let time = ManualClock::new();
@@ -90,8 +89,7 @@ fn the_error_of_an_attempt_that_was_retried_is_in_statistics_events_and_the_log(
 }
 
 #[test]
-fn what_opened_a_circuit_is_in_its_event_the_log_and_each_refusal() {
-    // E2, E3
+fn the_cause_of_an_open_circuit_is_in_its_event_the_log_and_each_rejection() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let time = ManualClock::new();
@@ -105,7 +103,8 @@ fn what_opened_a_circuit_is_in_its_event_the_log_and_each_refusal() {
     assert!(call().is_err() && call().is_err());
     time.advance(Duration::from_secs(1));
     let refused = call().unwrap_err().to_string();
-    let reason = "circuit breaker `db` is open (2 failures in a row, last error: connection refused; it began 1.0s ago)";
+    let reason =
+        "circuit breaker `db` is open (2 failures in a row, last error: connection refused; opened 1.0s ago)";
     assert!(refused.starts_with(reason), "{refused}");
     let opened = events.try_recv().unwrap().what;
     assert!(
@@ -117,8 +116,7 @@ fn what_opened_a_circuit_is_in_its_event_the_log_and_each_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_total_that_ends_a_later_attempt_tells_the_errors_of_the_earlier_ones() {
-    // E2
+async fn a_total_timeout_in_a_later_attempt_includes_the_earlier_errors() {
     let registry = Registry::with_clock(Clock::tokio());
     registry.retry("disk").reconfigure(retry::Config::default().max(9)).unwrap();
     let pipeline = registry.pipeline("load").retry("disk").timeout("disk").idempotent().build();
@@ -141,8 +139,8 @@ async fn a_total_that_ends_a_later_attempt_tells_the_errors_of_the_earlier_ones(
 }
 
 #[test]
-fn a_refusal_of_a_retry_tells_what_the_attempts_before_it_failed_with() {
-    // E2: the caller gets the refusal and not the error.
+fn a_rejected_retry_includes_the_earlier_errors() {
+    // The caller gets the rejection, not the error.
     let registry = Registry::with_clock(ManualClock::new().clock());
     let once = rate_limit::Config::default().rate("1/h".parse::<rate_limit::Rate>().unwrap());
     registry.rate_limiter("disk").reconfigure(once).unwrap();
@@ -155,14 +153,13 @@ fn a_refusal_of_a_retry_tells_what_the_attempts_before_it_failed_with() {
         .unwrap_err()
         .to_string();
     assert!(
-        refused.starts_with("rate limit `disk` is reached; attempt 1 failed: it is busy; try"),
+        refused.starts_with("rate limit `disk` exceeded; attempt 1 failed: it is busy; try"),
         "{refused}"
     );
 }
 
 #[test]
-fn one_rule_says_for_all_places_what_is_kept_of_a_text() {
-    // E2: privacy
+fn the_error_text_setting_applies_everywhere() {
     let secret = |text: &str| text.contains("hunter2");
     for (rule, is_there) in [
         (ErrorText::Off, false),
@@ -190,8 +187,7 @@ fn one_rule_says_for_all_places_what_is_kept_of_a_text() {
 }
 
 #[test]
-fn the_reason_of_a_degraded_answer_is_told_by_the_same_rule() {
-    // E2: privacy
+fn the_error_text_setting_applies_to_the_reason_of_a_degraded_result() {
     let registry = Registry::new();
     registry.set_error_text(ErrorText::redacted(|text| text.replace("hunter2", "***")));
     let pipeline = registry.pipeline("rate").fallback("rate").build();
@@ -203,7 +199,6 @@ fn the_reason_of_a_degraded_answer_is_told_by_the_same_rule() {
 
 #[test]
 fn ten_thousand_calls_on_an_open_circuit_log_a_line_a_second_and_each_transition() {
-    // E1
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let time = ManualClock::new();
@@ -223,19 +218,21 @@ fn ten_thousand_calls_on_an_open_circuit_log_a_line_a_second_and_each_transition
     flood();
     let warnings = log.with("WARN");
     let of = |words: &str| warnings.iter().filter(|line| line.contains(words)).cloned().collect::<Vec<_>>();
-    let degraded = of("degraded answer");
-    assert_eq!((degraded.len(), of("every level failed").len(), of("circuit opened").len()), (2, 2, 1));
+    let degraded = of("call served by a fallback level");
+    assert_eq!(
+        (degraded.len(), of("every fallback level failed").len(), of("circuit opened").len()),
+        (2, 2, 1)
+    );
     assert!(degraded[1].contains("suppressed=9999"), "{degraded:?}");
     (0..100).for_each(|_| {
         registry.circuit_breaker("bank").resume();
         registry.circuit_breaker("bank").force_open();
     });
-    assert_eq!(log.with("circuit opened").len(), 101, "transitions are told always");
+    assert_eq!(log.with("circuit opened").len(), 101, "transitions are always logged");
 }
 
 #[test]
-fn an_exhausted_budget_is_logged_once_in_a_second() {
-    // E1
+fn an_exhausted_budget_is_logged_once_a_second() {
     let log = Log::default();
     let _guard = tracing::subscriber::set_default(log.clone());
     let registry = Registry::with_clock(ManualClock::new().clock());
@@ -243,12 +240,11 @@ fn an_exhausted_budget_is_logged_once_in_a_second() {
     let pipeline = registry.pipeline("load").retry("r").build();
     (0..1000).for_each(|_| assert_eq!(pipeline.call(|| None::<u32>), None));
     assert!(registry.retry("r").stats().denied_by_budget > 500);
-    assert_eq!(log.with("the retry budget is used up").len(), 1);
+    assert_eq!(log.with("the retry budget is exhausted").len(), 1);
 }
 
 #[test]
-fn by_hand_the_text_of_a_known_error_is_kept_without_a_word_from_the_caller() {
-    // E2
+fn without_the_attribute_the_text_of_a_known_error_is_recorded_by_default() {
     let registry = Registry::with_clock(crate::clock::ManualClock::new().clock());
     let refused = || Err::<u32, std::io::Error>(std::io::Error::other("it is busy"));
     let opens = crate::circuit_breaker::Config::default().failure_threshold(1);

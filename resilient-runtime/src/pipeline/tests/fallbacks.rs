@@ -1,9 +1,9 @@
-//! Calls that a fallback answers, or not.
+//! Fallbacks as a stage.
 
 use super::*;
 
 #[test]
-fn a_fallback_answers_and_the_call_has_one_outcome() {
+fn a_call_with_a_fallback_has_one_outcome() {
     let fixture = Fixture::new();
     let pipeline = fixture.all_or();
     let chain = || Chain::of(Level::Replica, |_| Err(Error::Down)).or(Level::Default, |_| Outcome::Ok(9));
@@ -29,7 +29,7 @@ fn a_fallback_that_panics_leaves_no_call_without_an_outcome() {
 }
 
 #[test]
-fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both() {
+fn a_call_whose_fallback_fails_keeps_its_failure_and_the_duration_of_both() {
     let fixture = Fixture::new();
     let pipeline = fixture.all_or();
     let late = |_: &_| {
@@ -48,7 +48,7 @@ fn a_call_whose_fallback_fails_ends_as_it_failed_and_has_taken_the_time_of_both(
 }
 
 #[test]
-fn a_panic_in_the_fallback_of_a_call_that_was_cut_off_is_one() {
+fn a_panic_in_the_fallback_of_a_timed_out_call_counts_as_panicked() {
     // T130
     let fixture = Fixture::new();
     let pipeline = fixture.all_or();
@@ -64,7 +64,7 @@ fn a_panic_in_the_fallback_of_a_call_that_was_cut_off_is_one() {
 }
 
 #[test]
-fn who_panics_while_a_fallback_is_asked_is_told_apart() {
+fn a_panic_of_a_level_is_distinguished_from_an_unrelated_panic() {
     // T68, T130
     async fn asked(pipeline: &Pipeline, level: impl Future<Output = ()>) {
         let mut call = crate::pipeline::Call::begin(pipeline);

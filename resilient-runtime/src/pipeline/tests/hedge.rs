@@ -1,4 +1,4 @@
-//! Several attempts at the same time.
+//! Hedged calls: several concurrent attempts.
 
 use std::future::Future;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn pipeline(registry: &Registry) -> Pipeline {
     stages.idempotent().build()
 }
 
-/// Each attempt takes its turn of the script.
+/// Each attempt runs the next step of the script.
 fn script(turns: &[(u64, u32)]) -> impl FnMut() -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
     let turns = turns.to_vec();
     let mut sent = 0;
@@ -35,7 +35,7 @@ fn script(turns: &[(u64, u32)]) -> impl FnMut() -> std::pin::Pin<Box<dyn Future<
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loser_is_neutral_and_gives_its_permit_back() {
+async fn a_losing_attempt_is_not_counted_and_releases_its_permit() {
     // T78, T80
     let registry = registry();
     let pipeline = pipeline(&registry);
@@ -60,7 +60,7 @@ async fn each_attempt_is_judged_by_the_circuit_breaker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_that_is_refused_does_not_end_the_call() {
+async fn a_rejected_hedge_does_not_end_the_call() {
     let registry = registry();
     registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let outcome = pipeline(&registry).call_async(script(&[(100, 1), (10, 2)])).await;
@@ -68,7 +68,7 @@ async fn a_hedge_that_is_refused_does_not_end_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_runs_out_of_its_time_leaves_the_other_running() {
+async fn an_attempt_that_times_out_leaves_the_other_running() {
     let registry = registry();
     let outcome = pipeline(&registry).call_async(script(&[(1000, 1), (190, 2)])).await;
     assert_eq!(outcome.unwrap(), 2);
@@ -91,12 +91,12 @@ async fn the_total_ends_all_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_comes_after_all_attempts_and_pays_from_the_same_budget() {
+async fn a_retry_follows_all_attempts_and_uses_the_same_budget() {
     // T81
     let registry = registry();
     registry.retry("x").reconfigure(retry::Config::default().base(MS(1)).max(1)).unwrap();
     let stages = registry.pipeline("op").hedge("x").retry("x").idempotent().build();
-    // The first is slow, so that another is sent beside it; both fail, and are repeated once.
+    // The first attempt is slow and hedged; both fail and are retried once.
     let outcome = stages.call_async(script(&[(60, 0), (20, 0), (1, 7)])).await;
     assert_eq!(outcome.unwrap(), 7);
     let budget = registry.retry("x").budget().stats();
@@ -106,7 +106,7 @@ async fn a_retry_comes_after_all_attempts_and_pays_from_the_same_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_at_any_time_all_is_given_back() {
+async fn a_call_dropped_at_any_time_releases_everything() {
     // T146
     for millis in [0, 1, 49, 51, 120, 199, 201, 249] {
         let registry = registry();
@@ -118,7 +118,7 @@ async fn dropped_at_any_time_all_is_given_back() {
         let stats = pipeline.stats();
         assert_eq!((stats.cancelled, stats.in_flight), (1, 0), "{stats:?}");
         let failed = registry.circuit_breaker("x").stats().window.failed;
-        assert_eq!(failed, u64::from(millis > 200), "an attempt that ran out of its time, and nothing else");
+        assert_eq!(failed, u64::from(millis > 200), "only an attempt that timed out");
     }
 }
 
@@ -147,7 +147,7 @@ async fn a_panic_of_an_attempt_is_a_failure_and_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_total_cuts_off_counts_for_the_percentile() {
+async fn an_attempt_ended_by_the_total_timeout_counts_for_the_percentile() {
     let registry = registry();
     registry.hedge("x").reconfigure(hedge::Config::default()).unwrap();
     registry.timeout("x").reconfigure(timeout::Config::default().total(MS(120))).unwrap();
@@ -162,7 +162,7 @@ async fn what_the_total_cuts_off_counts_for_the_percentile() {
 
 #[tokio::test(start_paused = true)]
 async fn at_saturation_hedges_are_a_tenth_of_the_calls() {
-    // T81: on the budget of the retry, which is a tenth of the calls and what is in reserve at the start.
+    // T81: on the budget of the retry: a tenth of the calls, and the reserve at the start.
     let registry = registry();
     registry.timeout("x").reconfigure(timeout::Config::default()).unwrap();
     registry.retry("x").reconfigure(retry::Config::default().budget_reserve(0.0)).unwrap();

@@ -1,4 +1,4 @@
-//! A6: a stage that a call cannot honour refuses it, and is never passed over.
+//! A call that does not support a stage is rejected; no stage is skipped.
 
 use super::*;
 use crate::clock::Clock;
@@ -6,7 +6,7 @@ use crate::clock::Clock;
 fn refusal<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Rejection {
     match outcome {
         Err(Error::Rejected(rejection)) => rejection,
-        other => panic!("not refused: {other:?}"),
+        other => panic!("not rejected: {other:?}"),
     }
 }
 
@@ -15,21 +15,22 @@ fn unreachable() -> Outcome {
 }
 
 #[test]
-fn a_pipeline_with_a_coalescer_is_not_called_without_a_key() {
+fn a_pipeline_with_a_coalescer_rejects_a_call_without_a_key() {
     let registry = Registry::new();
     let pipeline = registry.pipeline("rates").coalesce("rates").build();
     let refused = refusal(pipeline.call(unreachable));
     assert_eq!((refused.kind(), refused.component()), (RejectionKind::Unsupported, "rates"));
     assert_eq!(refused.classify(), Class::Permanent);
     let text = refused.to_string();
-    let expected = "this call of pipeline `rates` is not possible: `call` does not honour coalescing: add `coalesce_key(..)`";
+    let expected =
+        "unsupported call of pipeline `rates`: `call` does not support coalescing: add `coalesce_key(..)`";
     assert!(text.starts_with(expected), "{text}");
     assert_eq!(pipeline.stats().rejected, 1);
     assert_eq!(pipeline.request().coalesce_key("EUR").call(|| Some(1)), Some(1));
 }
 
 #[test]
-fn synchronous_calls_refuse_what_they_cannot_do() {
+fn synchronous_calls_reject_unsupported_stages() {
     let registry = Registry::new();
     let fallback = registry.pipeline("a").fallback("f").build();
     assert_eq!(refusal(fallback.call(unreachable)).kind(), RejectionKind::Unsupported);
@@ -42,7 +43,7 @@ fn synchronous_calls_refuse_what_they_cannot_do() {
     registry.bulkhead("b").reconfigure(bulkhead::Config::default().threads(1)).unwrap();
     let threads = registry.pipeline("c").bulkhead("b").build();
     let refused = refusal(threads.call(unreachable)).to_string();
-    assert!(refused.contains("the threads of the bulkhead: use `call_in_threads`"), "{refused}");
+    assert!(refused.contains("bulkhead threads: use `call_in_threads`"), "{refused}");
     assert_eq!(threads.request().call_in_threads(|| Some(1)), Some(1));
 
     let limit = timeout::Config::default().attempt(MS(100));
@@ -52,14 +53,14 @@ fn synchronous_calls_refuse_what_they_cannot_do() {
     assert_eq!(
         refusal(timed.request().call_in_threads(unreachable)).kind(),
         RejectionKind::Unsupported,
-        "in place"
+        "without threads"
     );
     let timed = registry.pipeline("d").timeout("t").bulkhead("b").build();
     assert_eq!(timed.request().call_in_threads(|| Some(1)), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn asynchronous_calls_refuse_what_they_cannot_do() {
+async fn asynchronous_calls_reject_unsupported_stages() {
     let registry = Registry::with_clock(Clock::tokio());
     let coalesced = registry.pipeline("a").coalesce("c").build();
     let refused = refusal(coalesced.call_async(async || unreachable()).await);
@@ -86,7 +87,7 @@ async fn asynchronous_calls_refuse_what_they_cannot_do() {
 }
 
 #[test]
-fn what_explain_lists_is_what_calls_do() {
+fn explain_lists_the_calls_that_support_all_stages() {
     let registry = Registry::new();
     let called_by = |pipeline: Pipeline| pipeline.explain().called_by.unwrap();
     let plain = called_by(registry.pipeline("a").retry("r").circuit_breaker("b").build());
@@ -108,7 +109,7 @@ fn what_explain_lists_is_what_calls_do() {
     assert!(called_by(registry.pipeline("neither").hedge("h").bulkhead("b").build()).is_empty());
     let problem = registry.validate().unwrap_err().to_string();
     let expected =
-        "pipeline `neither`: no call honours all of its stages (hedge, bulkhead): nest two pipelines";
+        "pipeline `neither`: no call method supports all of its stages (hedge, bulkhead); nest two pipelines";
     assert_eq!(problem, expected);
 }
 
@@ -123,14 +124,18 @@ fn all_options_of_a_request_compose() {
         request.priority(Priority::High).judge(Verdict::of).call_in_threads(move || answer)
     };
     assert_eq!(call(Some(1)), Some(1));
-    assert_eq!(call(Some(2)), Some(1), "the kept answer");
+    assert_eq!(call(Some(2)), Some(1), "the stored result");
     let refused = pipeline.request().key(&"8").coalesce_key("EUR").fallback(chain).call(|| unreachable!());
-    assert_eq!(refused, Some(0), "the work is not done in place of its threads, and levels answer");
+    assert_eq!(
+        refused,
+        Some(0),
+        "the work does not run on the caller's thread, and the fallback level serves"
+    );
     assert_eq!((registry.idempotency("i").stats().executed, registry.coalesce("c").stats().led), (1, 2));
 }
 
 #[test]
-fn what_a_fallback_answers_is_not_kept_for_the_key() {
+fn a_fallback_value_is_not_stored_for_the_key() {
     // T114
     let registry = Registry::new();
     let pipeline = registry.pipeline("a").fallback("f").idempotency("i").build();
@@ -146,7 +151,7 @@ fn what_a_fallback_answers_is_not_kept_for_the_key() {
 }
 
 #[tokio::test]
-async fn who_waits_for_an_answer_falls_back_likewise() {
+async fn a_waiting_call_runs_its_own_fallback() {
     let registry = Registry::new();
     let pipeline = registry.pipeline("a").fallback("f").coalesce("c").build();
     let made = Cell::new(0);
@@ -177,7 +182,7 @@ async fn calls_of_all_options_can_be_sent() {
 }
 
 #[test]
-fn a_key_is_asked_for_before_anything_else() {
+fn a_missing_key_is_reported_before_other_missing_options() {
     let registry = Registry::new();
     let pipeline = registry.pipeline("a").idempotency("i").coalesce("c").build();
     assert_eq!(refusal(pipeline.call(unreachable)).kind(), RejectionKind::InvalidKey);

@@ -1,4 +1,4 @@
-//! Rate limits among the stages.
+//! Rate limits as a stage.
 
 use super::*;
 use crate::rate_limit;
@@ -26,7 +26,7 @@ fn each_attempt_pays() {
 }
 
 #[test]
-fn a_token_comes_back_when_the_bulkhead_refuses() {
+fn a_rejection_by_the_bulkhead_refunds_the_token() {
     let fixture = Fixture::new();
     let pipeline = limited(&fixture, "10/h");
     let bulkhead = fixture.registry.bulkhead("x");
@@ -42,7 +42,7 @@ fn a_token_comes_back_when_the_bulkhead_refuses() {
 }
 
 #[test]
-fn a_limited_call_is_no_failure_and_comes_again_if_that_fits_the_deadline() {
+fn a_rate_limited_call_is_not_a_failure_and_is_retried_within_the_deadline() {
     // T21
     let fixture = Fixture::new();
     let pipeline = limited(&fixture, "5/s");
@@ -66,7 +66,7 @@ fn a_limited_call_is_no_failure_and_comes_again_if_that_fits_the_deadline() {
 }
 
 #[test]
-fn keys_have_limits_of_their_own() {
+fn each_key_has_its_own_limit() {
     let fixture = Fixture::new();
     let pipeline = limited(&fixture, "2/h");
     let ask = |key: &str, weight: u32| {
@@ -78,7 +78,7 @@ fn keys_have_limits_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_waits_for_its_turn_and_gives_it_back_when_dropped() {
+async fn a_call_waits_for_its_turn_and_returns_it_when_dropped() {
     // T146
     let registry = Registry::with_clock(crate::clock::Clock::tokio());
     let rate = rate_limit::Rate::new(1, MS(100)).unwrap();
@@ -90,15 +90,15 @@ async fn a_call_waits_for_its_turn_and_gives_it_back_when_dropped() {
     assert!(tokio::time::timeout(MS(50), ask()).await.is_err());
     let began = tokio::time::Instant::now();
     assert!(ask().await.is_ok());
-    assert!(began.elapsed() <= MS(52), "the turn of the one that was dropped");
+    assert!(began.elapsed() <= MS(52), "the turn of the dropped call");
     let stats = pipeline.stats();
     assert_eq!((stats.succeeded, stats.cancelled, stats.in_flight), (2, 1, 0));
     assert_eq!(registry.rate_limiter("x").stats().queued, 0);
 }
 
 #[test]
-fn dropped_at_any_poll_the_token_is_there_again_unless_the_body_began() {
-    // T146: in the bulkhead's queue behind the rate limit, in the body, and in the pause after it.
+fn a_drop_at_any_poll_refunds_the_token_unless_the_body_began() {
+    // T146: in the bulkhead queue after the rate limit, in the body, and in the pause after it.
     use std::task::{Context, Poll, Waker};
     let mut ended = 0;
     for polls in 0..16 {
@@ -136,5 +136,5 @@ fn dropped_at_any_poll_the_token_is_there_again_unless_the_body_began() {
         assert_eq!((stats.in_flight, stats.calls), (0, stats.succeeded + stats.cancelled), "{stats:?}");
         fixture.nothing_is_held();
     }
-    assert!(ended > 2, "the last of them come to an end");
+    assert!(ended > 2, "the last calls complete");
 }

@@ -1,4 +1,4 @@
-//! What the stages do to each other.
+//! How the stages affect each other.
 
 mod adaptive;
 mod bounds;
@@ -81,13 +81,13 @@ impl Fixture {
         self.registry.pipeline("op").circuit_breaker("x").retry("x").bulkhead("x").timeout("x").build()
     }
 
-    /// From here on the attempts of the timeout `x` have 100 ms each.
+    /// Sets an attempt timeout of 100 ms for the timeout `x`.
     fn limit_attempts(&self) {
         let timeout = timeout::Config::default().total(MS(500)).attempt(MS(100));
         self.registry.timeout("x").reconfigure(timeout).unwrap();
     }
 
-    /// The same with a fallback.
+    /// The same stages with a fallback.
     fn all_or(&self) -> Pipeline {
         self.all();
         let stages = self.registry.pipeline("op").circuit_breaker("x").retry("x").bulkhead("x");
@@ -112,7 +112,7 @@ fn success_passes_all_stages_and_is_counted_once() {
 }
 
 #[test]
-fn each_attempt_counts_for_the_breaker() {
+fn the_circuit_breaker_counts_each_attempt() {
     // T35
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("op").retry("r").circuit_breaker("b").build();
@@ -124,7 +124,7 @@ fn each_attempt_counts_for_the_breaker() {
 }
 
 #[test]
-fn an_open_circuit_does_not_burn_attempts() {
+fn an_open_circuit_uses_no_attempts() {
     // T34
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -134,7 +134,10 @@ fn an_open_circuit_does_not_burn_attempts() {
         Outcome::Err(Error::Down)
     };
     let error = pipeline.call(failing).unwrap_err();
-    assert!(matches!(error, Error::Down), "the last real error, not the refusal that would follow: {error}");
+    assert!(
+        matches!(error, Error::Down),
+        "the last real error, not the rejection that would follow: {error}"
+    );
     assert_eq!(calls.get(), 2, "the second failure opened the circuit");
     let refused = pipeline.call(failing).unwrap_err();
     let Error::Rejected(rejection) = refused else { panic!("{refused}") };
@@ -145,8 +148,8 @@ fn an_open_circuit_does_not_burn_attempts() {
 }
 
 #[test]
-fn a_full_bulkhead_is_no_evidence_against_a_healthy_backend() {
-    // T21: capacity 1, and ten callers that find it taken
+fn the_circuit_breaker_does_not_count_a_full_bulkhead() {
+    // T21: capacity 1, and ten calls that find no permit
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let bulkhead = fixture.registry.bulkhead("x");
@@ -166,7 +169,7 @@ fn a_full_bulkhead_is_no_evidence_against_a_healthy_backend() {
 }
 
 #[test]
-fn a_refused_probe_goes_back() {
+fn a_rejected_probe_is_returned() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     assert!(pipeline.call(|| Outcome::Err(Error::Down)).is_err());
@@ -177,7 +180,7 @@ fn a_refused_probe_goes_back() {
     drop(held);
     fixture.time.advance(MS(2000));
     for _ in 0..3 {
-        assert!(pipeline.call(|| Outcome::Ok(1)).is_ok(), "every probe is there");
+        assert!(pipeline.call(|| Outcome::Ok(1)).is_ok(), "every probe is available");
     }
     assert_eq!(fixture.registry.circuit_breaker("x").state(), State::Closed);
 }
@@ -195,7 +198,7 @@ fn the_slot_is_free_during_the_backoff() {
 }
 
 #[test]
-fn an_ignored_error_is_returned_as_it_is() {
+fn an_ignored_error_is_returned_unchanged() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let mut calls = 0;
@@ -211,7 +214,7 @@ fn an_ignored_error_is_returned_as_it_is() {
 }
 
 #[test]
-fn a_panic_is_a_failure_and_travels_on() {
+fn a_panic_is_a_failure_and_propagates() {
     // T55, T147
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -226,7 +229,7 @@ fn a_panic_is_a_failure_and_travels_on() {
 }
 
 #[test]
-fn a_judge_that_panics_loses_nothing() {
+fn a_judge_that_panics_leaks_nothing() {
     // T147
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -239,7 +242,7 @@ fn a_judge_that_panics_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_call_that_leaves_its_places_behind_is_made_once_and_needs_its_key() {
+async fn a_call_with_held_permits_runs_once_and_needs_its_key() {
     let fixture = Fixture::new();
     fixture.all();
     let pipeline = fixture.registry.pipeline("op").bulkhead("x").timeout("x").build();
@@ -258,7 +261,7 @@ async fn a_call_that_leaves_its_places_behind_is_made_once_and_needs_its_key() {
 }
 
 #[test]
-fn the_id_of_the_request_is_in_events_and_in_the_words_of_a_refusal() {
+fn the_correlation_id_is_in_events_and_rejections() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     fixture.registry.circuit_breaker("x").force_open();
@@ -268,13 +271,13 @@ fn the_id_of_the_request_is_in_events_and_in_the_words_of_a_refusal() {
     let Err(Error::Rejected(rejection)) = pipeline.call(|| Outcome::Ok(1)) else { panic!("it is open") };
     assert!(rejection.to_string().ends_with("[correlation id order-7]"), "{rejection}");
     drop(entered);
-    assert!(!rejection.to_string().contains("order-7"), "the words are those of who speaks");
+    assert!(!rejection.to_string().contains("order-7"), "the text contains the current id only");
     assert_eq!(events.try_recv().unwrap().correlation_id, Some(id));
     fixture.registry.circuit_breaker("x").reset();
     assert!(std::iter::from_fn(|| events.try_recv()).all(|event| event.correlation_id.is_none()));
 }
 
-/// Polls, moving the clock to each next timer, until the future is ready.
+/// Polls and advances the clock to the next timer, until the future is ready.
 fn run<T>(time: &ManualClock, future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -302,7 +305,7 @@ async fn pending(times: u32) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_attempt_waits_before_it_asks_again() {
+async fn a_rejected_attempt_waits_before_it_requests_admission_again() {
     let registry = Registry::with_seed(crate::clock::Clock::tokio(), 7);
     registry.bulkhead("x").reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let twice = retry::Config::default().base(MS(10)).jitter(Ratio::ZERO).max(2);
@@ -311,7 +314,7 @@ async fn a_refused_attempt_waits_before_it_asks_again() {
     let bulkhead = registry.bulkhead("x");
     let _held = bulkhead.try_acquire().unwrap();
     let start = tokio::time::Instant::now();
-    // B3: without a hint nobody waits, unless somebody insists.
+    // Without a hint the call does not wait, unless the predicate requests a retry.
     assert!(pipeline.call_async(async || Outcome::Ok(1)).await.is_err());
     assert_eq!(start.elapsed(), Duration::ZERO);
     let insists = |outcome: &Outcome| crate::Judgement::of(outcome).retry_when(true);
@@ -320,7 +323,7 @@ async fn a_refused_attempt_waits_before_it_asks_again() {
 }
 
 #[test]
-fn calls_are_the_sum_of_their_endings_whatever_happens() {
+fn the_outcomes_add_up_to_the_number_of_calls() {
     // T130
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -355,7 +358,7 @@ fn calls_are_the_sum_of_their_endings_whatever_happens() {
 }
 
 #[test]
-fn the_order_is_fixed_and_can_be_read() {
+fn explain_lists_the_stages_in_their_fixed_order() {
     let fixture = Fixture::new();
     let explanation = fixture.all_or().explain();
     let kinds: Vec<_> = explanation.stages.iter().map(|stage| stage.kind.as_str()).collect();
@@ -394,13 +397,13 @@ async fn a_call_that_borrows_can_be_spawned() {
     assert_eq!(spawned.await.unwrap().unwrap(), 15);
 }
 
-/// Calls whose time is not taken, but for one in eight, from here on.
+/// Makes calls until only one in eight is timed.
 fn past_the_first_samples(pipeline: &Pipeline) {
     (0..1024).for_each(|_| drop(pipeline.call(|| Outcome::Ok(0))));
 }
 
 #[test]
-fn a_circuit_closes_when_its_probe_ends_whatever_time_is_taken() {
+fn a_circuit_closes_when_its_probe_ends_even_if_calls_are_not_timed() {
     let fixture = Fixture::new();
     let breaker = fixture.registry.circuit_breaker("b");
     let rules = circuit_breaker::Config::default().window(10).failure_rate(Ratio::new(0.9).unwrap());
@@ -431,7 +434,7 @@ fn a_circuit_closes_when_its_probe_ends_whatever_time_is_taken() {
 }
 
 #[test]
-fn explain_says_what_becomes_of_each_refusal_that_a_stage_can_give() {
+fn explain_lists_each_rejection_that_a_stage_can_return() {
     use RejectionKind::*;
     let registry = Registry::new();
     let explained = |build: fn(crate::registry::PipelineBuilder) -> crate::registry::PipelineBuilder| {

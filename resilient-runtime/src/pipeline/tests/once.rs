@@ -1,4 +1,4 @@
-//! Calls that are carried out once for their key.
+//! Calls with an idempotency key.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -17,7 +17,7 @@ fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// The pipeline of all stages, and the store behind it.
+/// A pipeline of all stages, and its store.
 fn pipeline(fixture: &Fixture) -> (Pipeline, Arc<Idempotency>, Arc<MemoryStore>) {
     drop(fixture.all());
     let stages = fixture.registry.pipeline("op").idempotency("x").circuit_breaker("x").retry("x");
@@ -28,12 +28,12 @@ fn pipeline(fixture: &Fixture) -> (Pipeline, Arc<Idempotency>, Arc<MemoryStore>)
     (stages.bulkhead("x").timeout("x").build(), once, store)
 }
 
-/// Carried out once, with errors that say what they are.
+/// Makes a call with a key, whose errors implement `Classify`.
 fn call_once(pipeline: &Pipeline, key: u32, work: impl FnMut() -> Outcome) -> Outcome {
     pipeline.request().key_with(&key, Codec::answers()).fingerprint(A).judge(Verdict::by_class).call(work)
 }
 
-/// Pending for `polls` polls.
+/// Is pending for `polls` polls.
 async fn pause(polls: u32) {
     let left = Cell::new(polls);
     std::future::poll_fn(|_| {
@@ -47,7 +47,7 @@ async fn pause(polls: u32) {
 }
 
 #[test]
-fn all_attempts_have_one_record_and_a_repeated_call_gets_its_answer() {
+fn all_attempts_share_one_record_and_a_repeated_call_returns_the_stored_result() {
     // T115, T111, T130
     let fixture = Fixture::new();
     let (pipeline, once, _) = pipeline(&fixture);
@@ -66,13 +66,13 @@ fn all_attempts_have_one_record_and_a_repeated_call_gets_its_answer() {
     assert_eq!((calls.get(), stats.executed, stats.replayed), (2, 1, 1));
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.succeeded, stats.in_flight), (2, 2, 0));
-    assert_eq!(fixture.registry.circuit_breaker("x").stats().window.calls, 2, "a replay is none");
+    assert_eq!(fixture.registry.circuit_breaker("x").stats().window.calls, 2, "a replay is not counted");
     fixture.nothing_is_held();
 }
 
 #[test]
-fn a_shed_call_claims_nothing_and_a_replay_is_no_evidence_for_the_shedder() {
-    // T115, T34: the claim comes behind the load shedder.
+fn a_shed_call_claims_no_key_and_a_replay_does_not_count_for_the_shedder() {
+    // T115, T34: the claim comes after the load shedder.
     let fixture = Fixture::new();
     let (_, once, store) = pipeline(&fixture);
     let shedder = fixture.registry.load_shedder("x");
@@ -88,15 +88,15 @@ fn a_shed_call_claims_nothing_and_a_replay_is_no_evidence_for_the_shedder() {
     assert_eq!((charge(), charge(), charge()), (Ok(1), Ok(1), Ok(1)));
     assert_eq!((once.stats().executed, once.stats().replayed), (1, 2));
     let stats = shedder.stats();
-    assert_eq!((stats.in_flight, stats.admitted()), (0, 4), "one by hand");
+    assert_eq!((stats.in_flight, stats.admitted()), (0, 4), "one directly");
     let class = stats.classes.normal;
-    assert_eq!((class.requests, class.accepts), (1, 1), "the one that was made");
+    assert_eq!((class.requests, class.accepts), (1, 1), "the call that was executed");
     fixture.nothing_is_held();
 }
 
 #[test]
-fn keys_hold_while_protection_is_off() {
-    // T124: it would charge twice, not protect less.
+fn keys_apply_while_protection_is_off() {
+    // T124: without the key, the payment would be made twice.
     let fixture = Fixture::new();
     let (pipeline, _, _) = pipeline(&fixture);
     fixture.registry.set_enabled(false);
@@ -108,7 +108,7 @@ fn keys_hold_while_protection_is_off() {
 }
 
 #[test]
-fn what_was_refused_on_this_side_frees_the_key() {
+fn a_local_rejection_frees_the_key() {
     // T110
     let fixture = Fixture::new();
     let (pipeline, _, store) = pipeline(&fixture);
@@ -125,7 +125,7 @@ fn what_was_refused_on_this_side_frees_the_key() {
 }
 
 #[test]
-fn transient_failures_free_the_key_when_all_attempts_had_one() {
+fn the_key_is_freed_if_all_attempts_failed_transiently() {
     // T110
     let fixture = Fixture::new();
     let (pipeline, once, store) = pipeline(&fixture);
@@ -135,8 +135,8 @@ fn transient_failures_free_the_key_when_all_attempts_had_one() {
 }
 
 #[test]
-fn a_failure_of_unknown_effect_is_not_repeated_and_keeps_the_key() {
-    // B1, T110
+fn a_failure_of_unknown_effect_is_not_retried_and_keeps_the_key_claimed() {
+    // T110
     let fixture = Fixture::new();
     let (pipeline, once, store) = pipeline(&fixture);
     let calls = Cell::new(0);
@@ -148,17 +148,17 @@ fn a_failure_of_unknown_effect_is_not_repeated_and_keeps_the_key() {
     assert_eq!((calls.get(), store.len(), once.stats().abandoned), (1, 1, 0));
     assert_eq!(fixture.registry.retry("x").stats().may_have_run, 1);
     let next = pipeline.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)).unwrap_err();
-    assert_eq!(next.kind(), RejectionKind::OutcomeUnknown, "nothing of it goes on");
+    assert_eq!(next.kind(), RejectionKind::OutcomeUnknown, "it ran only once");
     once.reconfigure(idempotency::Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
     fixture.registry.circuit_breaker("x").reset();
     assert!(pipeline.request().key(&2).fingerprint(A).call(fail).is_none());
-    assert!(calls.get() > 2, "it is repeated, until the circuit opens");
+    assert!(calls.get() > 2, "it is retried until the circuit opens");
     fixture.nothing_is_held();
 }
 
 #[test]
-fn what_the_last_attempt_says_does_not_undo_what_an_earlier_one_may_have_done() {
-    // B1, T105
+fn the_last_attempt_does_not_undo_the_possible_effect_of_an_earlier_one() {
+    // T105
     let fixture = Fixture::new();
     let (pipeline, once, store) = pipeline(&fixture);
     once.reconfigure(idempotency::Config::default().on_unknown(OnUnknown::Reexecute)).unwrap();
@@ -170,7 +170,7 @@ fn what_the_last_attempt_says_does_not_undo_what_an_earlier_one_may_have_done() 
 }
 
 #[test]
-fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
+fn a_timeout_leaves_the_key_claimed_and_is_not_retried() {
     // T105, T33
     let fixture = Fixture::new();
     let (pipeline, _, _) = pipeline(&fixture);
@@ -182,7 +182,7 @@ fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
     }));
     assert!(poll(call.as_mut()).is_pending());
     fixture.time.advance(MS(100));
-    let Poll::Ready(Err(rejection)) = poll(call.as_mut()) else { panic!("the attempt's time is over") };
+    let Poll::Ready(Err(rejection)) = poll(call.as_mut()) else { panic!("the attempt timed out") };
     assert_eq!((rejection.kind(), began.get()), (RejectionKind::AttemptTimeout, 1));
     drop(call);
     fixture.all();
@@ -194,7 +194,7 @@ fn time_that_ran_out_leaves_the_key_claimed_and_is_not_retried() {
 }
 
 #[test]
-fn where_it_may_be_carried_out_again_it_is_retried_on_the_same_lease() {
+fn a_call_that_may_run_again_is_retried_on_the_same_lease() {
     let fixture = Fixture::new();
     let (pipeline, once, _) = pipeline(&fixture);
     fixture.limit_attempts();
@@ -221,7 +221,7 @@ fn where_it_may_be_carried_out_again_it_is_retried_on_the_same_lease() {
 }
 
 #[test]
-fn an_attempt_that_may_have_had_its_effect_is_not_forgotten_over_a_later_refusal() {
+fn a_later_rejection_does_not_hide_an_attempt_that_may_have_had_an_effect() {
     // T105
     let fixture = Fixture::new();
     let (_, once, store) = pipeline(&fixture);
@@ -249,7 +249,7 @@ fn an_attempt_that_may_have_had_its_effect_is_not_forgotten_over_a_later_refusal
 }
 
 #[test]
-fn who_waits_for_the_same_key_waits_no_longer_than_its_own_deadline() {
+fn a_call_that_waits_for_the_same_key_keeps_its_own_deadline() {
     // T104
     let fixture = Fixture::new();
     let (pipeline, once, _) = pipeline(&fixture);
@@ -264,19 +264,19 @@ fn who_waits_for_the_same_key_waits_no_longer_than_its_own_deadline() {
             Poll::Pending => fixture.time.advance(MS(5)),
         }
         polls += 1;
-        assert!(polls < 200, "it waits on");
+        assert!(polls < 200, "it waits too long");
     };
     let rejection = answer.unwrap_err();
     assert_eq!(rejection.kind(), RejectionKind::InProgress);
     assert!(rejection.retry_after() > Some(Duration::from_secs(59)), "the rest of the lease: {rejection}");
-    assert_eq!(polls, 100, "500 ms are its total");
+    assert_eq!(polls, 100, "its total timeout is 500 ms");
     drop((second, running));
     assert_eq!(pipeline.stats().rejected, 1);
     fixture.nothing_is_held();
 }
 
 #[test]
-fn a_call_without_a_key_is_refused_where_one_is_needed() {
+fn a_call_without_a_required_key_is_rejected() {
     let fixture = Fixture::new();
     let (pipeline, _, store) = pipeline(&fixture);
     let rejection = pipeline.call(|| Answer::Ok(1)).unwrap_err();
@@ -289,7 +289,7 @@ fn a_call_without_a_key_is_refused_where_one_is_needed() {
     let unused = keyless.request().key(&1).fingerprint(A).call(|| Answer::Ok(1)).unwrap_err();
     assert_eq!(unused.kind(), RejectionKind::Unsupported);
     let text = unused.to_string();
-    assert!(text.contains("add `idempotency(..)` to the pipeline, or leave the key out"), "{text}");
+    assert!(text.contains("add `idempotency(..)` to the pipeline, or remove the key"), "{text}");
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn a_lease_shorter_than_the_total_is_reported() {
 }
 
 #[test]
-fn the_stage_is_explained_at_its_place() {
+fn explain_lists_the_stage_in_order() {
     let fixture = Fixture::new();
     let (pipeline, _, _) = pipeline(&fixture);
     let kinds: Vec<_> = pipeline.explain().stages.iter().map(|stage| stage.kind.as_str()).collect();
@@ -410,8 +410,8 @@ fn the_stage_is_explained_at_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hedge_runs_work_with_a_key_twice_only_where_that_was_allowed() {
-    // B1, T105: one that fails at once, and one that is slow
+async fn a_hedge_runs_work_with_a_key_twice_only_if_allowed() {
+    // T105: an attempt that fails at once, and a slow one
     for on_unknown in [OnUnknown::Reject, OnUnknown::Reexecute] {
         let registry = Registry::with_clock(crate::clock::Clock::tokio());
         let hedge = crate::hedge::Config::default().after(Duration::from_millis(5)).max(1);
@@ -440,8 +440,7 @@ async fn a_hedge_runs_work_with_a_key_twice_only_where_that_was_allowed() {
 
 #[cfg(feature = "tonic")]
 #[test]
-fn a_server_that_wants_no_retry_has_not_said_that_nothing_was_done() {
-    // B1
+fn a_response_that_forbids_retries_may_have_had_an_effect() {
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("charge").idempotency("x").retry("x").build();
     let charges = Cell::new(0);

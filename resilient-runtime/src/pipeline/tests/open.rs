@@ -1,4 +1,4 @@
-//! E4: calls that end with the body of their answer.
+//! Calls that end with the response body.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -28,7 +28,7 @@ async fn head(pipeline: &Arc<Pipeline>, outcome: impl Fn() -> Outcome) -> (Outco
     pipeline.open_request().judge(Verdict::by_class).call_open_async(async || outcome()).await
 }
 
-/// A part that comes after so many milliseconds, or never.
+/// Polls a part that arrives after this number of milliseconds, or never.
 async fn part(call: &mut OpenCall, after: Option<u64>) -> Option<Result<u32, Rejection>> {
     let mut work = Box::pin(async move {
         match after {
@@ -45,7 +45,7 @@ fn held(registry: &Registry) -> (u32, u64) {
     (registry.bulkhead("x").stats().in_use, in_flight)
 }
 
-/// Succeeded, failed, ignored, timed out, cancelled; and the breaker's window.
+/// Returns the counts of succeeded, failed, ignored, timed out and cancelled calls, and the window of the circuit breaker.
 fn counts(registry: &Registry, pipeline: &Pipeline) -> ([u64; 5], [u64; 2]) {
     let stats = pipeline.stats();
     let endings = [stats.succeeded, stats.failed, stats.ignored, stats.timed_out, stats.cancelled];
@@ -55,7 +55,7 @@ fn counts(registry: &Registry, pipeline: &Pipeline) -> ([u64; 5], [u64; 2]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_ends_with_its_body_and_once() {
+async fn a_call_ends_once_with_its_body() {
     let registry = registry();
     let pipeline = pipeline(&registry);
     let (outcome, mut call) = head(&pipeline, || Ok(1)).await;
@@ -69,7 +69,7 @@ async fn a_call_ends_with_its_body_and_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_off_is_a_failure_that_is_not_repeated() {
+async fn a_body_that_breaks_off_is_a_failure_that_is_not_retried() {
     let registry = registry();
     let pipeline = pipeline(&registry);
     for _ in 0..2 {
@@ -84,11 +84,11 @@ async fn a_body_that_breaks_off_is_a_failure_that_is_not_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stalled_body_is_bounded_by_the_read_limit_of_each_part_and_by_the_total_of_all() {
+async fn a_stalled_body_is_limited_by_the_read_timeout_and_the_total_timeout() {
     let registry = registry();
     let pipeline = pipeline(&registry);
     let (_, mut call) = head(&pipeline, || Ok(1)).await;
-    // The limit is that of each part.
+    // The limit applies to each part.
     for _ in 0..4 {
         assert_eq!(part(&mut call, Some(40)).await, Some(Ok(7)));
     }
@@ -96,7 +96,7 @@ async fn a_stalled_body_is_bounded_by_the_read_limit_of_each_part_and_by_the_tot
     assert_eq!(stalled.kind(), RejectionKind::ReadTimeout);
     assert_eq!(counts(&registry, &pipeline), ([0, 0, 0, 1, 0], [1, 1]));
     assert_eq!(held(&registry), (0, 0));
-    // Parts that come one by one do not prolong the whole.
+    // Parts that arrive one by one do not extend the deadline.
     let (_, mut call) = head(&pipeline, || Ok(1)).await;
     let started = registry.clock().now();
     let late = loop {
@@ -112,7 +112,7 @@ async fn a_stalled_body_is_bounded_by_the_read_limit_of_each_part_and_by_the_tot
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_reader_is_no_evidence_against_the_other_side() {
+async fn a_slow_reader_is_not_a_failure_of_the_dependency() {
     let registry = registry();
     let pipeline = pipeline(&registry);
     let (_, mut call) = head(&pipeline, || Ok(1)).await;
@@ -122,14 +122,14 @@ async fn a_slow_reader_is_no_evidence_against_the_other_side() {
         })
     };
     assert_eq!(ready(&mut call), Poll::Ready(Some(Ok(1))));
-    // Longer than the read limit: nobody waited for a part meanwhile.
+    // Longer than the read limit, but no part was polled during this time.
     tokio::time::sleep(MS(200)).await;
     assert_eq!(ready(&mut call), Poll::Ready(Some(Ok(1))));
     tokio::time::sleep(MS(400)).await;
     let Poll::Ready(Some(Err(late))) = ready(&mut call) else { panic!("the deadline is over") };
     assert_eq!(late.kind(), RejectionKind::TotalTimeout);
     assert_eq!(counts(&registry, &pipeline), ([0, 0, 0, 1, 0], [0, 0]));
-    // And how long the reader takes is not how long the call took.
+    // The time of the reader is not part of the recorded duration.
     let (_, mut call) = head(&pipeline, || Ok(1)).await;
     ready(&mut call).is_ready().then_some(()).unwrap();
     tokio::time::sleep(MS(300)).await;
@@ -138,7 +138,7 @@ async fn a_slow_reader_is_no_evidence_against_the_other_side() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_dropped_is_cancelled_and_one_that_was_never_wanted_is_as_its_head() {
+async fn a_dropped_body_is_cancelled_and_an_unread_one_counts_as_its_outcome() {
     // T68
     let registry = registry();
     let pipeline = pipeline(&registry);
@@ -152,7 +152,7 @@ async fn a_body_that_is_dropped_is_cancelled_and_one_that_was_never_wanted_is_as
     drop(call);
     assert_eq!(counts(&registry, &pipeline), ([1, 0, 1, 0, 1], [1, 0]));
     assert_eq!(held(&registry), (0, 0));
-    // Not a panic of the call, either.
+    // A panic of the reader is not a panic of the call.
     let (_, mut call) = head(&pipeline, || Ok(1)).await;
     assert!(part(&mut call, Some(1)).await.is_some());
     let panicked = catch_unwind(AssertUnwindSafe(move || {
@@ -164,7 +164,7 @@ async fn a_body_that_is_dropped_is_cancelled_and_one_that_was_never_wanted_is_as
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_head_ends_the_call_and_the_time_of_its_body_is_bounded_nevertheless() {
+async fn a_failed_outcome_ends_the_call_and_its_body_is_still_limited_in_time() {
     let registry = registry();
     registry.retry("x").reconfigure(retry::Config::default().max(0)).unwrap();
     let pipeline = pipeline(&registry);
@@ -173,17 +173,17 @@ async fn a_failed_head_ends_the_call_and_the_time_of_its_body_is_bounded_neverth
     assert_eq!((counts(&registry, &pipeline), held(&registry)), (([0, 1, 0, 0, 0], [1, 1]), (0, 0)));
     let stalled = part(&mut call, None).await.unwrap().unwrap_err();
     assert_eq!(stalled.kind(), RejectionKind::ReadTimeout);
-    assert_eq!(counts(&registry, &pipeline), ([0, 1, 0, 0, 0], [1, 1]), "it is counted once");
+    assert_eq!(counts(&registry, &pipeline), ([0, 1, 0, 0, 0], [1, 1]), "the failure is counted once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_around_the_call_bounds_the_body_too() {
+async fn an_outer_deadline_limits_the_body_too() {
     // T70
     let registry = registry();
     let pipeline = Arc::new(registry.pipeline("op").circuit_breaker("x").build());
     let soon = Deadline::after_on(registry.clock(), MS(100));
     let (_, mut call) = soon.scope_async(head(&pipeline, || Ok(1))).await;
-    // The call that was around it is over, and its body goes on.
+    // The outer call has ended, but the body continues.
     assert_eq!(part(&mut call, Some(60)).await, Some(Ok(7)));
     let late = part(&mut call, None).await.unwrap().unwrap_err();
     assert_eq!(late.kind(), RejectionKind::TotalTimeout);
@@ -202,10 +202,10 @@ async fn a_probe_of_the_circuit_lasts_until_the_end_of_its_body() {
     assert_eq!(breaker.state(), State::Open);
     tokio::time::sleep(MS(2000)).await;
     let (_, mut broken) = head(&pipeline, || Ok(1)).await;
-    assert_eq!(breaker.state(), State::HalfOpen, "its head says nothing yet");
+    assert_eq!(breaker.state(), State::HalfOpen, "the response head is not a result yet");
     assert!(part(&mut broken, Some(1)).await.is_some());
     drop(broken);
-    assert_eq!(breaker.state(), State::HalfOpen, "the probe went back (T4)");
+    assert_eq!(breaker.state(), State::HalfOpen, "the probe was returned (T4)");
     for _ in 0..3 {
         let (_, mut call) = head(&pipeline, || Ok(1)).await;
         call.end(Verdict::Success);
@@ -214,7 +214,7 @@ async fn a_probe_of_the_circuit_lasts_until_the_end_of_its_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_best_of_several_attempts_leaves_its_permit_and_its_ticket_to_the_call() {
+async fn the_winning_attempt_passes_its_permit_and_ticket_to_the_call() {
     let registry = registry();
     registry.hedge("x").reconfigure(hedge::Config::default().after(MS(20))).unwrap();
     let stages = registry.pipeline("op").hedge("x").circuit_breaker("x").bulkhead("x").timeout("x");
@@ -223,14 +223,14 @@ async fn the_best_of_several_attempts_leaves_its_permit_and_its_ticket_to_the_ca
         let sent = Cell::new(0);
         let work = async || {
             sent.set(sent.get() + 1);
-            // The second is faster.
+            // The second attempt is faster.
             tokio::time::sleep(MS(if sent.get() == 1 { 400 } else { 10 })).await;
             Outcome::Ok(2)
         };
         let (outcome, mut call) =
             pipeline.open_request().judge(Verdict::by_class).call_open_async(work).await;
         assert_eq!((outcome.unwrap(), sent.get()), (2, 2));
-        assert_eq!(registry.bulkhead("x").stats().in_use, 1, "the loser has given its own back");
+        assert_eq!(registry.bulkhead("x").stats().in_use, 1, "the losing attempt has released its permit");
         assert!(part(&mut call, Some(1)).await.is_some());
         call.end(if is_good { Verdict::Success } else { Verdict::Failure(Class::UNCERTAIN) });
         assert_eq!(registry.bulkhead("x").stats().in_use, 0);
@@ -239,7 +239,7 @@ async fn the_best_of_several_attempts_leaves_its_permit_and_its_ticket_to_the_ca
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_in_the_middle_of_a_body_keeps_to_the_pipeline_with_which_it_began() {
+async fn a_call_with_an_open_body_keeps_the_pipeline_with_which_it_began() {
     // T124
     let registry = registry();
     let pipeline = pipeline(&registry);

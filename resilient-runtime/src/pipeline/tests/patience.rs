@@ -1,4 +1,4 @@
-//! G2: what ended only because the deadline of the calls around was over is no evidence.
+//! A call that ended only because an outer deadline passed is not counted against the dependency.
 
 use super::*;
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ async fn slow() -> Outcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_with_little_patience_do_not_open_the_circuit() {
+async fn short_outer_deadlines_do_not_open_the_circuit() {
     let registry = registry();
     let pipeline = registry.pipeline("op").circuit_breaker("x").timeout("x").build();
     for _ in 0..20 {
@@ -36,7 +36,7 @@ async fn callers_with_little_patience_do_not_open_the_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nested_timeout_of_the_callers_deadline_is_none_either() {
+async fn a_nested_timeout_by_the_outer_deadline_does_not_count() {
     let registry = registry();
     let pipeline = registry.pipeline("op").circuit_breaker("x").build();
     let inner = registry.pipeline("inner").timeout("x").build();
@@ -55,7 +55,7 @@ async fn a_nested_timeout_of_the_callers_deadline_is_none_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_the_dependency_counts_however_late_it_comes() {
+async fn a_late_error_of_the_dependency_counts() {
     let registry = registry();
     let pipeline = registry.pipeline("op").circuit_breaker("x").build();
     for _ in 0..2 {
@@ -70,18 +70,18 @@ async fn an_error_of_the_dependency_counts_however_late_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_own_limits_are_evidence_also_with_a_deadline_around() {
+async fn the_calls_own_limits_count_within_an_outer_deadline_too() {
     let registry = registry();
     let pipeline = registry.pipeline("op").circuit_breaker("x").timeout("x").build();
     let hangs = std::future::pending::<Outcome>;
-    // At the same moment as the time of the attempt; then a deadline far away.
+    // A deadline at the same time as the attempt timeout, then one far away.
     assert!(soon(400).scope_async(pipeline.call_async(hangs)).await.is_err());
     assert!(soon(10_000).scope_async(pipeline.call_async(hangs)).await.is_err());
     assert_eq!(registry.circuit_breaker("x").state(), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_slow_by_then_is_evidence() {
+async fn a_slow_attempt_counts_at_the_outer_deadline() {
     let registry = registry();
     let slow_call = circuit_breaker::Config::default().failure_threshold(2).slow_call(MS(100));
     registry.circuit_breaker("x").reconfigure(slow_call).unwrap();
@@ -96,7 +96,7 @@ async fn what_was_slow_by_then_is_evidence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_a_deadline_cuts_off_gives_its_permit_back() {
+async fn a_probe_ended_by_an_outer_deadline_returns_its_permit() {
     // T4, T6
     let registry = registry();
     let one = circuit_breaker::Config::default().failure_threshold(1).open_for(MS(1000)).half_open_calls(1);
@@ -108,12 +108,12 @@ async fn a_probe_that_a_deadline_cuts_off_gives_its_permit_back() {
         assert!(soon(5).scope_async(pipeline.call_async(slow)).await.is_err());
         assert_eq!(registry.circuit_breaker("x").state(), State::HalfOpen);
     }
-    assert_eq!(pipeline.call_async(slow).await.unwrap(), 1, "there is a probe for it");
+    assert_eq!(pipeline.call_async(slow).await.unwrap(), 1, "a probe is available");
     assert_eq!(registry.circuit_breaker("x").state(), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_limits_nor_the_shedder_learn_from_it() {
+async fn an_outer_deadline_does_not_change_adaptive_limits() {
     let registry = registry();
     let adaptive = timeout::Config::default().adaptive(true).attempt(MS(400));
     registry.timeout("x").reconfigure(adaptive).unwrap();
@@ -131,7 +131,7 @@ async fn neither_limits_nor_the_shedder_learn_from_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn by_hand_the_adaptive_timeout_does_not_learn_from_it_either() {
+async fn an_outer_deadline_does_not_change_an_adaptive_timeout_without_a_pipeline() {
     let registry = registry();
     let timeout = registry.timeout("x");
     timeout.reconfigure(timeout::Config::default().adaptive(true).attempt(MS(400))).unwrap();

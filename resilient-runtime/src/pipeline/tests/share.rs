@@ -1,4 +1,4 @@
-//! Calls that share one.
+//! Coalesced calls.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -21,7 +21,7 @@ fn pipeline(fixture: &Fixture) -> Pipeline {
 }
 
 #[test]
-fn who_shares_an_answer_takes_no_permit_and_is_a_call_like_others() {
+fn a_call_that_shares_a_result_takes_no_permit_and_is_counted() {
     // T130
     let fixture = Fixture::new();
     let pipeline = pipeline(&fixture);
@@ -43,7 +43,7 @@ fn who_shares_an_answer_takes_no_permit_and_is_a_call_like_others() {
 }
 
 #[test]
-fn who_waits_is_cut_off_by_its_own_total() {
+fn a_waiting_call_times_out_by_its_own_total() {
     let fixture = Fixture::new();
     let pipeline = pipeline(&fixture);
     let ask = || pipeline.request().coalesce_key("k").call_async(std::future::pending::<Answer>);
@@ -55,7 +55,7 @@ fn who_waits_is_cut_off_by_its_own_total() {
     fixture.time.advance(MS(100));
     assert!(matches!(poll(first.as_mut()), Poll::Ready(Err(rejection)) if rejection.is_timeout()));
     drop(first);
-    assert!(poll(second.as_mut()).is_pending(), "it has time left");
+    assert!(poll(second.as_mut()).is_pending(), "its deadline has not passed");
     fixture.time.advance(MS(400));
     assert!(matches!(poll(second.as_mut()), Poll::Ready(Err(rejection)) if rejection.is_timeout()));
     drop(second);
@@ -64,7 +64,7 @@ fn who_waits_is_cut_off_by_its_own_total() {
 }
 
 #[test]
-fn who_takes_over_the_lead_goes_by_the_time_it_is_then() {
+fn a_call_that_takes_over_the_lead_reads_the_clock_again() {
     // T99
     let fixture = Fixture::new();
     let pipeline = pipeline(&fixture);
@@ -108,13 +108,13 @@ fn threads_share_one_call() {
 }
 
 #[test]
-fn a_key_that_nothing_looks_at_is_refused() {
+fn an_unused_key_is_rejected() {
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("op").retry("x").build();
     let ask = || pipeline.request().coalesce_key(&1).call(|| Answer::Ok(1));
     let text = ask().unwrap_err().to_string();
-    assert!(text.contains("add `coalesce(..)` to the pipeline, or leave the key out"), "{text}");
-    // Switched off, a pipeline passes over its stages, and not over what it was asked.
+    assert!(text.contains("add `coalesce(..)` to the pipeline, or remove the key"), "{text}");
+    // While protection is off, the stages are bypassed, but an unused key is still rejected.
     let coalesced = fixture.registry.pipeline("shared").coalesce("x").build();
     fixture.registry.set_enabled(false);
     assert_eq!(coalesced.request().coalesce_key(&1).call(|| Answer::Ok(1)), Ok(1));

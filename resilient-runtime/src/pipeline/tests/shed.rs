@@ -1,4 +1,4 @@
-//! The load shedder among the stages.
+//! The load shedder as a stage.
 
 use std::future::Future;
 use std::task::{Context, Waker};
@@ -54,7 +54,7 @@ fn a_shed_call_reaches_nothing_and_is_not_retried() {
     }
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.rejected, stats.in_flight), (20, 20, 0), "T130");
-    assert_eq!(stats.latency.p50, Duration::ZERO, "what was refused at once took no time");
+    assert_eq!(stats.latency.p50, Duration::ZERO, "rejected calls are not timed");
     assert_eq!((fixture.registry.retry("x").stats().retries, shedder.stats().shed()), (0, 20));
     assert_eq!(fixture.registry.circuit_breaker("x").stats().window.calls, 0);
     drop(held);
@@ -76,7 +76,7 @@ fn the_class_of_the_call_decides() {
 }
 
 #[test]
-fn a_late_call_is_cut_off_and_not_shed() {
+fn a_late_call_times_out_and_is_not_shed() {
     let fixture = Fixture::new();
     let (pipeline, shedder) = shedding(&fixture, fixed(10));
     fixture.registry.timeout("outer").reconfigure(timeout::Config::default().total(MS(10))).unwrap();
@@ -91,7 +91,7 @@ fn a_late_call_is_cut_off_and_not_shed() {
 }
 
 #[test]
-fn what_the_bulkhead_behind_refuses_or_an_open_circuit_is_no_evidence() {
+fn rejections_by_the_bulkhead_or_an_open_circuit_do_not_count() {
     let fixture = Fixture::new();
     let (pipeline, shedder) = shedding(&fixture, fixed(10).throttle(true));
     fixture.registry.circuit_breaker("x").force_open();
@@ -108,7 +108,7 @@ fn what_the_bulkhead_behind_refuses_or_an_open_circuit_is_no_evidence() {
 }
 
 #[test]
-fn each_call_is_one_request_and_its_last_attempt_says_whether_it_was_accepted() {
+fn each_call_is_one_request_and_its_last_attempt_decides_whether_it_was_accepted() {
     // T93
     let fixture = Fixture::new();
     let (pipeline, shedder) = shedding(&fixture, load_shed::Config::default().throttle(true));
@@ -122,13 +122,13 @@ fn each_call_is_one_request_and_its_last_attempt_says_whether_it_was_accepted() 
         (class.requests, class.accepts)
     };
     assert_eq!(run([|| Ok(1), || Ok(1)]), (1, 1));
-    assert_eq!(run([|| Err(Error::Down), || Ok(1)]), (1, 1), "at the second attempt");
+    assert_eq!(run([|| Err(Error::Down), || Ok(1)]), (1, 1), "accepted at the second attempt");
     assert_eq!(run([|| Err(Error::Down), || Err(Error::Down)]), (1, 0));
-    assert_eq!(run([|| Err(Error::Mistake), || Ok(1)]), (1, 1), "the other side has answered");
+    assert_eq!(run([|| Err(Error::Mistake), || Ok(1)]), (1, 1), "the dependency has responded");
 }
 
 #[test]
-fn a_fallback_is_no_load_of_what_it_stands_in_for() {
+fn a_fallback_does_not_load_the_dependency() {
     let fixture = Fixture::new();
     let (pipeline, shedder) = shedding(&fixture, fixed(10));
     let seen = Cell::new(9);
@@ -156,8 +156,8 @@ fn a_panic_leaves_nothing_in_flight() {
 }
 
 #[test]
-fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
-    // T146: with an attempt that fails, a pause, the queue of the bulkhead, and settings that change on the way
+fn a_call_dropped_after_any_number_of_polls_is_not_in_flight() {
+    // T146: with a failed attempt, a pause, the bulkhead queue, and settings that change during the call
     for (polls, changes) in (0..40).flat_map(|polls| [(polls, false), (polls, true)]) {
         let fixture = Fixture::new();
         let (pipeline, shedder) = shedding(&fixture, fixed(10).throttle(true));
@@ -200,7 +200,7 @@ fn dropped_after_any_number_of_polls_a_call_is_not_in_flight() {
 }
 
 #[test]
-fn the_queue_of_the_bulkhead_behind_is_a_standing_delay() {
+fn the_bulkhead_queue_is_a_standing_delay() {
     let fixture = Fixture::new();
     let (_, shedder) = shedding(&fixture, load_shed::Config::default().adaptive(false));
     let queued = bulkhead::Config::default().max_concurrent(1).max_queue(8).max_wait(MS(500));
@@ -226,7 +226,7 @@ fn the_queue_of_the_bulkhead_behind_is_a_standing_delay() {
     assert_eq!(shedder.stats().delay, Some(MS(30)));
     assert_eq!(shedder.stats().shedding, Some(Priority::Normal));
     assert_eq!(kind(&pipeline.call(|| Outcome::Ok(1))), RejectionKind::Shed);
-    // One that finds a permit free shows that the queue is empty.
+    // A call that finds a free permit shows that the queue is empty.
     for _ in 0..40 {
         in_turn(30);
         assert!(
@@ -244,7 +244,7 @@ fn the_queue_of_the_bulkhead_behind_is_a_standing_delay() {
 }
 
 #[test]
-fn calls_that_say_how_long_they_waited_show_a_queue_in_front() {
+fn reported_waits_show_a_queue_before_the_pipeline() {
     let fixture = Fixture::new();
     let (_, shedder) = shedding(&fixture, load_shed::Config::default().adaptive(false));
     let pipeline = fixture.registry.pipeline("front").load_shed("x").build();
@@ -262,7 +262,7 @@ fn calls_that_say_how_long_they_waited_show_a_queue_in_front() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_at_the_same_time_are_one_call_in_flight() {
+async fn concurrent_attempts_are_one_call_in_flight() {
     // T80
     let registry = Registry::with_seed(crate::clock::Clock::tokio(), 7);
     registry.hedge("x").reconfigure(crate::hedge::Config::default().after(MS(50))).unwrap();
@@ -285,7 +285,7 @@ async fn attempts_at_the_same_time_are_one_call_in_flight() {
 }
 
 #[test]
-fn it_stands_between_the_total_timeout_and_the_retry() {
+fn it_is_between_the_total_timeout_and_the_retry() {
     let fixture = Fixture::new();
     let (pipeline, _) = shedding(&fixture, fixed(3));
     let kinds: Vec<_> = pipeline.explain().stages.iter().map(|stage| stage.kind.as_str()).collect();

@@ -1,4 +1,4 @@
-//! What `tracing` sees of a call.
+//! The `tracing` spans of a call.
 
 use std::fmt::Write;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::correlation::CorrelationId;
 use crate::fallback::AsyncChain;
 use crate::level::Level;
 
-/// Spans by their number, as `name parent fields`, which are entered, and what each is.
+/// The spans by number as `name in parent fields`, the entered spans, and their metadata.
 type Spans = (Vec<String>, Vec<u64>, Vec<&'static Metadata<'static>>);
 
 #[derive(Clone, Default)]
@@ -74,11 +74,11 @@ impl Subscriber for Seen {
 }
 
 #[tokio::test]
-async fn a_call_has_a_span_and_each_attempt_one_in_it_in_which_the_body_runs() {
+async fn a_call_has_a_span_with_a_nested_span_for_each_attempt() {
     let (seen, fixture) = (Seen::default(), Fixture::new());
     let _guard = tracing::subscriber::set_default(seen.clone());
     let pipeline = fixture.all();
-    // Time stands still here.
+    // The clock does not advance here.
     fixture.registry.retry("x").reconfigure(retry::Config::default().base(Duration::ZERO)).unwrap();
     let inside = || seen.0.lock().unwrap().1.last().copied();
     let attempts = Cell::new(0);
@@ -90,7 +90,6 @@ async fn a_call_has_a_span_and_each_attempt_one_in_it_in_which_the_body_runs() {
         assert_eq!(inside(), Some(attempts.get() + 1), "after each suspension, too");
         if attempts.get() == 1 { Err(Error::Down) } else { Outcome::Ok(1) }
     };
-    // E2
     let call = pipeline
         .request::<Outcome>()
         .judge(Verdict::of)
@@ -109,7 +108,7 @@ async fn a_call_has_a_span_and_each_attempt_one_in_it_in_which_the_body_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_at_the_same_time_levels_and_spawned_tasks_are_in_the_span_of_their_call() {
+async fn concurrent_attempts_levels_and_spawned_tasks_are_in_the_span_of_their_call() {
     // T135
     let (seen, registry) = (Seen::default(), Registry::with_clock(Clock::tokio()));
     let _guard = tracing::subscriber::set_default(seen.clone());
@@ -127,7 +126,7 @@ async fn attempts_at_the_same_time_levels_and_spawned_tasks_are_in_the_span_of_t
     };
     let chain = || {
         AsyncChain::of(Level::Replica, move |_: &_| async move {
-            // A task of its own takes the span along as `tracing` has it.
+            // A spawned task gets the span through `in_current_span`.
             let there = async move { inner.call_async(|| async { Ok::<_, Error>(7) }).await };
             tokio::spawn(tracing::Instrument::in_current_span(there)).await.unwrap()
         })
@@ -136,14 +135,14 @@ async fn attempts_at_the_same_time_levels_and_spawned_tasks_are_in_the_span_of_t
     let mut spans = seen.0.lock().unwrap().0.clone();
     assert!(spans[0].starts_with("resilient.call in 0 operation=\"outer\""), "{spans:?}");
     assert!(spans[0].ends_with("attempts=2 outcome=\"fallback\""), "{spans:?}");
-    // By hand it can only say of which type.
+    // Without the attribute only the type name is known.
     let failed =
         |number| format!("resilient.attempt in 1 number={number} error=\"a failed `core::result::Result<");
     assert!(spans[1].starts_with(&failed(1)) && spans[2].starts_with(&failed(2)), "{spans:?}");
     spans.drain(..3);
     assert!(spans[0].starts_with("resilient.call in 1 operation=\"inner\""), "{spans:?}");
     assert_eq!(spans[1], "resilient.attempt in 4 number=1");
-    assert!(seen.0.lock().unwrap().1.is_empty(), "all are left");
+    assert!(seen.0.lock().unwrap().1.is_empty(), "no span is entered");
 }
 
 #[test]
@@ -160,7 +159,7 @@ fn a_body_that_panics_or_runs_on_a_thread_leaves_no_span_behind() {
     let span = tracing::Span::current;
     let here =
         pipeline.request().call_in_threads(move || Ok::<_, Rejection>(span().metadata().map(Metadata::name)));
-    assert_eq!(here, Ok(Some("resilient.attempt")), "the span goes along");
+    assert_eq!(here, Ok(Some("resilient.attempt")), "the span is current on the thread");
     let spans = seen.0.lock().unwrap().0.clone();
     assert!(spans[0].ends_with("attempts=1 outcome=\"panic\""), "{spans:?}");
 }

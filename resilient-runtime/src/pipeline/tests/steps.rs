@@ -1,4 +1,4 @@
-//! One step of a call at a time, as expanded code makes them.
+//! The single steps of a call, as generated code runs them.
 
 #[tokio::test]
 async fn attempt() {
@@ -72,7 +72,7 @@ fn begin() {
     let call = Call::begin(&pipeline);
     assert_eq!(pipeline.stats().in_flight, 1);
     drop(call);
-    assert_eq!(pipeline.stats().cancelled, 1, "it was never made");
+    assert_eq!(pipeline.stats().cancelled, 1, "it was not executed");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn enter() {
     let pipeline = registry.pipeline("order").circuit_breaker("db").build();
     assert!(Call::begin(&pipeline).enter());
     registry.circuit_breaker("db").force_open();
-    assert!(!Call::begin(&pipeline).enter(), "the breaker has more to say");
+    assert!(!Call::begin(&pipeline).enter(), "the circuit breaker must decide");
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ fn must_pause() {
     call.enter_blocking().unwrap();
     assert!(!call.must_pause());
     call.finish(Verdict::of(&None::<u32>));
-    assert!(call.must_pause(), "it is to be repeated");
+    assert!(call.must_pause(), "it is retried");
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,7 +264,7 @@ fn finish() {
     let pipeline = registry.pipeline("user").circuit_breaker("users").build();
     let mut call = Call::begin(&pipeline);
     call.enter_blocking().unwrap();
-    assert_eq!(call.finish(Verdict::Failure(Class::Ignored)), Next::Return, "an answer like any other");
+    assert_eq!(call.finish(Verdict::Failure(Class::Ignored)), Next::Return, "returned like a success");
     assert_eq!(registry.circuit_breaker("users").stats().failed, 0);
 }
 
@@ -326,7 +326,7 @@ fn stopped() {
     assert_eq!(
         call.stopped(Stop::Refused, refused(), |it| it, unknown),
         Some(full.clone()),
-        "it does not say when"
+        "it has no hint"
     );
     let insist = |_: &Rejection| unknown.retry_when(true);
     assert_eq!(call.stopped(Stop::Refused, refused(), |it| it, insist), None);
@@ -449,7 +449,7 @@ fn level_failed() {
     let registry = Registry::new();
     let pipeline = registry.pipeline("rate").fallback("rate").build();
     Call::begin(&pipeline).level_failed(Level::Replica);
-    assert_eq!(registry.fallback("rate").stats().all_failed, 1, "it was the last");
+    assert_eq!(registry.fallback("rate").stats().all_failed, 1, "it was the last level");
 }
 
 #[test]
@@ -624,7 +624,7 @@ fn shared() {
 
     let pipeline = Registry::new().pipeline("rate").coalesce("rates").build();
     let shared = Call::begin(&pipeline).share_blocking::<Option<f64>, _>("EUR").unwrap();
-    assert!(matches!(shared, Shared::Lead(Some(_))), "nobody asks the same");
+    assert!(matches!(shared, Shared::Lead(Some(_))), "no other call has the key");
 }
 
 #[tokio::test]
@@ -671,7 +671,7 @@ fn publish() {
 
 #[test]
 fn led() {
-    assert_eq!(crate::__rt::led(None, || Some(1.1)), (Some(1.1), None), "no level has answered in it");
+    assert_eq!(crate::__rt::led(None, || Some(1.1)), (Some(1.1), None), "no fallback level served it");
 }
 
 #[tokio::test]
@@ -694,5 +694,8 @@ fn set_arrived_at() {
         time.advance(Duration::from_millis(35));
         Call::begin(&pipeline).set_arrived_at(arrived);
     }
-    assert!(registry.load_shedder("api").try_acquire_as(Priority::Low).is_err(), "the queue stands");
+    assert!(
+        registry.load_shedder("api").try_acquire_as(Priority::Low).is_err(),
+        "the queue has a standing delay"
+    );
 }

@@ -1,9 +1,9 @@
-//! Protection switched off, and on again.
+//! Switching protection off and on.
 
 use super::*;
 
 #[test]
-fn switched_off_a_call_passes_all_stages_by_and_is_counted() {
+fn while_off_a_call_bypasses_all_stages_and_is_counted() {
     // T124
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -18,7 +18,7 @@ fn switched_off_a_call_passes_all_stages_by_and_is_counted() {
         Outcome::Err(Error::Down)
     });
     assert!(failed.is_err());
-    assert_eq!(attempts, 1, "not repeated");
+    assert_eq!(attempts, 1, "not retried");
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.succeeded, stats.failed, stats.in_flight), (2, 1, 1, 0));
     assert_eq!(fixture.registry.circuit_breaker("x").stats().rejected, 0);
@@ -29,7 +29,7 @@ fn switched_off_a_call_passes_all_stages_by_and_is_counted() {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_when_the_switch_is_turned_is_accounted_for() {
+async fn calls_in_flight_at_a_switch_are_accounted_for() {
     // T124
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -47,20 +47,20 @@ async fn what_is_in_flight_when_the_switch_is_turned_is_accounted_for() {
     assert_eq!(in_use(), 1);
     fixture.registry.set_enabled(false);
     let mut bare = Box::pin(call());
-    assert!(once(&mut bare).await.is_none(), "it runs beside, and does not queue");
+    assert!(once(&mut bare).await.is_none(), "it runs outside the bulkhead and does not queue");
     assert_eq!(in_use(), 1);
     gate.notify_waiters();
     assert_eq!(
         (once(&mut guarded).await.unwrap().unwrap(), in_use()),
         (1, 0),
-        "the permit goes back while off"
+        "the permit is released while off"
     );
     fixture.registry.set_enabled(true);
     let mut again = Box::pin(call());
     assert!(once(&mut again).await.is_none());
-    assert_eq!(once(&mut bare).await.expect("it waits for nothing else").unwrap(), 1);
+    assert_eq!(once(&mut bare).await.expect("it does not wait").unwrap(), 1);
     drop((guarded, bare));
-    assert_eq!(in_use(), 1, "what began while off gives nothing back");
+    assert_eq!(in_use(), 1, "a call that began while off releases nothing");
     gate.notify_waiters();
     assert_eq!((once(&mut again).await.unwrap().unwrap(), in_use()), (1, 0));
     drop(again);
@@ -69,7 +69,7 @@ async fn what_is_in_flight_when_the_switch_is_turned_is_accounted_for() {
 }
 
 #[tokio::test]
-async fn switched_off_a_hedged_call_makes_one_attempt() {
+async fn while_off_a_hedged_call_makes_one_attempt() {
     // T124
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("op").hedge("h").idempotent().build();
@@ -88,8 +88,7 @@ async fn switched_off_a_hedged_call_makes_one_attempt() {
 }
 
 #[tokio::test]
-async fn switched_off_nothing_is_coalesced_hedged_or_cut_off() {
-    // E8
+async fn while_off_no_call_is_coalesced_hedged_or_timed_out() {
     let fixture = Fixture::new();
     let registry = &fixture.registry;
     fixture.all();
@@ -120,18 +119,18 @@ async fn switched_off_nothing_is_coalesced_hedged_or_cut_off() {
     }
     fixture.time.advance(Duration::from_hours(1));
     for call in &mut off {
-        assert!(once(call).await.is_none(), "no limit of time");
+        assert!(once(call).await.is_none(), "no time limit");
     }
     assert_eq!((made.get(), fixture.time.timers()), (2, 0), "each makes its own call, and no hedge");
     gate.notify_waiters();
     for call in &mut off {
-        assert_eq!(once(call).await.expect("it waits for nothing else"), Ok(2));
+        assert_eq!(once(call).await.expect("it does not wait"), Ok(2));
     }
     fixture.nothing_is_held();
 }
 
 #[tokio::test]
-async fn switched_off_a_body_of_a_pool_runs_all_the_same() {
+async fn while_off_a_body_for_a_thread_pool_still_runs() {
     // T124
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("op").bulkhead("x").build();
@@ -156,7 +155,7 @@ async fn switched_off_a_body_of_a_pool_runs_all_the_same() {
     assert_eq!(fixture.registry.bulkhead("x").stats().in_use, 0);
 }
 
-/// What it gives at one poll: a call that waits where it should not is found, and does not hold up the test.
+/// Polls once, so that a call that waits by mistake fails the test instead of blocking it.
 async fn once<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Output> {
     std::future::poll_fn(|cx| {
         std::task::Poll::Ready(match future.as_mut().poll(cx) {

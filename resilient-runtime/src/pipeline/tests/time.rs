@@ -1,9 +1,9 @@
-//! Calls that run out of their time.
+//! Calls that time out.
 
 use super::*;
 
 #[test]
-fn an_attempt_that_timed_out_is_repeated_only_where_that_is_harmless() {
+fn an_attempt_that_timed_out_is_retried_only_if_idempotent() {
     // T33
     for (idempotent, attempts) in [(false, 1), (true, 2)] {
         let fixture = Fixture::new();
@@ -24,7 +24,7 @@ fn an_attempt_that_timed_out_is_repeated_only_where_that_is_harmless() {
 }
 
 #[test]
-fn what_cuts_an_attempt_off_is_the_limit_it_began_with() {
+fn an_attempt_keeps_the_limit_it_began_with() {
     // T117
     let settings = [
         timeout::Config::default().total(MS(500)).attempt(MS(100)),
@@ -49,7 +49,7 @@ fn what_cuts_an_attempt_off_is_the_limit_it_began_with() {
 }
 
 #[test]
-fn the_total_time_ends_everything() {
+fn the_total_timeout_ends_everything() {
     // T66
     let fixture = Fixture::new();
     fixture.all();
@@ -67,7 +67,7 @@ fn the_total_time_ends_everything() {
 }
 
 #[test]
-fn a_bulkhead_by_hand_queues_no_longer_than_the_call_around_it_may_take() {
+fn a_bulkhead_called_directly_queues_no_longer_than_the_outer_deadline() {
     // T66
     let fixture = Fixture::new();
     fixture.all();
@@ -84,7 +84,7 @@ fn a_bulkhead_by_hand_queues_no_longer_than_the_call_around_it_may_take() {
 }
 
 #[test]
-fn a_call_with_no_time_left_is_refused_before_it_begins() {
+fn a_call_with_no_time_left_is_rejected_before_it_begins() {
     let fixture = Fixture::new();
     let pipeline = fixture.all();
     let clock = fixture.time.clock();
@@ -94,11 +94,11 @@ fn a_call_with_no_time_left_is_refused_before_it_begins() {
     assert!(matches!(error, Error::Rejected(ref r) if r.kind() == RejectionKind::QueueTimeout), "{error}");
     assert_eq!(pipeline.stats().timed_out, 1);
     assert_eq!(fixture.registry.timeout("x").stats().queue_timeouts, 1);
-    assert_eq!(error.to_string(), "a call of `x` ran out of its time in the queue: nothing was left of it");
+    assert_eq!(error.to_string(), "a call of `x` timed out before it began: no time was left");
 }
 
 #[test]
-fn a_call_that_waited_too_long_was_not_carried_out_unless_an_attempt_was() {
+fn a_call_that_waited_too_long_counts_as_not_executed_unless_an_attempt_ran() {
     // T33
     let fixture = Fixture::new();
     let pipeline = fixture.all();
@@ -127,14 +127,14 @@ fn a_call_that_waited_too_long_was_not_carried_out_unless_an_attempt_was() {
         assert_eq!((made.get(), rejection.kind()), (attempts, kind));
         assert_eq!(rejection.elapsed(), Some(MS(500)));
         let told = std::error::Error::source(&rejection).unwrap().to_string();
-        assert_eq!(told == "the call was not carried out", attempts == 0, "{told}");
+        assert_eq!(told == "the call was not executed", attempts == 0, "{told}");
     }
     drop(held);
     fixture.nothing_is_held();
 }
 
 #[test]
-fn a_call_that_came_too_late_to_begin_is_no_latency() {
+fn a_call_that_was_too_late_to_begin_is_not_in_the_latency() {
     let fixture = Fixture::new();
     let outer = fixture.registry.pipeline("outer").timeout("t").build();
     fixture.registry.timeout("t").reconfigure(timeout::Config::default().total(MS(10))).unwrap();
@@ -149,7 +149,7 @@ fn a_call_that_came_too_late_to_begin_is_no_latency() {
 }
 
 #[test]
-fn what_a_full_bulkhead_refuses_at_once_is_no_latency() {
+fn an_immediate_bulkhead_rejection_is_not_in_the_latency() {
     let registry = Registry::new();
     let bulkhead = registry.bulkhead("b");
     bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
@@ -165,7 +165,7 @@ fn what_a_full_bulkhead_refuses_at_once_is_no_latency() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_the_total_is_over_nothing_goes_on_behind_it() {
+async fn no_attempt_runs_on_after_the_total_timeout() {
     // T66
     let registry = Registry::with_seed(crate::clock::Clock::tokio(), 7);
     registry.timeout("x").reconfigure(timeout::Config::default().total(MS(100))).unwrap();
@@ -179,7 +179,7 @@ async fn when_the_total_is_over_nothing_goes_on_behind_it() {
     let attempts = Cell::new(0);
     let mut events = registry.subscribe();
     let start = tokio::time::Instant::now();
-    // After two that fail one hangs, and another waits for its slot.
+    // After two failed attempts one hangs, and another waits for its permit.
     let work = async || -> Outcome {
         attempts.set(attempts.get() + 1);
         if attempts.get() <= 2 { Err(Error::Down) } else { std::future::pending().await }
@@ -197,7 +197,7 @@ async fn when_the_total_is_over_nothing_goes_on_behind_it() {
 }
 
 #[test]
-fn components_of_another_registry_bring_their_clock_along() {
+fn components_of_another_registry_use_their_own_clock() {
     let (time, theirs) = (ManualClock::new(), Registry::new());
     let registry = Registry::with_clock(time.clock());
     let breaker = registry.circuit_breaker("x");
@@ -211,8 +211,7 @@ fn components_of_another_registry_bring_their_clock_along() {
 }
 
 #[test]
-fn the_histogram_counts_every_call_whether_a_stage_needs_the_time_or_not() {
-    // E9
+fn the_histogram_counts_every_call_even_if_no_stage_needs_the_time() {
     let registry = Registry::new();
     let timed = registry.pipeline("timed").timeout("x").build();
     let plain = registry.pipeline("plain").build();

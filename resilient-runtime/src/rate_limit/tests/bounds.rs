@@ -1,4 +1,4 @@
-//! What each algorithm admits, against a log of every call.
+//! Checks what each algorithm admits against a log of every call.
 
 use crate::settings::ConfigError;
 use proptest::prelude::*;
@@ -10,18 +10,18 @@ const NS: Duration = Duration::from_nanos(1);
 const ALL: [Algorithm; 4] =
     [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::SlidingLog, Algorithm::LeakyBucket];
 
-/// What one step of a test does.
+/// One step of a test.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// Time that passes before, as a share of the window.
+    /// Time that passes before the call, as a share of the window.
     passes: f64,
     weight: u32,
-    /// It is not made after all; this is said after so many further steps.
+    /// The call does not run, and its tokens are returned after this number of steps.
     given_back_after: Option<usize>,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Bursts, single nanoseconds, a call now and then, and just about a window.
+    // Bursts, single nanoseconds, occasional calls, and about a window.
     let passes = prop_oneof![
         6 => Just(0.0),
         4 => 0.0..0.02,
@@ -57,13 +57,13 @@ fn setup() -> impl Strategy<Value = Setup> {
     )
 }
 
-/// The calls that were made, by the nanosecond: slow and obvious.
+/// The calls that ran, with their time in nanoseconds: slow and obvious.
 #[derive(Debug, Default)]
 struct Log(Vec<(u64, u32)>);
 
 impl Log {
-    /// The most that came in any interval of this length, whatever its phase: one that ends with a call has no fewer
-    /// than those that end after it.
+    /// Returns the most calls in any interval of this length. It is enough to check the intervals that end with a
+    /// call.
     fn most_within(&self, window: u64) -> u32 {
         let until = |end: u64| {
             let inside = self.0.iter().filter(|(at, _)| *at <= end && end - *at < window);
@@ -72,7 +72,7 @@ impl Log {
         self.0.iter().map(|(end, _)| until(*end)).max().unwrap_or(0)
     }
 
-    /// How much more came than `burst` and one for each `interval`, at most, in any interval of any length.
+    /// Returns by how many calls any interval exceeds `burst` plus one per `interval`.
     fn excess(&self, burst: u32, interval: u64) -> i64 {
         let mut most = i64::MIN;
         for (first, (begin, _)) in self.0.iter().enumerate() {
@@ -90,7 +90,7 @@ impl Log {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// T85: at any phase, of any length, with any weights, and with calls given back at any time.
+    /// T85: in any interval, with any weights, and with tokens returned at any time.
     #[test]
     fn no_interval_has_more_calls_than_the_algorithm_states(
         setup in setup(),
@@ -100,7 +100,7 @@ proptest! {
         let (time, limiter) = limiter(config);
         time.advance(Duration::from_nanos(phase));
         let mut log = Log::default();
-        // What is to be given back: after so many steps, of which call, with which mark.
+        // Tokens to return: the step, the request, the mark, and the index of the call.
         let mut held: Vec<(usize, Request, Instant, usize)> = Vec::new();
         for (number, step) in steps.iter().enumerate() {
             time.advance(Duration::from_nanos(share(rule.window, step.passes)));
@@ -124,16 +124,16 @@ proptest! {
             Algorithm::TokenBucket | Algorithm::LeakyBucket => {
                 prop_assert!(log.excess(rule.burst, rule.interval) <= 0, "{log:?} of {rule:?}");
             }
-            // The stated error: none above the limit.
+            // The documented bound: never above the limit.
             Algorithm::SlidingWindow | Algorithm::SlidingLog => {
                 prop_assert!(log.most_within(rule.window) <= rule.burst, "{log:?} of {rule:?}");
             }
         }
     }
 
-    /// The five answers, of all algorithms, for any weight, by key and without.
+    /// The fields of a `Decision`, for all algorithms, any weight, with and without a key.
     #[test]
-    fn the_answers_are_what_then_happens(
+    fn the_fields_of_a_decision_predict_the_next_calls(
         setup in setup(),
         steps in prop::collection::vec(step(), 1..60),
     ) {
@@ -178,7 +178,7 @@ fn share(of: u64, share: f64) -> u64 {
 }
 
 #[test]
-fn under_constant_demand_hardly_less_than_the_rate_is_admitted() {
+fn under_constant_demand_almost_the_full_rate_is_admitted() {
     for (algorithm, least) in
         [(Algorithm::TokenBucket, 1000), (Algorithm::SlidingWindow, 900), (Algorithm::SlidingLog, 990)]
     {
@@ -193,8 +193,8 @@ fn under_constant_demand_hardly_less_than_the_rate_is_admitted() {
 }
 
 #[test]
-fn what_is_given_back_late_does_not_come_on_top_of_what_has_flowed_in() {
-    // T85: with `burst` tokens at once, and those of an hour ago, it would be twice the burst.
+fn tokens_that_are_returned_late_do_not_add_to_the_refill() {
+    // T85: `burst` tokens at once plus the tokens of an hour ago would be twice the burst.
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::SlidingLog] {
         let (time, limiter) = limiter(rate("10/s").algorithm(algorithm));
         let held: Vec<_> = (0..10).map(|_| limiter.try_acquire().unwrap()).collect();
@@ -205,7 +205,7 @@ fn what_is_given_back_late_does_not_come_on_top_of_what_has_flowed_in() {
     }
 }
 
-/// Extreme rates and bursts, as far as they are possible.
+/// Extreme but valid rates and bursts.
 fn extreme() -> impl Strategy<Value = Config> {
     let count =
         prop_oneof![Just(1), Just(2), Just(10_000), Just(1_000_000), Just(u32::MAX - 1), Just(u32::MAX)];
@@ -217,12 +217,12 @@ fn extreme() -> impl Strategy<Value = Config> {
         Just(Duration::from_hours(24 * 31)),
     ];
     let burst = prop_oneof![Just(None), Just(Some(1)), Just(Some(1_000_000))];
-    (0..ALL.len(), count, per, burst).prop_filter_map("impossible", |(which, count, per, burst)| {
+    (0..ALL.len(), count, per, burst).prop_filter_map("invalid", |(which, count, per, burst)| {
         let mut config = Config::default().rate(Rate::new(count, per)?).algorithm(ALL[which]);
         if ALL[which] == Algorithm::TokenBucket {
             config = config.burst(burst);
         }
-        // Tables for few keys: they are made anew in each case.
+        // Small tables: each case creates new ones.
         config = config.max_wait(Duration::from_hours(24)).max_keys(16);
         let mut error = ConfigError::default();
         config.check(&mut error);
@@ -255,7 +255,6 @@ proptest! {
         next in extreme(),
         steps in prop::collection::vec((weight(), jump(), 0_u64..3, any::<bool>()), 1..30),
     ) {
-        // D3
         let (time, limiter) = limiter(config);
         let half = steps.len() / 2;
         for (index, (weight, (back, span), key, given_back)) in steps.into_iter().enumerate() {
@@ -279,8 +278,7 @@ proptest! {
 }
 
 #[test]
-fn the_largest_weight_fills_a_window_and_no_more() {
-    // D3
+fn the_largest_weight_fills_a_window_without_overflow() {
     for algorithm in [Algorithm::SlidingWindow, Algorithm::TokenBucket] {
         let (_, limiter) = limiter(rate("4294967295/h").algorithm(algorithm).burst(None));
         if algorithm == Algorithm::SlidingWindow {
@@ -296,8 +294,8 @@ fn the_largest_weight_fills_a_window_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_weight_above_the_limit_is_refused_for_good_and_at_once() {
-    // H8, T89
+async fn a_weight_above_the_limit_is_rejected_permanently_and_at_once() {
+    // T89
     use crate::classify::{Class, Classify};
     let configs = [
         rate("10/s").burst(3),
@@ -324,18 +322,18 @@ async fn a_weight_above_the_limit_is_refused_for_good_and_at_once() {
                 assert_eq!(refused.classify(), Class::Permanent);
                 let text = refused.to_string();
                 assert!(
-                    text.contains("`rows` ever admits") && text.contains("its weight is 4, the limit 3"),
+                    text.contains("exceeds rate limit `rows`") && text.contains("weight 4, limit 3"),
                     "{text}"
                 );
             }
-            assert!(limiter.try_acquire_weighted(3).is_ok(), "and what fits is admitted");
+            assert!(limiter.try_acquire_weighted(3).is_ok(), "a call that fits is admitted");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_weight_is_too_much_by_new_settings_does_not_wait_on() {
-    // H8, T89
+async fn a_waiting_call_that_exceeds_a_lowered_limit_is_rejected() {
+    // T89
     let limiter = Registry::with_clock(Clock::tokio()).rate_limiter("rows");
     let config = rate("5/h").max_wait(Duration::from_hours(20));
     limiter.reconfigure(config.clone()).unwrap();
@@ -343,13 +341,12 @@ async fn a_call_whose_weight_is_too_much_by_new_settings_does_not_wait_on() {
     let mut waiting = pin!(limiter.acquire_weighted(5));
     assert!(poll(waiting.as_mut()).is_pending());
     limiter.reconfigure(config.burst(2)).unwrap();
-    let Poll::Ready(Err(refused)) = poll(waiting.as_mut()) else { panic!("it waits for ever") };
+    let Poll::Ready(Err(refused)) = poll(waiting.as_mut()) else { panic!("the call waits forever") };
     assert_eq!(refused.kind(), RejectionKind::WeightExceedsLimit);
 }
 
 #[test]
-fn a_limiter_that_is_switched_off_limits_nothing_and_says_nothing() {
-    // E8, A2
+fn a_disabled_limiter_limits_nothing_and_does_not_warn() {
     let (_, limiter) = limiter(rate("1/h").enabled(false));
     assert_eq!(admitted(&limiter, 100), 100);
     assert!(!limiter.lacks_rate());

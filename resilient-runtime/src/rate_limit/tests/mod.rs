@@ -35,7 +35,7 @@ fn admitted(limiter: &RateLimiter, calls: u32) -> u32 {
 }
 
 #[test]
-fn the_first_calls_and_those_after_a_long_idle_time_are_as_many_as_configured() {
+fn the_burst_is_as_configured_at_first_and_after_idle_time() {
     // T87
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::SlidingLog] {
         let (time, limiter) = limiter(rate("10/s").algorithm(algorithm));
@@ -46,7 +46,7 @@ fn the_first_calls_and_those_after_a_long_idle_time_are_as_many_as_configured() 
 }
 
 #[test]
-fn five_answers_to_a_check() {
+fn a_check_returns_the_state_of_the_limit() {
     let (time, limiter) = limiter(rate("10/s").burst(2));
     let first = limiter.check();
     let expected =
@@ -58,11 +58,11 @@ fn five_answers_to_a_check() {
     assert_eq!((refused.retry_after, refused.reset_after), (Some(MS * 100), MS * 200));
     time.advance(MS * 100);
     assert!(limiter.check().allowed);
-    assert!(limiter.check_weighted(0).allowed, "only looks");
+    assert!(limiter.check_weighted(0).allowed, "a weight of 0 takes no token");
 }
 
 #[test]
-fn a_call_that_weighs_more_than_the_limit_is_refused_at_once() {
+fn a_call_that_weighs_more_than_the_limit_is_rejected_at_once() {
     // T89
     let (_, limiter) = limiter(rate("10/s").burst(5).max_wait(MS * 60_000));
     let refused = limiter.check_weighted(6);
@@ -73,7 +73,7 @@ fn a_call_that_weighs_more_than_the_limit_is_refused_at_once() {
 }
 
 #[test]
-fn chained_limits_give_the_first_token_back_when_the_second_refuses() {
+fn chained_limits_return_the_first_token_if_the_second_rejects() {
     let registry = Registry::with_clock(ManualClock::new().clock());
     let (wide, narrow) = (registry.rate_limiter("wide"), registry.rate_limiter("narrow"));
     wide.reconfigure(rate("10/s")).unwrap();
@@ -85,7 +85,7 @@ fn chained_limits_give_the_first_token_back_when_the_second_refuses() {
 }
 
 #[test]
-fn what_is_given_back_can_be_taken_again() {
+fn a_returned_token_can_be_taken_again() {
     for algorithm in [Algorithm::TokenBucket, Algorithm::SlidingWindow, Algorithm::SlidingLog] {
         let (time, limiter) = limiter(rate("3/s").algorithm(algorithm));
         time.advance(MS * 10_050);
@@ -100,7 +100,7 @@ fn what_is_given_back_can_be_taken_again() {
         keyed.give_back();
         assert_eq!(limiter.check_key_weighted("k", 0).remaining, 3, "{algorithm:?}");
     }
-    // What has flowed into a bucket since is not given back on top.
+    // The part of a token that has been refilled since is not returned.
     let (time, limiter) = limiter(rate("10/s"));
     let token = limiter.try_acquire().unwrap();
     time.advance(MS * 60);
@@ -110,7 +110,7 @@ fn what_is_given_back_can_be_taken_again() {
 }
 
 #[test]
-fn a_live_change_keeps_what_was_counted() {
+fn a_live_change_keeps_the_counts() {
     // T117
     let (time, limiter) = limiter(rate("10/s"));
     assert_eq!(admitted(&limiter, 8), 8);
@@ -125,16 +125,16 @@ fn a_live_change_keeps_what_was_counted() {
 }
 
 #[test]
-fn a_clock_that_steps_back_neither_freezes_nor_gives_a_burst_away() {
+fn a_clock_that_steps_back_does_not_block_or_grant_a_burst() {
     // T88
     fn check(meter: &mut impl meter::Meter, rule: Rule) {
         const HOUR: u64 = 3_600_000_000_000;
         let mut take = |now: u64| (0..100).filter(|_| meter.take(rule, now, 1).is_ok()).count();
         assert_eq!(take(10 * HOUR), 10, "{rule:?}");
-        assert_eq!(take(9 * HOUR), 0, "no burst, {rule:?}");
-        assert_eq!(take(9 * HOUR + 2_000_000_000), 10, "not frozen, {rule:?}");
+        assert_eq!(take(9 * HOUR), 0, "no extra burst, {rule:?}");
+        assert_eq!(take(9 * HOUR + 2_000_000_000), 10, "not blocked, {rule:?}");
         assert_eq!(take(20 * HOUR), 10, "forward, {rule:?}");
-        // Of two threads, the one that read the clock first came second.
+        // Two threads: the one that read the clock first acts second.
         assert_eq!(take(20 * HOUR - 1_000_000), 0, "{rule:?}");
         assert_eq!(take(20 * HOUR + 2_000_000_000), 10, "{rule:?}");
     }
@@ -145,7 +145,7 @@ fn a_clock_that_steps_back_neither_freezes_nor_gives_a_burst_away() {
 }
 
 #[test]
-fn threads_take_no_more_than_there_is() {
+fn threads_take_no_more_than_the_limit() {
     // T156
     let (_, limiter) = limiter(rate("1000/h"));
     let sum: u32 = std::thread::scope(|scope| {
@@ -157,7 +157,7 @@ fn threads_take_no_more_than_there_is() {
 }
 
 #[test]
-fn bad_settings_are_refused() {
+fn invalid_settings_are_rejected() {
     let limiter = Registry::new().rate_limiter("r");
     let bad = rate("20000/s").algorithm(Algorithm::SlidingLog).burst(0).max_wait(Duration::ZERO);
     let error = limiter.reconfigure(bad.max_queue(0).max_keys(0)).unwrap_err();

@@ -1,15 +1,15 @@
-//! Waiting for a turn.
+//! Waiting for a token.
 
 use super::*;
 use std::sync::Arc;
 
 #[test]
-fn who_waits_gets_the_turn_in_the_order_of_arrival() {
+fn waiting_calls_are_admitted_in_order_of_arrival() {
     let (time, limiter) = limiter(rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 1000));
     let mut turns: Vec<_> = (0..5).map(|_| Box::pin(limiter.acquire())).collect();
     let mut ready = Vec::new();
     for _ in 0..5 {
-        // The last is asked first.
+        // The last future is polled first.
         for (number, turn) in turns.iter_mut().enumerate().rev() {
             if !ready.contains(&number) && poll(turn.as_mut()).is_ready() {
                 ready.push(number);
@@ -17,12 +17,12 @@ fn who_waits_gets_the_turn_in_the_order_of_arrival() {
         }
         time.advance(MS * 100);
     }
-    assert_eq!(ready, [4, 3, 2, 1, 0], "they arrived in the order in which they were first asked");
+    assert_eq!(ready, [4, 3, 2, 1, 0], "the order of arrival is the order of the first polls");
     assert_eq!((limiter.stats().queued, limiter.stats().waited), (0, 4));
 }
 
 #[test]
-fn a_turn_that_is_given_up_goes_to_the_next() {
+fn the_turn_of_a_dropped_call_passes_to_the_next() {
     let (time, limiter) = limiter(rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 1000));
     assert!(limiter.try_acquire().is_ok());
     let (mut first, mut second) = (Box::pin(limiter.acquire()), Box::pin(limiter.acquire()));
@@ -30,11 +30,11 @@ fn a_turn_that_is_given_up_goes_to_the_next() {
     drop(first);
     time.advance(MS * 100);
     assert!(poll(second.as_mut()).is_ready());
-    assert!(limiter.try_acquire().is_err(), "and only one of them came");
+    assert!(limiter.try_acquire().is_err(), "only one call was admitted");
 }
 
 #[test]
-fn nobody_overtakes_who_waits_for_the_same_key() {
+fn calls_do_not_overtake_those_that_wait_for_the_same_key() {
     let (time, limiter) = limiter(rate("10/s").burst(1).max_wait(MS * 1000));
     assert!(limiter.try_acquire().is_ok());
     let mut waiting = Box::pin(limiter.acquire());
@@ -51,8 +51,8 @@ fn is_ok<T>(poll: &Poll<Result<T, Rejection>>) -> bool {
 }
 
 #[test]
-fn an_unpolled_waiter_holds_nobody_up_once_its_time_is_over() {
-    // Finding D1: a future that was polled once and is kept.
+fn an_unpolled_waiter_does_not_delay_others_after_its_deadline() {
+    // A future that was polled once and then stays unpolled.
     let (time, limiter) = limiter(rate("1/s").burst(1).max_wait(MS * 2000));
     assert!(limiter.try_acquire().is_ok());
     let mut unpolled = Box::pin(limiter.acquire());
@@ -68,14 +68,13 @@ fn an_unpolled_waiter_holds_nobody_up_once_its_time_is_over() {
     }
     assert_eq!(limiter.stats().queued, 0);
     assert!(limiter.try_acquire().is_ok());
-    assert!(matches!(poll(unpolled.as_mut()), Poll::Ready(Err(_))), "its time is over");
+    assert!(matches!(poll(unpolled.as_mut()), Poll::Ready(Err(_))), "its deadline has passed");
     drop(unpolled);
     assert_eq!(limiter.stats().queued, 0);
 }
 
 #[test]
-fn those_behind_an_unpolled_waiter_come_when_its_time_is_over() {
-    // Finding D1
+fn calls_behind_an_unpolled_waiter_are_admitted_after_its_deadline() {
     let (time, limiter) = limiter(rate("1/s").burst(1).max_wait(MS * 2000));
     assert!(limiter.try_acquire().is_ok());
     let mut unpolled = Box::pin(limiter.acquire());
@@ -86,18 +85,17 @@ fn those_behind_an_unpolled_waiter_come_when_its_time_is_over() {
     let mut behind = Box::pin(limiter.acquire());
     assert!(behind.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     time.advance(MS * 1100);
-    assert!(poll(behind.as_mut()).is_pending(), "the first still has its time");
+    assert!(poll(behind.as_mut()).is_pending(), "the deadline of the first has not passed");
     assert!(behind.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     woken.0.store(0, Ordering::Relaxed);
     time.advance(MS);
     assert!(woken.0.load(Ordering::Relaxed) > 0, "its own timer wakes it");
     assert!(is_ok(&poll(behind.as_mut())));
-    assert!(limiter.try_acquire().is_err(), "one token was there");
+    assert!(limiter.try_acquire().is_err(), "only one token was available");
 }
 
 #[test]
 fn unpolled_waiters_do_not_fill_the_queue() {
-    // Finding D1
     let (time, limiter) = limiter(rate("1/s").burst(1).max_wait(MS * 3000).max_queue(2));
     assert!((0..3u32).all(|key| limiter.check_key(&key).allowed));
     let mut unpolled = [Box::pin(limiter.acquire_key(&0u32)), Box::pin(limiter.acquire_key(&1u32))];
@@ -110,25 +108,25 @@ fn unpolled_waiters_do_not_fill_the_queue() {
 }
 
 #[test]
-fn who_could_not_have_a_turn_in_time_does_not_wait() {
+fn a_call_that_cannot_get_a_token_in_time_does_not_wait() {
     let config = rate("10/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 250).max_queue(3);
     let (_, limiter) = limiter(config.clone());
     let mut turns: Vec<_> = (0..6).map(|_| Box::pin(limiter.acquire())).collect();
     let polls: Vec<_> = turns.iter_mut().map(|turn| poll(turn.as_mut())).collect();
     let ready = polls.iter().filter(|poll| poll.is_ready()).count();
-    assert_eq!(ready, 4, "one at once, two wait, three are refused");
-    let Poll::Ready(Err(refused)) = &polls[5] else { panic!("the last waits") };
+    assert_eq!(ready, 4, "one is admitted, two wait, three are rejected");
+    let Poll::Ready(Err(refused)) = &polls[5] else { panic!("the last call waits") };
     assert!(refused.retry_after().unwrap() > MS * 250);
     drop(polls);
     drop(turns);
     limiter.reconfigure(config.max_wait(MS * 60_000)).unwrap();
     let mut turns: Vec<_> = (0..9).map(|_| Box::pin(limiter.acquire())).collect();
     let waiting = turns.iter_mut().filter_map(|turn| poll(turn.as_mut()).is_pending().then_some(())).count();
-    assert_eq!(waiting, 3, "the line is bounded");
+    assert_eq!(waiting, 3, "the queue is bounded");
 }
 
 #[test]
-fn dropped_at_any_poll_the_line_is_as_before() {
+fn dropping_a_future_at_any_poll_restores_the_queue() {
     // T146
     for polls in 0..4 {
         let (time, limiter) = limiter(rate("10/s").burst(1).max_wait(MS * 1000));
@@ -145,7 +143,7 @@ fn dropped_at_any_poll_the_line_is_as_before() {
 }
 
 #[test]
-fn a_blocked_thread_has_its_turn_too() {
+fn blocked_threads_are_admitted() {
     let limiter = Registry::with_clock(Clock::system()).rate_limiter("r");
     limiter.reconfigure(rate("200/s").algorithm(Algorithm::LeakyBucket).max_wait(MS * 60_000)).unwrap();
     let began = Clock::system();
@@ -169,7 +167,7 @@ impl std::task::Wake for Woken {
 }
 
 #[test]
-fn who_waits_hears_of_what_is_given_back_and_of_a_new_rate() {
+fn waiting_calls_are_woken_by_a_returned_token_and_a_new_rate() {
     let (_, limiter) = limiter(rate("1/h").max_wait(Duration::from_hours(2)));
     let token = limiter.try_acquire().unwrap();
     let woken = Arc::new(Woken::default());
@@ -180,7 +178,7 @@ fn who_waits_hears_of_what_is_given_back_and_of_a_new_rate() {
     token.give_back();
     assert_eq!(woken.0.swap(0, Ordering::Relaxed), 1);
     assert!(first.as_mut().poll(&mut cx).is_ready());
-    assert!(second.as_mut().poll(&mut cx).is_pending(), "now the first in the line, an hour from its turn");
+    assert!(second.as_mut().poll(&mut cx).is_pending(), "now first in the queue, an hour before its token");
     woken.0.store(0, Ordering::Relaxed);
     limiter.reconfigure(Config::default().max_wait(Duration::from_hours(2))).unwrap();
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
@@ -188,22 +186,22 @@ fn who_waits_hears_of_what_is_given_back_and_of_a_new_rate() {
 }
 
 #[test]
-fn by_key_and_by_weight_one_waits_as_well() {
+fn weighted_and_keyed_calls_wait() {
     let (time, limiter) = limiter(rate("10/s").burst(5).max_wait(MS * 1000));
     assert!(limiter.try_acquire_weighted(5).is_ok() && limiter.try_acquire_weighted(1).is_err());
     let (mut heavy, mut keyed) = (Box::pin(limiter.acquire_weighted(3)), Box::pin(limiter.acquire_key("k")));
     assert!(poll(heavy.as_mut()).is_pending());
-    assert!(poll(keyed.as_mut()).is_ready(), "it has a limit of its own");
+    assert!(poll(keyed.as_mut()).is_ready(), "the key has its own limit");
     time.advance(MS * 299);
     assert!(poll(heavy.as_mut()).is_pending());
     time.advance(MS);
     assert!(poll(heavy.as_mut()).is_ready());
     let mut impossible = Box::pin(limiter.acquire_weighted(6));
-    assert!(matches!(poll(impossible.as_mut()), Poll::Ready(Err(_))), "T89: at once");
+    assert!(matches!(poll(impossible.as_mut()), Poll::Ready(Err(_))), "T89: rejected at once");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thread_that_waits_has_its_turn_though_it_holds_a_paused_clock() {
+async fn a_thread_that_blocks_under_a_paused_clock_is_admitted() {
     let limiter = Registry::with_clock(Clock::tokio()).rate_limiter("r");
     limiter.reconfigure(rate("100/s").burst(1).max_wait(MS * 1000)).unwrap();
     assert!(limiter.try_acquire().is_ok());

@@ -12,18 +12,18 @@ fn adaptive() -> Config {
     Config::default().adaptive(true).min(MS(10)).max(Duration::from_secs(5))
 }
 
-/// In force for the next attempt.
+/// The limit of the next attempt.
 fn limit(timeout: &Timeout) -> Duration {
     Duration::from_nanos(timeout.attempt.load(Ordering::Relaxed))
 }
 
-/// From a microsecond to `e^scales` of them, each scale as likely as another.
+/// Returns a log-uniform duration from 1 to `e^scales` microseconds.
 fn spread(random: &mut SmallRng, scales: f64) -> u64 {
     let span = Duration::from_micros(1).mul_f64((random.random::<f64>() * scales).exp());
     crate::clock::nanos(span)
 }
 
-/// Attempts that succeeded, one after the other.
+/// Runs successful attempts one after the other.
 fn complete(time: &ManualClock, timeout: &Timeout, spans: impl IntoIterator<Item = Duration>) {
     for span in spans {
         let started = time.clock().now();
@@ -33,7 +33,7 @@ fn complete(time: &ManualClock, timeout: &Timeout, spans: impl IntoIterator<Item
 }
 
 #[test]
-fn the_limit_begins_as_configured_until_enough_attempts_were_seen() {
+fn the_initial_limit_applies_until_enough_attempts_are_recorded() {
     // T73
     for (attempt, initial) in [(Some(MS(400)), MS(400)), (None, Duration::from_secs(5))] {
         let (time, timeout) = fixture(adaptive().attempt(attempt).min_samples(200));
@@ -43,13 +43,13 @@ fn the_limit_begins_as_configured_until_enough_attempts_were_seen() {
         time.advance(Duration::from_secs(2));
         complete(&time, &timeout, [MS(20)]);
         let learned = limit(&timeout);
-        assert!((MS(29)..=MS(31)).contains(&learned), "20 ms x 1.5, and not {learned:?}");
+        assert!((MS(29)..=MS(31)).contains(&learned), "expected 20 ms x 1.5, found {learned:?}");
         assert!(timeout.stats().adaptive.unwrap().is_learned);
     }
 }
 
 #[test]
-fn a_percentile_of_one_in_a_thousand_takes_a_thousand_attempts() {
+fn p99_9_needs_a_thousand_attempts() {
     // T73
     let (time, timeout) = fixture(adaptive().percentile(99.9));
     complete(&time, &timeout, vec![MS(20); 999]);
@@ -60,11 +60,11 @@ fn a_percentile_of_one_in_a_thousand_takes_a_thousand_attempts() {
 }
 
 #[test]
-fn percentiles_are_within_one_percent_of_the_sorted_attempts() {
+fn percentiles_are_within_one_percent_of_the_exact_ones() {
     let shapes: [fn(&mut SmallRng) -> u64; 4] = [
         |random| random.random_range(1..200),
         |random| random.random_range(1_000..1_000_000),
-        // A long tail: six decades.
+        // A long tail over six decades.
         |random| spread(random, 14.0),
         |random| if random.random_bool(0.9) { 2_000_000 } else { 3_600_000_000_000 },
     ];
@@ -88,7 +88,7 @@ fn percentiles_are_within_one_percent_of_the_sorted_attempts() {
 }
 
 #[test]
-fn what_is_cut_off_counts_as_longer_and_not_as_long() {
+fn a_timed_out_attempt_counts_as_longer_than_it_ran() {
     // T72
     let (time, timeout) = fixture(adaptive());
     let (now, adaptive) = (time.clock().now(), timeout.adaptive.get().unwrap());
@@ -99,29 +99,29 @@ fn what_is_cut_off_counts_as_longer_and_not_as_long() {
     assert_eq!((stats.samples, stats.censored), (1000, 40));
     let near =
         |seen: Option<Duration>, millis: f64| (seen.unwrap().as_secs_f64() * 1e3 / millis - 1.0).abs() < 0.01;
-    // By their 20 ms alone it would be the 80 ms only at 94 %.
+    // If they counted as 20 ms, 80 ms would be reached only at 94 %.
     assert!(near(stats.p50, 10.0) && near(stats.p95, 80.0) && near(stats.p999, 80.0), "{stats:?}");
     (0..400).for_each(|_| adaptive.cut_off(90_000_000, now, &timeout.attempt));
     let stats = timeout.stats().adaptive.unwrap();
     assert!(near(stats.p50, 10.0), "{stats:?}");
-    assert_eq!((stats.p95, stats.p99, stats.p999), (None, None, None), "beyond what could be seen");
+    assert_eq!((stats.p95, stats.p99, stats.p999), (None, None, None), "longer than the observed durations");
 }
 
 #[test]
-fn attempts_of_long_ago_are_forgotten() {
+fn attempts_outside_the_window_are_discarded() {
     let (time, timeout) = fixture(adaptive());
     complete(&time, &timeout, vec![MS(300); 500]);
     assert!((MS(445)..=MS(455)).contains(&limit(&timeout)), "{:?}", limit(&timeout));
     complete(&time, &timeout, vec![MS(30); 3000]);
     assert!((MS(44)..=MS(46)).contains(&limit(&timeout)), "{:?}", limit(&timeout));
-    // And none at all leave it as it is.
+    // Without recent attempts the limit does not change.
     time.advance(Duration::from_hours(1));
     complete(&time, &timeout, [MS(700)]);
     assert!((MS(44)..=MS(46)).contains(&limit(&timeout)), "{:?}", limit(&timeout));
 }
 
 #[test]
-fn it_is_switched_and_changed_while_calls_run_and_keeps_what_it_knows() {
+fn settings_can_change_while_calls_run_without_losing_recorded_attempts() {
     let (time, timeout) = fixture(Config::default().attempt(MS(70)));
     complete(&time, &timeout, vec![MS(10); 500]);
     assert_eq!((limit(&timeout), timeout.stats().adaptive), (MS(70), None));
@@ -132,7 +132,7 @@ fn it_is_switched_and_changed_while_calls_run_and_keeps_what_it_knows() {
     complete(&time, &timeout, [MS(20)]);
     assert!((MS(59)..=MS(61)).contains(&limit(&timeout)), "{:?}", limit(&timeout));
     timeout.reconfigure(adaptive().min(MS(200))).unwrap();
-    assert_eq!(limit(&timeout), MS(200), "at once");
+    assert_eq!(limit(&timeout), MS(200), "immediately");
     timeout.reconfigure(Config::default().attempt(MS(70))).unwrap();
     complete(&time, &timeout, vec![MS(500); 500]);
     assert_eq!(limit(&timeout), MS(70), "fixed again");
@@ -149,7 +149,7 @@ fn it_is_switched_and_changed_while_calls_run_and_keeps_what_it_knows() {
 }
 
 #[test]
-fn it_never_leaves_its_bounds_whatever_it_is_told() {
+fn the_limit_always_stays_between_min_and_max() {
     // T72
     let mut random = SmallRng::seed_from_u64(11);
     let (time, timeout) = fixture(adaptive().min_samples(10));
@@ -179,12 +179,12 @@ fn adaptive_config(min: Duration, max: Duration) -> Config {
 }
 
 #[test]
-fn settings_that_contradict_each_other_are_refused_all_at_once() {
+fn all_contradictory_settings_are_reported_together() {
     // T127
     let (_, timeout) = fixture(Config::default());
     let refused = |config: Config| timeout.reconfigure(config).unwrap_err().to_string();
     for percentile in [0.0, 100.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(refused(adaptive().percentile(percentile)).contains("1 to 99.9 per cent"));
+        assert!(refused(adaptive().percentile(percentile)).contains("1 to 99.9 percent"));
     }
     for factor in [0.0, 0.99, -2.0, f64::NAN, f64::INFINITY, 101.0] {
         assert!(refused(adaptive().factor(factor)).contains("`factor` = "));
@@ -203,12 +203,12 @@ fn settings_that_contradict_each_other_are_refused_all_at_once() {
     assert!(refused(adaptive().min_samples(0)).contains("10 to 1000000"));
     let all = adaptive().percentile(0.0).factor(0.0).min(2 * second).max(second).min_samples(1);
     assert_eq!(timeout.reconfigure(all).unwrap_err().problems().len(), 4);
-    assert_eq!(timeout.config().as_ref(), &Config::default(), "nothing of it has been applied");
-    // What is not adaptive has nothing to contradict.
+    assert_eq!(timeout.config().as_ref(), &Config::default(), "none of them was applied");
+    // If it is not adaptive, these settings are not checked against each other.
     timeout.reconfigure(Config::default().total(MS(5))).unwrap();
 }
 
-// In virtual time --------------------------------------------------------------------------------------------
+// Simulations in virtual time --------------------------------------------------------------------------------
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -218,12 +218,12 @@ enum Error {
     Rejected(#[from] Rejection),
 }
 
-/// What the service does now.
+/// The behavior of the service.
 #[derive(Clone, Copy)]
 enum Service {
-    /// It answers after so many milliseconds, give or take a fifth.
+    /// Responds after this many milliseconds, plus or minus 20 %.
     Answers(u64),
-    /// The same, but a tenth take ten times as long.
+    /// Responds after this many milliseconds, but one in ten responses takes ten times as long.
     IsUneven(u64),
     Fails,
     Hangs,
@@ -251,7 +251,7 @@ impl Simulation {
         limit(&self.registry.timeout("t"))
     }
 
-    /// Ten calls in a second, for so many seconds. How many of them succeeded.
+    /// Makes ten calls per second for this many seconds. Returns the number of successes.
     async fn run(&self, service: Service, seconds: u64) -> u32 {
         self.service.set(service);
         self.succeeded.set(0);
@@ -288,7 +288,7 @@ async fn simulated<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_in_which_all_is_slow_makes_it_neither_fall_nor_run_away() {
+async fn a_slow_outage_does_not_lower_the_limit_and_raises_it_slowly() {
     // T72
     simulated(async || {
         let simulation = Simulation::new();
@@ -300,10 +300,10 @@ async fn an_outage_in_which_all_is_slow_makes_it_neither_fall_nor_run_away() {
                 simulation.run(service, 60).await;
                 let (seen, most) = (simulation.limit(), before.mul_f64(1.5_f64.powi(minute + 1)));
                 assert!(seen >= before, "{seen:?} in minute {minute}");
-                // A percent for the buckets, and a millisecond of tokio's timers, each time.
+                // Tolerance: 1 % for the buckets and 1 ms for the timers of tokio, each time.
                 assert!(seen <= most.mul_f64(1.05), "{seen:?} in minute {minute}, at most {most:?}");
             }
-            // Within a window after the end it answers all calls, and the limit is as it was.
+            // Within one window after the outage all calls succeed, and the limit is as before.
             assert!(simulation.run(Service::Answers(100), 90).await >= 850);
             let after = simulation.limit();
             assert!((MS(165)..=MS(185)).contains(&after), "{after:?}");
@@ -316,7 +316,7 @@ async fn an_outage_in_which_all_is_slow_makes_it_neither_fall_nor_run_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_in_which_all_fails_fast_says_nothing_about_time() {
+async fn an_outage_with_fast_failures_does_not_change_the_limit() {
     // T72
     simulated(async || {
         let simulation = Simulation::new();
@@ -330,7 +330,7 @@ async fn an_outage_in_which_all_fails_fast_says_nothing_about_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_become_slower_for_good_is_waited_for_after_some_windows() {
+async fn the_limit_adapts_to_a_permanently_slower_service() {
     simulated(async || {
         let simulation = Simulation::new();
         simulation.run(Service::Answers(100), 120).await;
@@ -346,12 +346,12 @@ async fn what_has_become_slower_for_good_is_waited_for_after_some_windows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_are_fast_enough_do_not_hide_those_that_are_not() {
+async fn fast_attempts_do_not_hide_slow_ones() {
     // T72
     simulated(async || {
         let simulation = Simulation::new();
         simulation.run(Service::Answers(100), 120).await;
-        assert!(simulation.run(Service::IsUneven(100), 60).await <= 540, "a tenth is cut off");
+        assert!(simulation.run(Service::IsUneven(100), 60).await <= 540, "a tenth times out");
         simulation.run(Service::IsUneven(100), 360).await;
         let succeeded = simulation.run(Service::IsUneven(100), 60).await;
         assert!(succeeded >= 590, "{succeeded} of 600");
@@ -362,7 +362,7 @@ async fn those_that_are_fast_enough_do_not_hide_those_that_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_gives_up_is_no_timeout_and_still_says_that_it_took_longer() {
+async fn a_cancelled_call_is_not_a_timeout_but_is_recorded_as_longer() {
     // T68
     let registry = Registry::with_clock(Clock::tokio());
     registry.timeout("t").reconfigure(adaptive()).unwrap();
@@ -381,7 +381,7 @@ async fn a_caller_that_gives_up_is_no_timeout_and_still_says_that_it_took_longer
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_is_told_once_whatever_stages_there_are() {
+async fn each_attempt_is_recorded_once_for_any_combination_of_stages() {
     let registry = Registry::with_seed(Clock::tokio(), 7);
     registry.timeout("t").reconfigure(adaptive().attempt(MS(100))).unwrap();
     let fast = retry::Config::default().base(Duration::ZERO).budget_reserve(1e6);
@@ -396,7 +396,7 @@ async fn each_attempt_is_told_once_whatever_stages_there_are() {
     let work = async || -> Result<(), Error> {
         attempts.set(attempts.get() + 1);
         match attempts.get() {
-            // Cut off, failed, done.
+            // Times out, fails, succeeds.
             1 => std::future::pending().await,
             2 => Err(Error::Down),
             _ => Ok(()),
@@ -407,7 +407,7 @@ async fn each_attempt_is_told_once_whatever_stages_there_are() {
     attempts.set(10);
     let hedged = stages().hedge("h").build();
     assert!(hedged.call_async(work).await.is_ok());
-    assert_eq!(seen(), (3, 1), "the attempt, and not the call around it");
+    assert_eq!(seen(), (3, 1), "the attempt, not the call");
     registry.hedge("h").reconfigure(crate::hedge::Config::default().after(MS(10))).unwrap();
     attempts.set(0);
     let slow_first = async || -> Result<(), Error> {
@@ -415,11 +415,11 @@ async fn each_attempt_is_told_once_whatever_stages_there_are() {
         if attempts.get() == 1 { std::future::pending().await } else { Ok(()) }
     };
     assert!(hedged.call_async(slow_first).await.is_ok());
-    assert_eq!(seen(), (5, 2), "the one that lost would have taken longer");
+    assert_eq!(seen(), (5, 2), "the losing attempt is recorded as longer");
 }
 
 #[test]
-fn dropped_after_any_number_of_polls_an_attempt_is_told_at_most_once() {
+fn an_attempt_dropped_after_any_number_of_polls_is_recorded_at_most_once() {
     // T146
     for polls in 0..8 {
         let time = ManualClock::new();

@@ -17,7 +17,7 @@ fn fixture(config: Config) -> (ManualClock, Arc<Timeout>) {
 
 type Outcome = Result<u32, Rejection>;
 
-/// Sets its flag when it is dropped.
+/// Sets its flag when dropped.
 struct Guard<'a>(&'a AtomicBool);
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
@@ -41,14 +41,14 @@ async fn the_work_is_dropped_before_the_error_is_returned() {
     assert!(call.as_mut().poll(&mut cx).is_pending());
     assert!(!dropped.load(Ordering::SeqCst));
     time.advance(MS(1));
-    let Poll::Ready(outcome) = call.as_mut().poll(&mut cx) else { panic!("the time is over") };
+    let Poll::Ready(outcome) = call.as_mut().poll(&mut cx) else { panic!("the total timeout has passed") };
     assert_eq!(outcome.unwrap_err().kind(), RejectionKind::TotalTimeout);
     assert!(dropped.load(Ordering::SeqCst));
     assert_eq!(timeout.stats().total_timeouts, 1);
 }
 
 #[test]
-fn work_that_is_ready_with_its_timer_wins() {
+fn work_that_is_ready_together_with_its_timer_wins() {
     // T65
     let (time, timeout) = fixture(Config::default().total(MS(10)));
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -78,7 +78,7 @@ async fn a_nested_call_inherits_the_earlier_deadline() {
 }
 
 #[test]
-fn what_is_ready_at_once_needs_no_timer_and_no_runtime() {
+fn work_that_is_ready_immediately_needs_no_timer_and_no_runtime() {
     // T149
     let timeout = Registry::new().timeout("t");
     timeout.reconfigure(Config::default().total(MS(10))).unwrap();
@@ -88,22 +88,22 @@ fn what_is_ready_at_once_needs_no_timer_and_no_runtime() {
 }
 
 #[test]
-fn without_a_timer_the_error_says_so() {
+fn without_a_timer_the_call_is_rejected() {
     // T149
     let timeout = Registry::new().timeout("t");
     timeout.reconfigure(Config::default().total(MS(10))).unwrap();
     let mut call = std::pin::pin!(timeout.call_async(async || -> Outcome { std::future::pending().await }));
     let Poll::Ready(Err(rejection)) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-        panic!("no timer can be had")
+        panic!("no timer is available")
     };
     assert_eq!(rejection.kind(), RejectionKind::NoTimer);
     assert!(rejection.to_string().contains("enable_time"), "{rejection}");
     let whether = std::error::Error::source(&rejection).unwrap().to_string();
-    assert_eq!(whether, "the call may have been carried out", "for it has begun");
+    assert_eq!(whether, "the call may have been executed", "the call had begun");
 }
 
 #[test]
-fn a_runtime_without_time_is_told_apart() {
+fn a_runtime_without_time_is_detected() {
     // T149
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let timeout = Registry::new().timeout("t");
@@ -129,7 +129,7 @@ async fn calls_that_end_early_leave_no_timer() {
 }
 
 #[test]
-fn contradictions_are_refused() {
+fn contradictory_settings_are_rejected() {
     let (_, timeout) = fixture(Config::default());
     let error = timeout.reconfigure(Config::default().total(MS(10)).attempt(MS(20))).unwrap_err();
     assert_eq!(
@@ -142,7 +142,7 @@ fn contradictions_are_refused() {
 }
 
 #[test]
-fn a_timeout_without_a_limit_does_not_lift_a_deadline_of_another_clock() {
+fn a_timeout_without_a_limit_keeps_a_deadline_of_another_clock() {
     let (_, outer) = fixture(Config::default().total(MS(50)));
     let (_, middle) = fixture(Config::default());
     let seen = || Scope::current().deadline_on(outer.core.clock());
@@ -155,7 +155,7 @@ fn a_timeout_without_a_limit_does_not_lift_a_deadline_of_another_clock() {
 }
 
 #[test]
-fn a_waker_may_move_the_clock_when_it_is_dropped() {
+fn a_waker_can_move_the_clock_when_dropped() {
     struct Moves(ManualClock);
     impl std::task::Wake for Moves {
         fn wake(self: Arc<Self>) {}

@@ -1,4 +1,5 @@
-//! Threads that cannot be had, settings that change, calls that go round, and what is said of a call that is left.
+//! Edge cases: threads that cannot be started, changes of settings, nested calls, and calls whose caller stops
+//! waiting.
 
 use super::*;
 use crate::bulkhead::pool::worker::NO_THREADS;
@@ -9,7 +10,7 @@ use crate::context::Scope;
 use crate::{Priority, Verdict, rate_limit};
 
 #[test]
-fn where_the_system_gives_no_thread_the_call_is_refused() {
+fn a_call_is_rejected_if_no_thread_can_be_started() {
     let fixture = fixture(2, 2);
     let (work, begun, go) = hanging();
     NO_THREADS.set(true);
@@ -26,7 +27,7 @@ fn where_the_system_gives_no_thread_the_call_is_refused() {
             NO_THREADS.set(true);
             fixture.bulkhead.call_in_threads(|| Outcome::Ok(2))
         });
-        until("it waits for the one there is", || fixture.bulkhead.stats().queued == 1);
+        until("it waits for the existing thread", || fixture.bulkhead.stats().queued == 1);
         go.send(()).unwrap();
         assert_eq!((first.join().unwrap(), second.join().unwrap()), (Ok(1), Ok(2)));
     });
@@ -34,7 +35,7 @@ fn where_the_system_gives_no_thread_the_call_is_refused() {
 }
 
 #[test]
-fn where_no_thread_can_be_had_a_pipeline_takes_it_for_no_evidence_and_pays_back() {
+fn a_rejection_without_a_thread_is_not_a_failure_and_returns_the_token() {
     let fixture = fixture(2, 2);
     let limit = rate_limit::Config::default().rate("1/min".parse::<rate_limit::Rate>().unwrap());
     fixture.registry.rate_limiter("l").reconfigure(limit).unwrap();
@@ -46,7 +47,7 @@ fn where_no_thread_can_be_had_a_pipeline_takes_it_for_no_evidence_and_pays_back(
     assert_eq!(
         pipeline.request().call_in_threads(|| Outcome::Ok(2)),
         Ok(2),
-        "the only token of the minute came back"
+        "the only token of the minute was returned"
     );
     assert_eq!(
         pipeline.request().call_in_threads(|| Outcome::Ok(3)).unwrap_err().kind(),
@@ -57,7 +58,7 @@ fn where_no_thread_can_be_had_a_pipeline_takes_it_for_no_evidence_and_pays_back(
 }
 
 #[test]
-fn many_who_wait_get_as_many_threads_as_are_added() {
+fn queued_calls_use_all_added_threads() {
     // T52
     let fixture = fixture(1, 5);
     let bulkhead = &fixture.bulkhead;
@@ -65,7 +66,7 @@ fn many_who_wait_get_as_many_threads_as_are_added() {
     std::thread::scope(|scope| {
         let first = scope.spawn(|| bulkhead.call_in_threads(work));
         begun.recv().unwrap();
-        // Each of them waits for the others: they end only if all run at once.
+        // Each call waits for the others: they end only if all run at the same time.
         let all = Arc::new(std::sync::Barrier::new(4));
         let calls: Vec<_> = (1..=4)
             .map(|number| {
@@ -88,7 +89,7 @@ fn many_who_wait_get_as_many_threads_as_are_added() {
 }
 
 #[test]
-fn threads_taken_away_do_what_waits_and_end_and_may_come_again() {
+fn removed_threads_finish_the_queue_and_can_be_added_again() {
     let fixture = fixture(1, 5);
     let bulkhead = &fixture.bulkhead;
     let (work, begun, go) = hanging();
@@ -100,8 +101,8 @@ fn threads_taken_away_do_what_waits_and_end_and_may_come_again() {
         let second = scope.spawn(|| bulkhead.call_in_threads(place));
         until("it waits", || bulkhead.stats().queued == 1);
         bulkhead.reconfigure(Config::default()).unwrap();
-        assert_eq!(bulkhead.call_in_threads(place), Ok(here), "in place");
-        assert_eq!(bulkhead.stats().in_use, 2, "and those that were there stay there");
+        assert_eq!(bulkhead.call_in_threads(place), Ok(here), "on the caller's thread");
+        assert_eq!(bulkhead.stats().in_use, 2, "calls in the pool stay there");
         go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Ok(1));
         assert_ne!(second.join().unwrap().unwrap(), here);
@@ -113,7 +114,7 @@ fn threads_taken_away_do_what_waits_and_end_and_may_come_again() {
 }
 
 #[test]
-fn a_pipeline_without_threads_does_the_work_in_place() {
+fn a_pipeline_without_threads_runs_work_on_the_callers_thread() {
     let fixture = fixture(1, 0);
     let here = std::thread::current().id();
     let place = || Ok::<_, Rejection>(std::thread::current().id());
@@ -129,7 +130,7 @@ fn a_pipeline_without_threads_does_the_work_in_place() {
 }
 
 #[test]
-fn without_threads_work_waits_in_the_queue_of_the_permits() {
+fn without_threads_work_waits_for_a_permit() {
     let fixture = fixture(1, 0);
     let config = Config::default().max_concurrent(1).max_queue(1).max_wait(Duration::from_secs(1));
     fixture.bulkhead.reconfigure(config).unwrap();
@@ -149,7 +150,7 @@ fn without_threads_work_waits_in_the_queue_of_the_permits() {
 }
 
 #[test]
-fn a_call_that_comes_back_by_way_of_another_pool_does_not_wait_for_itself() {
+fn a_nested_call_through_another_pool_does_not_deadlock() {
     let fixture = fixture(1, 1);
     let other = fixture.registry.bulkhead("other");
     other.reconfigure(Config::default().threads(1)).unwrap();
@@ -157,12 +158,12 @@ fn a_call_that_comes_back_by_way_of_another_pool_does_not_wait_for_itself() {
     let name = || Ok::<_, Rejection>(std::thread::current().name().map(str::to_owned));
     let around =
         fixture.bulkhead.call_in_threads(move || second.call_in_threads(move || first.call_in_threads(name)));
-    assert_eq!(around.unwrap().as_deref(), Some("resilient-other-1"), "where it is");
+    assert_eq!(around.unwrap().as_deref(), Some("resilient-other-1"), "on its current thread");
     assert_eq!((fixture.bulkhead.stats().in_use, other.stats().in_use), (0, 0));
     assert_eq!(fixture.bulkhead.call_in_threads(name).unwrap().as_deref(), Some("resilient-b-1"));
 }
 
-/// By hand, with a deadline of one second around.
+/// Without a pipeline, inside a deadline of one second.
 fn by_hand(fixture: &Fixture, work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
     let clock = fixture.time.clock();
     let deadline = clock.now().after(Duration::from_secs(1));
@@ -171,7 +172,7 @@ fn by_hand(fixture: &Fixture, work: impl FnOnce() -> Outcome + Send + 'static) -
 }
 
 #[test]
-fn by_hand_a_deadline_says_whether_the_work_had_begun() {
+fn a_deadline_rejection_tells_whether_the_work_had_started() {
     // T33
     let fixture = fixture(1, 1);
     let (work, begun, go) = hanging();
@@ -179,7 +180,7 @@ fn by_hand_a_deadline_says_whether_the_work_had_begun() {
         let runs = scope.spawn(|| by_hand(&fixture, work));
         begun.recv().unwrap();
         let waits = scope.spawn(|| by_hand(&fixture, || unreachable!("it is withdrawn")));
-        until("both wait for their time", || fixture.time.timers() == 2);
+        until("both wait for their deadline", || fixture.time.timers() == 2);
         fixture.time.advance(Duration::from_secs(1));
         assert_eq!(runs.join().unwrap().unwrap_err().kind(), RejectionKind::TotalTimeout);
         assert_eq!(waits.join().unwrap().unwrap_err().kind(), RejectionKind::QueueTimeout);
@@ -190,7 +191,7 @@ fn by_hand_a_deadline_says_whether_the_work_had_begun() {
 }
 
 #[test]
-fn a_deadline_that_is_over_starts_nothing() {
+fn no_work_starts_after_the_deadline() {
     let fixture = fixture(1, 1);
     let clock = fixture.time.clock();
     let _scope = Scope::current().with_deadline(clock.now(), &clock).enter();
@@ -200,7 +201,7 @@ fn a_deadline_that_is_over_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_blocking_a_deadline_around_ends_the_waiting() {
+async fn an_enclosing_deadline_ends_an_async_wait() {
     let registry = Registry::with_clock(Clock::tokio());
     let bulkhead = registry.bulkhead("b");
     bulkhead.reconfigure(Config::default().threads(1).max_queue(1)).unwrap();
@@ -212,7 +213,7 @@ async fn without_blocking_a_deadline_around_ends_the_waiting() {
         bulkhead.call_in_threads_async(work),
     )
     .await;
-    // The clock runs on by itself while the test waits; whether the thread was quicker, the gauges say.
+    // The clock advances by itself while the test waits. The statistics show whether the thread was faster.
     let kind = late.unwrap_err().kind();
     let abandoned = bulkhead.stats().pool.unwrap().abandoned;
     assert_eq!(kind == RejectionKind::TotalTimeout, abandoned == 1, "{kind:?}");
@@ -221,7 +222,7 @@ async fn without_blocking_a_deadline_around_ends_the_waiting() {
 }
 
 #[test]
-fn what_is_left_before_it_began_is_no_evidence_and_gets_its_token_back() {
+fn work_withdrawn_before_its_start_is_not_a_failure_and_returns_the_token() {
     let fixture = fixture(1, 1);
     let second = Duration::from_secs(1);
     let limit = rate_limit::Config::default().rate("1/min".parse::<rate_limit::Rate>().unwrap());
@@ -240,14 +241,14 @@ fn what_is_left_before_it_began_is_no_evidence_and_gets_its_token_back() {
         go.send(()).unwrap();
         assert_eq!(hangs.join().unwrap(), Ok(1));
     });
-    assert_eq!(pipeline.request().call_in_threads(|| Outcome::Ok(2)), Ok(2), "its token came back");
+    assert_eq!(pipeline.request().call_in_threads(|| Outcome::Ok(2)), Ok(2), "its token was returned");
     let window = fixture.registry.circuit_breaker("c").stats().window;
     assert_eq!((window.failed, window.calls), (0, 1));
     assert_eq!(pipeline.stats().timed_out, 1);
 }
 
 #[test]
-fn the_load_shedder_sees_the_queue_before_the_threads() {
+fn the_load_shedder_measures_the_queue_for_threads() {
     let fixture = fixture(1, 10);
     let interval = Duration::from_millis(100);
     let config = crate::load_shed::Config::default().adaptive(false).target_delay(interval / 10);
@@ -272,11 +273,14 @@ fn the_load_shedder_sees_the_queue_before_the_threads() {
             let _ = waits.join().unwrap();
         });
     }
-    assert!(fixture.registry.load_shedder("s").stats().shedding >= Some(Priority::Low), "the queue stands");
+    assert!(
+        fixture.registry.load_shedder("s").stats().shedding >= Some(Priority::Low),
+        "the queue is standing"
+    );
 }
 
 #[test]
-fn options_and_a_chain_of_fallbacks_work_as_without_threads() {
+fn options_and_fallback_chains_work_with_threads() {
     let fixture = fixture(1, 1);
     let pipeline = fixture.registry.pipeline("op").bulkhead("b").fallback("f").build();
     let failing = || Option::<u32>::None;
@@ -292,11 +296,11 @@ fn options_and_a_chain_of_fallbacks_work_as_without_threads() {
     assert_eq!((stats.calls, stats.fell_back, stats.ignored), (2, 1, 1));
 }
 
-/// Writes down what it is told on a thread of the pool.
+/// Records what it receives on a thread of the pool.
 #[derive(Default)]
 struct Reader {
     said: Arc<Mutex<Vec<&'static str>>>,
-    /// The one span that there is.
+    /// The only span.
     span: Mutex<Option<&'static tracing::Metadata<'static>>>,
 }
 
@@ -334,7 +338,7 @@ impl tracing::Subscriber for Reader {
 }
 
 #[test]
-fn the_span_and_the_subscriber_are_there_as_around_the_call() {
+fn the_thread_has_the_span_and_the_subscriber_of_the_call() {
     // T135
     let fixture = fixture(1, 0);
     let reader = Reader::default();
@@ -351,7 +355,7 @@ fn the_span_and_the_subscriber_are_there_as_around_the_call() {
 }
 
 #[tokio::test]
-async fn the_correlation_id_goes_along() {
+async fn the_thread_has_the_correlation_id_of_the_call() {
     // T135
     use crate::correlation::CorrelationId;
     let fixture = fixture(1, 0);
@@ -366,15 +370,15 @@ async fn the_correlation_id_goes_along() {
         id.scope_async(pipeline.request().call_in_threads_async(seen)).await,
         Ok(Some("order-7".into()))
     );
-    assert_eq!(pipeline.request().call_in_threads(seen), Ok(None), "the thread keeps nothing of it");
+    assert_eq!(pipeline.request().call_in_threads(seen), Ok(None), "the thread does not keep the id");
 }
 
 #[test]
-fn what_an_abandoned_answer_does_when_it_is_dropped_harms_nobody() {
+fn an_abandoned_result_that_panics_on_drop_does_no_harm() {
     struct Panics;
     impl Drop for Panics {
         fn drop(&mut self) {
-            // Also what it panics with panics.
+            // The panic payload also panics.
             std::panic::panic_any(Worse);
         }
     }

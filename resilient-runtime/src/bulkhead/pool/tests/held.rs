@@ -1,4 +1,4 @@
-//! Whatever happens to calls, nothing is held afterwards.
+//! No permit or other resource is held after a call, however it ends.
 
 use std::cell::RefCell;
 
@@ -26,20 +26,20 @@ fn nothing_is_held(fixture: &Fixture) {
     assert_eq!(fixture.time.timers(), 0);
 }
 
-/// How far the work is when the future is dropped.
+/// The progress of the work when the future is dropped.
 #[derive(Clone, Copy, Debug)]
 enum At {
-    /// It waits for a thread.
+    /// The work waits for a thread.
     Queued,
-    /// It runs.
+    /// The work runs.
     Running,
-    /// It has ended, and nobody has looked.
+    /// The work has ended, but the caller has not polled.
     Ended,
 }
 
 #[test]
-fn dropped_at_any_point_of_any_attempt_a_call_holds_nothing() {
-    // T146, T68: the first attempts fail, and in the last the future is dropped after so many polls
+fn a_call_dropped_at_any_point_of_any_attempt_holds_nothing() {
+    // T146, T68: the first attempts fail, and the last one is dropped after this many polls.
     for at in [At::Queued, At::Running, At::Ended] {
         for (failures, polls) in (0..3).flat_map(|failures| (0..4).map(move |polls| (failures, polls))) {
             let case = format!("{at:?}, after {failures} failures and {polls} polls");
@@ -52,7 +52,7 @@ fn dropped_at_any_point_of_any_attempt_a_call_holds_nothing() {
                 let ends = Arc::clone(&ends);
                 move || {
                     let _ = told.send(());
-                    // Not with the lock held.
+                    // Without holding the lock.
                     let ended = ends.lock().recv();
                     ended.unwrap_or(Ok(0))
                 }
@@ -102,7 +102,7 @@ fn dropped_at_any_point_of_any_attempt_a_call_holds_nothing() {
 }
 
 #[test]
-fn permits_of_those_whose_time_is_over_come_back() {
+fn permits_of_calls_that_time_out_are_released() {
     // T48, T66
     let fixture = fixture(8, 8);
     let second = Duration::from_secs(1);
@@ -121,7 +121,7 @@ fn permits_of_those_whose_time_is_over_come_back() {
                 scope.spawn(move || pipeline.request().call_in_threads(work))
             })
             .collect();
-        until("all wait for their time", || {
+        until("all wait for their deadline", || {
             fixture.bulkhead.stats().pool.unwrap().running == 8 && fixture.time.timers() == 16
         });
         let full = pipeline.request().call_in_threads(|| Outcome::Ok(1)).unwrap_err();
@@ -167,7 +167,7 @@ fn a_panic_in_a_call_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_thousand_who_wait_go_in_the_order_of_their_arrival() {
+fn a_thousand_queued_calls_run_in_order_of_arrival() {
     // T56
     const CALLERS: u32 = 1000;
     let fixture = fixture(1, CALLERS);
@@ -188,7 +188,7 @@ fn a_thousand_who_wait_go_in_the_order_of_their_arrival() {
     assert!(calls.iter_mut().all(|call| poll(call.as_mut()).is_pending()));
     assert_eq!(fixture.bulkhead.stats().queued, u64::from(CALLERS));
     let mut full = call(CALLERS);
-    let std::task::Poll::Ready(Err(refused)) = poll(full.as_mut()) else { panic!("refused at once") };
+    let std::task::Poll::Ready(Err(refused)) = poll(full.as_mut()) else { panic!("the call waits") };
     assert_eq!(refused.kind(), RejectionKind::BulkheadFull);
     go.send(()).unwrap();
     until("all have ended", || fixture.bulkhead.stats().in_use == 0);
@@ -204,7 +204,7 @@ fn a_thousand_who_wait_go_in_the_order_of_their_arrival() {
 }
 
 #[test]
-fn high_calls_find_their_places_in_a_flood_of_low_ones() {
+fn high_calls_use_reserved_slots_in_a_flood_of_low_calls() {
     // T63
     let fixture = fixture(1, 11);
     let config = Config::default().threads(1).max_queue(11).reserve_high(4);
@@ -224,19 +224,19 @@ fn high_calls_find_their_places_in_a_flood_of_low_ones() {
     };
     let low: Vec<_> = (0..100).map(|_| call(Priority::Low)).collect();
     let refused = low.iter().filter(|(polled, _)| polled.is_ready()).count();
-    assert_eq!(refused, 92, "eight of the twelve places are for all");
+    assert_eq!(refused, 92, "eight of the twelve slots are for all classes");
     until("one runs", || fixture.bulkhead.stats().pool.unwrap().running == 1);
     let high: Vec<_> = (0..4).map(|_| call(Priority::High)).collect();
     assert!(high.iter().all(|(polled, _)| polled.is_pending()), "admitted");
     drop(held);
     until("all have ended", || fixture.bulkhead.stats().in_use == 0);
     let order = order.lock();
-    assert_eq!(order[0], Priority::Low, "it ran before they came");
+    assert_eq!(order[0], Priority::Low, "it ran before the high calls");
     assert!(order[1..5].iter().all(|priority| *priority == Priority::High), "{order:?}");
 }
 
 #[test]
-fn what_has_ended_when_the_time_is_over_has_ended_in_time() {
+fn work_that_ended_before_the_deadline_is_checked_is_in_time() {
     // T65
     #[derive(Default)]
     struct Woken(AtomicU32);
@@ -255,13 +255,13 @@ fn what_has_ended_when_the_time_is_over_has_ended_in_time() {
     assert!(call.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
     begun.recv().unwrap();
     go.send(()).unwrap();
-    until("it is told of the end", || woken.0.load(Ordering::Acquire) == 1);
+    until("the caller is woken", || woken.0.load(Ordering::Acquire) == 1);
     fixture.time.advance(second);
     assert_eq!(poll(call.as_mut()), std::task::Poll::Ready(Ok(1)));
 }
 
 #[test]
-fn a_verdict_of_ones_own_is_asked_for_each_attempt() {
+fn a_custom_judge_is_called_for_each_attempt() {
     let fixture = fixture(1, 0);
     fixture.registry.retry("r");
     let pipeline = fixture.registry.pipeline("op").retry("r").bulkhead("b").build();

@@ -1,4 +1,4 @@
-//! What threads do for those who wait, and for those who do not any more.
+//! Tests of the thread pool.
 
 mod edges;
 mod held;
@@ -32,7 +32,7 @@ fn fixture(threads: u32, max_queue: u32) -> Fixture {
     Fixture { time, registry, bulkhead }
 }
 
-/// Work that begins to hang, says so, and goes on when it is told.
+/// Work that reports that it has started, then hangs until it receives a signal.
 fn hanging() -> (impl FnOnce() -> Outcome + Send, Receiver<()>, Sender<()>) {
     let (tell, begun) = channel();
     let (go, gone) = channel::<()>();
@@ -59,22 +59,18 @@ fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> 
 }
 
 #[test]
-fn work_runs_on_threads_that_have_the_name() {
+fn work_runs_on_named_threads() {
     let fixture = fixture(2, 0);
     let name = || std::thread::current().name().map(str::to_owned).ok_or_else(|| unreachable!());
     let ran: Result<String, Rejection> = fixture.bulkhead.call_in_threads(name);
     assert_eq!(ran.unwrap(), "resilient-b-1");
     let stats = fixture.bulkhead.stats();
     let pool = PoolStats { threads: 2, alive: 1, ..PoolStats::default() };
-    assert_eq!(
-        (stats.in_use, stats.pool),
-        (0, Some(pool)),
-        "exact, and no more threads than there is work for"
-    );
+    assert_eq!((stats.in_use, stats.pool), (0, Some(pool)), "one thread was enough");
 }
 
 #[test]
-fn so_many_run_so_many_wait_and_the_rest_is_refused_at_once() {
+fn calls_beyond_threads_and_queue_are_rejected_at_once() {
     let fixture = fixture(1, 1);
     let (work, begun, go) = hanging();
     let bulkhead = &fixture.bulkhead;
@@ -92,7 +88,7 @@ fn so_many_run_so_many_wait_and_the_rest_is_refused_at_once() {
 }
 
 #[test]
-fn those_who_wait_go_by_class_and_then_by_arrival() {
+fn queued_calls_run_by_class_then_by_arrival() {
     // T56, T63
     let fixture = fixture(1, 10);
     let (work, begun, go) = hanging();
@@ -121,7 +117,7 @@ fn those_who_wait_go_by_class_and_then_by_arrival() {
 }
 
 #[test]
-fn a_panic_is_one_of_the_caller_and_the_thread_lives_on() {
+fn a_panic_is_propagated_and_the_thread_survives() {
     // T55
     let fixture = fixture(1, 0);
     let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
@@ -138,14 +134,14 @@ fn pipeline(fixture: &Fixture, config: timeout::Config) -> Pipeline {
     fixture.registry.pipeline("op").bulkhead(&fixture.bulkhead).timeout("t").circuit_breaker("c").build()
 }
 
-/// `work` for each attempt; there is one.
+/// Runs `work` for the only attempt.
 fn once<R>(work: impl FnOnce() -> R + Send) -> impl Fn() -> R + Clone + Send {
     let work = Arc::new(Mutex::new(Some(work)));
     move || work.lock().take().expect("one attempt")()
 }
 
 #[test]
-fn a_timeout_leaves_synchronous_work_which_keeps_its_place_until_it_ends() {
+fn a_timeout_abandons_synchronous_work_which_keeps_its_permit_until_it_ends() {
     let fixture = fixture(1, 0);
     let second = Duration::from_secs(1);
     let pipeline = pipeline(&fixture, timeout::Config::default().total(second * 2).attempt(second));
@@ -153,7 +149,7 @@ fn a_timeout_leaves_synchronous_work_which_keeps_its_place_until_it_ends() {
     let late = std::thread::scope(|scope| {
         let call = scope.spawn(|| pipeline.request().call_in_threads(once(work)));
         begun.recv().unwrap();
-        until("it waits for its time", || fixture.time.timers() > 0);
+        until("it waits for its deadline", || fixture.time.timers() > 0);
         fixture.time.advance(second);
         call.join().unwrap()
     });
@@ -168,11 +164,11 @@ fn a_timeout_leaves_synchronous_work_which_keeps_its_place_until_it_ends() {
     assert_eq!(pipeline.request().call_in_threads(|| Outcome::Ok(2)), Ok(2));
     let ended = pipeline.stats();
     assert_eq!((ended.calls, ended.succeeded, ended.timed_out, ended.rejected), (3, 1, 1, 1));
-    assert_eq!(fixture.registry.stats().circuit_breaker["c"].failed, 1, "what was refused is no evidence");
+    assert_eq!(fixture.registry.stats().circuit_breaker["c"].failed, 1, "a rejected call is not a failure");
 }
 
 #[test]
-fn the_time_of_an_attempt_begins_with_the_work_and_the_total_with_the_call() {
+fn the_attempt_timeout_starts_with_the_work_and_the_total_with_the_call() {
     let fixture = fixture(1, 1);
     let second = Duration::from_secs(1);
     let pipeline = pipeline(&fixture, timeout::Config::default().total(second * 5).attempt(second));
@@ -194,11 +190,11 @@ fn the_time_of_an_attempt_begins_with_the_work_and_the_total_with_the_call() {
         until("it still waits", || bulkhead.stats().queued == 1);
         fixture.time.advance(second * 2);
         let late = waits.join().unwrap().unwrap_err();
-        assert_eq!(late.kind(), RejectionKind::QueueTimeout, "it was not carried out");
+        assert_eq!(late.kind(), RejectionKind::QueueTimeout, "the work did not run");
         assert_eq!(
             (ran.load(Ordering::Relaxed), bulkhead.stats().queued),
             (0, 0),
-            "withdrawn, and never run"
+            "withdrawn without running"
         );
         go.send(()).unwrap();
         assert_eq!(first.join().unwrap(), Ok(1));
@@ -207,7 +203,7 @@ fn the_time_of_an_attempt_begins_with_the_work_and_the_total_with_the_call() {
 }
 
 #[test]
-fn a_future_that_is_dropped_withdraws_what_waits_and_leaves_what_runs() {
+fn dropping_a_future_withdraws_queued_work_and_abandons_running_work() {
     // T146
     let fixture = fixture(1, 1);
     let pipeline = pipeline(&fixture, timeout::Config::default());
@@ -230,7 +226,7 @@ fn a_future_that_is_dropped_withdraws_what_waits_and_leaves_what_runs() {
 }
 
 #[tokio::test]
-async fn blocking_work_is_awaited_and_sees_the_scope_of_its_call() {
+async fn blocking_work_has_the_scope_of_its_call() {
     let fixture = fixture(2, 0);
     fixture.registry.retry("r");
     let pipeline = fixture.registry.pipeline("op").bulkhead("b").retry("r").build();
@@ -249,7 +245,7 @@ async fn blocking_work_is_awaited_and_sees_the_scope_of_its_call() {
 }
 
 #[test]
-fn a_call_from_a_thread_of_the_pool_is_made_in_place() {
+fn a_call_from_a_thread_of_the_pool_runs_on_that_thread() {
     let fixture = fixture(1, 1);
     let inner = Arc::clone(&fixture.bulkhead);
     let outer = fixture.bulkhead.call_in_threads(move || inner.call_in_threads(|| Outcome::Ok(7)));
@@ -258,7 +254,7 @@ fn a_call_from_a_thread_of_the_pool_is_made_in_place() {
 }
 
 #[test]
-fn threads_are_added_and_taken_away_while_calls_run() {
+fn threads_are_added_and_removed_while_calls_run() {
     // T51, T52
     let fixture = fixture(1, 5);
     let bulkhead = &fixture.bulkhead;
@@ -279,7 +275,7 @@ fn threads_are_added_and_taken_away_while_calls_run() {
 }
 
 #[test]
-fn a_thousand_callers_get_a_thousand_answers() {
+fn a_thousand_calls_return_a_thousand_results() {
     // T156
     let fixture = fixture(4, 1000);
     let answers: u32 = std::thread::scope(|scope| {
@@ -295,7 +291,7 @@ fn a_thousand_callers_get_a_thousand_answers() {
 }
 
 #[test]
-fn settings_that_contradict_are_refused() {
+fn contradictory_settings_are_rejected() {
     // T127
     let problems =
         |config: Config| crate::settings::Settings::validate(&config).err().map_or(0, |e| e.problems().len());
