@@ -1,4 +1,4 @@
-//! A pipeline around `reqwest`.
+//! Middleware for `reqwest` clients.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,22 +16,25 @@ use crate::layer::semantics::{describe_answer, is_idempotent, of_answer, of_erro
 use crate::layer::{CallBody, propagate};
 use crate::per_host::{PerHost, Pipelines};
 
-/// A [`Pipeline`] around each request of a `reqwest` client. Prefer [one for each host](Self::per_host), so that one dead
-/// host does not open the circuit of the others.
+/// Runs each request of a `reqwest` client through a [`Pipeline`].
 ///
-/// - 5xx, 408, 425 and 429 are failures that are worth a retry, other 4xx are the caller's own; `Retry-After` is honoured,
-///   as seconds or as a date on the server's clock, up to `max_retry_after` of the retry (60 s by default).
-///   Errors are what their [`Classify`](resilient_runtime::Classify) says.
-/// - A request that may have been carried out is repeated, or hedged, only if its method is idempotent
-///   ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)), or it has an `Idempotency-Key`. One whose body is a
-///   stream is sent once.
-/// - Each attempt carries the correlation id and the time that is left ([`propagate`]).
-/// - A call ends with the body of its response ([`CallBody`]): until then it holds its permit, its deadline and
-///   `timeout(read = ..)` bound the body, and a body that breaks off is a failure. Once the response was handed out nothing is
-///   repeated. A response that is dropped unread is counted by its head, one that is dropped half read as cancelled. Where
-///   bodies have no end, as in event streams, use [`until_head`](Self::until_head).
-/// - A refusal is an error with a [`Rejection`] in its chain of sources, which
-///   [`RejectionKind::found_in`](resilient_runtime::RejectionKind::found_in) finds.
+/// Prefer [one pipeline per host](Self::per_host), so that a failing host does not open the circuit breaker of the others.
+///
+/// - **Failures:** 5xx, 408, 425 and 429 are failures, and all except 501 and 505 can be retried. Other 4xx are mistakes of
+///   the caller and do not count as failures of the host. Errors are classified by [`Classify`](resilient_runtime::Classify).
+/// - **`Retry-After`:** a retry waits as long as the response asks for, in seconds or as a date on the server's clock, up to
+///   `max_retry_after` of the retry (60 s by default).
+/// - **Retries and hedges:** a request that might have been executed is repeated or hedged only if its method is idempotent
+///   ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)) or it has an `Idempotency-Key`. A request with a
+///   streaming body is sent once.
+/// - **Propagation:** each attempt sends the correlation id and the remaining time ([`propagate`]).
+/// - **Response bodies:** a call ends with the body of its response ([`CallBody`]). Until then the call holds its permit. Its
+///   deadline and `timeout(read = ..)` limit the body, and a body that ends with an error is a failure. A call is not
+///   retried after the response has been returned. If the response is dropped before its body is read, its status and headers
+///   decide the outcome; if the body is dropped half read, the call counts as cancelled. For endless bodies, such as event
+///   streams, use [`until_head`](Self::until_head).
+/// - **Rejections:** a rejection is an error with a [`Rejection`] in its source chain. Find it with
+///   [`RejectionKind::found_in`](resilient_runtime::RejectionKind::found_in).
 ///
 /// ```
 /// use reqwest_middleware::ClientBuilder;
@@ -57,7 +60,9 @@ pub struct ReqwestMiddleware {
 }
 
 impl ReqwestMiddleware {
-    /// One pipeline for all requests, whatever their host. For a client that talks to one service.
+    /// Creates a middleware with one pipeline for all hosts.
+    ///
+    /// Use this for a client of a single service.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -67,18 +72,20 @@ impl ReqwestMiddleware {
     /// use resilient_http::ReqwestMiddleware;
     ///
     /// let registry = Registry::new();
-    /// let middleware = ReqwestMiddleware::new(registry.pipeline("ask").circuit_breaker("nobody").build());
+    /// let middleware = ReqwestMiddleware::new(registry.pipeline("stock").circuit_breaker("stock").build());
     /// let client = ClientBuilder::new(reqwest::Client::new()).with(middleware).build();
     /// assert!(client.get("http://127.0.0.1:1/").send().await.is_err());
-    /// assert_eq!(registry.circuit_breaker("nobody").stats().failed, 1);
+    /// assert_eq!(registry.circuit_breaker("stock").stats().failed, 1);
     /// # }
     /// ```
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Self {
         Self { pipelines: Pipelines::One(pipeline.into()), until_head: false }
     }
 
-    /// A pipeline for each host, built from an empty builder and the name of the host (`example.com:443`); see [`PerHost`].
-    /// A request that is redirected is counted for the host that it was sent to first.
+    /// Creates a middleware with a separate pipeline for each host; see [`PerHost`].
+    ///
+    /// `build` receives an empty builder and the name of the host (`example.com:443`). A redirected request counts for the
+    /// host that it was sent to first.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -96,7 +103,10 @@ impl ReqwestMiddleware {
         Self::of_hosts(PerHost::new(registry, build))
     }
 
-    /// As [`per_host`](Self::per_host), with hosts that are [bounded](PerHost::at_most) otherwise, or shared with other clients.
+    /// Creates a middleware with the pipelines of an existing [`PerHost`].
+    ///
+    /// Use this instead of [`per_host`](Self::per_host) to set [the maximum number of hosts](PerHost::at_most), or to share
+    /// the pipelines with other clients.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -110,8 +120,9 @@ impl ReqwestMiddleware {
         Self { pipelines: Pipelines::PerHost(hosts.into()), until_head: false }
     }
 
-    /// Ends a call with the head of its response. Its body is then neither bounded in time nor judged, and holds no permit: for
-    /// bodies without an end.
+    /// Ends each call when the response headers have arrived, for endless bodies.
+    ///
+    /// The response body then holds no permit, has no time limit, and does not affect the outcome of the call.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -145,9 +156,9 @@ impl fmt::Debug for ReqwestMiddleware {
     }
 }
 
-/// The same response with a body that is bounded by the call.
+/// Replaces the body of the response with a [`CallBody`].
 fn bounded(response: Response, call: OpenCall) -> Response {
-    // A response that is made anew does not know its address otherwise.
+    // The URL is not part of `http::Response`; it would be lost without this extension.
     let url = http::Response::builder().url(response.url().clone()).body(());
     let (mut parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
     if let Ok(url) = url {
@@ -157,14 +168,14 @@ fn bounded(response: Response, call: OpenCall) -> Response {
     http::Response::from_parts(parts, body).into()
 }
 
-/// An error of the middleware shows the sources of what is in it, and not that itself: so it is one deeper.
+/// Makes the rejection a source: `Error::middleware` exposes the sources of the error that it wraps, but not that error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refused(#[source] Rejection);
 
-/// It was judged so that this never comes to pass.
+/// Unreachable: requests whose body cannot be cloned are never retried.
 #[derive(Debug, thiserror::Error)]
-#[error("the body of the request is a stream, and cannot be sent again")]
+#[error("the request body is a stream and cannot be sent again")]
 struct SentAlready;
 
 #[async_trait]
@@ -182,22 +193,22 @@ impl Middleware for ReqwestMiddleware {
         let mut first = Some(request);
         let attempt = || {
             let request = first.take().or_else(|| template.as_ref()?.try_clone());
-            // Two attempts may run at the same time.
+            // With a hedge, two attempts run at the same time.
             let (next, mut extensions) = (next.clone(), extensions.clone());
             async move {
-                let answer = match request {
+                let result = match request {
                     Some(mut request) => {
-                        // Where no time is left, the pipeline ends it.
+                        // If no time is left, the pipeline ends the attempt.
                         propagate(request.headers_mut());
                         next.run(request, &mut extensions).await
                     }
                     None => Err(Error::middleware(SentAlready)),
                 };
-                Ok::<_, Rejection>((answer, extensions))
+                Ok::<_, Rejection>((result, extensions))
             }
         };
         let judge = |outcome: &std::result::Result<(Result<Response>, Extensions), Rejection>| match outcome {
-            Ok((answer, _)) => judged(answer, can_repeat),
+            Ok((result, _)) => judged(result, can_repeat),
             Err(rejection) => of_error(rejection),
         };
         let describe = |outcome: &std::result::Result<(Result<Response>, Extensions), Rejection>,
@@ -212,9 +223,9 @@ impl Middleware for ReqwestMiddleware {
         if self.until_head {
             let request = pipeline.request().options(options).judge(judge).describe_outcome(describe);
             return match request.call_async(attempt).await {
-                Ok((answer, theirs)) => {
-                    *extensions = theirs;
-                    answer
+                Ok((result, attempt_extensions)) => {
+                    *extensions = attempt_extensions;
+                    result
                 }
                 Err(rejection) => Err(Error::middleware(Refused(rejection))),
             };
@@ -222,21 +233,21 @@ impl Middleware for ReqwestMiddleware {
         let request = pipeline.open_request().options(options).judge(judge).describe_outcome(describe);
         let (outcome, call) = request.call_open_async(attempt).await;
         match outcome {
-            Ok((answer, theirs)) => {
-                *extensions = theirs;
-                answer.map(|response| bounded(response, call))
+            Ok((result, attempt_extensions)) => {
+                *extensions = attempt_extensions;
+                result.map(|response| bounded(response, call))
             }
             Err(rejection) => Err(Error::middleware(Refused(rejection))),
         }
     }
 }
 
-fn judged(answer: &Result<Response>, can_repeat: bool) -> Judgement {
-    let judgement = match answer {
+fn judged(result: &Result<Response>, can_repeat: bool) -> Judgement {
+    let judgement = match result {
         Ok(response) => of_answer(response.status(), response.headers()),
         Err(Error::Reqwest(error)) => of_error(error),
         Err(Error::Middleware(error)) => of_error(error.as_ref()),
     };
-    // Whatever it is, it could not be sent again.
+    // A body that cannot be cloned cannot be sent again, whatever the outcome.
     if can_repeat { judgement } else { judgement.retry_when(false) }
 }

@@ -1,4 +1,4 @@
-//! A pipeline for each host that a client talks to.
+//! A separate pipeline for each host that a client calls.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,22 +7,28 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use resilient_runtime::registry::PipelineBuilder;
 use resilient_runtime::{Pipeline, Registry};
 
-/// Hosts with a pipeline of their own where nothing else is said.
-const USUAL_MOST: usize = 1024;
+/// The default maximum number of hosts that have a pipeline of their own.
+const DEFAULT_MAX_HOSTS: usize = 1024;
 
 type Build = dyn Fn(PipelineBuilder, &str) -> PipelineBuilder + Send + Sync;
 
-/// A [`Pipeline`] for each host that a client talks to, so that one dead host does not open the circuit of the others.
+/// A separate [`Pipeline`] for each host that a client calls.
 ///
-/// A pipeline is built when its host is first asked. Its operation is named `http HOST`, and the function that builds it is
-/// given the same `HOST` to name the components that are to be apart: `example.com:443`, in lower case, without user and
-/// password, always with the port. Components that are named otherwise are shared by all hosts.
+/// With separate pipelines, a failing host does not open the circuit breaker of the other hosts.
 ///
-/// The number of hosts is bounded, by [`at_most`](Self::at_most) and by the names that a registry has. Hosts beyond it share
-/// one pipeline, which is built for [`PerHost::OTHERS`]; a warning says so once. That one has no circuit breaker, also where
-/// the function gives it one: a dead host would open the circuit of all the others. What else it has is shared, such as its
-/// bulkhead and its retry budget.
+/// # Names
+/// The pipeline of a host is built when the host is called for the first time, and its operation is named `http HOST`. The
+/// build function receives the same `HOST`: `example.com:443`, in lower case, without user and password, always with the
+/// port. Use it as the name of each component that the host must have for itself. All hosts share the components that have
+/// another name.
 ///
+/// # Limit
+/// [`at_most`](Self::at_most) and the number of names that a registry accepts limit the number of hosts. The hosts beyond
+/// the limit share one pipeline, which is built for [`PerHost::OTHERS`], and a warning is logged once. This shared pipeline
+/// never has a circuit breaker, because one dead host would open it for all the others; a circuit breaker that the build
+/// function adds is removed. The hosts share its other components, such as its bulkhead and its retry budget.
+///
+/// # Examples
 /// ```
 /// use resilient_runtime::{Component, Registry};
 /// use resilient_http::PerHost;
@@ -34,7 +40,7 @@ type Build = dyn Fn(PipelineBuilder, &str) -> PipelineBuilder + Send + Sync;
 /// registry.circuit_breaker("dead.example:443").force_open();
 /// assert!(hosts.pipeline("https", "dead.example", None).call(|| Some(1)).is_none());
 /// assert!(hosts.pipeline("https", "live.example", None).call(|| Some(1)).is_some());
-/// assert!(hosts.pipeline("https", "DEAD.example", Some(443)).call(|| Some(1)).is_none(), "the same one");
+/// assert!(hosts.pipeline("https", "DEAD.example", Some(443)).call(|| Some(1)).is_none(), "the same host");
 /// ```
 pub struct PerHost {
     registry: Registry,
@@ -45,10 +51,14 @@ pub struct PerHost {
 }
 
 impl PerHost {
-    /// The `host` of the pipeline that is shared by the hosts beyond the bound, and by requests without a host.
+    /// The `HOST` name of the shared pipeline.
+    ///
+    /// Hosts beyond the limit and requests without a host use this pipeline.
     pub const OTHERS: &str = "other hosts";
 
-    /// With pipelines of `registry`, built by this function from an empty builder and the name of the host.
+    /// Creates per-host pipelines in `registry`.
+    ///
+    /// For each host, `build` receives an empty builder and the name of the host (`example.com:443`).
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -64,13 +74,13 @@ impl PerHost {
         Self {
             registry: registry.clone(),
             build: Box::new(build),
-            most: USUAL_MOST,
+            most: DEFAULT_MAX_HOSTS,
             hosts: RwLock::default(),
             others: OnceLock::new(),
         }
     }
 
-    /// Sets how many hosts have a pipeline of their own; 1024 by default.
+    /// Sets how many hosts can have a pipeline of their own; 1024 by default.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -79,15 +89,18 @@ impl PerHost {
     /// let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.circuit_breaker(host)).at_most(1);
     /// assert_eq!(hosts.pipeline("http", "a.example", None).name(), "http a.example:80");
     /// assert_eq!(hosts.pipeline("http", "b.example", None).name(), "http other hosts");
-    /// assert_eq!(hosts.pipeline("http", "a.example", None).name(), "http a.example:80", "it keeps its own");
+    /// assert_eq!(hosts.pipeline("http", "a.example", None).name(), "http a.example:80", "keeps its own");
     /// ```
     #[must_use]
     pub fn at_most(self, hosts: usize) -> Self {
         Self { most: hosts, ..self }
     }
 
-    /// The pipeline of a host, for clients that [`ReqwestMiddleware`](crate::ReqwestMiddleware) and
-    /// [`ClientLayer`](crate::layer::ClientLayer) do not serve. Without a port, that of the scheme is meant.
+    /// Returns the pipeline of a host, and builds it on first use.
+    ///
+    /// This is for clients that [`ReqwestMiddleware`](crate::ReqwestMiddleware) and
+    /// [`HttpClientLayer`](crate::layer::HttpClientLayer) do not support. If `port` is `None`, the default port of `scheme`
+    /// is used: 443 for `https` and `wss`, and 80 for every other scheme.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -109,7 +122,7 @@ impl PerHost {
         if let Some(pipeline) = known {
             return pipeline;
         }
-        // Not under the lock: whoever builds may ask for another host.
+        // The pipeline is built without the lock, because the build function can call `pipeline` for another host.
         let is_full = || self.hosts.read().unwrap_or_else(PoisonError::into_inner).len() >= self.most;
         if is_full() {
             return self.others();
@@ -132,7 +145,7 @@ impl PerHost {
             tracing::warn!(
                 target: "resilient_http",
                 most = self.most,
-                "more hosts than `PerHost::at_most` allows, or a request without a host: these share the pipeline `http {}`",
+                "requests beyond the host limit of `PerHost::at_most`, or without a host, share the pipeline `http {}`",
                 Self::OTHERS
             );
             self.build(Self::OTHERS)
@@ -146,7 +159,7 @@ impl PerHost {
         Arc::new(builder.build())
     }
 
-    /// That of the request's target, or of its `Host` where the target is a path alone.
+    /// Returns the pipeline for the host in the request target, or in the `Host` header if the target is only a path.
     pub(crate) fn of_request<B>(&self, request: &http::Request<B>) -> Arc<Pipeline> {
         let uri = request.uri();
         let of_header = || request.headers().get(http::header::HOST)?.to_str().ok()?.parse().ok();
@@ -164,7 +177,7 @@ impl fmt::Debug for PerHost {
     }
 }
 
-/// `host:port`, the same for all spellings of one authority; `None` where there is no host.
+/// Returns the normalized `host:port` of an authority, or `None` if there is no host.
 fn authority(scheme: &str, host: &str, port: Option<u16>) -> Option<String> {
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.is_empty() {
@@ -182,7 +195,7 @@ fn authority(scheme: &str, host: &str, port: Option<u16>) -> Option<String> {
     Some(authority)
 }
 
-/// Which pipeline a request goes through.
+/// Selects the pipeline of a request.
 #[derive(Clone)]
 pub(crate) enum Pipelines {
     One(Arc<Pipeline>),
@@ -203,8 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_authority_has_one_name_however_it_is_spelled() {
-        // E5
+    fn all_spellings_of_an_authority_have_the_same_name() {
         let of = |scheme: &str, host: &str, port| authority(scheme, host, port).unwrap();
         assert_eq!(of("https", "Example.COM", None), "example.com:443");
         assert_eq!(of("HTTPS", "example.com.", Some(443)), "example.com:443");
@@ -216,8 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_beyond_the_bound_share_one_and_memory_stays_bounded() {
-        // E5
+    fn hosts_beyond_the_limit_share_one_pipeline() {
         let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.bulkhead(host)).at_most(3);
         let names = |range: std::ops::Range<u32>| -> Vec<String> {
             let of = |n: u32| hosts.pipeline("http", &format!("h{n}"), None).name().to_owned();
@@ -230,11 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_host_beyond_the_bound_does_not_open_the_circuit_of_the_others() {
-        // E5
+    fn a_dead_host_beyond_the_limit_does_not_open_the_circuit_of_the_others() {
         let registry = Registry::new();
         let hosts = PerHost::new(&registry, |pipeline, host| pipeline.circuit_breaker(host)).at_most(1);
-        let call = |host: &str, answer: Option<u32>| hosts.pipeline("http", host, None).call(|| answer);
+        let call = |host: &str, result: Option<u32>| hosts.pipeline("http", host, None).call(|| result);
         assert_eq!(call("a.first", Some(1)), Some(1));
         for _ in 0..100 {
             assert_eq!(call("b.dead", None), None);
@@ -242,11 +252,11 @@ mod tests {
         }
         let stages = hosts.pipeline("http", "c.alive", None).explain().stages;
         assert!(stages.is_empty(), "{stages:?}");
-        assert!(!hosts.pipeline("http", "a.first", None).explain().stages.is_empty(), "it keeps its own");
+        assert!(!hosts.pipeline("http", "a.first", None).explain().stages.is_empty(), "keeps its own");
     }
 
     #[test]
-    fn a_request_is_of_its_target_or_of_its_host_header() {
+    fn the_host_comes_from_the_request_target_or_the_host_header() {
         let hosts = PerHost::new(&Registry::new(), |pipeline, host| pipeline.bulkhead(host));
         let of = |uri: &str, host: Option<&str>| {
             let request = http::Request::get(uri);

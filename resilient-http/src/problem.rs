@@ -1,4 +1,4 @@
-//! Errors as HTTP answers: `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+//! Error responses as `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
 
 use std::fmt::Write as _;
 
@@ -12,47 +12,50 @@ use crate::layer::semantics::{
     GRPC_MESSAGE, GRPC_PUSHBACK, GRPC_STATUS, Protocol, code_of_refusal, code_of_status,
 };
 
-/// An answer that says what went wrong, in a form that programs can read, too.
+/// An error response as `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)).
+///
+/// It implements [`IntoResponse`], so that a handler can return it. [`response_to`](Self::response_to) also supports gRPC.
+/// Within the scope of a [`CorrelationId`], the body has a `correlation_id` member.
 ///
 /// ```
 /// use http::StatusCode;
 /// use resilient_http::Problem;
 ///
-/// let problem = Problem::new(StatusCode::NOT_FOUND, "there is no such order").with("order", "7");
+/// let problem = Problem::new(StatusCode::NOT_FOUND, "no such order").with("order", "7");
 /// assert_eq!(problem.status(), 404);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Problem {
     status: StatusCode,
     detail: String,
-    /// Its name is the last part of the `type`; the status says it all where there is none.
+    /// The last part of the `type` member; without a kind the type is `about:blank`.
     kind: Option<RejectionKind>,
     more: Map<String, Value>,
     retry_after: Option<std::time::Duration>,
     is_unexecuted: bool,
 }
 
-/// In the extensions of an answer: the request had no effect.
+/// Response extension: the request was not executed and had no effect.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unexecuted;
 
 impl Problem {
-    /// A problem in words.
+    /// Creates a problem with a status and a `detail` text.
     ///
     /// ```
     /// use axum::response::IntoResponse;
     /// use http::StatusCode;
     /// use resilient_http::Problem;
     ///
-    /// let answer = Problem::new(StatusCode::GONE, "the offer has ended").into_response();
-    /// assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    /// let response = Problem::new(StatusCode::GONE, "the offer has ended").into_response();
+    /// assert_eq!(response.headers()["content-type"], "application/problem+json");
     /// ```
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let (kind, more, retry_after) = (None, Map::new(), None);
         Self { status, detail: detail.into(), kind, more, retry_after, is_unexecuted: false }
     }
 
-    /// With another member.
+    /// Adds a member to the JSON body.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -61,8 +64,8 @@ impl Problem {
     /// use http::StatusCode;
     /// use resilient_http::Problem;
     ///
-    /// let answer = Problem::new(StatusCode::NOT_FOUND, "there is no such order").with("order", 7).into_response();
-    /// let body = to_bytes(answer.into_body(), 1000).await.unwrap();
+    /// let response = Problem::new(StatusCode::NOT_FOUND, "no such order").with("order", 7).into_response();
+    /// let body = to_bytes(response.into_body(), 1000).await.unwrap();
     /// assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["order"], 7);
     /// # }
     /// ```
@@ -72,7 +75,7 @@ impl Problem {
         self
     }
 
-    /// With a `Retry-After`.
+    /// Sets the `Retry-After` header, in seconds and rounded up; `None` removes it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -80,7 +83,7 @@ impl Problem {
     /// use http::StatusCode;
     /// use resilient_http::Problem;
     ///
-    /// let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "we are full").after(Duration::from_secs(30));
+    /// let busy = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the service is busy").after(Duration::from_secs(30));
     /// assert_eq!(busy.into_response().headers()["retry-after"], "30");
     /// ```
     #[must_use]
@@ -89,8 +92,11 @@ impl Problem {
         self
     }
 
-    /// Says that the request had no effect: an [`IdempotencyLayer`](crate::layer::IdempotencyLayer) around the handler frees
-    /// the key, so that the client can send it again. A [`Rejection`] says so itself.
+    /// Declares that the request had no effect.
+    ///
+    /// An [`IdempotencyLayer`](crate::layer::IdempotencyLayer) around the handler then releases the idempotency key, so that
+    /// the client can send the request again. A problem that is made from a [`Rejection`] declares this itself if the rejected
+    /// call was not executed.
     ///
     /// ```
     /// use http::StatusCode;
@@ -104,29 +110,38 @@ impl Problem {
         Self { is_unexecuted: true, ..self }
     }
 
-    /// The status of the answer.
+    /// Returns the status of the response.
     ///
     /// ```
     /// use http::StatusCode;
     /// use resilient_http::Problem;
     ///
-    /// assert_eq!(Problem::new(StatusCode::CONFLICT, "it was changed meanwhile").status(), 409);
+    /// assert_eq!(Problem::new(StatusCode::CONFLICT, "the order has changed").status(), 409);
     /// ```
     pub fn status(&self) -> StatusCode {
         self.status
     }
 }
 
-/// The status for a refusal: 429 for the caller's own rate, 504 where time ran out, 500 where the program is at fault, 503 for
-/// most of the rest. For an idempotency key:
+/// Returns the HTTP status for a rejection.
 ///
-/// | status | refusal | what the client can do |
+/// | status | rejection |
+/// |---|---|
+/// | 429 | a rate limit |
+/// | 413 | a call that weighs more than its rate limit ever admits |
+/// | 504 | a timeout of the call, of an attempt, of a connect, of a read, or in a queue |
+/// | 500 | an error of the program itself: an unsupported call, a missing idempotency store, or a runtime without timers |
+/// | 503 | most other rejections, such as an open circuit, a full bulkhead or shed load |
+///
+/// Rejections for an idempotency key:
+///
+/// | status | rejection | what the client can do |
 /// |---|---|---|
-/// | 400 | the key is malformed | correct it |
-/// | 409 | [`InProgress`](RejectionKind::InProgress) | send the same request again |
-/// | 409 | [`OutcomeUnknown`](RejectionKind::OutcomeUnknown) | find out what became of the first request |
-/// | 409 | [`StoredValueMismatch`](RejectionKind::StoredValueMismatch): the first request was carried out, and its answer cannot be read any more | keep the key, and look up the result in another way |
-/// | 422 | [`KeyReused`](RejectionKind::KeyReused): the key belongs to another request | take a new key |
+/// | 400 | [`InvalidKey`](RejectionKind::InvalidKey): the key is malformed | correct the key |
+/// | 409 | [`InProgress`](RejectionKind::InProgress): the first request is still running | send the same request again |
+/// | 409 | [`OutcomeUnknown`](RejectionKind::OutcomeUnknown) | find out whether the first request had an effect |
+/// | 409 | [`StoredValueMismatch`](RejectionKind::StoredValueMismatch): the first request was executed, but its stored response cannot be read | keep the key, and look up the result in another way |
+/// | 422 | [`KeyReused`](RejectionKind::KeyReused): the key belongs to another request | use a new key |
 ///
 /// ```
 /// use resilient_runtime::RejectionKind;
@@ -145,14 +160,14 @@ pub fn status_of(kind: RejectionKind) -> StatusCode {
         | RejectionKind::ConnectTimeout
         | RejectionKind::ReadTimeout
         | RejectionKind::QueueTimeout => StatusCode::GATEWAY_TIMEOUT,
-        // 409 for a stored value that cannot be read, and not 422: a client that is told that its key belongs to another
-        // request takes a new key, and the call, which was carried out, is carried out again.
+        // A stored value that cannot be read is a 409, because a 422 tells the client to use a new key, and with a new key
+        // the call, which was executed already, would be executed again.
         RejectionKind::InProgress | RejectionKind::OutcomeUnknown | RejectionKind::StoredValueMismatch => {
             StatusCode::CONFLICT
         }
         RejectionKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         RejectionKind::InvalidKey => StatusCode::BAD_REQUEST,
-        // It would be refused again: how the call is made, or how the program was set up.
+        // A repeated request would be rejected again: the program makes the call incorrectly, or is set up incorrectly.
         RejectionKind::Unsupported | RejectionKind::NoStore | RejectionKind::NoTimer => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
@@ -161,8 +176,10 @@ pub fn status_of(kind: RejectionKind) -> StatusCode {
 }
 
 impl Problem {
-    /// What an error says. A [`Rejection`] in it, or among its sources, is the whole answer, without the texts of other errors;
-    /// any other error has the status `otherwise`, and its own text.
+    /// Creates a problem from an error.
+    ///
+    /// If the error or one of its sources is a [`Rejection`], the problem describes only that rejection, without the texts of
+    /// other errors. Any other error becomes a problem with the status `otherwise` and the text of the error.
     ///
     /// ```
     /// use http::StatusCode;
@@ -182,7 +199,7 @@ impl Problem {
 impl From<&Rejection> for Problem {
     fn from(rejection: &Rejection) -> Self {
         let kind = rejection.kind();
-        // Without the texts of errors: whoever is refused need not know what the dependency has said.
+        // Error texts of a dependency can contain secrets, so they are not sent to the client.
         let mut problem = Self::new(status_of(kind), rejection.without_errors().to_string());
         problem.kind = Some(kind);
         problem.is_unexecuted =
@@ -198,20 +215,25 @@ impl From<Rejection> for Problem {
 }
 
 impl Problem {
-    /// The answer to a request with these headers: `application/problem+json`, or for a request of gRPC, known by its
-    /// `Content-Type`, a status of gRPC in the head of an answer without a body (`Trailers-Only`).
+    /// Creates the response to a request with these headers, for HTTP or gRPC.
     ///
-    /// | | `grpc-status` |
+    /// A gRPC request is recognized by its `Content-Type`. Its response is a gRPC status in the headers, without a body
+    /// (`Trailers-Only`). Any other request gets `application/problem+json`.
+    ///
+    /// | rejection | `grpc-status` |
     /// |---|---|
     /// | a rate limit, a full bulkhead, shed load | `RESOURCE_EXHAUSTED` |
-    /// | an open circuit, a store that does not answer | `UNAVAILABLE` |
+    /// | an open circuit, an unavailable store | `UNAVAILABLE` |
     /// | a call that weighs more than its rate limit ever admits | `OUT_OF_RANGE` |
-    /// | a call that the program makes in a way that is not possible, or was not set up for | `INTERNAL` |
-    /// | out of time | `DEADLINE_EXCEEDED` |
-    /// | an idempotency key: unusable, used with another payload, in progress | `INVALID_ARGUMENT`, `FAILED_PRECONDITION`, `ABORTED` |
-    /// | a stored answer that cannot be read | `FAILED_PRECONDITION` |
+    /// | an unsupported call, or a program that is set up incorrectly | `INTERNAL` |
+    /// | a timeout | `DEADLINE_EXCEEDED` |
+    /// | an idempotency key that is malformed | `INVALID_ARGUMENT` |
+    /// | an idempotency key that was used with another payload | `FAILED_PRECONDITION` |
+    /// | an idempotency key whose first request is in progress | `ABORTED` |
+    /// | a stored response that cannot be read | `FAILED_PRECONDITION` |
+    /// | an unknown outcome of the first request, a fallback that failed | `UNKNOWN` |
     ///
-    /// `grpc-message` is the text, and `grpc-retry-pushback-ms` says when to try again.
+    /// `grpc-message` is the `detail` text, and `grpc-retry-pushback-ms` says when the client can try again.
     ///
     /// ```
     /// use http::{HeaderMap, StatusCode};
@@ -219,8 +241,8 @@ impl Problem {
     ///
     /// let mut request = HeaderMap::new();
     /// request.insert("content-type", "application/grpc+proto".parse().unwrap());
-    /// let answer = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests").response_to(&request);
-    /// assert_eq!((answer.status().as_u16(), &answer.headers()["grpc-status"]), (200, &http::HeaderValue::from(8)));
+    /// let response = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many requests").response_to(&request);
+    /// assert_eq!((response.status().as_u16(), &response.headers()["grpc-status"]), (200, &http::HeaderValue::from(8)));
     /// ```
     pub fn response_to(self, request: &HeaderMap) -> Response {
         self.response_in(Protocol::of(request))
@@ -239,7 +261,7 @@ impl Problem {
             headers.insert(GRPC_MESSAGE, message);
         }
         if let Some(span) = self.retry_after {
-            // Rounded up, and a number that every implementation can read.
+            // Rounded up, and limited to the range of `i32`, which every implementation can parse.
             let millis = span.as_nanos().div_ceil(1_000_000).min(i32::MAX.unsigned_abs().into());
             headers.insert(GRPC_PUSHBACK, HeaderValue::from(u64::try_from(millis).unwrap_or(u64::MAX)));
         }
@@ -250,7 +272,7 @@ impl Problem {
     }
 }
 
-/// As a `grpc-message`: printable ASCII but for the percent sign.
+/// Percent-encodes a `grpc-message`: everything except printable ASCII, and the percent sign.
 fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -284,7 +306,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(span) = self.retry_after {
-            // Whole seconds, rounded up: too early would be in vain.
+            // Whole seconds, rounded up: an earlier retry would be rejected again.
             let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -305,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_says_what_and_when_again() {
+    fn a_rejection_has_a_status_and_a_retry_after() {
         let registry = Registry::new();
         let breaker = registry.circuit_breaker("payment");
         let opens = circuit_breaker::Config::default().failure_threshold(1).open_for(Duration::from_secs(30));
@@ -320,23 +342,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_grpc_is_a_status_of_grpc() {
-        // E6
+    fn the_response_to_a_grpc_request_is_a_grpc_status() {
         let mut request = HeaderMap::new();
         request.insert("content-type", "application/grpc".parse().unwrap());
         let registry = Registry::new();
         registry.circuit_breaker("100 % of a\u{f6}").force_open();
         let open = registry.circuit_breaker("100 % of a\u{f6}").try_acquire().unwrap_err();
-        let answer = Problem::from(&open).after(Duration::from_micros(1500)).response_to(&request);
-        let header = |name: &str| answer.headers()[name].to_str().unwrap();
-        assert_eq!((answer.status().as_u16(), header("content-type")), (200, "application/grpc"));
+        let response = Problem::from(&open).after(Duration::from_micros(1500)).response_to(&request);
+        let header = |name: &str| response.headers()[name].to_str().unwrap();
+        assert_eq!((response.status().as_u16(), header("content-type")), (200, "application/grpc"));
         assert_eq!((header("grpc-status"), header("grpc-retry-pushback-ms")), ("14", "2"));
-        assert!(header("grpc-message").contains("`100 %25 of a%C3%B6` is open"), "{answer:?}");
+        assert!(header("grpc-message").contains("`100 %25 of a%C3%B6` is open"), "{response:?}");
         let code = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap();
-            let answer = Problem::new(status, "").after(Duration::MAX).response_to(&request);
-            assert_eq!(answer.headers()["grpc-retry-pushback-ms"], "2147483647");
-            answer.headers()["grpc-status"].to_str().unwrap().to_owned()
+            let response = Problem::new(status, "").after(Duration::MAX).response_to(&request);
+            assert_eq!(response.headers()["grpc-retry-pushback-ms"], "2147483647");
+            response.headers()["grpc-status"].to_str().unwrap().to_owned()
         };
         assert_eq!([400, 429, 503, 504, 409, 418].map(code), ["3", "8", "14", "4", "10", "2"]);
         request.insert("content-type", "application/grpc-web-text+proto".parse().unwrap());
@@ -347,11 +368,10 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_without_the_texts_of_errors_wherever_it_is() {
-        // S8
+    fn a_problem_does_not_contain_error_texts_wherever_the_rejection_is_in_the_chain() {
         #[derive(Debug, thiserror::Error)]
         enum PayError {
-            #[error("paying failed: {0}")]
+            #[error("payment failed: {0}")]
             Shown(#[source] Rejection),
             #[error(transparent)]
             Transparent(#[from] Rejection),
@@ -384,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn no_refusal_that_is_permanent_asks_to_try_again() {
+    fn a_permanent_rejection_does_not_ask_for_a_retry() {
         for kind in RejectionKind::ALL {
             let (status, code) = (status_of(*kind), code_of_refusal(*kind));
             assert!((1..=16).contains(&code));
@@ -406,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_has_a_status_that_fits() {
+    fn rejection_kinds_map_to_http_statuses() {
         assert_eq!(status_of(RejectionKind::RateLimited), 429);
         assert_eq!(status_of(RejectionKind::QueueTimeout), 504);
         assert_eq!(status_of(RejectionKind::InProgress), 409);

@@ -1,4 +1,4 @@
-//! The admin API as a client meets it, over TCP.
+//! End-to-end tests of the admin API, over TCP.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 const TOKEN: &str = "a-token-for-tests-0123456789";
 
-/// A server with a registry of its own; it ends with the test.
+/// An admin server with its own registry; it stops at the end of the test.
 struct Served {
     registry: Registry,
     address: SocketAddr,
@@ -81,7 +81,7 @@ fn with_a_breaker(registry: &Registry) {
 }
 
 #[test]
-fn who_asks_from_this_machine_may_read() {
+fn local_clients_can_read() {
     let served = serve(with_a_breaker);
     let stats = served.get("/stats");
     assert_eq!((stats.status, &stats.json["circuit_breaker"]["payment"]["state"]), (200, &"open".into()));
@@ -98,7 +98,7 @@ fn who_asks_from_this_machine_may_read() {
 }
 
 #[test]
-fn all_others_need_the_token_also_to_read() {
+fn requests_that_do_not_look_local_need_the_token_to_read() {
     let served = serve(with_a_breaker);
     let token = format!("authorization: bearer {TOKEN}");
     for headers in [
@@ -108,7 +108,6 @@ fn all_others_need_the_token_also_to_read() {
         &["host: evil.example"],
         &["host: localhost.evil.example"],
         &["host: 127.0.0.1.evil.example"],
-        // G9
         &["host: [::1].evil.com"],
         &["host: [::1]evil.com"],
         &["host: [::1"],
@@ -154,7 +153,7 @@ fn all_others_need_the_token_also_to_read() {
         let admitted = served.ask("GET /api/resilience/stats", &[headers, &[token.as_str()]].concat());
         assert_eq!(admitted.status, 200, "{headers:?}");
     }
-    // As a proxy asks that has been told nothing, and one that is asked to be one.
+    // A request from a proxy with default settings (HTTP/1.0), and a request to a proxy.
     for line in
         ["GET /api/resilience/stats HTTP/1.0", "GET http://evil.example/api/resilience/stats HTTP/1.1"]
     {
@@ -184,16 +183,15 @@ fn all_others_need_the_token_also_to_read() {
         &["host: localhost", "sec-fetch-site: none"],
         &["host: localhost:3000", "origin: http://localhost:3000"],
         &["host: localhost", "origin: http://LOCALHOST:80"],
-        // What the browser says itself goes before what a proxy made of `Host`.
+        // `Sec-Fetch-Site` from the browser takes precedence over a `Host` that a proxy has changed.
         &["host: localhost", "origin: https://ops.example", "sec-fetch-site: same-origin"],
     ] {
         assert_eq!(served.ask("GET /api/resilience/stats", headers).status, 200, "{headers:?}");
     }
 }
 
-// G9
 #[tokio::test]
-async fn a_request_to_two_places_is_not_local_and_pages_of_other_sites_do_not_write() {
+async fn a_request_with_conflicting_targets_is_not_local_and_other_sites_cannot_write() {
     use axum::http::{Request, Version};
     use tower::ServiceExt;
     let app = Admin::new(&Registry::new()).token(TOKEN).unwrap().router();
@@ -210,7 +208,7 @@ async fn a_request_to_two_places_is_not_local_and_pages_of_other_sites_do_not_wr
         app.clone().oneshot(request).await.unwrap().status().as_u16()
     };
     let path = "/api/resilience/stats";
-    let at = |place: &str| format!("http://{place}{path}");
+    let at = |authority: &str| format!("http://{authority}{path}");
     for (uri, hosts, expected) in [
         (path, &["localhost"][..], 200),
         (path, &["localhost", "localhost"], 401),
@@ -246,16 +244,16 @@ async fn a_request_to_two_places_is_not_local_and_pages_of_other_sites_do_not_wr
         (&[("origin", "http://ops.example:8080@evil")], 403),
     ] {
         let more = [&[token], more].concat();
-        let found = status(&format!("{reset}/bulkhead/nobody"), &["ops.example:8080"], &more, "POST").await;
+        let found = status(&format!("{reset}/bulkhead/unknown"), &["ops.example:8080"], &more, "POST").await;
         assert_eq!(found, expected, "{more:?}");
     }
-    // Which token is meant is not known.
-    let twice = [token, ("authorization", "Bearer of somebody else")];
+    // Two tokens are ambiguous.
+    let twice = [token, ("authorization", "Bearer another-token")];
     assert_eq!(status(path, &["ops.example"], &twice, "GET").await, 401);
 }
 
 #[test]
-fn whoever_writes_needs_the_token() {
+fn writes_need_the_token() {
     let served = serve(with_a_breaker);
     let reset = "POST /api/resilience/reset/circuit_breaker/payment";
     assert_eq!(served.ask(reset, &[]).status, 401);
@@ -265,16 +263,16 @@ fn whoever_writes_needs_the_token() {
     assert_eq!(state(), circuit_breaker::State::Open);
     assert_eq!(served.post("/reset/circuit_breaker/payment").status, 200);
     assert_eq!(state(), circuit_breaker::State::Closed);
-    for (lever, then) in
+    for (action, then) in
         [("open", "forced_open"), ("close", "forced_closed"), ("disable", "disabled"), ("resume", "closed")]
     {
-        let pulled = served.post(&format!("/circuit_breaker/payment/{lever}"));
-        assert_eq!((pulled.status, &pulled.json["state"]), (200, &then.into()), "{lever}");
+        let changed = served.post(&format!("/circuit_breaker/payment/{action}"));
+        assert_eq!((changed.status, &changed.json["state"]), (200, &then.into()), "{action}");
     }
 }
 
 #[test]
-fn each_write_is_an_event_with_the_id_of_its_request() {
+fn each_write_emits_an_event_with_its_correlation_id() {
     let served = serve(with_a_breaker);
     let mut events = served.registry.subscribe();
     let token = format!("authorization: Bearer {TOKEN}");
@@ -285,23 +283,23 @@ fn each_write_is_an_event_with_the_id_of_its_request() {
     let headers = [&token, "content-type: application/json", "content-length: 18"];
     served.ask_with(patch, &headers, r#"{"open_for": "7s"}"#);
     served.ask("DELETE /api/resilience/config/circuit_breaker/payment", &[&token]);
-    // What is refused, or steers nothing, is none.
+    // A rejected request and an action on an unknown component emit no event.
     served.ask("POST /api/resilience/reset/circuit_breaker/payment", &[]);
-    served.ask("POST /api/resilience/reset/circuit_breaker/nobody", &[&token]);
-    let mut steered = Vec::new();
+    served.ask("POST /api/resilience/reset/circuit_breaker/unknown", &[&token]);
+    let mut actions = Vec::new();
     while let Some(event) = events.try_recv() {
         if let resilient_runtime::EventKind::OperatorAction { action } = event.what {
             let id = event.correlation_id.map(|id| id.as_str().to_owned());
-            steered.push((event.component, action, id.filter(|id| id == "ticket-7")));
+            actions.push((event.component, action, id.filter(|id| id == "ticket-7")));
         }
     }
     let without = |action: &str| ("payment", action.to_owned(), None);
     let opened = ("payment", "open".to_owned(), Some("ticket-7".to_owned()));
-    assert_eq!(steered, [opened, without("reset"), without("set open_for"), without("clear_overrides")]);
+    assert_eq!(actions, [opened, without("reset"), without("set open_for"), without("clear_overrides")]);
 }
 
 #[test]
-fn settings_are_changed_by_their_names_and_back() {
+fn settings_can_be_changed_and_reset() {
     let served = serve(with_a_breaker);
     let path = "/api/resilience/config/circuit_breaker/payment";
     let send = |method: &str, body: &str| {
@@ -331,7 +329,7 @@ fn settings_are_changed_by_their_names_and_back() {
 }
 
 #[test]
-fn the_document_names_every_path() {
+fn every_path_in_the_openapi_document_exists() {
     let served = serve(with_a_breaker);
     let document = served.get("/openapi.json").json;
     assert_eq!(document["openapi"], "3.1.0");
@@ -351,8 +349,8 @@ fn the_document_names_every_path() {
 }
 
 #[test]
-fn guesses_from_this_machine_are_slow_and_lock_nobody_out() {
-    // G8: its address is shared by all its programs, and by all clients of a proxy on it.
+fn local_token_guesses_are_delayed_but_never_locked_out() {
+    // All local programs, and all clients of a local proxy, share the loopback address.
     let served = serve(|_| ());
     let show = |token: &str| {
         let began = std::time::Instant::now();
@@ -363,12 +361,11 @@ fn guesses_from_this_machine_are_slow_and_lock_nobody_out() {
     assert!(guesses.iter().all(|(status, _)| *status == 401), "{guesses:?}");
     assert!(guesses[5..].iter().all(|(_, is_slow)| *is_slow), "{guesses:?}");
     assert_eq!(show(TOKEN).0, 200);
-    assert_eq!(served.get("/stats").status, 200, "who shows no token guesses none");
+    assert_eq!(served.get("/stats").status, 200, "a request without a token is not a guess");
 }
 
 #[test]
-fn a_time_to_live_of_nothing_is_refused() {
-    // G10
+fn a_ttl_of_zero_is_rejected() {
     let served = serve(|registry| drop(registry.idempotency("orders")));
     let body = r#"{"ttl": "0s"}"#;
     let headers = [
@@ -384,7 +381,7 @@ fn a_time_to_live_of_nothing_is_refused() {
 }
 
 #[test]
-fn what_is_not_there_is_not_made_and_the_nearest_is_named() {
+fn an_unknown_name_is_not_created_and_the_nearest_name_is_suggested() {
     let served = serve(with_a_breaker);
     let unknown = served.post("/circuit_breaker/paymnet/open");
     assert_eq!((unknown.status, &unknown.json["did_you_mean"][0]), (404, &"payment".into()));
@@ -405,22 +402,22 @@ fn what_is_not_there_is_not_made_and_the_nearest_is_named() {
 }
 
 #[test]
-fn health_answers_with_200_and_503() {
+fn health_returns_200_or_503() {
     let served = serve(with_a_breaker);
     let ready = served.get("/health/ready");
     assert_eq!((ready.status, &ready.json["status"]), (200, &"warn".into()), "an open circuit degrades");
     assert!(ready.head.contains("application/health+json"));
     assert_eq!(served.get("/health/live").json["status"], "pass");
-    served.registry.health("db").probe(|| async { Err::<(), _>("it is down") });
+    served.registry.health("db").probe(|| async { Err::<(), _>("connection refused") });
     let ready = served.get("/health/ready");
     assert_eq!(
         (ready.status, &ready.json["checks"]["db:responseTime"][0]["output"]),
-        (503, &"it is down".into())
+        (503, &"connection refused".into())
     );
 }
 
 #[test]
-fn it_does_not_listen_to_others_without_a_token() {
+fn it_listens_only_on_loopback_without_a_token() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
@@ -428,11 +425,11 @@ fn it_does_not_listen_to_others_without_a_token() {
         assert!(refused.to_string().contains("without a token"), "{refused}");
     });
     assert!(Admin::new(&Registry::new()).token("short").is_err());
-    assert!(Admin::new(&Registry::new()).token("schlüssel-des-hauses").is_err(), "no header could show it");
+    assert!(Admin::new(&Registry::new()).token("schlüssel-des-hauses").is_err(), "not valid in a header");
 }
 
 #[test]
-fn events_come_as_they_happen() {
+fn events_are_streamed() {
     let served = serve(with_a_breaker);
     let mut stream = TcpStream::connect(served.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -442,7 +439,7 @@ fn events_come_as_they_happen() {
         let mut buffer = [0; 1024];
         while !seen.contains(wanted) {
             let count = stream.read(&mut buffer).unwrap();
-            assert!(count > 0, "it ended: {seen}");
+            assert!(count > 0, "the stream ended: {seen}");
             seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
     };
@@ -451,7 +448,7 @@ fn events_come_as_they_happen() {
     read_until(r#""to":"forced_open""#);
 }
 
-/// An application's own router, with the admin's somewhere in it.
+/// Sends a request to a router that contains the admin routes. Returns status, body, and whether it has a security policy.
 async fn asked(app: &axum::Router, path: &str) -> (u16, String, String) {
     use tower::ServiceExt;
     let request = axum::http::Request::get(path).header("host", "localhost");
@@ -465,27 +462,27 @@ async fn asked(app: &axum::Router, path: &str) -> (u16, String, String) {
 }
 
 #[tokio::test]
-async fn it_can_be_mounted_anywhere_and_leaves_the_rest_to_the_application() {
+async fn the_router_can_be_merged_or_nested_and_leaves_other_paths_alone() {
     use axum::Router;
     use axum::routing::get;
     let admin = || Admin::new(&Registry::new());
-    let own = || Router::new().route("/", get(async || "shop")).fallback(async || "nothing of the shop");
+    let own = || Router::new().route("/", get(async || "shop")).fallback(async || "not in the shop");
 
     let merged = own().merge(admin().router());
-    assert_eq!(asked(&merged, "/nowhere").await, (200, "nothing of the shop".into(), "false".into()));
+    assert_eq!(asked(&merged, "/nowhere").await, (200, "not in the shop".into(), "false".into()));
     assert_eq!(asked(&merged, "/api/resilience/stats").await.0, 200);
     let (status, words, policy) = asked(&merged, "/api/resilience/nowhere").await;
     assert_eq!((status, &*policy), (404, "true"));
-    assert!(words.contains("there is nothing here"), "{words}");
+    assert!(words.contains("no such endpoint"), "{words}");
 
     let bare = own().merge(admin().prefix("").router());
-    assert_eq!(asked(&bare, "/nowhere").await.1, "nothing of the shop");
+    assert_eq!(asked(&bare, "/nowhere").await.1, "not in the shop");
     assert_eq!(asked(&bare, "/stats").await.0, 200);
 
     let nested = own().nest("/internal", admin().router());
     let (status, page, _) = asked(&nested, "/internal/dashboard").await;
     assert_eq!(status, 200);
-    // All that the page asks for is relative to it.
+    // All URLs in the page are relative.
     for file in page.split('"').filter(|word| word.starts_with("dashboard/")) {
         assert_eq!(asked(&nested, &format!("/internal/{file}")).await.0, 200, "{file}");
     }

@@ -1,4 +1,4 @@
-//! Clients against servers that stall, break off, have a clock of their own, or are dead.
+//! Clients with servers that stall, close the connection early, have a wrong clock, or are unreachable.
 
 use std::io;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ use tower::{BoxError, Layer as _, Service, ServiceExt as _};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// What the server does after the first part of its response: close, keep silent, or write the rest when told to.
+/// The behavior of the server after the first part of its response: close, stall, or write the rest when notified.
 #[derive(Clone)]
 enum Then {
     Close,
@@ -41,7 +41,7 @@ struct Server {
 }
 
 impl Server {
-    /// Each connection is for one request; `answer` is given its number, from 0.
+    /// Serves one request per connection; `answer` receives the number of the request, from 0.
     async fn start(answer: impl Fn(usize) -> (String, Then) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -62,8 +62,8 @@ impl Server {
                     match then {
                         Then::Close => {}
                         Then::Hang => std::future::pending().await,
-                        Then::Rest(told, rest) => {
-                            told.notified().await;
+                        Then::Rest(go_on, rest) => {
+                            go_on.notified().await;
                             stream.write_all(rest.as_bytes()).await?;
                         }
                     }
@@ -87,12 +87,12 @@ fn ok(headers: &str, body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{headers}\r\n\r\n{body}")
 }
 
-/// Where nobody listens.
+/// A port without a listener.
 fn dead_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A client of hyper: one connection for each request.
+/// A hyper client with one connection per request.
 #[derive(Clone)]
 struct Hyper;
 
@@ -116,7 +116,7 @@ impl Service<Request<Empty<Bytes>>> for Hyper {
     }
 }
 
-/// Both kinds of client, which are to do the same.
+/// Both kinds of client, which must behave the same.
 enum Client {
     Reqwest(ClientWithMiddleware),
     Tower(HttpClientLayer<Empty<Bytes>>),
@@ -132,7 +132,7 @@ fn reqwest_with(middleware: ReqwestMiddleware) -> Client {
     Client::Reqwest(ClientBuilder::new(client).with(middleware).build())
 }
 
-/// One of each kind of client, around pipelines with nothing in common.
+/// One client of each kind, with separate registries.
 fn both(make: impl Fn(&Registry) -> Pipeline) -> [(Registry, Client); 2] {
     let (left, right) = (Registry::new(), Registry::new());
     let reqwest = reqwest_with(ReqwestMiddleware::new(make(&left)));
@@ -140,7 +140,7 @@ fn both(make: impl Fn(&Registry) -> Pipeline) -> [(Registry, Client); 2] {
     [(left, reqwest), (right, tower)]
 }
 
-/// As [`both`], with a clock in hand.
+/// Like [`both`], with a manual clock.
 fn both_on(time: &ManualClock, make: impl Fn(&Registry) -> Pipeline) -> [(Registry, Client); 2] {
     let [left, right] = [(); 2].map(|()| Registry::with_clock(time.clock()));
     let reqwest = reqwest_with(ReqwestMiddleware::new(make(&left)));
@@ -148,7 +148,7 @@ fn both_on(time: &ManualClock, make: impl Fn(&Registry) -> Pipeline) -> [(Regist
     [(left, reqwest), (right, tower)]
 }
 
-/// What comes of a body while time passes.
+/// Reads a body while time passes.
 async fn while_time_passes(time: &ManualClock, answer: Answer) -> Result<Bytes, BoxError> {
     let passes = async {
         loop {
@@ -159,7 +159,7 @@ async fn while_time_passes(time: &ManualClock, answer: Answer) -> Result<Bytes, 
     tokio::select! {
         biased;
         body = answer.body() => body,
-        () = passes => unreachable!("it passes for ever"),
+        () = passes => unreachable!("the loop is endless"),
     }
 }
 
@@ -210,7 +210,8 @@ fn stages(registry: &Registry, limits: timeout::Config) -> Pipeline {
     registry.pipeline("op").retry("r").circuit_breaker("c").bulkhead("b").timeout("t").build()
 }
 
-/// Succeeded, failed, timed out, cancelled, in flight; and of the breaker's window calls and failures.
+/// Returns the calls that succeeded, failed, timed out, were cancelled and are in flight, and the calls and failures in the
+/// window of the circuit breaker.
 fn counts(registry: &Registry) -> ([u64; 5], [u64; 2]) {
     let stats = registry.stats();
     let op = &stats.operations["op"];
@@ -225,12 +226,11 @@ fn in_use(registry: &Registry) -> u32 {
 }
 
 #[tokio::test]
-async fn a_body_that_is_read_to_its_end_is_a_success_and_the_response_is_as_it_was() {
-    // E4
+async fn a_body_that_is_read_to_its_end_is_a_success_and_the_response_is_unchanged() {
     let server = Server::start(|_| (ok("content-length: 5\r\nx-kind: book", "seven"), Then::Hang)).await;
     for (registry, client) in both(|registry| stages(registry, timeout::Config::default())) {
         let answer = client.get(&server.url()).await.unwrap();
-        assert_eq!((counts(&registry).0, in_use(&registry)), ([0, 0, 0, 0, 1], 1), "it goes on");
+        assert_eq!((counts(&registry).0, in_use(&registry)), ([0, 0, 0, 0, 1], 1), "in flight");
         if let Answer::Reqwest(response) = &answer {
             assert_eq!(response.url().as_str(), server.url());
             assert_eq!(response.headers()["x-kind"], "book");
@@ -243,8 +243,7 @@ async fn a_body_that_is_read_to_its_end_is_a_success_and_the_response_is_as_it_w
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_a_failure_at_its_end_and_is_not_repeated() {
-    // E4
+async fn a_body_that_ends_early_is_a_failure_and_is_not_retried() {
     for head in ["content-length: 100", "transfer-encoding: chunked"] {
         let server = Server::start(move |_| (ok(head, "4\r\nhalf\r\n"), Then::Close)).await;
         for (round, (registry, client)) in
@@ -252,7 +251,7 @@ async fn a_body_that_breaks_off_is_a_failure_at_its_end_and_is_not_repeated() {
         {
             let answer = client.get(&server.url()).await.unwrap();
             assert_eq!(answer.status(), 200);
-            assert_eq!(counts(&registry).1, [0, 0], "nothing is known yet");
+            assert_eq!(counts(&registry).1, [0, 0], "the outcome is open");
             let error = answer.body().await.unwrap_err();
             assert_eq!(RejectionKind::found_in(&*error), None, "{error}");
             assert_eq!((counts(&registry), in_use(&registry)), (([0, 1, 0, 0, 0], [1, 1]), 0), "{head}");
@@ -262,8 +261,7 @@ async fn a_body_that_breaks_off_is_a_failure_at_its_end_and_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn bodies_that_break_off_open_the_circuit() {
-    // E4
+async fn bodies_that_end_early_open_the_circuit() {
     let server = Server::start(|_| (ok("content-length: 100", "half"), Then::Close)).await;
     for (registry, client) in both(|registry| stages(registry, timeout::Config::default())) {
         let opens = circuit_breaker::Config::default().failure_threshold(3);
@@ -271,14 +269,13 @@ async fn bodies_that_break_off_open_the_circuit() {
         for _ in 0..3 {
             client.get(&server.url()).await.unwrap().body().await.unwrap_err();
         }
-        let Err(open) = client.get(&server.url()).await else { panic!("the circuit is open") };
+        let Err(open) = client.get(&server.url()).await else { panic!("the circuit is not open") };
         assert!(matches!(RejectionKind::found_in(&*open), Some((RejectionKind::CircuitOpen, _))), "{open}");
     }
 }
 
 #[tokio::test]
-async fn a_stalled_body_is_bounded_by_the_total_and_by_the_read_limit() {
-    // E4
+async fn a_stalled_body_is_limited_by_the_total_and_read_timeouts() {
     let limits = [
         (timeout::Config::default().total(MS(300)), RejectionKind::TotalTimeout),
         (timeout::Config::default().read(MS(100)), RejectionKind::ReadTimeout),
@@ -304,8 +301,7 @@ async fn a_stalled_body_is_bounded_by_the_total_and_by_the_read_limit() {
 }
 
 #[tokio::test]
-async fn a_stalled_body_of_a_failure_is_bounded_too_and_counted_once() {
-    // E4
+async fn a_stalled_body_of_a_failed_response_times_out_and_is_counted_once() {
     let head = "HTTP/1.1 501 Not Implemented\r\ncontent-length: 100\r\n\r\nhalf";
     let server = Server::start(move |_| (head.to_owned(), Then::Hang)).await;
     let (time, limit) = (ManualClock::new(), timeout::Config::default().total(MS(300)));
@@ -319,8 +315,8 @@ async fn a_stalled_body_of_a_failure_is_bounded_too_and_counted_once() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_dropped_is_as_its_head_if_it_is_unread_and_else_cancelled() {
-    // E4, T68
+async fn a_response_dropped_unread_counts_by_its_status_and_half_read_as_cancelled() {
+    // T68
     let server = Server::start(|_| (ok("content-length: 100", "half"), Then::Hang)).await;
     for (registry, client) in both(|registry| stages(registry, timeout::Config::default())) {
         drop(client.get(&server.url()).await.unwrap());
@@ -343,10 +339,10 @@ async fn a_response_without_a_body_ends_the_call() {
 }
 
 #[tokio::test]
-async fn a_call_that_ends_with_its_head_leaves_the_body_alone() {
+async fn until_head_does_not_limit_the_body() {
     // T70
-    let told = Arc::new(Notify::new());
-    let then = Then::Rest(Arc::clone(&told), "way");
+    let go_on = Arc::new(Notify::new());
+    let then = Then::Rest(Arc::clone(&go_on), "way");
     let server = Server::start(move |_| (ok("content-length: 7", "half"), then.clone())).await;
     let limit = timeout::Config::default().total(MS(50)).read(MS(50));
     let time = ManualClock::new();
@@ -357,7 +353,7 @@ async fn a_call_that_ends_with_its_head_leaves_the_body_alone() {
         let answer = client.get(&server.url()).await.unwrap();
         assert_eq!(in_use(&registry), 0);
         time.advance(MS(60));
-        told.notify_one();
+        go_on.notify_one();
         assert_eq!(answer.body().await.unwrap(), "halfway");
     }
 }
@@ -368,8 +364,7 @@ fn http_date(seconds_from_now: i64) -> String {
 }
 
 #[tokio::test]
-async fn a_date_to_try_again_is_on_the_servers_clock() {
-    // B8
+async fn a_retry_after_date_is_relative_to_the_servers_clock() {
     let ask = async |skew: i64| {
         let busy = move |number| {
             let text = if number % 2 == 0 {
@@ -387,14 +382,14 @@ async fn a_date_to_try_again_is_on_the_servers_clock() {
         for (registry, client) in both(|registry| stages(registry, timeout::Config::default())) {
             let mut events = registry.subscribe();
             let answer = client.get(&server.url()).await.unwrap();
-            assert_eq!(answer.status(), 200, "it is repeated, though its clock is {skew} s ahead");
+            assert_eq!(answer.status(), 200, "the request is retried although the clock is {skew} s ahead");
             let waits: Vec<_> = std::iter::from_fn(|| events.try_recv())
                 .filter_map(|event| match event.what {
                     EventKind::Retrying { delay, .. } => Some(delay),
                     _ => None,
                 })
                 .collect();
-            // The two dates may have been written in different seconds.
+            // The two dates can be from different seconds.
             assert!(matches!(waits[..], [wait] if (1..=2).contains(&wait.as_secs())), "{waits:?}");
         }
     };
@@ -403,7 +398,6 @@ async fn a_date_to_try_again_is_on_the_servers_clock() {
 
 #[tokio::test]
 async fn a_dead_host_does_not_open_the_circuit_of_a_live_one() {
-    // E5
     let server = Server::start(|_| (ok("content-length: 5", "seven"), Then::Close)).await;
     let dead = dead_port();
     let build = |pipeline: PipelineBuilder, host: &str| pipeline.circuit_breaker(host).timeout("t");
@@ -411,18 +405,18 @@ async fn a_dead_host_does_not_open_the_circuit_of_a_live_one() {
     let reqwest = reqwest_with(ReqwestMiddleware::per_host(&left, build));
     let tower = Client::Tower(HttpClientLayer::per_host(&right, build));
     for (registry, client) in [(left, reqwest), (right, tower)] {
-        let is_refused = async |host: &str| {
+        let is_rejected = async |host: &str| {
             let Err(error) = client.get(&format!("http://{host}/")).await else {
-                panic!("nobody listens there")
+                panic!("the dead host responded")
             };
             matches!(RejectionKind::found_in(&*error), Some((RejectionKind::CircuitOpen, _)))
         };
-        let mut asked = 0;
-        while !is_refused(&format!("localhost:{dead}")).await {
-            asked += 1;
-            assert!(asked < 100, "the circuit never opens");
+        let mut calls = 0;
+        while !is_rejected(&format!("localhost:{dead}")).await {
+            calls += 1;
+            assert!(calls < 100, "the circuit never opens");
         }
-        assert!(is_refused(&format!("LOCALHOST:{dead}")).await, "it is the same host");
+        assert!(is_rejected(&format!("LOCALHOST:{dead}")).await, "the same host");
         for _ in 0..3 {
             assert_eq!(client.get(&server.url()).await.unwrap().body().await.unwrap(), "seven");
         }
@@ -452,14 +446,13 @@ impl Classify for StockError {
     }
 }
 
-#[resilient(retry("documented way", max = 1, base = "1ms"))]
+#[resilient(retry("checked status", max = 1, base = "1ms"))]
 async fn stock(client: &reqwest::Client, url: &str) -> Result<String, StockError> {
     Ok(checked(client.get(url).send().await?)?.text().await?)
 }
 
 #[tokio::test]
-async fn in_the_documented_way_the_wait_that_a_server_asks_for_is_kept() {
-    // H3
+async fn checked_keeps_the_retry_after_of_a_response() {
     let arrivals = Arc::new(std::sync::Mutex::new(Vec::new()));
     let busy = {
         let arrivals = Arc::clone(&arrivals);
@@ -481,19 +474,19 @@ async fn in_the_documented_way_the_wait_that_a_server_asks_for_is_kept() {
         arrivals[1] - arrivals[0]
     };
     assert!(waited >= Duration::from_secs(1), "{waited:?}");
-    // A wait that is too long is not begun, and that is said.
+    // A wait that is too long ends the call, and an event reports it.
     let mut events = resilient_runtime::registry().subscribe();
     stock(&client, &server.url()).await.unwrap_err();
     assert_eq!(server.requests(), 3);
     let what = std::iter::from_fn(|| events.try_recv()).map(|event| event.what);
     let too_long = |what: &EventKind| matches!(what, EventKind::RetryAfterTooLong { .. });
     assert_eq!(what.filter(too_long).count(), 1);
-    assert_eq!(resilient_runtime::registry().retry("documented way").stats().hint_too_long, 1);
+    assert_eq!(resilient_runtime::registry().retry("checked status").stats().hint_too_long, 1);
 }
 
 #[tokio::test]
-async fn an_error_of_the_body_is_found_by_whoever_reads_it_as_io() {
-    // A proxy hands the body on, and sees what has become of it.
+async fn the_rejection_is_found_in_an_io_error_of_the_body() {
+    // A proxy forwards the body and wraps its error.
     let server = Server::start(|_| (ok("content-length: 100", "half"), Then::Hang)).await;
     let (time, limit) = (ManualClock::new(), timeout::Config::default().total(MS(300)));
     let [(_, client), _] = both_on(&time, |registry| stages(registry, limit.clone()));

@@ -1,4 +1,4 @@
-//! The bridges to other systems: what arrives there is what the metrics say.
+//! The metrics exporters: other systems receive the same series as Prometheus.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ const FAST: &str =
     "resilient_call_duration_seconds_bucket{operation=\"charge\",outcome=\"success\",le=\"0.0005\"}";
 
 fn registry() -> Registry {
-    // A budget of retries would grow with the time.
+    // A manual clock, because the retry budget grows with time.
     let registry = Registry::with_clock(ManualClock::new().clock());
     let pipeline =
         registry.pipeline("charge").circuit_breaker("payment").retry("payment").bulkhead("gate").build();
@@ -38,7 +38,7 @@ fn registry() -> Registry {
     registry
 }
 
-/// The series of a text of Prometheus.
+/// Parses the series of a Prometheus text.
 fn series(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines
@@ -47,11 +47,11 @@ fn series(text: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// A collector of OTLP, as far as metrics over HTTP go.
+/// An OTLP collector for metrics over HTTP.
 async fn collector() -> (String, Arc<Mutex<Vec<ExportMetricsServiceRequest>>>) {
     type Received = Arc<Mutex<Vec<ExportMetricsServiceRequest>>>;
     async fn receive(State(received): State<Received>, body: Bytes) {
-        let request = ExportMetricsServiceRequest::decode(body).expect("it is OTLP");
+        let request = ExportMetricsServiceRequest::decode(body).expect("an OTLP request");
         received.lock().unwrap().push(request);
     }
     let received = Received::default();
@@ -62,14 +62,14 @@ async fn collector() -> (String, Arc<Mutex<Vec<ExportMetricsServiceRequest>>>) {
     (url, received)
 }
 
-/// What a collector makes of it for Prometheus.
+/// Converts a data point to a Prometheus series, as a collector does.
 fn as_series(name: &str, point: &NumberDataPoint) -> (String, f64) {
     let label =
         |KeyValue { key, value, .. }: &KeyValue| match value.as_ref().and_then(|any| any.value.as_ref()) {
             Some(any_value::Value::StringValue(text)) => {
                 format!("{key}=\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
             }
-            other => panic!("a label that is no text: {other:?}"),
+            other => panic!("not a text label: {other:?}"),
         };
     let labels: Vec<String> = point.attributes.iter().map(label).collect();
     let value = match point.value {
@@ -81,18 +81,18 @@ fn as_series(name: &str, point: &NumberDataPoint) -> (String, f64) {
 }
 
 #[test]
-fn by_otlp_a_collector_gets_every_series_and_each_round_is_new() {
+fn an_otlp_collector_gets_every_series_with_current_values() {
     let server = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (url, received) = server.block_on(collector());
     let exporter = MetricExporter::builder().with_http().with_endpoint(url).build().unwrap();
-    // It exports when it is told to, and else not in the time of this test.
+    // A long interval: only `force_flush` exports during this test.
     let reader = PeriodicReader::builder(exporter).with_interval(Duration::from_hours(1)).build();
     let provider = SdkMeterProvider::builder().with_reader(reader).build();
     let registry = registry();
     observe(&registry, &provider.meter("resilient"));
     let export = || {
         provider.force_flush().unwrap();
-        let request = received.lock().unwrap().pop().expect("it has arrived");
+        let request = received.lock().unwrap().pop().expect("an export arrived");
         let metrics =
             request.resource_metrics.into_iter().flat_map(|of| of.scope_metrics).flat_map(|of| of.metrics);
         let mut series = BTreeMap::new();
@@ -101,7 +101,7 @@ fn by_otlp_a_collector_gets_every_series_and_each_round_is_new() {
                 Some(metric::Data::Sum(sum)) if sum.is_monotonic => {
                     (sum.data_points, format!("{}_total", metric.name))
                 }
-                // The series of histograms.
+                // The series of a histogram.
                 Some(metric::Data::Sum(sum)) => (sum.data_points, metric.name),
                 Some(metric::Data::Gauge(gauge)) => (gauge.data_points, metric.name),
                 other => panic!("{other:?}"),
@@ -111,7 +111,7 @@ fn by_otlp_a_collector_gets_every_series_and_each_round_is_new() {
         series
     };
     let sorted = |text: &str| -> BTreeMap<String, f64> {
-        // The order of the labels is nobody's promise.
+        // The order of labels is not specified.
         series(text).into_iter().map(|(series, value)| (in_order(&series), value)).collect()
     };
     for calls in 3..5 {
@@ -119,13 +119,12 @@ fn by_otlp_a_collector_gets_every_series_and_each_round_is_new() {
             export().into_iter().map(|(series, value)| (in_order(&series), value)).collect();
         assert_eq!(arrived, sorted(&render(&registry, Format::Text)));
         assert_eq!(arrived.get(SUCCESSES), Some(&f64::from(calls)));
-        // E9
         assert_eq!(arrived.get(&in_order(FAST)), Some(&f64::from(calls)));
         registry.pipeline("charge").build().call(|| Some(())).unwrap();
     }
 }
 
-/// A series with its labels sorted.
+/// Sorts the labels of a series.
 fn in_order(series: &str) -> String {
     let (name, labels) = series.split_once('{').unwrap();
     let mut labels: Vec<&str> = labels.trim_end_matches('}').split("\",").collect();
@@ -135,7 +134,7 @@ fn in_order(series: &str) -> String {
 }
 
 #[test]
-fn the_recorder_of_metrics_gets_every_series_and_they_follow() {
+fn the_metrics_recorder_gets_every_series_with_current_values() {
     let registry = registry();
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let handle = recorder.handle();
@@ -144,7 +143,6 @@ fn the_recorder_of_metrics_gets_every_series_and_they_follow() {
         let arrived = series(&handle.render());
         assert_eq!(arrived, series(&render(&registry, Format::Text)));
         assert_eq!(arrived.get(SUCCESSES), Some(&f64::from(calls)));
-        // E9
         assert_eq!(arrived.get(FAST), Some(&f64::from(calls)));
         registry.pipeline("charge").build().call(|| Some(())).unwrap();
     }

@@ -1,4 +1,4 @@
-//! E6: gRPC, with a client and a server of tonic on a real connection.
+//! gRPC, with a tonic client and a tonic server on a real connection.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tower::{BoxError, ServiceBuilder};
 
-/// Messages are text as it is.
+/// A codec for plain text messages.
 #[derive(Clone, Copy, Default)]
 struct Text;
 
@@ -65,8 +65,8 @@ impl Decoder for Text {
     }
 }
 
-/// `/stock/one` answers once, `/stock/many` with a stream. A request is the code to end with, and `once N` fails N times with
-/// `ABORTED` first.
+/// `/stock/one` returns one message, and `/stock/many` a stream. The request is the gRPC code to end with, or `once N`, which
+/// fails N times with `ABORTED` and then succeeds.
 #[derive(Clone, Default)]
 struct Stock {
     requests: Arc<AtomicU32>,
@@ -131,7 +131,7 @@ impl tower::Service<http::Request<Body>> for Stock {
     }
 }
 
-/// Starts a server behind these layers, and connects to it.
+/// Starts a server with these layers, and connects to it.
 macro_rules! serve {
     ($stock:expr $(, $layer:expr)*) => {{
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -177,7 +177,7 @@ fn pushback(status: &Status) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn refusals_of_a_server_are_statuses_of_grpc() {
+async fn server_rejections_are_grpc_statuses() {
     let registry = Registry::new();
     let breaker = registry.circuit_breaker("db");
     let pipeline = registry.pipeline("api").circuit_breaker("db").bulkhead("api").build();
@@ -203,7 +203,7 @@ async fn refusals_of_a_server_are_statuses_of_grpc() {
 }
 
 #[tokio::test]
-async fn a_limit_says_when_to_try_again() {
+async fn a_rate_limit_sends_a_pushback() {
     let registry = Registry::new();
     let limiter = registry.rate_limiter("all");
     limiter.reconfigure(Limits::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
@@ -214,7 +214,7 @@ async fn a_limit_says_when_to_try_again() {
     assert!((1..=3_600_000).contains(&pushback(&refused).unwrap()), "{refused:?}");
     let Class::Overload { retry_after: Some(wait) } = refused.classify() else { panic!("{refused:?}") };
     assert!(wait > Duration::from_mins(50), "{wait:?}");
-    // A server without limits of its own, in front of which a single layer stands.
+    // A single rate limit layer around a server.
     let gate = registry.rate_limiter("gate");
     gate.reconfigure(Limits::default().rate("1/h".parse::<Rate>().unwrap())).unwrap();
     let server = serve!(Stock::default(), ServerLayer::rate_limit(&gate));
@@ -223,7 +223,7 @@ async fn a_limit_says_when_to_try_again() {
     assert_eq!((refused.code(), pushback(&refused).is_some()), (Code::ResourceExhausted, true));
 }
 
-/// Answers as `Stock` does, in a server of ours.
+/// Serves `Stock` with an `HttpServer`.
 async fn serve_stock(stock: Stock, layer: RateLimitLayer) -> Channel {
     let stock = tower::service_fn(move |request: http::Request<axum::body::Body>| {
         tower::Service::call(&mut stock.clone(), request.map(Body::new))
@@ -236,7 +236,7 @@ async fn serve_stock(stock: Stock, layer: RateLimitLayer) -> Channel {
 }
 
 #[tokio::test]
-async fn a_client_of_tonic_talks_to_our_own_server() {
+async fn a_tonic_client_works_with_the_http_server() {
     let limiter = Registry::new().rate_limiter("all");
     limiter.reconfigure(Limits::default().rate("3/h".parse::<Rate>().unwrap())).unwrap();
     let stock = Stock::default();
@@ -252,7 +252,7 @@ async fn a_client_of_tonic_talks_to_our_own_server() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_is_over_and_a_malformed_one_are_statuses_of_grpc() {
+async fn expired_and_malformed_deadlines_are_grpc_statuses() {
     let server = serve!(Stock::default(), DeadlineLayer::new());
     let over = one(server.clone(), "0", &[("x-envoy-expected-rq-timeout-ms", "0")]).await.unwrap_err();
     assert_eq!(over.code(), Code::DeadlineExceeded, "{over:?}");
@@ -264,7 +264,7 @@ async fn a_deadline_that_is_over_and_a_malformed_one_are_statuses_of_grpc() {
 }
 
 #[tokio::test]
-async fn a_server_is_judged_by_its_own_failures_and_not_by_its_callers() {
+async fn only_server_errors_count_as_failures_of_a_server() {
     let registry = Registry::new();
     let pipeline = registry.pipeline("api").circuit_breaker("db").build();
     let server = serve!(Stock::default(), ServerLayer::new(pipeline).unwrap());
@@ -278,7 +278,7 @@ async fn a_server_is_judged_by_its_own_failures_and_not_by_its_callers() {
     assert_eq!(registry.circuit_breaker("db").stats().window.failed, 4);
 }
 
-/// A channel with a pipeline around it.
+/// A channel with a pipeline.
 fn protected(
     channel: Channel,
     pipeline: impl Into<Arc<Pipeline>>,
@@ -304,7 +304,7 @@ fn client(registry: &Registry) -> Pipeline {
 }
 
 #[tokio::test]
-async fn a_client_repeats_what_a_status_allows_and_sends_the_same_again() {
+async fn a_client_retries_if_the_status_allows_it_and_sends_the_same_body() {
     let (stock, registry) = (Stock::default(), Registry::new());
     let channel = protected(serve!(stock.clone()), client(&registry));
     assert_eq!(one(channel.clone(), "once 2", &[]).await.unwrap(), "seven");
@@ -312,7 +312,7 @@ async fn a_client_repeats_what_a_status_allows_and_sends_the_same_again() {
     let seen = registry.stats();
     assert_eq!((seen.operations["op"].calls, seen.operations["op"].succeeded), (1, 1));
     assert_eq!((seen.circuit_breaker["c"].window.calls, seen.circuit_breaker["c"].window.failed), (3, 2));
-    // Not found is an answer, and what may have been carried out is not repeated.
+    // `NOT_FOUND` is ignored, and a request that might have been executed is not retried.
     for (code, requests) in [("5", 4), ("14", 5), ("13", 6)] {
         let status = one(channel.clone(), code, &[]).await.unwrap_err();
         assert_eq!(status.code(), Code::from(code.parse::<i32>().unwrap()));
@@ -324,13 +324,13 @@ async fn a_client_repeats_what_a_status_allows_and_sends_the_same_again() {
 }
 
 #[tokio::test]
-async fn a_client_hears_the_status_in_the_trailers_at_the_end_of_the_stream() {
+async fn a_client_judges_a_stream_by_the_status_in_its_trailers() {
     let registry = Registry::new();
     let channel = protected(serve!(Stock::default()), client(&registry));
     let mut good = many(channel.clone(), "0").await.unwrap();
     assert_eq!(good.message().await.unwrap().as_deref(), Some("first"));
     let op = || registry.stats().operations["op"].clone();
-    assert_eq!((op().in_flight, registry.bulkhead("b").stats().in_use), (1, 1), "it goes on");
+    assert_eq!((op().in_flight, registry.bulkhead("b").stats().in_use), (1, 1), "in flight");
     while good.message().await.unwrap().is_some() {}
     assert_eq!((op().succeeded, registry.bulkhead("b").stats().in_use), (1, 0));
 
@@ -343,7 +343,7 @@ async fn a_client_hears_the_status_in_the_trailers_at_the_end_of_the_stream() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_a_client_is_found_in_the_status() {
+async fn a_client_rejection_is_found_in_the_status() {
     let registry = Registry::new();
     let channel = protected(serve!(Stock::default()), client(&registry));
     registry.circuit_breaker("c").force_open();
@@ -353,36 +353,36 @@ async fn a_refusal_of_a_client_is_found_in_the_status() {
 }
 
 #[tokio::test]
-async fn statuses_that_the_transport_makes_say_what_has_become_of_the_request() {
+async fn transport_errors_are_classified_by_whether_the_request_was_sent() {
     // T33
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let channel = Endpoint::from_shared(format!("http://{nobody}")).unwrap().connect_lazy();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let channel = Endpoint::from_shared(format!("http://{closed}")).unwrap().connect_lazy();
     let refused = one(channel, "0", &[]).await.unwrap_err();
     assert_eq!(refused.classify(), Class::TRANSIENT, "{refused:?}");
-    // Whoever answers nothing, for longer than the channel waits; and whoever hangs up.
+    // A server that does not respond within the timeout of the channel, and one that closes the connection.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-    let (hang_up, told) = tokio::sync::oneshot::channel::<()>();
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(async move {
         let (first, _) = listener.accept().await.unwrap();
         let (mut second, _) = listener.accept().await.unwrap();
-        let _ = told.await;
+        let _ = closed.await;
         let _ = tokio::io::AsyncReadExt::read(&mut second, &mut [0; 64]).await;
         drop((first, second));
     });
     let slow = endpoint.clone().timeout(Duration::from_millis(100)).connect_lazy();
     let timed_out = one(slow, "0", &[]).await.unwrap_err();
     assert_eq!(timed_out.classify(), Class::UNCERTAIN, "{timed_out:?}");
-    hang_up.send(()).unwrap();
+    close.send(()).unwrap();
     let broken = one(endpoint.connect_lazy(), "0", &[]).await.unwrap_err();
     assert_eq!(broken.classify(), Class::UNCERTAIN, "{broken:?}");
     server.await.unwrap();
 }
 
 #[tokio::test]
-async fn an_idempotency_key_that_is_missing_is_an_invalid_argument() {
-    // The layer is for axum's bodies, so that the refusal alone is looked at.
+async fn a_missing_idempotency_key_is_an_invalid_argument() {
+    // The layer accepts only axum's bodies, so this test calls it without a tonic server.
     use tower::{Layer as _, ServiceExt as _};
     let layer = IdempotencyLayer::new(Registry::new().idempotency("orders")).required();
     let service = layer.layer(tower::service_fn(async |_: http::Request<axum::body::Body>| {

@@ -1,4 +1,4 @@
-//! The middleware for `reqwest`, against a real server.
+//! The `reqwest` middleware with a real server.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use resilient_runtime::{
     Component, Ratio, Registry, Rejection, RejectionKind, circuit_breaker, resilient, retry,
 };
 
-/// A server whose first answers are as told; the others are good.
+/// A server that responds to the first requests with a failure status and to the others with 200.
 struct Server {
     url: String,
     seen: Arc<Seen>,
@@ -55,7 +55,7 @@ fn client(registry: &Registry) -> ClientWithMiddleware {
 }
 
 #[tokio::test]
-async fn what_may_have_been_carried_out_is_repeated_only_where_that_does_no_harm() {
+async fn a_request_that_might_have_been_executed_is_retried_only_if_idempotent() {
     // T33
     let client = client(&Registry::new());
     let sent = async |method: &str, failures: u32, status: u16, key: Option<&str>| {
@@ -71,20 +71,20 @@ async fn what_may_have_been_carried_out_is_repeated_only_where_that_does_no_harm
     assert_eq!(sent("PUT", 1, 500, None).await, (200, 2));
     assert_eq!(sent("POST", 1, 503, None).await, (503, 1));
     assert_eq!(sent("POST", 1, 503, Some("k")).await, (200, 2));
-    assert_eq!(sent("POST", 1, 429, None).await, (200, 2), "what was limited was not carried out");
+    assert_eq!(sent("POST", 1, 429, None).await, (200, 2), "a rate-limited request was not executed");
     assert_eq!(sent("GET", 9, 404, None).await, (404, 1));
     assert_eq!(sent("GET", 9, 501, None).await, (501, 1));
 }
 
 #[tokio::test]
-async fn a_body_that_is_a_stream_is_sent_once() {
+async fn a_streaming_body_is_sent_once() {
     let client = client(&Registry::new());
     let server = Server::start(9, StatusCode::SERVICE_UNAVAILABLE).await;
     let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("in "), Ok("pieces")]);
     let stream = reqwest::Body::wrap_stream(pieces);
     let answer = client.put(&server.url).body(stream).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), server.requests()), (503, 1));
-    // A refusal of a pipeline further in is returned as it is, too.
+    // The rejection of an inner pipeline is returned unchanged, too.
     let (outer, inner) = (Registry::new(), Registry::new());
     let limit = resilient_runtime::rate_limit::Config::default()
         .rate("1/h".parse::<resilient_runtime::rate_limit::Rate>().unwrap());
@@ -103,12 +103,12 @@ async fn a_body_that_is_a_stream_is_sent_once() {
 }
 
 #[tokio::test]
-async fn what_was_never_sent_is_repeated_and_an_open_circuit_says_so() {
+async fn a_request_that_was_never_sent_is_retried_and_an_open_circuit_is_reported() {
     let registry = Registry::new();
     let client = client(&registry);
     let config = circuit_breaker::Config::default().failure_threshold(8);
     registry.circuit_breaker("c").reconfigure(config).unwrap();
-    // Nobody listens there any more.
+    // The listener is closed at once, so connections to it fail.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let send = || client.post(format!("http://{address}/")).body("an order").send();
     let refused = send().await.unwrap_err();
@@ -119,15 +119,14 @@ async fn what_was_never_sent_is_repeated_and_an_open_circuit_says_so() {
     assert_eq!(registry.retry("r").stats().retries, 3);
     send().await.unwrap_err();
     let open = send().await.unwrap_err();
-    let (kind, retry_after) = RejectionKind::found_in(&open).expect("a refusal");
+    let (kind, retry_after) = RejectionKind::found_in(&open).expect("a rejection");
     assert!(kind == RejectionKind::CircuitOpen && retry_after.is_some(), "{open}");
     assert!(open.to_string().contains("circuit breaker `c` is open"), "{open}");
-    // E2
     assert!(open.to_string().contains("onnection refused"), "{open}");
 }
 
 #[tokio::test]
-async fn the_next_service_is_told_who_asks_and_how_long_it_waits() {
+async fn requests_carry_the_correlation_id_and_the_remaining_time() {
     let client = client(&Registry::new());
     let server = Server::start(1, StatusCode::BAD_GATEWAY).await;
     let id = CorrelationId::parse("order-7").unwrap();
@@ -140,7 +139,7 @@ async fn the_next_service_is_told_who_asks_and_how_long_it_waits() {
 }
 
 #[tokio::test]
-async fn middlewares_further_in_share_extensions_with_those_further_out() {
+async fn inner_and_outer_middlewares_share_extensions() {
     use reqwest_middleware::{Middleware, Next};
 
     #[derive(Clone)]
@@ -163,7 +162,7 @@ async fn middlewares_further_in_share_extensions_with_those_further_out() {
                 assert_eq!(
                     extensions.get::<Mark>().unwrap().0,
                     2,
-                    "what the inner one wrote is seen outside"
+                    "the outer middleware reads what the inner one wrote"
                 );
             }
             answer
@@ -181,12 +180,11 @@ async fn middlewares_further_in_share_extensions_with_those_further_out() {
 }
 
 #[tokio::test]
-async fn five_answers_of_404_inside_an_enum_do_not_open_a_circuit() {
-    // B2
+async fn responses_with_404_inside_an_enum_do_not_open_a_circuit() {
     #[derive(Debug, thiserror::Error)]
     enum ShopError {
-        // Not transparent: then it would give the source of the `reqwest::Error` as its own.
-        #[error("the shop: {0}")]
+        // Not transparent: a transparent variant would expose only the source of the `reqwest::Error`.
+        #[error("shop request failed: {0}")]
         Http(#[from] reqwest::Error),
         #[error(transparent)]
         Rejected(#[from] Rejection),

@@ -1,4 +1,4 @@
-//! The server, as hostile, slow and idle clients meet it.
+//! The server with hostile, slow and idle clients.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,9 +12,9 @@ use resilient_http::{HttpServer, layer::BodyBudget};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// So long is too long on any machine.
+/// A timeout that is too long on any machine.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// More than what lies between two ends of a connection.
+/// More bytes than the buffers between two ends of a connection hold.
 const BIG: usize = 30_000_000;
 
 struct Served {
@@ -39,7 +39,7 @@ fn serve(set: impl FnOnce(HttpServer) -> HttpServer) -> Served {
         .route("/endless", get(never_ends))
         .route("/waits", get(waits))
         .route("/big", get(async || vec![b'x'; BIG]))
-        .route("/panics", get(async || -> &'static str { panic!("of the handler") }));
+        .route("/panics", get(async || -> &'static str { panic!("handler") }));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
@@ -56,10 +56,10 @@ impl Served {
         stream
     }
 
-    /// What is answered to these bytes, and the end of the connection.
+    /// Sends these bytes and returns everything up to the end of the connection.
     fn met(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
-        // It may be refused before all of it was read.
+        // The server can reject the request before it has read all of it.
         let _ = stream.write_all(bytes);
         rest_of(&mut stream)
     }
@@ -69,7 +69,7 @@ impl Served {
     }
 }
 
-/// Until its end; a reset is one.
+/// Reads until the end of the connection or a reset.
 fn rest_of(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -78,13 +78,13 @@ fn rest_of(stream: &mut TcpStream) -> String {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
-            Err(error) => panic!("it does not end: {error}"),
+            Err(error) => panic!("the connection does not end: {error}"),
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Sends a request and reads its answer; the connection stays.
+/// Sends a request and reads its response; the connection stays open.
 fn ask(stream: &mut TcpStream) {
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     read_until(stream, "well");
@@ -101,7 +101,7 @@ fn read_until(stream: &mut TcpStream, end: &str) {
 }
 
 #[test]
-fn bombs_of_headers_and_what_is_no_http_are_refused() {
+fn oversized_headers_and_malformed_requests_are_rejected() {
     let served = serve(|server| server);
     let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(100));
     assert!(served.met(many.as_bytes()).starts_with("HTTP/1.1 431"));
@@ -126,10 +126,10 @@ fn bombs_of_headers_and_what_is_no_http_are_refused() {
 }
 
 #[test]
-fn a_slow_client_is_not_waited_for() {
+fn a_slow_request_times_out() {
     let served =
         serve(|server| server.header_time(Duration::from_millis(200)).body_time(Duration::from_millis(200)));
-    // Half a head, and then nothing.
+    // Half of the request headers, and then nothing.
     let start = Instant::now();
     assert_eq!(served.met(b"GET / HTTP/1.1\r\nhost: x\r\nslow"), "");
     // One byte at a time does not help.
@@ -140,7 +140,7 @@ fn a_slow_client_is_not_waited_for() {
         sent += 1;
         std::thread::sleep(Duration::from_millis(10));
     }
-    // Half a body is told.
+    // A request with half a body gets a response.
     let half = b"POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf";
     let answer = served.met(half);
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("application/problem+json"), "{answer}");
@@ -150,7 +150,7 @@ fn a_slow_client_is_not_waited_for() {
 }
 
 #[test]
-fn ten_thousand_idle_connections_are_in_nobodys_way() {
+fn ten_thousand_idle_connections_do_not_block_others() {
     let served = serve(|server| server.connections(50).per_address(50));
     let mut kept = served.connect();
     ask(&mut kept);
@@ -158,13 +158,13 @@ fn ten_thousand_idle_connections_are_in_nobodys_way() {
     for number in 0..10_000 {
         idle.push(served.connect());
         if number % 20 == 0 {
-            // All before it have been accepted then.
+            // This response means that all earlier connections have been accepted.
             assert!(served.is_well());
-            // It was used a moment ago: others go first.
+            // A recently used connection is not the next one to be replaced.
             ask(&mut kept);
         }
         if number % 400 == 0 {
-            // Their ends here: more than a process may have open.
+            // Close the client ends, because a process cannot have ten thousand open.
             idle.clear();
         }
     }
@@ -173,7 +173,7 @@ fn ten_thousand_idle_connections_are_in_nobodys_way() {
 }
 
 #[test]
-fn who_is_answered_keeps_its_place_and_the_others_wait() {
+fn a_connection_with_a_response_in_progress_is_not_replaced_and_others_wait() {
     let served = serve(|server| server.connections(1));
     let mut endless = served.connect();
     endless.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -182,14 +182,14 @@ fn who_is_answered_keeps_its_place_and_the_others_wait() {
     let mut second = served.connect();
     second.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    assert!(second.read(&mut buffer).is_err(), "there is no place for it");
+    assert!(second.read(&mut buffer).is_err(), "the second connection waits");
     drop(endless);
     second.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(rest_of(&mut second).ends_with("well"));
 }
 
 #[test]
-fn it_stops_at_once_when_nothing_is_going_on_and_else_after_its_grace() {
+fn an_idle_server_stops_at_once_and_a_busy_one_after_its_grace_period() {
     let mut served = serve(|server| server.grace(PATIENCE * 2));
     let mut idle = served.connect();
     ask(&mut idle);
@@ -200,7 +200,7 @@ fn it_stops_at_once_when_nothing_is_going_on_and_else_after_its_grace() {
     assert_eq!(rest_of(&mut idle), "");
     assert!(TcpStream::connect(served.address).is_err());
 
-    // A stream without an end does not keep it for ever.
+    // An endless stream does not keep the server running.
     let mut served = serve(|server| server.grace(Duration::from_millis(300)));
     let mut endless = served.connect();
     endless.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -209,23 +209,23 @@ fn it_stops_at_once_when_nothing_is_going_on_and_else_after_its_grace() {
     served.runtime.block_on(served.ended.take().unwrap()).unwrap();
 }
 
-/// Asks for the big answer, and reads nothing of it for now.
-fn ask_for_much(served: &Served) -> TcpStream {
+/// Requests the big response and reads only its beginning.
+fn request_big(served: &Served) -> TcpStream {
     let mut stream = served.connect();
     stream.write_all(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-    // It is on its way.
+    // Wait until the response has started.
     stream.read_exact(&mut [0; 12]).unwrap();
     stream
 }
 
 #[test]
-fn an_answer_that_is_being_sent_is_sent_whole() {
+fn a_response_in_progress_is_sent_completely() {
     let mut served = serve(|server| server.connections(2));
-    let mut slow = ask_for_much(&served);
+    let mut slow = request_big(&served);
     let idle: Vec<_> = (0..3).map(|_| served.connect()).collect();
     assert!(served.is_well());
     let read_all = |stream: &mut TcpStream| {
-        // As long as it is kept alive there is no end.
+        // A kept-alive connection has no end, so count the bytes.
         let mut left = BIG;
         let mut buffer = vec![0; 1 << 16];
         while left > 0 {
@@ -236,8 +236,8 @@ fn an_answer_that_is_being_sent_is_sent_whole() {
     };
     read_all(&mut slow);
     drop(idle);
-    // And also when the server stops meanwhile.
-    let mut slow = ask_for_much(&served);
+    // The same while the server stops.
+    let mut slow = request_big(&served);
     served.stop.take().unwrap().send(()).unwrap();
     while TcpStream::connect(served.address).is_ok() {
         std::thread::yield_now();
@@ -246,25 +246,25 @@ fn an_answer_that_is_being_sent_is_sent_whole() {
 }
 
 #[test]
-fn who_takes_nothing_of_its_answer_is_not_waited_for() {
+fn a_client_that_does_not_read_its_response_is_disconnected() {
     let served = serve(|server| server.connections(2).write_time(Duration::from_millis(300)));
-    let unread: Vec<_> = (0..2).map(|_| ask_for_much(&served)).collect();
+    let unread: Vec<_> = (0..2).map(|_| request_big(&served)).collect();
     assert!(served.is_well());
-    // Each has its own time.
+    // Each connection has its own timer.
     for mut stream in unread {
         let start = Instant::now();
-        // Not by reading, as that takes something.
+        // Do not read here, because reading is progress.
         while stream.take_error().unwrap().is_none() {
-            assert!(start.elapsed() < PATIENCE, "it is not cut off");
+            assert!(start.elapsed() < PATIENCE, "the connection does not time out");
             std::thread::sleep(Duration::from_millis(5));
         }
         let length = rest_of(&mut stream).len();
-        assert!(length < BIG, "it was cut off");
+        assert!(length < BIG, "the response must be incomplete");
     }
 }
 
 #[test]
-fn requests_that_are_slow_to_come_make_place_for_others() {
+fn slow_requests_are_replaced_by_new_connections() {
     let served = serve(|server| server.connections(5).body_time(PATIENCE * 2));
     let mut slow: Vec<TcpStream> = (0..5).map(|_| served.connect()).collect();
     for stream in &mut slow {
@@ -277,18 +277,17 @@ fn requests_that_are_slow_to_come_make_place_for_others() {
         stream.write_all(b"x").unwrap();
     }
     assert!(served.is_well());
-    let is_told = |stream: &mut TcpStream| {
+    let timed_out = |stream: &mut TcpStream| {
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let mut status = [0; 12];
         stream.read_exact(&mut status).is_ok() && status.ends_with(b"408")
     };
-    let told: Vec<bool> = slow.iter_mut().map(is_told).collect();
-    assert_eq!(told.iter().filter(|told| **told).count(), 1, "only as many as are needed: {told:?}");
+    let replaced: Vec<bool> = slow.iter_mut().map(timed_out).collect();
+    assert_eq!(replaced.iter().filter(|it| **it).count(), 1, "only as many as needed: {replaced:?}");
 }
 
-// G1
 #[test]
-fn a_client_whose_address_has_its_share_is_told() {
+fn an_address_at_its_connection_limit_gets_503() {
     let served = serve(|server| server.connections(50).per_address(1));
     let mut busy = served.connect();
     busy.write_all(b"GET /waits HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -296,15 +295,14 @@ fn a_client_whose_address_has_its_share_is_told() {
     for _ in 0..100 {
         let mut stream = served.connect();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        let mut told = String::new();
-        stream.read_to_string(&mut told).expect("no reset, which could overtake the answer");
-        assert!(told.starts_with("HTTP/1.1 503") && told.contains("retry-after: 1"), "{told:?}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("no reset, which could discard the response");
+        assert!(response.starts_with("HTTP/1.1 503") && response.contains("retry-after: 1"), "{response:?}");
     }
 }
 
-// G7
 #[test]
-fn small_pieces_of_a_body_count_with_what_they_take_in_memory() {
+fn small_chunks_of_a_body_count_with_the_memory_that_they_use() {
     let budget = BodyBudget::new(1 << 20);
     let served = serve(|server| server.body_budget(&budget));
     let head = b"POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -326,10 +324,10 @@ fn small_pieces_of_a_body_count_with_what_they_take_in_memory() {
     }
 }
 
-/// A client of HTTP/2 that sends the frames it likes.
+/// An HTTP/2 client that can send arbitrary frames.
 struct Http2(TcpStream);
 
-/// Kinds of frames (RFC 9113, 6), and reasons.
+/// Frame types (RFC 9113, section 6) and error codes.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -343,9 +341,9 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A `GET`, whole.
+/// A complete `GET` request.
 fn get_frame(stream: u32, path: &str) -> Vec<u8> {
-    // Of the static table: GET, http; and a path and an authority as literals (RFC 7541).
+    // GET and http from the static table, path and authority as literals (RFC 7541).
     let mut block = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
     block.extend_from_slice(path.as_bytes());
     block.extend_from_slice(b"\x01\x01x");
@@ -357,7 +355,7 @@ impl Http2 {
         Self::with(served, &[])
     }
 
-    /// With these settings of the client.
+    /// Connects with these client settings.
     fn with(served: &Served, settings: &[u8]) -> Self {
         let mut stream = served.connect();
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
@@ -365,7 +363,7 @@ impl Http2 {
         Self(stream)
     }
 
-    /// Kind, stream and payload of the next frame; none at the end.
+    /// Returns type, stream and payload of the next frame; `None` at the end.
     fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
         let mut head = [0; 9];
         self.read(&mut head)?;
@@ -376,12 +374,12 @@ impl Http2 {
 
     fn read(&mut self, bytes: &mut [u8]) -> Option<()> {
         match self.0.read_exact(bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("it does not end: {error}"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the read timed out: {error}"),
             read => read.ok(),
         }
     }
 
-    /// The payload of the next frame of this kind.
+    /// Returns the payload of the next frame of this type.
     fn next_of(&mut self, kind: u8) -> Option<Vec<u8>> {
         loop {
             let (it, _, payload) = self.next()?;
@@ -393,17 +391,17 @@ impl Http2 {
 }
 
 #[test]
-fn http_2_is_spoken_on_the_same_port() {
+fn http_2_and_http_1_share_a_port() {
     let served = serve(|server| server);
     let mut client = Http2::connect(&served);
     client.0.write_all(&[get_frame(1, "/"), get_frame(3, "/")].concat()).unwrap();
     assert_eq!(client.next_of(DATA).unwrap(), b"well");
     assert_eq!(client.next_of(DATA).unwrap(), b"well");
-    assert!(served.is_well(), "HTTP/1.1 is, too");
+    assert!(served.is_well(), "HTTP/1.1 works, too");
 }
 
 #[test]
-fn who_resets_streams_rapidly_is_cut_off() {
+fn a_rapid_reset_attack_ends_the_connection() {
     let served = serve(|server| server);
     let mut client = Http2::connect(&served);
     let mut stream = 1;
@@ -414,7 +412,7 @@ fn who_resets_streams_rapidly_is_cut_off() {
     .take(20_000)
     .flatten()
     .collect();
-    // It may be cut off meanwhile.
+    // The server can close the connection during the write.
     let _ = client.0.write_all(&rapid);
     let reason = client.next_of(GOAWAY).map(|payload| payload[7]);
     assert!(reason.is_none_or(|reason| reason == ENHANCE_YOUR_CALM), "{reason:?}");
@@ -425,13 +423,13 @@ fn who_resets_streams_rapidly_is_cut_off() {
 #[test]
 fn a_connection_has_a_bounded_number_of_streams() {
     let served = serve(|server| server);
-    // Its streams may send nothing, so that they stay.
+    // A flow control window of zero, so that the streams stay open.
     let mut client = Http2::with(&served, &[0, 4, 0, 0, 0, 0]);
     let many: Vec<u8> = (0..200).flat_map(|number| get_frame(number * 2 + 1, "/endless")).collect();
     client.0.write_all(&many).unwrap();
     let (mut answered, mut refused) = (0, 0);
     while answered + refused < 200 {
-        let (kind, _, payload) = client.next().expect("it stays open for some time");
+        let (kind, _, payload) = client.next().expect("the connection stays open");
         answered += usize::from(kind == HEADERS);
         refused += usize::from(kind == RST_STREAM && payload[3] == REFUSED_STREAM);
     }
@@ -440,28 +438,28 @@ fn a_connection_has_a_bounded_number_of_streams() {
 }
 
 #[test]
-fn an_answer_over_http_2_that_is_not_taken_is_given_up() {
+fn an_http_2_response_that_is_not_read_is_aborted() {
     let served = serve(|server| server.write_time(Duration::from_millis(300)));
     let mut client = Http2::connect(&served);
     client.0.write_all(&get_frame(1, "/big")).unwrap();
-    // It takes what its window holds, and says nothing of it: `PING`s do not help.
+    // The client reads one window of data and sends no window update. `PING`s do not keep the connection.
     let start = Instant::now();
     while client.next().is_some() {
-        assert!(start.elapsed() < PATIENCE, "it is not cut off");
+        assert!(start.elapsed() < PATIENCE, "the connection does not time out");
     }
     let served = serve(|server| server.header_time(Duration::from_millis(300)));
     let mut idle = Http2::connect(&served);
     idle.0.write_all(&get_frame(1, "/")).unwrap();
     assert_eq!(idle.next_of(DATA).unwrap(), b"well");
-    // It is idle, whatever it sends but requests.
+    // Frames other than requests do not keep an idle connection open.
     while idle.0.write_all(&frame(SETTINGS, 0, 0, &[])).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "it is not cut off");
+        assert!(start.elapsed() < PATIENCE, "the connection does not time out");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
-fn odd_clients_and_handlers_that_panic_are_answered() {
+fn unusual_requests_and_panicking_handlers_get_a_response() {
     let served = serve(|server| server);
     let panicked = served.met(b"GET /panics HTTP/1.1\r\nhost: x\r\n\r\n");
     assert!(

@@ -1,4 +1,4 @@
-//! Who may read, and who may write.
+//! Access control of the admin API.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,7 +16,7 @@ use crate::layer::{Unread, is_port};
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Lets in who belongs.
+/// Middleware that rejects requests that may not read or write.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let unread = Unread::of(&request);
     let (mut parts, body) = request.into_parts();
@@ -31,7 +31,7 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     }
 }
 
-/// Who asks has shown the token.
+/// Request extension: the request carries a valid token.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WithToken;
 
@@ -39,7 +39,7 @@ async fn admit(app: &App, parts: &Parts) -> Result<Option<WithToken>, Problem> {
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
     let is_foreign = is_of_another_site(parts);
     if is_foreign && !reads {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "the request comes from a page of another site"));
+        return Err(Problem::new(StatusCode::FORBIDDEN, "requests from a page of another site cannot write"));
     }
     match bearer(&parts.headers) {
         Some(shown) => {
@@ -51,15 +51,15 @@ async fn admit(app: &App, parts: &Parts) -> Result<Option<WithToken>, Problem> {
             }
             match found {
                 Shown::Right => Ok(Some(WithToken)),
-                Shown::Wrong { is_told } => {
-                    if is_told {
-                        tracing::warn!(target: "resilient_runtime::audit", ?client, "a wrong admin token was shown");
+                Shown::Wrong { should_log } => {
+                    if should_log {
+                        tracing::warn!(target: "resilient_runtime::audit", ?client, "wrong admin token");
                     }
-                    Err(Problem::new(StatusCode::UNAUTHORIZED, "that is not the admin token"))
+                    Err(Problem::new(StatusCode::UNAUTHORIZED, "wrong admin token"))
                 }
                 Shown::Locked => Err(Problem::new(
                     StatusCode::TOO_MANY_REQUESTS,
-                    "too many wrong admin tokens came from there",
+                    "too many wrong admin tokens from this address; try again later",
                 )
                 .after(token::PER_GUESS)),
             }
@@ -68,13 +68,13 @@ async fn admit(app: &App, parts: &Parts) -> Result<Option<WithToken>, Problem> {
         None if app.token.is_none() => Err(no_token()),
         None => Err(Problem::new(
             StatusCode::UNAUTHORIZED,
-            "this needs the admin token: `Authorization: Bearer ..`",
+            "the admin token is required: send `Authorization: Bearer <token>`",
         )),
     }
 }
 
 fn no_token() -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "there is no admin token, so nobody can do this: `Admin::token`")
+    Problem::new(StatusCode::FORBIDDEN, "this needs an admin token, but none is set: use `Admin::token`")
 }
 
 fn refused(problem: Problem, unread: Unread) -> Response {
@@ -91,18 +91,18 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = match one(headers, &header::AUTHORIZATION) {
         Values::None => return None,
         Values::One(value) => value,
-        // What is behind this may look at another one.
+        // Another component that reads the headers might use a different one of them.
         Values::Many => "",
     };
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    // Another scheme: a token was shown, and is wrong.
+    // Another scheme counts as a wrong token.
     Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
 }
 
-/// A header that may be there once.
+/// The values of a header that may occur once.
 enum Values<'h> {
     None,
-    /// Empty where it is no text.
+    /// Empty if the value is not visible ASCII.
     One(&'h str),
     Many,
 }
@@ -120,17 +120,19 @@ fn peer(parts: &Parts) -> Option<SocketAddr> {
     parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
 }
 
-/// Asked from this machine, by a program or a person on it: not through a proxy on it, and not by a page of another
-/// site whose name was made to point here (DNS rebinding).
+/// Whether a program or user on this machine sent the request.
+///
+/// This excludes requests through a local proxy, and requests of a page of another site whose DNS name points to this
+/// machine (DNS rebinding).
 fn is_local(parts: &Parts) -> bool {
     let is_near = peer(parts).is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    // Some proxies say nothing of themselves, but speak the HTTP of 1996.
+    // Some proxies add no header, but use HTTP/1.0.
     let is_direct =
         parts.version > Version::HTTP_10 && !parts.headers.keys().any(|name| is_of_proxy(name.as_str()));
     is_near && is_direct && names_this_machine(parts)
 }
 
-/// Whether a proxy, or a network that delivers for others, adds this header.
+/// Whether proxies or content delivery networks add this header.
 fn is_of_proxy(name: &str) -> bool {
     const NAMES: [&str; 6] = ["forwarded", "x-real-ip", "via", "cdn-loop", "x-proxyuser-ip", "x-host"];
     const BEGIN: [&str; 4] = ["x-forwarded", "x-original-", "x-envoy-", "x-amzn-"];
@@ -140,7 +142,7 @@ fn is_of_proxy(name: &str) -> bool {
         || END.iter().any(|end| name.ends_with(end))
 }
 
-/// Whether `Host`, and the authority of the target where that has one, are this machine, and agree.
+/// Whether `Host` and the authority of the request target, if any, name this machine and agree.
 fn names_this_machine(parts: &Parts) -> bool {
     let target = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = match one(&parts.headers, &header::HOST) {
@@ -155,7 +157,7 @@ fn names_this_machine(parts: &Parts) -> bool {
     }
 }
 
-/// The name and the port of an authority without user information (RFC 3986, 3.2).
+/// The name and the port of an authority without user information (RFC 3986, section 3.2).
 fn name_and_port(authority: &str) -> Option<(&str, &str)> {
     let end = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
@@ -165,7 +167,7 @@ fn name_and_port(authority: &str) -> Option<(&str, &str)> {
     is_port(port).then(|| (name, port.strip_prefix(':').unwrap_or(port)))
 }
 
-/// Whether two authorities are one, where the port is this if they have none.
+/// Whether two authorities are equal, with `default` for a missing port.
 fn is_same(one: &str, other: &str, default: &str) -> bool {
     let parsed = |authority| {
         let (name, port) = name_and_port(authority)?;
@@ -184,15 +186,17 @@ fn is_this_machine(host: &str) -> bool {
         None => name.parse().ok().map(IpAddr::V4),
     };
     address.is_some_and(|address| address.to_canonical().is_loopback())
-        // With a dot at its end it is the same name (RFC 6761, 6.3).
+        // A dot at the end does not change the name (RFC 6761, section 6.3).
         || name.strip_suffix('.').unwrap_or(name).eq_ignore_ascii_case("localhost")
 }
 
-/// Whether a browser says that a page of another site asks: by `Sec-Fetch-Site`, which pages cannot set, and where that is
-/// missing (older browsers, and sites without TLS) by an `Origin` that is not where the request went.
+/// Whether a browser marked the request as sent by a page of another site.
+///
+/// Browsers set `Sec-Fetch-Site`, and pages cannot change it. If it is missing (older browsers, sites without TLS), the
+/// request is foreign if its `Origin` differs from the host that the request went to.
 fn is_of_another_site(parts: &Parts) -> bool {
     match one(&parts.headers, &SEC_FETCH_SITE) {
-        // `none`: the user typed it in.
+        // `none`: the user entered the address.
         Values::One(site) => !["same-origin", "none"].contains(&site),
         Values::Many => true,
         Values::None => match one(&parts.headers, &header::ORIGIN) {
@@ -203,7 +207,7 @@ fn is_of_another_site(parts: &Parts) -> bool {
     }
 }
 
-/// Whether an origin is where the request went: to `Host`, or to what a proxy says that it was before.
+/// Whether an origin equals `Host`, the host that a proxy forwards in `X-Forwarded-Host`, or the request target.
 fn is_own(origin: &str, parts: &Parts) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let default = match scheme {
@@ -218,7 +222,7 @@ fn is_own(origin: &str, parts: &Parts) -> bool {
     }) || parts.uri.authority().is_some_and(|target| is_it(target.as_str()))
 }
 
-/// Says to browsers what they may do with an answer.
+/// Adds security headers for browsers to a response.
 pub(super) async fn hardened(mut response: Response) -> Response {
     const HEADERS: [(&str, &str); 7] = [
         (

@@ -1,4 +1,4 @@
-//! The routes.
+//! Routes of the admin API.
 
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, PathRejection};
@@ -19,7 +19,7 @@ use crate::layer::CorrelationLayer;
 use crate::metrics::{Format, render};
 use crate::{Problem, dashboard};
 
-/// The largest body, in bytes.
+/// Maximum size of a request body, in bytes.
 const BODY: usize = 64 * 1024;
 
 pub(super) fn routes(app: App) -> Router {
@@ -43,13 +43,13 @@ pub(super) fn routes(app: App) -> Router {
         .route("/reset/{kind}/{name}", post(reset))
         .route("/circuit_breaker/{name}/{lever}", post(circuit_breaker))
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not support this method")
         });
-    // Below the prefix everything is ours; without one, what is not here may be of the application.
+    // All paths below the prefix belong to the admin API. Without a prefix, unknown paths can belong to the application.
     let api =
         if prefix.is_empty() { api } else { api.route("/", any(nothing)).route("/{*rest}", any(nothing)) };
-    // Of routes, and not of the router: that would be the layers of an application's own 404, too. Outermost are the id
-    // and the headers: what is refused has them as well.
+    // These are route layers: router layers would also wrap the 404 handler of the application. The correlation id and
+    // the security headers are outermost, so that rejected requests have them too.
     let guarded = api
         .route_layer(DefaultBodyLimit::max(BODY))
         .route_layer(from_fn_with_state(app.clone(), stream::watched))
@@ -60,7 +60,7 @@ pub(super) fn routes(app: App) -> Router {
 }
 
 async fn nothing() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is nothing here")
+    Problem::new(StatusCode::NOT_FOUND, "no such endpoint")
 }
 
 async fn health(State(app): State<App>, ask: Ask) -> Response {
@@ -117,7 +117,8 @@ async fn reset(State(app): State<App>, path: Named) -> Result<Json<Value>, Probl
     Ok(Json(json!({ "reset": name, "kind": kind })))
 }
 
-/// The settings by their names, as `explain` prints them: `{"open_for": "5s", "failure_rate": 0.3}`; null takes one away.
+/// The body maps setting names, as `explain` prints them, to values: `{"open_for": "5s", "failure_rate": 0.3}`. Null
+/// removes an override.
 async fn set_overrides(
     State(app): State<App>,
     path: Named,
@@ -153,7 +154,7 @@ fn raw(value: Value) -> Result<Raw, Problem> {
         Value::Number(given) => number(given),
         Value::Array(_) | Value::Object(_) => None,
     };
-    let what = "a setting has one value: text, a number, true, false or null";
+    let what = "the value of a setting must be a string, a number, a boolean or null";
     raw.ok_or_else(|| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what))
 }
 
@@ -170,7 +171,7 @@ async fn openapi(State(app): State<App>) -> Response {
 
 async fn circuit_breaker(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
     let Path((name, lever)) = path.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    // To look for it would make it.
+    // The lookup by name would create the breaker.
     app.registry.component_stats(Kind::CircuitBreaker, &name).map_err(|error| unknown(&error))?;
     let breaker = app.registry.circuit_breaker(&name);
     match lever.as_str() {
@@ -179,7 +180,7 @@ async fn circuit_breaker(State(app): State<App>, path: Named) -> Result<Json<Val
         "disable" => breaker.disable(),
         "resume" => breaker.resume(),
         _ => {
-            let known = "there are the levers open, close, disable and resume";
+            let known = "unknown circuit breaker action; expected open, close, disable or resume";
             return Err(Problem::new(StatusCode::NOT_FOUND, known));
         }
     }
@@ -197,8 +198,8 @@ fn unknown(error: &UnknownComponent) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, error.to_string()).with("did_you_mean", error.nearest())
 }
 
-/// Each write is told: who had the token may not be who should.
+/// Records each write, so that misuse of the token can be traced.
 fn audit(app: &App, action: &str, kind: Kind, name: &str) {
-    // It was found a moment ago, and components never go.
+    // Cannot fail: the component exists, and components are never removed.
     let _ = app.registry.record_action(kind, name, action);
 }

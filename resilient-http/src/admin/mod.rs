@@ -1,37 +1,39 @@
-//! What is going on, and the levers, over HTTP.
+//! HTTP API that inspects and controls the components of a registry.
 //!
-//! | | |
+//! | Endpoint | Purpose |
 //! |---|---|
-//! | `GET /health`, `/health/live`, `/health/ready`, `/health/deep` | [`application/health+json`](resilient_runtime::health); 200 or 503 |
-//! | `GET /stats`, `/stats/{kind}/{name}` | what was counted, and where things stand |
-//! | `GET /config` | every setting in force, and where its value came from |
-//! | `GET /sites` | the annotated functions, with their stages |
-//! | `GET /alerts` | how the alerts stand |
-//! | `GET /metrics` | for Prometheus |
-//! | `GET /events` | what happens, as server-sent events |
-//! | `GET /openapi.json` | all this, for programs |
-//! | `POST /reset/{kind}/{name}` | back to the state it had when it was new |
-//! | `PATCH /config/{kind}/{name}` | changes settings, while calls run; `DELETE` takes the changes back |
-//! | `POST /circuit_breaker/{name}/{open,close,disable,resume}` | by hand |
+//! | `GET /health`, `/health/live`, `/health/ready`, `/health/deep` | [`application/health+json`](resilient_runtime::health); status 200 or 503 |
+//! | `GET /stats`, `/stats/{kind}/{name}` | counters and current state |
+//! | `GET /config` | every effective setting and the origin of its value |
+//! | `GET /sites` | the annotated functions and their stages |
+//! | `GET /alerts` | the state of the alerts |
+//! | `GET /metrics` | Prometheus metrics |
+//! | `GET /events` | events as server-sent events |
+//! | `GET /openapi.json` | `OpenAPI` description of this API |
+//! | `POST /reset/{kind}/{name}` | resets a component to its initial state |
+//! | `PATCH /config/{kind}/{name}` | changes settings at run time; `DELETE` removes the changes |
+//! | `POST /circuit_breaker/{name}/{open,close,disable,resume}` | controls a circuit breaker |
 //!
-//! All of it below a prefix, `/api/resilience`; the dashboard is at `/dashboard`.
+//! All endpoints are below a prefix, by default `/api/resilience`. The dashboard is at `/dashboard`, without the prefix.
 //!
-//! Alerts are looked at once a second as long as the router lives, whether anybody asks or not.
+//! Alerts are evaluated once a second until the router is dropped, even if no client is connected.
 //!
-//! # Who gets in
-//! - A client on the same machine may read, unless it comes through a proxy. All others need the bearer token for it. A
-//!   proxy on the machine that adds no header of its own, and speaks HTTP/1.1, is not recognized: then set
-//!   [`Admin::token_to_read`].
-//! - To look local, a request must be addressed to the machine: `Host` is `localhost` or a loopback address, with or without
-//!   a port and without anything else, there is one, and the target of the request agrees with it.
-//! - A browser that says that a page of another site asks (`Sec-Fetch-Site`, else `Origin`) may not read without the token,
-//!   and may not write at all.
-//! - To write, each client needs the token. If you set none, [`Admin::serve`] makes one and prints it.
-//! - [`Admin::serve`] refuses to listen anywhere but on the machine itself without a token of yours.
-//! - Five wrong tokens from an address (IPv6: a network of 64 bits) lock it out for a while, and no other. The address of the
-//!   machine itself is never locked out, as its programs and the clients of a proxy on it share it: after five wrong tokens
-//!   from there, and while very many addresses show wrong tokens, each token takes a second to be checked, the right one too.
-//!   Each write is an event ([`OperatorAction`](resilient_runtime::EventKind::OperatorAction)), and logged (`resilient_runtime::audit`).
+//! # Access control
+//! - A client on the same machine can read without a token, unless the request comes through a proxy. Every other client
+//!   needs the bearer token. A local proxy that adds no forwarding header and uses HTTP/1.1 is not recognized: set
+//!   [`Admin::token_to_read`] behind such a proxy.
+//! - A request counts as local only if its `Host` is `localhost` or a loopback address, with or without a port. The
+//!   request must have exactly one host, and the authority of the request target must agree with it.
+//! - A request that a page of another site sent (shown by `Sec-Fetch-Site`, or by `Origin` if that header is missing)
+//!   needs the token to read, and cannot write even with the token.
+//! - Every write needs the token. If no token is set, [`Admin::serve`] generates one and prints it.
+//! - Without a token, [`Admin::serve`] refuses to listen on an address other than loopback.
+//! - Five wrong tokens from one address (IPv6: from one /64 network) lock out that address for a while. Other addresses
+//!   are not affected. Loopback is never locked out, because all local programs and all clients of a local proxy share
+//!   it. After five wrong tokens from loopback, and while very many addresses send wrong tokens, each check takes one
+//!   second, also for the right token.
+//! - Each write emits an [`OperatorAction`](resilient_runtime::EventKind::OperatorAction) event and is logged with the
+//!   target `resilient_runtime::audit`.
 
 mod access;
 mod api;
@@ -51,7 +53,7 @@ use crate::layer::ClientIp;
 pub use serve::ServeError;
 use token::Token;
 
-/// The admin API and the dashboard of one registry. See the [module](self).
+/// The admin API and the dashboard of one registry. See the [module documentation](self).
 ///
 /// ```no_run
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -71,24 +73,24 @@ pub struct Admin {
     is_open: bool,
 }
 
-/// What the handlers share.
+/// State shared by the handlers.
 #[derive(Debug)]
 struct Shared {
     registry: Registry,
     prefix: String,
     token: Option<Token>,
-    /// Of the application, in the document.
+    /// Paths that the application adds to the `OpenAPI` document.
     paths: Map<String, Value>,
-    /// Who guesses.
+    /// Finds the address of a client that sends a wrong token.
     clients: ClientIp,
-    /// Who asks from this machine may read without the token.
+    /// Local clients may read without the token.
     is_open: bool,
     viewers: stream::Viewers,
 }
 
 type App = Arc<Shared>;
 
-/// A token that could be guessed, or not be shown.
+/// The token is too short or contains characters other than visible ASCII.
 ///
 /// ```
 /// use resilient_http::{Admin, admin::WeakToken};
@@ -99,13 +101,13 @@ type App = Arc<Shared>;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the admin token cannot be used: at least {} bytes of visible ASCII, such as `openssl rand -hex 24` prints",
+    "invalid admin token: it must be at least {} bytes of visible ASCII; generate one with `openssl rand -hex 24`",
     token::SHORTEST
 )]
 pub struct WeakToken;
 
 impl Admin {
-    /// Of this registry, without a token: nobody can write.
+    /// Creates the admin API of this registry without a token, so that it rejects all writes.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -115,8 +117,8 @@ impl Admin {
     /// use resilient_http::Admin;
     ///
     /// let router = Admin::new(&resilient_runtime::Registry::new()).router();
-    /// let order = Request::post("/api/resilience/circuit_breaker/payment/open").body(Body::empty()).unwrap();
-    /// assert_eq!(router.oneshot(order).await.unwrap().status(), StatusCode::FORBIDDEN);
+    /// let request = Request::post("/api/resilience/circuit_breaker/payment/open").body(Body::empty()).unwrap();
+    /// assert_eq!(router.oneshot(request).await.unwrap().status(), StatusCode::FORBIDDEN);
     /// # }
     /// ```
     pub fn new(registry: &Registry) -> Self {
@@ -130,7 +132,9 @@ impl Admin {
         }
     }
 
-    /// With the token that opens it, of at least 16 bytes. Only its digest is kept.
+    /// Sets the bearer token, of at least 16 bytes.
+    ///
+    /// Only a digest of the token is stored.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -140,16 +144,17 @@ impl Admin {
     /// # use resilient_http::Admin;
     /// let admin = Admin::new(&resilient_runtime::Registry::new()).token("a token of 24 characters").unwrap();
     /// let read = Request::get("/api/resilience/stats").header("authorization", "Bearer a token of 24 characters");
-    /// let answer = admin.router().oneshot(read.body(Body::empty()).unwrap()).await.unwrap();
-    /// assert_eq!(answer.status(), 200);
+    /// let response = admin.router().oneshot(read.body(Body::empty()).unwrap()).await.unwrap();
+    /// assert_eq!(response.status(), 200);
     /// # }
     /// ```
     ///
     /// # Errors
-    /// When the token is shorter, or has other characters than visible ones of ASCII.
+    /// Returns [`WeakToken`] if the token is shorter than 16 bytes or contains a character other than visible ASCII or a
+    /// space. Spaces at both ends are removed first.
     pub fn token(mut self, token: impl AsRef<str>) -> Result<Self, WeakToken> {
         let token = token.as_ref().trim();
-        // Other than that could not be shown in a header.
+        // Clients cannot send other characters in a header.
         let can_be_shown = token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
         if token.len() < token::SHORTEST || !can_be_shown {
             return Err(WeakToken);
@@ -158,7 +163,9 @@ impl Admin {
         Ok(self)
     }
 
-    /// With a new random token; the token. For programs that print it where only their user sees it.
+    /// Sets a random token and returns it.
+    ///
+    /// This is for programs that print the token where only their user can see it.
     ///
     /// ```
     /// use resilient_http::Admin;
@@ -171,14 +178,18 @@ impl Admin {
     /// ```
     ///
     /// # Errors
-    /// When the operating system has no randomness to give.
+    /// Returns an error if the random number generator of the operating system fails.
     pub fn random_token(mut self) -> std::io::Result<(Self, String)> {
-        let token = Token::random().ok_or_else(|| std::io::Error::other("no randomness can be had"))?;
+        let token = Token::random().ok_or_else(|| {
+            std::io::Error::other("cannot generate an admin token: no randomness from the operating system")
+        })?;
         self.token = Some(Token::new(&token));
         Ok((self, token))
     }
 
-    /// Below another prefix than `/api/resilience`; without a slash at its end.
+    /// Sets the path prefix of the API. The default is `/api/resilience`.
+    ///
+    /// Slashes at both ends of `prefix` are ignored. An empty prefix mounts the endpoints at the root.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -188,12 +199,12 @@ impl Admin {
     /// # use resilient_http::Admin;
     /// let admin = Admin::new(&resilient_runtime::Registry::new()).token("0123456789abcdef").unwrap();
     /// let router = admin.prefix("/internal").router();
-    /// let look = |path: &str| {
+    /// let get = |path: &str| {
     ///     let request = Request::get(path).header("authorization", "Bearer 0123456789abcdef");
     ///     router.clone().oneshot(request.body(Body::empty()).unwrap())
     /// };
-    /// assert_eq!(look("/internal/health").await.unwrap().status(), 200);
-    /// assert_eq!(look("/api/resilience/health").await.unwrap().status(), 404);
+    /// assert_eq!(get("/internal/health").await.unwrap().status(), 200);
+    /// assert_eq!(get("/api/resilience/health").await.unwrap().status(), 404);
     /// # }
     /// ```
     #[must_use]
@@ -204,7 +215,9 @@ impl Admin {
         self
     }
 
-    /// Lets nobody read without the token, from the machine itself neither: where a proxy on it passes requests of others on.
+    /// Requires the token for reads, even from loopback.
+    ///
+    /// Call this if a proxy on the same machine forwards the requests of other machines.
     ///
     /// ```
     /// use axum::{body::Body, extract::ConnectInfo, http::Request};
@@ -213,13 +226,13 @@ impl Admin {
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// let admin = || Admin::new(&resilient_runtime::Registry::new()).token("a-token-of-the-docs").unwrap();
-    /// let from_here = || {
+    /// let local = || {
     ///     let request = Request::get("/api/resilience/stats").header("host", "localhost");
     ///     let peer = ConnectInfo(std::net::SocketAddr::from(([127, 0, 0, 1], 9)));
     ///     request.extension(peer).body(Body::empty()).unwrap()
     /// };
-    /// assert_eq!(admin().router().oneshot(from_here()).await.unwrap().status(), 200);
-    /// assert_eq!(admin().token_to_read().router().oneshot(from_here()).await.unwrap().status(), 401);
+    /// assert_eq!(admin().router().oneshot(local()).await.unwrap().status(), 200);
+    /// assert_eq!(admin().token_to_read().router().oneshot(local()).await.unwrap().status(), 401);
     /// # });
     /// ```
     #[must_use]
@@ -227,8 +240,10 @@ impl Admin {
         Self { is_open: false, ..self }
     }
 
-    /// Sets how the address of a client that shows a wrong token is found. The default is the peer, which behind a proxy is the
-    /// same for all: then one client that guesses locks out all, or, where the proxy is on this machine, slows down all.
+    /// Sets how to find the address of a client that sends a wrong token.
+    ///
+    /// The default is the peer address. All clients of a proxy have the same peer address, so that wrong tokens of one
+    /// client lock out all of them. If the proxy is on this machine, they slow down all clients instead.
     ///
     /// ```
     /// use resilient_http::{Admin, layer::ClientIp};
@@ -242,8 +257,9 @@ impl Admin {
         Self { clients, ..self }
     }
 
-    /// Puts a path of yours into the document of the API: below the prefix, as a path item of
-    /// [OpenAPI](https://spec.openapis.org/oas/v3.1.0#path-item-object).
+    /// Adds a path of the application, below the prefix, to `/openapi.json`.
+    ///
+    /// `item` is a [path item object](https://spec.openapis.org/oas/v3.1.0#path-item-object) of `OpenAPI`.
     ///
     /// ```
     /// use resilient_http::Admin;
@@ -259,7 +275,9 @@ impl Admin {
         self
     }
 
-    /// The routes, to be merged into a router of your own. For reading without a token the server must tell who asks:
+    /// Returns the routes, for merging into another [`Router`].
+    ///
+    /// To allow local reads without a token, the server must provide the peer address: serve the router with
     /// `into_make_service_with_connect_info::<SocketAddr>()`.
     ///
     /// ```
@@ -275,10 +293,10 @@ impl Admin {
     /// let all = own.merge(Admin::new(&resilient_runtime::Registry::new()).router());
     /// # let all = all.layer(Extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 7)))));
     /// # let request = |path: &str| Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
-    /// # let look = |path: &str| all.clone().oneshot(request(path));
-    /// // As a server answers who asks from its own machine.
-    /// assert_eq!(look("/").await.unwrap().status(), 200);
-    /// assert_eq!(look("/api/resilience/stats").await.unwrap().status(), 200);
+    /// # let get_local = |path: &str| all.clone().oneshot(request(path));
+    /// // The client is on the same machine as the server.
+    /// assert_eq!(get_local("/").await.unwrap().status(), 200);
+    /// assert_eq!(get_local("/api/resilience/stats").await.unwrap().status(), 200);
     /// # }
     /// ```
     pub fn router(self) -> Router {

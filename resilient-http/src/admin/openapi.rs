@@ -1,9 +1,9 @@
-//! The API for programs, in the form of `OpenAPI` 3.1.
+//! `OpenAPI` 3.1 description of the admin API.
 
 use resilient_runtime::Kind;
 use serde_json::{Map, Value, json};
 
-/// What the API below `prefix` offers, and `more`: paths that others have added.
+/// Describes the endpoints below `prefix` and the paths in `more`, which the application added.
 pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
     let mut paths: Map<String, Value> =
         more.iter().map(|(path, item)| (format!("{prefix}{path}"), item.clone())).collect();
@@ -11,38 +11,47 @@ pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
         paths.insert(format!("{prefix}{path}"), item);
     };
     for (path, about) in [
-        ("/health", "All checks but the deep ones"),
-        ("/health/live", "Whether the process should be started anew"),
-        ("/health/ready", "Whether calls should come here"),
-        ("/health/deep", "Whether the real work gets done"),
+        ("/health", "Run all health checks except the deep and startup checks"),
+        ("/health/live", "Liveness: fails if the process must be restarted"),
+        ("/health/ready", "Readiness: fails if the process must not receive traffic"),
+        ("/health/deep", "Run the readiness checks and the deep checks"),
     ] {
         add(path, json!({ "get": health(about) }));
     }
     for (path, about, form) in [
-        ("/stats", "What was counted, and where things stand", "object"),
-        ("/config", "Every setting in force, and where its value came from", "object"),
-        ("/sites", "The annotated functions, with their stages", "array"),
-        ("/alerts", "How the alerts stand", "object"),
-        ("/openapi.json", "This document", "object"),
+        ("/stats", "Counters and state of all components", "object"),
+        ("/config", "Effective settings and the origin of each value", "object"),
+        ("/sites", "Annotated functions and their stages", "array"),
+        ("/alerts", "State of all alerts", "object"),
+        ("/openapi.json", "This OpenAPI document", "object"),
     ] {
         add(path, json!({ "get": read(about, &[], &answer("application/json", form)) }));
     }
-    add("/metrics", json!({ "get": read("For Prometheus", &[], &answer("text/plain", "string")) }));
+    add(
+        "/metrics",
+        json!({ "get": read("Metrics in the Prometheus or OpenMetrics text format", &[], &answer("text/plain", "string")) }),
+    );
     for (path, about) in [
-        ("/events", "What happens, as it happens"),
-        ("/stream", "The statistics, and once a second what changed"),
+        ("/events", "Events of all components as server-sent events"),
+        ("/stream", "Statistics as server-sent events: a snapshot, then the changes once a second"),
     ] {
         add(path, json!({ "get": read(about, &[], &answer("text/event-stream", "string")) }));
     }
     let json = answer("application/json", "object");
     let component = [kind(), text("name")];
-    add("/stats/{kind}/{name}", json!({ "get": read("One component", &component, &json) }));
+    add(
+        "/stats/{kind}/{name}",
+        json!({ "get": read("Counters and state of one component", &component, &json) }),
+    );
     add(
         "/reset/{kind}/{name}",
-        json!({ "post": operation("Back to the state it had when it was new", &component, &json) }),
+        json!({ "post": operation("Reset a component to its initial state", &component, &json) }),
     );
-    let mut change =
-        operation("Changes settings, by the names that the configuration has", &component, &json);
+    let mut change = operation(
+        "Change settings at run time; keys are setting names as in /config, and null removes an override",
+        &component,
+        &json,
+    );
     change["requestBody"] = json!({
         "required": true,
         "content": { "application/json": { "schema": {
@@ -50,14 +59,14 @@ pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
             "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
         } } },
     });
-    let clear_overrides = operation("Takes back what was changed at run time", &component, &json);
+    let clear_overrides = operation("Remove all settings changed at run time", &component, &json);
     add("/config/{kind}/{name}", json!({ "patch": change, "delete": clear_overrides }));
     let lever = json!({
         "name": "lever", "in": "path", "required": true,
         "schema": { "enum": ["open", "close", "disable", "resume"] },
     });
     let lever = operation(
-        "Opens or closes a circuit by hand, or lets it decide again",
+        "Force a circuit breaker open or closed, disable it, or resume automatic operation",
         &[text("name"), lever],
         &json,
     );
@@ -73,7 +82,7 @@ pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
     })
 }
 
-/// From the document to what is below no prefix.
+/// Relative URL from the document to the root of the router.
 fn up(prefix: &str) -> String {
     let up = "../".repeat(prefix.matches('/').count());
     if up.is_empty() { ".".into() } else { up.trim_end_matches('/').into() }
@@ -87,7 +96,7 @@ fn operation(about: &str, parameters: &[Value], answer: &Value) -> Value {
     })
 }
 
-/// Without the token, too, from the machine itself.
+/// An operation that needs no token from loopback.
 fn read(about: &str, parameters: &[Value], answer: &Value) -> Value {
     let mut operation = operation(about, parameters, answer);
     operation["security"] = json!([{ "token": [] }, {}]);
@@ -101,7 +110,7 @@ fn health(about: &str) -> Value {
         "properties": { "status": { "enum": ["pass", "warn", "fail"] } },
     });
     let answer = json!({
-        "description": "how it stands",
+        "description": "Health report",
         "content": { "application/health+json": { "schema": report } },
     });
     let mut operation = read(about, &[], &answer);
@@ -110,12 +119,12 @@ fn health(about: &str) -> Value {
 }
 
 fn answer(media: &str, form: &str) -> Value {
-    json!({ "description": "the answer", "content": { media: { "schema": { "type": form } } } })
+    json!({ "description": "Success", "content": { media: { "schema": { "type": form } } } })
 }
 
 fn problem() -> Value {
     json!({
-        "description": "what is wrong",
+        "description": "Error (RFC 9457)",
         "content": { "application/problem+json": { "schema": {
             "type": "object",
             "required": ["type", "title", "status", "detail"],

@@ -1,4 +1,4 @@
-//! A server of its own for the admin API.
+//! Dedicated server for the admin API.
 
 use std::net::SocketAddr;
 
@@ -7,10 +7,10 @@ use tokio::net::TcpListener;
 use super::Admin;
 use crate::HttpServer;
 
-/// Connections at once.
+/// Maximum number of open connections.
 const CONNECTIONS: usize = 256;
 
-/// Why the admin API is not served.
+/// Error returned by [`Admin::serve`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -26,27 +26,30 @@ const CONNECTIONS: usize = 256;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// Whoever can reach the address could read, and guess.
+    /// The listener is reachable from other machines, and no token is set.
     #[error(
-        "the admin API is not served at {address} without a token: `Admin::token`, or listen at 127.0.0.1"
+        "refused to serve the admin API at {address} without a token: set `Admin::token` or listen on 127.0.0.1"
     )]
     Open {
-        /// Where it was to be.
+        /// Address of the listener.
         address: SocketAddr,
     },
-    /// The listener does not work.
+    /// The listener failed, or no random token could be generated.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 impl Admin {
-    /// Serves the routes until the future is dropped. Without a token it makes one and prints it to the standard error.
+    /// Serves the routes until the future is dropped.
+    ///
+    /// If no token is set, generates one and prints it to standard error.
     ///
     /// # Cancel safety
-    /// Dropping the future stops accepting; connections end with the runtime.
+    /// Dropping the future stops accepting connections. Open connections end with the runtime.
     ///
     /// # Errors
-    /// When there is no token and the listener can be reached from other machines.
+    /// Returns [`ServeError::Open`] if no token is set and the listener is reachable from other machines, and
+    /// [`ServeError::Io`] if the listener fails or no random token can be generated.
     ///
     /// ```no_run
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,7 +69,7 @@ impl Admin {
             }
             let (with_token, token) = admin.random_token()?;
             admin = with_token;
-            eprintln!("the admin token of {address}: {token}");
+            eprintln!("admin token for {address}: {token}");
         }
         let server = HttpServer::new(admin.router()).connections(CONNECTIONS);
         server.run(listener, std::future::pending()).await;

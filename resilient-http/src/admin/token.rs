@@ -1,4 +1,4 @@
-//! The bearer token: made where none is given, compared in constant time, and not to be guessed.
+//! Bearer token of the admin API: generation, constant-time comparison and a limit on guesses.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,53 +13,53 @@ use subtle::ConstantTimeEq;
 
 use crate::layer::client_of;
 
-/// The shortest token, in bytes.
+/// Minimum length of a token, in bytes.
 pub(super) const SHORTEST: usize = 16;
-/// After this one wrong token of a client is forgotten.
+/// Time until one wrong token of a client expires.
 pub(super) const PER_GUESS: Duration = Duration::from_secs(12);
-/// Wrong tokens of a client at once.
+/// Number of wrong tokens that lock a client out.
 const GUESSES: u32 = 5;
-/// Clients whose wrong tokens are remembered, at most.
+/// Maximum number of tracked clients.
 const MOST: usize = 16_384;
-/// After this one wrong token of anybody is forgotten.
+/// Time until one wrong token expires, counted over all clients.
 const PER_GUESS_OF_ALL: Duration = Duration::from_millis(60);
-/// So many wrong tokens at once, of all clients, are an attack from many addresses.
+/// Number of wrong tokens of all clients that counts as an attack from many addresses.
 const MANY: u32 = 500;
-/// How long each token takes to be looked at then, the right one too. The number of connections bounds the guesses.
+/// Delay of each check during an attack, also for the right token. The number of connections bounds the guess rate.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The least time between two warnings.
+/// Minimum time between two warnings.
 const WARNING: Duration = Duration::from_secs(1);
 
-/// The token, and the clients that guess it.
+/// The token and the clients that sent wrong tokens.
 ///
-/// Only the client that guesses is locked out, never another one: there is no lock that many share. Programs on this machine
-/// share its address, as do all clients behind a proxy on it, and clients without a known address share one slot. After
-/// wrong tokens from such a slot, and while many clients guess, each token takes a second to be looked at instead: the
-/// right one is slower, and gets in. The number of connections bounds the guesses then.
+/// A lockout affects only the client that guesses. Some slots are shared: all programs on this machine and all clients
+/// of a local proxy have the loopback address, and clients without a known address share one slot. A shared slot is
+/// never locked. Instead, each check takes a second after wrong tokens from that slot, and while many clients guess.
+/// The right token is still accepted, and the number of connections bounds the guess rate.
 pub(super) struct Token {
-    /// The digest alone: digests are of one length, and say nothing in a dump.
+    /// Only the digest is stored: digests have equal lengths and do not reveal the token in a memory dump.
     digest: [u8; 32],
     guesses: Mutex<Guesses>,
 }
 
 #[derive(Default)]
 struct Guesses {
-    /// The moment at which the wrong tokens of each client are forgotten. Clients without a known address share `None`.
+    /// When the wrong tokens of each client expire. Clients without a known address share `None`.
     clients: HashMap<Option<IpAddr>, Instant>,
-    /// The same moment for all clients together.
+    /// When the wrong tokens of all clients expire.
     all: Option<Instant>,
     warned: Option<Instant>,
 }
 
-/// What a token is that was shown.
+/// Result of a token check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     Right,
     Wrong {
-        /// Whether to log this one. During an attack only some are logged.
-        is_told: bool,
+        /// Whether to log this attempt. During an attack only some attempts are logged.
+        should_log: bool,
     },
-    /// Too many wrong ones came from there: not even the right one is looked at.
+    /// The client sent too many wrong tokens, so that the token was not checked.
     Locked,
 }
 
@@ -74,7 +74,7 @@ impl Token {
         Self { digest: Sha256::digest(token.as_bytes()).into(), guesses: Mutex::default() }
     }
 
-    /// A new one, from the randomness of the operating system. `None` where that has none to give.
+    /// Generates a random token. Returns `None` if the operating system provides no randomness.
     pub(super) fn random() -> Option<String> {
         let mut bytes = [[0_u8; 8]; 3];
         bytes.iter_mut().try_for_each(|bytes| SysRng.try_fill_bytes(bytes)).ok()?;
@@ -82,7 +82,7 @@ impl Token {
         Some(format!("{a:016x}{b:016x}{c:016x}"))
     }
 
-    /// What the token is, and how long to wait before that is said.
+    /// Checks a token. Returns the result and how long to wait before responding.
     pub(super) fn show(&self, token: &str, from: Option<IpAddr>) -> (Shown, Duration) {
         self.show_at(token, from, Instant::now())
     }
@@ -100,11 +100,11 @@ impl Token {
         if digest.ct_eq(&self.digest).into() {
             return (Shown::Right, pause);
         }
-        (Shown::Wrong { is_told: guesses.note(client, now) }, pause)
+        (Shown::Wrong { should_log: guesses.note(client, now) }, pause)
     }
 }
 
-/// Whether programs that have nothing to do with each other have this address.
+/// Whether unrelated programs share this address.
 fn is_shared(client: IpAddr) -> bool {
     client.to_canonical().is_loopback()
 }
@@ -127,14 +127,15 @@ impl Guesses {
         self.clients.insert(client, now + owed);
         let owed = (self.owed_by_all(now) + PER_GUESS_OF_ALL).min(PER_GUESS_OF_ALL * (2 * MANY));
         self.all = Some(now + owed);
-        let is_told = self.warned.is_none_or(|last| now.saturating_duration_since(last) >= WARNING);
-        if is_told {
+        let should_log = self.warned.is_none_or(|last| now.saturating_duration_since(last) >= WARNING);
+        if should_log {
             self.warned = Some(now);
         }
-        is_told
+        should_log
     }
 
-    /// Makes room: forgets the clients that owe nothing, and if those are few, the half that owes least.
+    /// Makes room: removes the clients with only expired guesses and, if too few are removed, the half that expires
+    /// first.
     fn forget(&mut self, now: Instant) {
         self.clients.retain(|_, until| *until > now);
         if self.clients.len() > MOST / 2 {
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn five_guesses_from_an_address_lock_it_out_and_no_other() {
+    fn five_guesses_from_an_address_lock_out_only_that_address() {
         let token = Token::new(RIGHT);
         let (a, b): (IpAddr, IpAddr) = ("2001:db8::1".parse().unwrap(), "192.0.2.1".parse().unwrap());
         let now = Instant::now();
@@ -172,15 +173,14 @@ mod tests {
         }
         assert_eq!(token.show_at(RIGHT, Some(a), now), (Shown::Locked, Duration::ZERO));
         assert_eq!(token.show_at(RIGHT, Some(b), now), (Shown::Right, Duration::ZERO));
-        // One more guess in 12 s.
+        // One more guess is allowed every 12 s.
         assert!(is_wrong(token.show_at(WRONG, Some(a), now + PER_GUESS).0));
         assert_eq!(token.show_at(RIGHT, Some(a), now + PER_GUESS).0, Shown::Locked);
         assert_eq!(token.show_at(RIGHT, Some(a), now + PER_GUESS * 2).0, Shown::Right);
     }
 
-    // G8
     #[test]
-    fn all_addresses_of_the_machine_itself_are_one_client() {
+    fn all_loopback_addresses_are_one_client() {
         let token = Token::new(RIGHT);
         let now = Instant::now();
         let guesses = (0..3000).map(|n: u32| match n % 3 {
@@ -192,9 +192,9 @@ mod tests {
         assert_eq!(paused, 2995, "all but the first five");
     }
 
-    // G8: a slot that many share.
+    // The loopback address is a slot that many clients share.
     #[test]
-    fn guesses_from_the_machine_itself_slow_down_and_lock_nobody_out() {
+    fn guesses_from_loopback_slow_down_checks_and_lock_no_client_out() {
         let token = Token::new(RIGHT);
         let now = Instant::now();
         let local: IpAddr = "127.0.0.1".parse().unwrap();
@@ -210,9 +210,8 @@ mod tests {
         assert_eq!(token.show_at(RIGHT, Some(local), now + PER_GUESS * 5), (Shown::Right, Duration::ZERO));
     }
 
-    // G8
     #[test]
-    fn however_many_addresses_guess_a_fresh_one_with_the_right_token_gets_in() {
+    fn a_new_address_with_the_right_token_is_admitted_however_many_addresses_guess() {
         let token = Token::new(RIGHT);
         let now = Instant::now();
         let many = u32::try_from(MOST).unwrap() * 2;
@@ -223,22 +222,18 @@ mod tests {
         assert!(token.guesses.lock().unwrap().clients.len() <= MOST);
         for n in 0..1000 {
             let fresh = Ipv4Addr::from_bits(0xc000_0000 + n).into();
-            assert_eq!(
-                token.show_at(RIGHT, Some(fresh), now),
-                (Shown::Right, PAUSE),
-                "slower, but it gets in"
-            );
+            assert_eq!(token.show_at(RIGHT, Some(fresh), now), (Shown::Right, PAUSE), "delayed but admitted");
         }
         let latest = Ipv4Addr::from_bits(0x0a00_0000 + many).into();
-        assert_eq!(token.show_at(RIGHT, Some(latest), now).0, Shown::Locked, "it guessed itself");
+        assert_eq!(token.show_at(RIGHT, Some(latest), now).0, Shown::Locked, "this address guessed");
         let later = now + PER_GUESS_OF_ALL * (2 * MANY);
         let fresh = Ipv4Addr::from_bits(0xc0a8_0001).into();
         assert_eq!(token.show_at(RIGHT, Some(fresh), later), (Shown::Right, Duration::ZERO));
     }
 
-    // G8: a slot that many share.
+    // Clients without a known address share one slot.
     #[test]
-    fn where_no_address_is_known_guesses_slow_down_and_lock_nobody_out() {
+    fn guesses_without_a_known_address_slow_down_checks_and_lock_no_client_out() {
         let token = Token::new(RIGHT);
         let now = Instant::now();
         for _ in 0..5 {
@@ -251,16 +246,16 @@ mod tests {
     fn an_attack_is_logged_once_a_second() {
         let token = Token::new(RIGHT);
         let now = Instant::now();
-        let told = (0..10_000).filter(|n| {
+        let logged = (0..10_000).filter(|n| {
             let at = now + Duration::from_millis((*n).into());
             let from = Ipv4Addr::from_bits(0x0a00_0000 + n).into();
-            token.show_at(WRONG, Some(from), at).0 == Shown::Wrong { is_told: true }
+            token.show_at(WRONG, Some(from), at).0 == Shown::Wrong { should_log: true }
         });
-        assert_eq!(told.count(), 10);
+        assert_eq!(logged.count(), 10);
     }
 
     #[test]
-    fn a_token_is_not_shown_and_new_ones_differ() {
+    fn debug_output_hides_the_token_and_random_tokens_differ() {
         let token = Token::random().unwrap();
         assert_eq!(token.len(), 48);
         assert_ne!(Some(&token), Token::random().as_ref());

@@ -1,5 +1,6 @@
-//! The dashboard: files in the program itself, nothing to build and nothing to load from elsewhere. They hold no data, so
-//! whoever can reach the port may have them; what they show comes from the guarded API.
+//! The dashboard: static files embedded in the program, without a build step or external resources.
+//!
+//! The files contain no data, so that they are served without authentication. All data comes from the guarded API.
 
 use axum::Router;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use http::header;
 use resilient_runtime::Kind;
 
-/// By its name below `/dashboard/`.
+/// Name below `/dashboard/`, content type and content.
 const FILES: [(&str, &str, &[u8]); 14] = [
     ("app.js", JAVASCRIPT, include_bytes!("assets/app.js")),
     ("access.js", JAVASCRIPT, include_bytes!("assets/access.js")),
@@ -29,9 +30,9 @@ const FILES: [(&str, &str, &[u8]); 14] = [
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-/// The page and its files, for an API below `prefix`.
+/// Routes of the page and its files, for an API below `prefix`.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(prefix: &str) -> Router<S> {
-    // All relative to the page: it may be mounted below another path.
+    // All URLs are relative to the page, because the router can be mounted below another path.
     let prefix = if prefix.is_empty() { "." } else { prefix.trim_start_matches('/') };
     let kinds = Kind::all().map(Kind::as_str).collect::<Vec<_>>().join(" ");
     let page =
@@ -74,15 +75,15 @@ mod tests {
     }
 
     #[test]
-    fn all_of_it_is_small() {
+    fn the_whole_dashboard_is_small() {
         let page = include_bytes!("assets/index.html").len();
         let size = page + FILES.iter().map(|(.., content)| content.len()).sum::<usize>();
-        // As it stands; gzipped it is less than half of that.
+        // Uncompressed. With gzip it is less than half of that.
         assert!(size <= 120 * 1024, "{size} bytes");
     }
 
     #[test]
-    fn a_prefix_cannot_leave_its_attribute() {
+    fn a_prefix_cannot_break_out_of_its_attribute() {
         assert_eq!(escaped("/a\"><script>"), "/a&quot;>&lt;script>");
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies: one that holds something until it has been sent, and those that nobody has read.
+//! Response bodies that hold a guard, and rejections of requests whose body was not read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,8 +11,10 @@ use pin_project_lite::pin_project;
 use super::semantics::Protocol;
 use crate::Problem;
 
-/// A refusal of a request whose body nobody reads. Over HTTP/1 the connection cannot be used any more, and who sent it must
-/// be told, or the next request on it would be lost.
+/// The rejection of a request whose body is not read.
+///
+/// An HTTP/1 connection cannot be reused after that. The response must say so with `Connection: close`; otherwise the client
+/// would send its next request on this connection and lose it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unread {
     closes: bool,
@@ -27,7 +29,7 @@ impl Unread {
         }
     }
 
-    /// Its body was read.
+    /// The body has been read, so the connection can be reused.
     pub(crate) fn read(self) -> Self {
         Self { closes: false, ..self }
     }
@@ -41,26 +43,28 @@ impl Unread {
     }
 }
 
-/// The largest piece that is handed on at once. A connection takes the last one long before it has been sent, and what is
-/// held is free then: of a large answer in one piece nothing else would be left to wait for.
-const PIECE: usize = 16 * 1024;
+/// The maximum size of one data frame. A connection buffers the last frame long before it has been sent, and the guard is
+/// dropped at that moment. Without this limit, a large body in one frame would release its guard at once.
+const MAX_FRAME: usize = 16 * 1024;
 
 pin_project! {
-    /// A body, and what is held until it has been sent, but for what a connection buffers, or is dropped.
+    /// A response body that holds a guard until it has been sent or is dropped.
+    ///
+    /// The guard is released when the connection has taken the last frame into its buffer.
     #[derive(Debug)]
     pub struct GuardedBody<B, H> {
         #[pin]
         body: B,
         rest: Bytes,
-        kept: Option<H>,
+        guard: Option<H>,
     }
 }
 
 impl<B: Body<Data = Bytes>, H> GuardedBody<B, H> {
     pub(crate) fn new(body: B, held: Option<H>) -> Self {
-        // What has no more to send is never polled by some servers.
-        let kept = held.filter(|_| !body.is_end_stream());
-        Self { body, rest: Bytes::new(), kept }
+        // Some servers never poll a body that is already at its end.
+        let guard = held.filter(|_| !body.is_end_stream());
+        Self { body, rest: Bytes::new(), guard }
     }
 }
 
@@ -80,12 +84,12 @@ impl<B: Body<Data = Bytes>, H> Body for GuardedBody<B, H> {
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
                 },
                 ended => {
-                    *this.kept = None;
+                    *this.guard = None;
                     return Poll::Ready(ended);
                 }
             }
         }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        let piece = this.rest.split_to(this.rest.len().min(MAX_FRAME));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -1,4 +1,4 @@
-//! Bodies that are read whole before anything else is done: bounded in their sum and in time.
+//! Memory and time limits for request bodies that are read completely.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,22 +15,24 @@ use tokio::time::Sleep;
 
 use crate::Problem;
 
-/// What all bodies may take unless it is said otherwise.
-const BYTES: usize = 64 << 20;
-/// A body begins with so much room, or with less where it may not have that.
-const FIRST: usize = 4096;
-/// Bodies up to this size can use the whole budget, larger ones three quarters of it.
+/// The default memory limit for all bodies.
+const DEFAULT_BYTES: usize = 64 << 20;
+/// The first allocation for a body, unless its maximum size is smaller.
+const FIRST_CAPACITY: usize = 4096;
+/// Bodies up to this size can use the whole budget; larger ones can use three quarters of it.
 const SMALL: usize = 16 << 10;
-/// When there may be room again.
-const LATER: Duration = Duration::from_secs(1);
+/// The `Retry-After` of a rejected request.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How many bytes of request bodies are held in memory at a time, over all requests of the layers that share it, or of an
-/// [`HttpServer`](crate::HttpServer). A request for whose body there is no room is answered with 503 and `Retry-After` at once.
+/// A memory limit for request bodies.
 ///
-/// Bodies of more than 16 KiB can use three quarters of it; the rest is reserved for small ones, so that large uploads
-/// do not keep out ordinary requests.
+/// It limits the bytes of all request bodies that are in memory at the same time, in all layers that share it or in an
+/// [`HttpServer`](crate::HttpServer). A request whose body exceeds the limit gets 503 and `Retry-After` at once.
 ///
-/// What counts is the memory that a body takes, not what its `Content-Length` says: until the handler has taken it over.
+/// Bodies of more than 16 KiB can use three quarters of the budget. The rest is reserved for small bodies, so that large
+/// uploads do not block ordinary requests.
+///
+/// A body counts with the memory that it uses, not with its `Content-Length`, until the handler has read it.
 ///
 /// ```
 /// use resilient_http::layer::{BodyBudget, IdempotencyLayer};
@@ -46,13 +48,13 @@ pub struct BodyBudget(Arc<Inner>);
 
 struct Inner {
     most: usize,
-    /// Relaxed, both: nothing but the numbers hangs on them.
+    /// `Relaxed` is enough for both counters: no other memory depends on them.
     held: AtomicUsize,
     refused: AtomicU64,
 }
 
 impl BodyBudget {
-    /// For so many bytes.
+    /// Creates a budget of this many bytes.
     ///
     /// ```
     /// use resilient_http::layer::BodyBudget;
@@ -63,7 +65,9 @@ impl BodyBudget {
         Self(Arc::new(Inner { most: bytes, held: AtomicUsize::new(0), refused: AtomicU64::new(0) }))
     }
 
-    /// The one of the process, for 64 MiB, which layers share unless they are given another one.
+    /// Returns the budget of the process, of 64 MiB.
+    ///
+    /// All layers share it by default.
     ///
     /// ```
     /// use resilient_http::layer::BodyBudget;
@@ -72,10 +76,10 @@ impl BodyBudget {
     /// ```
     pub fn of_process() -> Self {
         static ALL: OnceLock<BodyBudget> = OnceLock::new();
-        ALL.get_or_init(|| Self::new(BYTES)).clone()
+        ALL.get_or_init(|| Self::new(DEFAULT_BYTES)).clone()
     }
 
-    /// The bytes that are held now.
+    /// Returns the number of bytes in use.
     ///
     /// ```
     /// # use resilient_http::layer::BodyBudget;
@@ -85,7 +89,7 @@ impl BodyBudget {
         self.0.held.load(Ordering::Relaxed)
     }
 
-    /// How many requests were refused because there was no room for their bodies.
+    /// Returns how many requests were rejected for lack of budget.
     ///
     /// ```
     /// # use resilient_http::layer::BodyBudget;
@@ -95,14 +99,14 @@ impl BodyBudget {
         self.0.refused.load(Ordering::Relaxed)
     }
 
-    /// For a body that then takes `total` bytes.
+    /// Takes `bytes` for a body that then uses `total` bytes.
     fn take(&self, bytes: usize, total: usize) -> bool {
         let most = if total <= SMALL { self.0.most } else { self.0.most - self.0.most / 4 };
         let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= most);
         self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
-    /// Holds no bytes yet.
+    /// Returns a reservation of zero bytes.
     pub(crate) fn room(&self) -> Room {
         Room { budget: self.clone(), bytes: AtomicUsize::new(0) }
     }
@@ -124,7 +128,7 @@ impl BodyBudget {
                 None => return Err(too_slow(span)),
                 Some(None) => return Ok((bytes.into(), room)),
                 Some(Some(Err(error))) => {
-                    let what = format!("the body of the request cannot be read: {error}");
+                    let what = format!("cannot read the request body: {error}");
                     return Err(Problem::new(StatusCode::BAD_REQUEST, what));
                 }
                 Some(Some(Ok(frame))) => frame,
@@ -135,7 +139,7 @@ impl BodyBudget {
                 return Err(too_large(most));
             }
             if length > bytes.capacity() {
-                let capacity = length.max(bytes.capacity() * 2).max(FIRST).min(most);
+                let capacity = length.max(bytes.capacity() * 2).max(FIRST_CAPACITY).min(most);
                 if !room.grow(capacity) {
                     return Err(no_room());
                 }
@@ -146,23 +150,23 @@ impl BodyBudget {
     }
 }
 
-/// The answer to a request for whose body there is no room.
+/// The response to a request whose body exceeds the budget.
 pub(crate) fn no_room() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many large requests are under way")
-        .after(LATER)
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the memory limit for request bodies is reached")
+        .after(RETRY_AFTER)
         .unexecuted()
 }
 
 fn too_large(most: usize) -> Problem {
-    let what = format!("a request with an `Idempotency-Key` is {most} bytes at most");
+    let what = format!("the body of a request with an `Idempotency-Key` must not exceed {most} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, what)
 }
 
 fn too_slow(span: Duration) -> Problem {
-    Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body of the request did not come within {span:?}"))
+    Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the request body did not arrive within {span:?}"))
 }
 
-/// What a future gives, unless the time is over first; that begins when there is something to wait for.
+/// Returns the output of a future, or `None` if the time limit passes first. The time begins with the first wait.
 async fn within<F: Future + Unpin>(
     mut work: F,
     timer: &mut Option<Pin<Box<Sleep>>>,
@@ -173,7 +177,7 @@ async fn within<F: Future + Unpin>(
             return std::task::Poll::Ready(Some(output));
         }
         if timer.is_none() {
-            // It panics where the runtime has no timers: then a body may take as long as it likes.
+            // `sleep` panics in a runtime without timers. There the body has no time limit.
             *timer = catch_unwind(AssertUnwindSafe(|| Box::pin(tokio::time::sleep(span)))).ok();
         }
         match timer {
@@ -195,7 +199,7 @@ impl fmt::Debug for BodyBudget {
     }
 }
 
-/// What one body takes.
+/// The reservation of one body.
 #[derive(Debug)]
 pub(crate) struct Room {
     budget: BodyBudget,
@@ -204,7 +208,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// To so many bytes, if there is room for them.
+    /// Grows the reservation to `bytes`. Returns whether the budget allowed it.
     pub(crate) fn grow(&self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes.load(Ordering::Relaxed));
         let has_room = self.budget.take(more, bytes);

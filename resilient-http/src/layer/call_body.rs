@@ -1,4 +1,4 @@
-//! The body of a response, with which the call of a client ends.
+//! The response body of a client call.
 
 use std::io;
 use std::pin::Pin;
@@ -14,15 +14,16 @@ use tower::BoxError;
 use super::semantics::{GRPC_STATUS, Protocol, describe_answer, of_error, of_grpc};
 
 pin_project! {
-    /// The body of a response that a client's pipeline has made: it is bounded in time, and the call ends with it.
+    /// A response body that has a time limit and ends its client call.
     ///
-    /// - Each part is waited for no longer than `timeout(read = ..)`, and all of them end with the deadline of the call. The
-    ///   error is then an [`io::Error`] that holds a [`Rejection`], which
-    ///   [`RejectionKind::found_in`](resilient_runtime::RejectionKind::found_in) finds.
-    /// - A body that breaks off makes the call a failure; one of gRPC is judged by the `grpc-status` in its trailers.
-    /// - Dropped half read, the call is cancelled. Dropped before anything of it was asked for, the call is what its head says.
+    /// - Each part must arrive within `timeout(read = ..)`, and the whole body within the deadline of the call. Otherwise
+    ///   the body ends with an [`io::Error`] that contains a [`Rejection`]; find it with
+    ///   [`RejectionKind::found_in`](resilient_runtime::RejectionKind::found_in).
+    /// - If the body ends with an error, the call is a failure. For gRPC, the `grpc-status` in the trailers decides.
+    /// - If the body is dropped half read, the call counts as cancelled. If it is dropped before it is polled, the status and
+    ///   the headers of the response decide.
     ///
-    /// It is `Sync` if the body is, and has the size hint of the body.
+    /// It is `Sync` if the inner body is, and has the same size hint.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -47,17 +48,17 @@ pin_project! {
         #[pin]
         body: B,
         call: OpenCall,
-        // The verdict is still to come, in the trailers.
+        // The gRPC status that decides the outcome is expected in the trailers.
         awaits_trailers: bool,
         has_ended: bool,
     }
 }
 
 impl<B: Body> CallBody<B> {
-    /// Of a response with these headers.
+    /// Wraps the body of a response with these headers.
     pub(crate) fn new(body: B, headers: &HeaderMap, mut call: OpenCall) -> Self {
         let has_ended = body.is_end_stream();
-        // An answer of gRPC that has its status in the head has no trailers.
+        // A gRPC response with a status in its headers has no trailers (`Trailers-Only`).
         let awaits_trailers = Protocol::of(headers) == Protocol::Grpc && !headers.contains_key(GRPC_STATUS);
         if has_ended && let Some(judgement) = call.judgement() {
             call.end(if awaits_trailers { Class::UNCERTAIN.into() } else { judgement });
@@ -65,21 +66,21 @@ impl<B: Body> CallBody<B> {
         Self { body, call, awaits_trailers, has_ended }
     }
 
-    /// Of a response whose call has ended with its head.
+    /// Wraps the body of a response whose call has already ended.
     pub(crate) fn unbounded(body: B) -> Self {
         Self { body, call: OpenCall::default(), awaits_trailers: false, has_ended: false }
     }
 }
 
-/// How the call ends at the end of a body that is complete.
+/// Ends the call after a complete body.
 fn complete(call: &mut OpenCall, awaits_trailers: bool) {
     if let Some(judgement) = call.judgement() {
-        // gRPC always ends with a status: without, the connection has ended before the answer.
+        // A gRPC response always ends with a status. Without one, the connection was closed before the response was complete.
         call.end(if awaits_trailers { Class::UNCERTAIN.into() } else { judgement });
     }
 }
 
-/// As an [`io::Error`], so that clients know a timeout when they see one.
+/// Converts to an [`io::Error`], so that clients can recognize a timeout.
 fn out_of_time(rejection: Rejection) -> BoxError {
     io::Error::from(rejection).into()
 }
@@ -114,7 +115,7 @@ where
                     this.call.end_with(judgement, |words| describe_answer(StatusCode::OK, trailers, words));
                 }
                 if this.body.is_end_stream() {
-                    // Many readers know that it is the last, too, and do not ask again.
+                    // Many readers check `is_end_stream` and do not poll again.
                     complete(this.call, *this.awaits_trailers);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -122,7 +123,7 @@ where
             Some(Ok(Err(error))) => {
                 *this.has_ended = true;
                 let error = error.into();
-                // It has come halfway, whatever has broken it.
+                // The error text of the body becomes the last error of the call.
                 this.call.end_with(of_error(&*error), |words| words.error(&*error));
                 Poll::Ready(Some(Err(error)))
             }

@@ -1,4 +1,4 @@
-//! A pipeline around a client.
+//! A pipeline around a client of any protocol.
 
 use std::fmt;
 use std::future::Future;
@@ -17,14 +17,16 @@ use tower::{BoxError, Layer, Service};
 use super::HttpClientLayer;
 use super::semantics::of_error;
 
-/// What an answer or an error of a service means.
+/// Judges a response or an error of the service.
 type Judge<R> = dyn Fn(&Result<R, BoxError>) -> Judgement + Send + Sync;
 
-/// What one request says about itself.
+/// Returns the call options of a request.
 type About<Q> = dyn Fn(&Q) -> Options + Send + Sync;
 
-/// A [`Pipeline`] around a client, or any service whose requests can be cloned: each attempt sends a clone, once the service
-/// is ready for it. Refusals come as errors, which a [`Rejection`] can be found in. For HTTP see [`HttpClientLayer`].
+/// A [`Pipeline`] around any service whose requests implement `Clone`.
+///
+/// Each attempt sends a clone of the request, after the inner service has become ready. A rejection is an error with a
+/// [`Rejection`] in its source chain. For HTTP and gRPC, use [`HttpClientLayer`].
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -46,8 +48,10 @@ pub struct ClientLayer<Q, R> {
 }
 
 impl<Q, R> ClientLayer<Q, R> {
-    /// Every answer is a success. Every error is a failure: one of the network or a refusal as it says ([`Class::found_in`]),
-    /// any other is worth a retry.
+    /// Creates a layer that counts every response as a success.
+    ///
+    /// Every error is a failure.
+    /// Network errors and rejections have the class that [`Class::found_in`] returns. Any other error can be retried.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -66,13 +70,13 @@ impl<Q, R> ClientLayer<Q, R> {
     /// # }
     /// ```
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Self {
-        Self::judged(pipeline, |answer| match answer {
+        Self::judged(pipeline, |result| match result {
             Ok(_) => Judgement::from(Verdict::Success),
             Err(error) => Judgement::found_in(&**error).unwrap_or(Class::UNKNOWN.into()),
         })
     }
 
-    /// Judged by a function of yours.
+    /// Creates a layer with your own function that judges responses and errors.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -84,7 +88,7 @@ impl<Q, R> ClientLayer<Q, R> {
     /// let registry = Registry::new();
     /// let pipeline = registry.pipeline("find").circuit_breaker("index").build();
     /// let layer = ClientLayer::judged(pipeline, |found: &Result<u32, BoxError>| match found {
-    ///     Ok(0) => Verdict::Failure(Class::Permanent), // it is never empty
+    ///     Ok(0) => Verdict::Failure(Class::Permanent), // the index is never empty
     ///     _ => Verdict::Success,
     /// });
     /// let find = ServiceBuilder::new().layer(layer).service(service_fn(async |_: &str| Ok::<_, BoxError>(0)));
@@ -97,11 +101,13 @@ impl<Q, R> ClientLayer<Q, R> {
         judge: impl Fn(&Result<R, BoxError>) -> J + Send + Sync + 'static,
     ) -> Self {
         let about = Arc::new(|_: &Q| Options::default());
-        let judge = Arc::new(move |answer: &Result<R, BoxError>| judge(answer).into());
+        let judge = Arc::new(move |result: &Result<R, BoxError>| judge(result).into());
         Self { pipeline: pipeline.into(), judge, about }
     }
 
-    /// With what each request says about itself: its priority, the key of its rate limit, whether it may run twice.
+    /// Sets a function that returns the call options of each request.
+    ///
+    /// The options are, for example, the priority, the key of the rate limit, and whether the request is idempotent.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -127,8 +133,10 @@ impl<Q, R> ClientLayer<Q, R> {
 }
 
 impl ClientLayer<(), ()> {
-    /// For HTTP and gRPC, which are judged by status and `Retry-After`, and whose calls end with the body of the response:
-    /// [`HttpClientLayer::new`]. Prefer [`HttpClientLayer::per_host`] for a client that talks to several hosts.
+    /// Creates a layer for HTTP and gRPC; the same as [`HttpClientLayer::new`].
+    ///
+    /// Responses are judged by their status and `Retry-After`, and a call ends with the body of its response. For a client of
+    /// several hosts, use [`HttpClientLayer::per_host`].
     ///
     /// ```
     /// use http::{Request, Response};
@@ -206,7 +214,9 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<R, BoxError>> + Send>>;
 
-    /// Always: each attempt asks whether the service is ready, within the limits of the call.
+    /// Always returns ready.
+    ///
+    /// Each attempt polls the inner service, within the limits of the call.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
@@ -225,12 +235,12 @@ where
                 }
             };
             let judge = |outcome: &Result<Result<R, BoxError>, Rejection>| match outcome {
-                Ok(answer) => judge(answer),
+                Ok(result) => judge(result),
                 Err(rejection) => of_error(rejection),
             };
             let describe = |outcome: &Result<Result<R, BoxError>, Rejection>, words: &mut Words| match outcome
             {
-                Ok(Ok(_)) => words.display(&"it answered with a failure"),
+                Ok(Ok(_)) => words.display(&"the response was judged a failure"),
                 Ok(Err(error)) => words.error(&**error),
                 Err(rejection) => words.error(rejection),
             };
@@ -240,8 +250,12 @@ where
     }
 }
 
-/// Writes what the next service should know into the headers of a request: the correlation id of the scope around this
-/// code, and how long its caller waits (`grpc-timeout`). Whether there is any time left: else do not send it.
+/// Adds the current correlation id and deadline to request headers.
+///
+/// The correlation id is written to `x-correlation-id`, unless the request already has that header. The remaining time is
+/// written to `grpc-timeout`. Both come from the scope around the caller of this function.
+///
+/// Returns whether any time is left. If it returns `false`, do not send the request.
 ///
 /// ```
 /// use http::HeaderMap;
@@ -255,7 +269,7 @@ where
 pub fn propagate(headers: &mut HeaderMap) -> bool {
     let id = CorrelationId::current().and_then(|id| HeaderValue::from_str(id.as_str()).ok());
     if let Some(id) = id {
-        // What the caller has said itself stands.
+        // A header that the caller has set takes precedence.
         headers.entry(HeaderName::from_static("x-correlation-id")).or_insert(id);
     }
     let Some(left) = deadline::remaining() else { return true };

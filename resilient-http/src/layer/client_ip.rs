@@ -1,4 +1,4 @@
-//! Whose request it is.
+//! Client addresses behind proxies.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,12 +6,14 @@ use axum::extract::ConnectInfo;
 use http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
 
-/// Addresses in `X-Forwarded-For` that are looked at: more proxies than that stand in no row.
-const MOST_PROXIES: usize = 32;
+/// The maximum number of addresses in `X-Forwarded-For` that are read; real proxy chains are shorter.
+const MAX_PROXIES: usize = 32;
 
-/// Finds the address of the client behind proxies. Each proxy appends the address that it was called from to
-/// `X-Forwarded-For`; what stands further left was said by the client itself, and can be anything. So it is read from the
-/// right, as long as the address so far is one of a proxy that is trusted.
+/// Finds the address of a client behind trusted proxies.
+///
+/// Each proxy appends the address of its peer to `X-Forwarded-For`. The client itself can send any value for the addresses
+/// further left. The header is therefore read from right to left, and only while the address found so far belongs to a trusted
+/// proxy.
 ///
 /// ```
 /// use resilient_http::layer::ClientIp;
@@ -25,20 +27,20 @@ pub struct ClientIp {
     trusted: Vec<IpNet>,
 }
 
-/// A network that could not be understood.
+/// The error for text that is not an IP address or network.
 ///
 /// ```
 /// use resilient_http::layer::ClientIp;
 ///
 /// let error = ClientIp::behind(["10.0.0.0/8", "our proxy"]).unwrap_err();
-/// assert!(error.to_string().starts_with("`our proxy` is no address or network"));
+/// assert!(error.to_string().starts_with("`our proxy` is not an IP address or network"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no address or network; write it as in `10.0.0.0/8` or `::1`")]
+#[error("`{0}` is not an IP address or network; write it as `10.0.0.0/8` or `::1`")]
 pub struct BadNetwork(String);
 
 impl ClientIp {
-    /// The peer of the connection; headers are not looked at.
+    /// Uses the peer address of the connection and ignores headers.
     ///
     /// ```
     /// # use std::net::SocketAddr;
@@ -53,7 +55,7 @@ impl ClientIp {
         Self::default()
     }
 
-    /// Behind proxies with these addresses, or in these networks.
+    /// Trusts proxies with these addresses or in these networks, such as `10.0.0.1` or `10.0.0.0/8`.
     ///
     /// ```
     /// # use std::net::SocketAddr;
@@ -67,7 +69,7 @@ impl ClientIp {
     /// ```
     ///
     /// # Errors
-    /// When one is neither an address nor a network.
+    /// Returns [`BadNetwork`] for the first item that is not an IP address or network.
     pub fn behind<N: AsRef<str>>(proxies: impl IntoIterator<Item = N>) -> Result<Self, BadNetwork> {
         let parse = |proxy: N| {
             let text = proxy.as_ref();
@@ -77,14 +79,16 @@ impl ClientIp {
         Ok(Self { trusted: proxies.into_iter().map(parse).collect::<Result<_, _>>()? })
     }
 
-    /// The address of a request's client, where the server has told its peer
-    /// (`into_make_service_with_connect_info::<SocketAddr>()`).
+    /// Returns the address of the client of a request.
+    ///
+    /// Returns `None` if the request has no peer address. [`HttpServer`](crate::HttpServer) provides it; with `axum::serve`,
+    /// use `into_make_service_with_connect_info::<SocketAddr>()`.
     ///
     /// ```
     /// use resilient_http::layer::ClientIp;
     ///
     /// let (parts, ()) = http::Request::new(()).into_parts();
-    /// assert_eq!(ClientIp::direct().of(&parts), None, "the server has told no peer");
+    /// assert_eq!(ClientIp::direct().of(&parts), None, "the server did not provide a peer address");
     /// ```
     pub fn of(&self, parts: &Parts) -> Option<IpAddr> {
         let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
@@ -94,13 +98,13 @@ impl ClientIp {
     fn behind_peer(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let values = headers.get_all("x-forwarded-for").into_iter().rev();
-        // Bytes: what is no text in one hop is not to hide those behind it.
+        // Bytes, because a hop that is not valid text must not hide the hops before it.
         let hops = values.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
-        for hop in hops.take(MOST_PROXIES) {
+        for hop in hops.take(MAX_PROXIES) {
             if !self.trusts(client) {
                 break;
             }
-            // What is no address was not written by a proxy of ours.
+            // A trusted proxy writes only addresses.
             let Some(before) = std::str::from_utf8(hop).ok().and_then(|hop| address(hop.trim())) else {
                 break;
             };
@@ -109,13 +113,13 @@ impl ClientIp {
         client
     }
 
-    /// Whether the address, in its canonical form, is one of a proxy.
+    /// Whether the address, in its canonical form, belongs to a trusted proxy.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 }
 
-/// An IPv4 network that was written as one of IPv6 (`::ffff:10.0.0.0/104`) is one of IPv4: clients are compared so.
+/// Converts an IPv4-mapped IPv6 network (`::ffff:10.0.0.0/104`) to IPv4, as is done with client addresses.
 fn canonical(network: IpNet) -> IpNet {
     let mapped = match network {
         IpNet::V6(v6) => v6.prefix_len().checked_sub(96).zip(v6.addr().to_ipv4_mapped()),
@@ -125,7 +129,7 @@ fn canonical(network: IpNet) -> IpNet {
     v4.map_or(network, IpNet::V4)
 }
 
-/// An address, with or without its port; one of IPv6 with or without brackets and a zone, which only its own machine knows.
+/// Parses an address with or without a port; IPv6 with or without brackets and a zone.
 fn address(text: &str) -> Option<IpAddr> {
     if let Some(rest) = text.strip_prefix('[') {
         let (bare, port) = rest.split_once(']')?;
@@ -143,7 +147,7 @@ fn v6(text: &str) -> Option<Ipv6Addr> {
     bare.parse().ok()
 }
 
-/// Whether it is nothing, or a colon and a port (RFC 3986, 3.2.3).
+/// Whether the text is empty, or a colon and a port (RFC 3986, section 3.2.3).
 pub(crate) fn is_port(text: &str) -> bool {
     let digits = text.strip_prefix(':').unwrap_or(text);
     let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -151,14 +155,16 @@ pub(crate) fn is_port(text: &str) -> bool {
         || (text.starts_with(':') && is_number && (digits.is_empty() || digits.parse::<u16>().is_ok()))
 }
 
-/// The address that identifies a client. For IPv6 it is the /64 network, because one client can own a whole one. All
-/// loopback addresses (`127.0.0.0/8` and `::1`) are one client, because any local program can use each of them.
+/// Returns the address that identifies a client.
+///
+/// For IPv6 it is the /64 network, because one client can own a whole one. All loopback addresses (`127.0.0.0/8` and `::1`)
+/// are one client, because any local program can use each of them.
 pub(crate) fn client_of(address: IpAddr) -> IpAddr {
     let address = address.to_canonical();
     if address.is_loopback() { Ipv4Addr::LOCALHOST.into() } else { network_of(address) }
 }
 
-/// The address, of IPv6 the network of 64 bits.
+/// Returns the address; for IPv6, its /64 network.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -182,20 +188,24 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_says_of_itself_is_not_believed() {
+    fn addresses_that_the_client_wrote_itself_are_ignored() {
         assert_eq!(of(&[], "9.9.9.9", &["1.1.1.1"]), "9.9.9.9", "no proxy is trusted");
-        assert_eq!(of(&["10.0.0.0/8"], "9.9.9.9", &["1.1.1.1"]), "9.9.9.9", "it comes past the proxies");
-        assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6, 1.1.1.1"]), "1.1.1.1", "6.6.6.6 is made up");
+        assert_eq!(of(&["10.0.0.0/8"], "9.9.9.9", &["1.1.1.1"]), "9.9.9.9", "the peer is not a proxy");
+        assert_eq!(
+            of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6, 1.1.1.1"]),
+            "1.1.1.1",
+            "the client wrote 6.6.6.6"
+        );
         assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6, 1.1.1.1, 10.0.0.2"]), "1.1.1.1");
         assert_eq!(of(&["10.0.0.0/8"], "10.0.0.1", &["6.6.6.6", "1.1.1.1"]), "1.1.1.1", "in two headers");
         let mut headers = HeaderMap::new();
         headers.insert("x-forwarded-for", http::HeaderValue::from_bytes(b"\xfc, 1.1.1.1").unwrap());
         let client = ClientIp::behind(["10.0.0.1"]).unwrap().behind_peer([10, 0, 0, 1].into(), &headers);
-        assert_eq!(client.to_string(), "1.1.1.1", "what is no text hides nothing");
+        assert_eq!(client.to_string(), "1.1.1.1", "invalid text hides nothing");
     }
 
     #[test]
-    fn all_forms_of_addresses_are_read_and_others_end_the_way() {
+    fn all_forms_of_addresses_are_parsed_and_other_text_ends_the_chain() {
         assert_eq!(of(&["10.0.0.1"], "10.0.0.1", &["1.1.1.1:4711"]), "1.1.1.1");
         assert_eq!(of(&["10.0.0.1"], "::ffff:10.0.0.1", &["[2001:db8::1]:4711"]), "2001:db8::1");
         assert_eq!(of(&["::1"], "::1", &["2001:db8::1"]), "2001:db8::1");
@@ -227,19 +237,19 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_an_address_or_half_of_a_long_one() {
+    fn a_client_is_an_ipv4_address_or_an_ipv6_network() {
         let of = |text: &str| client_of(text.parse().unwrap()).to_string();
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2::"));
         assert_ne!(of("2001:db8:1:3::"), of("2001:db8:1:2::"));
         assert_eq!(of("::ffff:1.2.3.4"), "1.2.3.4");
-        // G8: each program on this machine can use all of these.
+        // Any local program can use all of these addresses.
         for own in ["127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.2", "127.255.255.255"] {
             assert_eq!(of(own), "127.0.0.1", "{own}");
         }
         let bad = ClientIp::behind(["10.0.0.0/33"]).unwrap_err();
         assert_eq!(
             bad.to_string(),
-            "`10.0.0.0/33` is no address or network; write it as in `10.0.0.0/8` or `::1`"
+            "`10.0.0.0/33` is not an IP address or network; write it as `10.0.0.0/8` or `::1`"
         );
     }
 }

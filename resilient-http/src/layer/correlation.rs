@@ -1,4 +1,4 @@
-//! The id of a request.
+//! Correlation ids of server requests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,8 +12,10 @@ use tower::{Layer, Service};
 
 const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 
-/// Takes the correlation id of a request ([`CorrelationId::from_headers`]), or makes one; what is called finds it with
-/// [`CorrelationId::current`], and the answer has it as `x-correlation-id`.
+/// Reads or creates the correlation id of each request.
+///
+/// The id comes from the request headers ([`CorrelationId::from_headers`]); without one, a random id is created. The inner
+/// service can read it with [`CorrelationId::current`], and the response returns it as `x-correlation-id`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -31,7 +33,7 @@ const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 pub struct CorrelationLayer;
 
 impl CorrelationLayer {
-    /// There is nothing to set.
+    /// Creates the layer; it has no settings.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -41,8 +43,8 @@ impl CorrelationLayer {
     /// use resilient_http::layer::CorrelationLayer;
     ///
     /// let app: Router = Router::new().route("/", get(async || "hello")).layer(CorrelationLayer::new());
-    /// let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
-    /// assert_eq!(answer.headers()["x-correlation-id"].len(), 32, "a new one");
+    /// let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    /// assert_eq!(response.headers()["x-correlation-id"].len(), 32, "a new id");
     /// # }
     /// ```
     pub fn new() -> Self {
@@ -99,7 +101,7 @@ where
 }
 
 pin_project! {
-    /// The answer of a [`Correlate`].
+    /// The future of a [`Correlate`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -109,8 +111,8 @@ pin_project! {
     /// use resilient_http::layer::{CorrelateFuture, CorrelationLayer};
     ///
     /// let mut service = CorrelationLayer.layer(service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new(()))));
-    /// let answer: CorrelateFuture<_> = service.call(Request::new(()));
-    /// assert!(answer.await.unwrap().headers().contains_key("x-correlation-id"));
+    /// let response: CorrelateFuture<_> = service.call(Request::new(()));
+    /// assert!(response.await.unwrap().headers().contains_key("x-correlation-id"));
     /// # }
     /// ```
     #[derive(Debug)]
@@ -130,7 +132,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let mut answer = ready!(this.answer.poll(cx));
-        // Letters, digits, `.`, `_` and `-`: a header can have them all.
+        // An id contains only letters, digits, `.`, `_` and `-`, which are valid in a header.
         if let (Ok(response), Ok(id)) = (&mut answer, HeaderValue::from_str(this.id.as_str())) {
             response.headers_mut().insert(HEADER, id);
         }

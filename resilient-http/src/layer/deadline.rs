@@ -1,4 +1,4 @@
-//! How long the caller of a request waits.
+//! Deadlines of incoming requests.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,9 +17,11 @@ use crate::Problem;
 
 const HEADERS: [Header; 2] = [Header::GrpcTimeout, Header::ExpectedTimeout];
 
-/// Takes over the time that the caller has left, from `grpc-timeout` or `x-envoy-expected-rq-timeout-ms`: nested protected
-/// calls have no longer. A request whose time is over is answered with 504 and reaches nothing; one whose header is
-/// malformed with 400.
+/// Applies the caller's remaining time as the deadline of a request.
+///
+/// The time comes from the headers `grpc-timeout` and `x-envoy-expected-rq-timeout-ms`; the shorter one applies. Protected
+/// calls inside the request cannot take longer. A request without any time left gets 504 and does not reach the inner
+/// service. A request with a malformed header gets 400.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -29,11 +31,11 @@ const HEADERS: [Header; 2] = [Header::GrpcTimeout, Header::ExpectedTimeout];
 /// use resilient_http::layer::DeadlineLayer;
 ///
 /// let app: Router = Router::new().route("/", get(async || "hello")).layer(DeadlineLayer::new());
-/// let ask = |timeout: &str| {
+/// let send = |timeout: &str| {
 ///     app.clone().oneshot(Request::get("/").header("grpc-timeout", timeout).body(Body::empty()).unwrap())
 /// };
-/// assert_eq!(ask("0m").await.unwrap().status(), 504, "nothing is left");
-/// assert_eq!(ask("soon").await.unwrap().status(), 400);
+/// assert_eq!(send("0m").await.unwrap().status(), 504, "no time is left");
+/// assert_eq!(send("soon").await.unwrap().status(), 400);
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,9 @@ impl Default for DeadlineLayer {
 }
 
 impl DeadlineLayer {
-    /// With no limit of its own: a request without a header has no deadline.
+    /// Creates a layer without a limit of its own.
+    ///
+    /// A request without a deadline header then has no deadline.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -67,7 +71,7 @@ impl DeadlineLayer {
         Self { most: Duration::MAX }
     }
 
-    /// No request has longer than this, whatever it says, and also if it says nothing.
+    /// Sets the maximum time of every request, with or without a deadline header.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -120,7 +124,7 @@ pub struct WithDeadline<S> {
 }
 
 impl<S> WithDeadline<S> {
-    /// What the caller has left, if it is known.
+    /// Returns the time that the request has left, or `None` if it has no deadline.
     fn given<B>(&self, request: &Request<B>) -> Result<Option<Duration>, Problem> {
         let mut least = (self.most < Duration::MAX).then_some(self.most);
         for header in HEADERS {
@@ -132,7 +136,7 @@ impl<S> WithDeadline<S> {
         }
         match least {
             Some(left) if left.is_zero() => {
-                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "the caller does not wait any longer")
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "the deadline of the request has passed")
                     .unexecuted())
             }
             least => Ok(least),
@@ -172,7 +176,7 @@ where
 }
 
 pin_project! {
-    /// The answer of a [`WithDeadline`].
+    /// The future of a [`WithDeadline`].
     ///
     /// ```
     /// # use axum::body::Body;
@@ -184,8 +188,8 @@ pin_project! {
     ///
     /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
     /// let mut service = DeadlineLayer::new().layer(service_fn(hello));
-    /// let answer: DeadlineFuture<_> = service.call(Request::new(Body::empty()));
-    /// assert_eq!(answer.await.unwrap().status(), 200);
+    /// let response: DeadlineFuture<_> = service.call(Request::new(Body::empty()));
+    /// assert_eq!(response.await.unwrap().status(), 200);
     /// # }
     /// ```
     #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Tells a caller that a fallback has answered.
+//! Response headers for degraded responses.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,8 +14,16 @@ const DEGRADED: HeaderName = HeaderName::from_static("x-resilience-degraded");
 const LEVEL: HeaderName = HeaderName::from_static("x-resilience-level");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Marks answers that were made of stand-ins: `X-Resilience-Degraded: true`, `X-Resilience-Level` with the worst level that
-/// has answered, `Age` in seconds where it is known, and `Cache-Status` (RFC 9211) for those from a cache.
+/// Marks responses that a fallback level took part in.
+///
+/// A degraded response gets these headers:
+///
+/// | header | value |
+/// |---|---|
+/// | `X-Resilience-Degraded` | `true` |
+/// | `X-Resilience-Level` | the worst fallback level that was used |
+/// | `Age` | the age in seconds of the oldest value from the local cache, if known |
+/// | `Cache-Status` (RFC 9211) | `resilient; hit; detail=LEVEL`, if the level is a cache |
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -28,16 +36,16 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// let list = Registry::new().fallback("list");
 /// let books = async move || list.call(|| None, || Chain::of(Level::Default, |_| Some("books"))).unwrap();
 /// let app: Router = Router::new().route("/", get(books)).layer(DegradedLayer);
-/// let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
-/// assert_eq!(answer.headers()["x-resilience-degraded"], "true");
-/// assert_eq!(answer.headers()["x-resilience-level"], "default");
+/// let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+/// assert_eq!(response.headers()["x-resilience-degraded"], "true");
+/// assert_eq!(response.headers()["x-resilience-level"], "default");
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DegradedLayer;
 
 impl DegradedLayer {
-    /// There is nothing to set.
+    /// Creates the layer; it has no settings.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -46,9 +54,9 @@ impl DegradedLayer {
     /// use axum::{Router, body::Body, http::Request, routing::get};
     /// use resilient_http::layer::DegradedLayer;
     ///
-    /// let app: Router = Router::new().route("/", get(async || "the real answer")).layer(DegradedLayer::new());
-    /// let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
-    /// assert!(!answer.headers().contains_key("x-resilience-degraded"));
+    /// let app: Router = Router::new().route("/", get(async || "not a fallback")).layer(DegradedLayer::new());
+    /// let response = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    /// assert!(!response.headers().contains_key("x-resilience-degraded"));
     /// # }
     /// ```
     pub fn new() -> Self {
@@ -101,7 +109,7 @@ where
 }
 
 pin_project! {
-    /// The answer of a [`MarkDegraded`].
+    /// The future of a [`MarkDegraded`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -111,8 +119,8 @@ pin_project! {
     /// use resilient_http::layer::{DegradedFuture, DegradedLayer};
     ///
     /// let mut service = DegradedLayer.layer(service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new(7))));
-    /// let answer: DegradedFuture<_> = service.call(Request::new(()));
-    /// assert_eq!(*answer.await.unwrap().body(), 7);
+    /// let response: DegradedFuture<_> = service.call(Request::new(()));
+    /// assert_eq!(*response.await.unwrap().body(), 7);
     /// # }
     /// ```
     pub struct DegradedFuture<F> {

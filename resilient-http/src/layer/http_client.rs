@@ -1,4 +1,4 @@
-//! A pipeline around a client of HTTP.
+//! A pipeline around an HTTP or gRPC client.
 
 use std::fmt;
 use std::future::Future;
@@ -19,22 +19,27 @@ use super::client::propagate;
 use super::semantics::{describe_answer, is_idempotent, of_answer, of_error};
 use crate::per_host::{PerHost, Pipelines};
 
-/// What one request says about itself.
+/// Returns the call options of a request.
 type About<A> = dyn Fn(&Request<A>) -> Options + Send + Sync;
 
-/// A [`Pipeline`] around a client of HTTP or gRPC whose requests can be cloned: each attempt sends a clone, once the service is
-/// ready for it. Prefer [one for each host](Self::per_host), so that one dead host does not open the circuit of the others.
+/// A [`Pipeline`] around an HTTP or gRPC client.
 ///
-/// - 5xx, 408, 425 and 429 are failures that are worth a retry, other 4xx are the caller's own; `Retry-After` is honoured,
-///   as seconds or as a date on the server's clock. An answer of gRPC is judged by its `grpc-status`, in the head or in the
-///   trailers, and by `grpc-retry-pushback-ms`. Errors of the network and refusals are what they say
-///   ([`Class::found_in`](resilient_runtime::Class::found_in)), others are uncertain.
-/// - A request that may have been carried out is repeated only if its method is idempotent
-///   ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)), or it has an `Idempotency-Key`;
-///   [`about`](Self::about) says otherwise.
-/// - Each attempt carries the correlation id and the time that is left ([`propagate`]).
-/// - A call ends with the body of its response; see [`CallBody`]. Once the response was handed out nothing is repeated.
-/// - A refusal is an error with a [`Rejection`] in its chain of sources.
+/// Requests must implement `Clone`: each attempt sends a clone, after the inner service has become ready. For bodies that
+/// are not `Clone`, use [`ReplayBody`](super::ReplayBody). Prefer [one pipeline per host](Self::per_host): a failing host
+/// then does not open the circuit breaker of the others.
+///
+/// - **Failures:** 5xx, 408, 425 and 429 are failures, and all except 501 and 505 can be retried. Other 4xx are mistakes of
+///   the caller and do not count as failures of the host. A gRPC response is judged by its `grpc-status`, in the headers or
+///   in the trailers, and by `grpc-retry-pushback-ms`. Network errors and rejections have the class that
+///   [`Class::found_in`](resilient_runtime::Class::found_in) returns; other errors are uncertain.
+/// - **`Retry-After`:** a retry waits as long as the response asks for, in seconds or as a date on the server's clock.
+/// - **Retries and hedges:** a request that might have been executed is repeated only if its method is idempotent
+///   ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2)) or it has an `Idempotency-Key`. Set
+///   [`about`](Self::about) to use another rule.
+/// - **Propagation:** each attempt sends the correlation id and the remaining time ([`propagate`]).
+/// - **Response bodies:** a call ends with the body of its response; see [`CallBody`]. A call is not retried after the
+///   response has been returned.
+/// - **Rejections:** a rejection is an error with a [`Rejection`] in its source chain.
 ///
 /// ```
 /// use http::{Request, Response};
@@ -51,8 +56,8 @@ type About<A> = dyn Fn(&Request<A>) -> Options + Send + Sync;
 /// let web = service_fn(async |_: Request<()>| Ok::<_, std::io::Error>(Response::new(Empty::<&[u8]>::new())));
 /// let web = ServiceBuilder::new().layer(layer).service(web);
 /// let request = Request::get("https://example.com/books").body(()).unwrap();
-/// let answer = web.oneshot(request).await.unwrap();
-/// assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), 0);
+/// let response = web.oneshot(request).await.unwrap();
+/// assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 0);
 /// assert_eq!(registry.stats().circuit_breaker["example.com:443"].successful, 1);
 /// # });
 /// ```
@@ -63,7 +68,9 @@ pub struct HttpClientLayer<A> {
 }
 
 impl<A> HttpClientLayer<A> {
-    /// One pipeline for all requests, whatever their host. For a client that talks to one service.
+    /// Creates a layer with one pipeline for all hosts.
+    ///
+    /// Use this for a client of a single service.
     ///
     /// ```
     /// use http::{Request, Response};
@@ -88,8 +95,10 @@ impl<A> HttpClientLayer<A> {
         Self::through(Pipelines::One(pipeline.into()))
     }
 
-    /// A pipeline for each host, built from an empty builder and the name of the host (`example.com:443`); see [`PerHost`].
-    /// The host is that of the request's target, or of its `Host` header.
+    /// Creates a layer with a separate pipeline for each host; see [`PerHost`].
+    ///
+    /// `build` receives an empty builder and the name of the host (`example.com:443`). The host comes from the request target,
+    /// or from the `Host` header if the target is only a path.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -107,7 +116,10 @@ impl<A> HttpClientLayer<A> {
         Self::of_hosts(PerHost::new(registry, build))
     }
 
-    /// As [`per_host`](Self::per_host), with hosts that are [bounded](PerHost::at_most) otherwise, or shared with other clients.
+    /// Creates a layer with the pipelines of an existing [`PerHost`].
+    ///
+    /// Use this instead of [`per_host`](Self::per_host) to set [the maximum number of hosts](PerHost::at_most), or to share
+    /// the pipelines with other clients.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -128,8 +140,10 @@ impl<A> HttpClientLayer<A> {
         Self { pipelines, about: Arc::new(about), until_head: false }
     }
 
-    /// With what each request says about itself: its priority, the key of its rate limit, whether it may run twice. It takes the
-    /// place of the rule that the method decides whether it may run twice.
+    /// Sets a function that returns the call options of each request.
+    ///
+    /// The options are, for example, the priority, the key of the rate limit, and whether the request is idempotent. They
+    /// replace the default rule, which decides by the method and the `Idempotency-Key` header whether a request is idempotent.
     ///
     /// ```
     /// use http::{Method, Request};
@@ -137,7 +151,7 @@ impl<A> HttpClientLayer<A> {
     /// use resilient_http::layer::HttpClientLayer;
     ///
     /// let layer = HttpClientLayer::new(Registry::new().pipeline("search").retry("index").build());
-    /// // Searching changes nothing, though it is a `POST`.
+    /// // A search changes nothing, although it is a `POST`.
     /// let layer = layer.about(|_: &Request<String>| Options::default().idempotent(true).priority(Priority::Low));
     /// # drop(layer);
     /// ```
@@ -146,8 +160,9 @@ impl<A> HttpClientLayer<A> {
         Self { about: Arc::new(about), ..self }
     }
 
-    /// Ends a call with the head of its response. Its body is then neither bounded in time nor judged, and holds no permit: for
-    /// bodies without an end.
+    /// Ends each call when the response headers have arrived, for endless bodies.
+    ///
+    /// The response body then holds no permit, has no time limit, and does not affect the outcome of the call.
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -224,7 +239,9 @@ where
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    /// Always: each attempt asks whether the service is ready, within the limits of the call.
+    /// Always returns ready.
+    ///
+    /// Each attempt polls the inner service, within the limits of the call.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
@@ -240,7 +257,7 @@ where
             let attempt = || {
                 let (mut service, mut request) = (service.clone(), request.clone());
                 async move {
-                    // Where no time is left, the pipeline ends it.
+                    // If no time is left, the pipeline ends the attempt.
                     let _ = propagate(request.headers_mut());
                     Ok::<_, Rejection>(match std::future::poll_fn(|cx| service.poll_ready(cx)).await {
                         Ok(()) => service.call(request).await.map_err(Into::into),

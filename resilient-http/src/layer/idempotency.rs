@@ -1,4 +1,4 @@
-//! Requests that are carried out once.
+//! Idempotency keys for HTTP requests.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -28,63 +28,84 @@ use crate::problem::Unexecuted;
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const UNSAVED: HeaderName = HeaderName::from_static("idempotency-unsaved");
-/// The longest key of a client. With what it is scoped by it must fit into a record's key.
-const LONGEST_KEY: usize = 255;
-/// The largest body of a request, in bytes, unless it is said otherwise.
-const MOST_BODY: usize = 1 << 20;
-/// How long a request may take to send its body, unless it is said otherwise.
+/// The maximum length of a client's key. Together with the client id it must fit into the key of a record.
+const MAX_KEY: usize = 255;
+/// The default maximum size of a request body, in bytes.
+const MAX_BODY: usize = 1 << 20;
+/// The default time limit for a request body to arrive.
 const BODY_TIME: Duration = Duration::from_secs(20);
-/// How long an answer is kept that says that the request was wrong.
-const WRONG_FOR: Duration = Duration::from_mins(1);
+/// How long a 4xx response is stored.
+const CLIENT_ERROR_TTL: Duration = Duration::from_mins(1);
 
-/// Carries a `POST` or `PATCH` with an `Idempotency-Key` out once, and gives a repeated one the answer of the first, with
-/// `Idempotency-Replayed: true`. After the IETF draft `httpapi-idempotency-key-header`: 400 for a key that is missing where
-/// it is required, or malformed; 409 while the first is under way, when nobody knows what became of it, or when its answer
-/// cannot be read any more, at once; 422 for a key that was used with another request.
+/// Executes a request with an `Idempotency-Key` once and replays its response.
 ///
-/// The key is a string of a structured field (RFC 9651), `"8e03978e"`: 1 to 255 printable ASCII characters in quotes, in
-/// which `\"` and `\\` are the only escapes, without parameters. A bare text, as most clients send it, stands for the
-/// string of the same text; it has no spaces, quotes, backslashes, commas or semicolons. Everything else is malformed.
+/// The layer applies to `POST` and `PATCH` requests with a key. A repeated request gets the response of the first one, with
+/// the header `Idempotency-Replayed: true`. Requests with other methods, and requests without a key unless it is
+/// [`required`](Self::required), pass through. The layer implements the IETF draft `httpapi-idempotency-key-header` and
+/// rejects requests with these statuses:
 ///
-/// A request is the same as an earlier one if its method, scheme, authority, whole path (of a nested router too), query,
-/// `Content-Type`, `Content-Encoding` and body are.
-///
-/// Keys are those of a client, so that nobody can ask for the answers of others. It is told by its `Authorization`; where
-/// clients show who they are in another way, such as a cookie, say so with [`of_client`](Self::of_client), or all are one.
-/// Those without it are one client, with one bounded part of the store: if that is full, only they are refused.
-///
-/// What becomes of the key when the request was answered:
-///
-/// | answer | key |
+/// | status | reason |
 /// |---|---|
-/// | 2xx, 3xx | is kept with its answer, for the `ttl` of the settings |
-/// | 4xx | is kept with its answer, for a minute: what is wrong costs little to find out again |
-/// | 408, 409, 425, 429, 501 and 505 | is free: nothing was done yet |
-/// | a [`Problem`] made of a [`Rejection`](resilient_runtime::Rejection) that says that the call was not carried out, or one that is [`unexecuted`](Problem::unexecuted) | is free, whatever its status |
-/// | any other 5xx | nobody knows what was done: `on_unknown` of the settings holds from then on, and refuses a repeat with 409 unless it is `reexecute` |
-/// | any in which a fallback level has a part ([`Degradation`]) | is free, whether a [`DegradedLayer`](super::DegradedLayer) marks it or not: the next one gets the real answer, if that is there again |
-/// | none, as the handler has panicked or the client has gone | likewise: nobody knows what was done |
-/// | one that is too large, or sent as it comes so that nobody knows its size | likewise: it cannot be given again |
+/// | 400 | the key is malformed, or it is missing but required |
+/// | 409 | the first request is in progress (at once, unless the layer [`waits`](Self::waits)), its outcome is unknown, or its stored response cannot be read |
+/// | 422 | the key was used with another request |
+/// | 408, 413, 503 | the request body is too slow, is too large, or exceeds the memory limit |
 ///
-/// An answer of gRPC counts as the status of HTTP that its code stands for, and is free where the code says that nothing was
-/// done ([`Judgement::of_grpc`](resilient_runtime::Judgement::of_grpc)). The rule is that of `idempotent(key = ..)` for the error of a function: what remains unknown
-/// frees no key. A 500 is not replayed: a repeated request gets 409, because the outcome of the first one is unknown.
+/// # Keys
+/// A key is a string of a structured field (RFC 9651), such as `"8e03978e"`: 1 to 255 printable ASCII characters in quotes,
+/// with `\"` and `\\` as the only escapes and without parameters. Bare text, as most clients send it, is accepted as the
+/// string with the same text if it contains no spaces, quotes, backslashes, commas or semicolons. Any other value is
+/// malformed.
 ///
-/// An answer is kept in `max_value` bytes at most, 64 KiB unless the settings say otherwise: status, headers and body, byte
-/// by byte, headers with several values in their order. Not kept are the headers of the connection (`Connection` and what
-/// it names, `Keep-Alive`, `Proxy-*`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade`, `Content-Length`), of the moment
-/// (`Date`, `X-Correlation-Id`) and of the first client's session (`Set-Cookie`).
+/// Two requests with one key are the same request if these parts are equal: method, scheme, authority, path (including the
+/// prefix of a nested router), query, `Content-Type`, `Content-Encoding` and body.
 ///
-/// An answer that is good but could not be saved has an `Idempotency-Unsaved` header that says why
-/// ([`Unsaved`](resilient_runtime::idempotency::Unsaved), or `streamed`): a repeat will not get it.
+/// # Clients
+/// Each client has keys of its own and cannot read the responses of other clients. By default the `Authorization` header
+/// identifies the client. If clients authenticate in another way, such as a cookie, set [`of_client`](Self::of_client).
+/// All requests without an identity count as one client. That client has a bounded share of the store, and if the share is
+/// full, only requests without an identity are rejected.
 ///
-/// The body of a request is read before anything else, within 20 s ([`body_time`](Self::body_time)); all of them together
-/// take 64 MiB at most, large ones 48 MiB ([`BodyBudget`]).
+/// # Outcomes
 ///
-/// A store in memory gives each client a share of its room ([`MemoryStore`](resilient_runtime::idempotency::MemoryStore)), so that
-/// none can take all of it; who can be many clients, as anybody can who is not asked for a password, is held off by a
-/// [`RateLimitLayer`](super::RateLimitLayer) around this.
+/// | response | key |
+/// |---|---|
+/// | 2xx, 3xx | stored with the response, for the `ttl` of the component |
+/// | 4xx | stored with the response, for one minute |
+/// | 408, 409, 425, 429, 501, 505 | freed, because the request had no effect |
+/// | a [`Problem`] for a [`Rejection`](resilient_runtime::Rejection) of a call that was not executed, or an [`unexecuted`](Problem::unexecuted) problem | freed, whatever its status is |
+/// | any other 5xx | the outcome is unknown: `on_unknown` of the component applies, and a repeated request gets 409 unless it is `reexecute` |
+/// | a response that a fallback level took part in ([`Degradation`]), with or without a [`DegradedLayer`](super::DegradedLayer) | freed, so that the next request can get the real response |
+/// | no response, because the handler panicked or the client disconnected | the outcome is unknown, as for 5xx |
+/// | a response that is too large to store, or streamed without a known size | the outcome is unknown, as for 5xx, because the response cannot be replayed |
 ///
+/// A 500 is never replayed. These are the rules that `idempotent(key = ..)` applies to the errors of a function.
+///
+/// A gRPC response counts as the HTTP status that corresponds to its code. It frees the key if the code shows that the call
+/// had no effect ([`Judgement::of_grpc`](resilient_runtime::Judgement::of_grpc)).
+///
+/// # Stored responses
+/// Status, headers and body are stored unchanged, up to `max_value` bytes (64 KiB by default). A header with several values
+/// keeps their order. These headers are not stored:
+///
+/// - connection headers: `Connection` and the headers that it names, `Keep-Alive`, `Proxy-*`, `TE`, `Trailer`,
+///   `Transfer-Encoding`, `Upgrade`, `Content-Length`;
+/// - headers of a single response: `Date`, `X-Correlation-Id`;
+/// - the session of the first client: `Set-Cookie`.
+///
+/// A successful response that could not be stored has an `Idempotency-Unsaved` header with the reason
+/// ([`Unsaved`](resilient_runtime::idempotency::Unsaved), or `streamed`). A repeated request does not get that response.
+///
+/// # Memory
+/// The request body is read completely before the key is claimed, within 20 s ([`body_time`](Self::body_time)). All bodies
+/// in progress together use at most 64 MiB, and large ones at most 48 MiB of that ([`BodyBudget`]).
+///
+/// An in-memory store gives each client a share of its capacity
+/// ([`MemoryStore`](resilient_runtime::idempotency::MemoryStore)), so that one client cannot fill it. If a client can create
+/// many identities, for example because it can register without a password, put a
+/// [`RateLimitLayer`](super::RateLimitLayer) around this layer.
+///
+/// # Examples
 /// ```
 /// use axum::{Router, routing::post};
 /// use resilient_http::layer::IdempotencyLayer;
@@ -95,7 +116,7 @@ const WRONG_FOR: Duration = Duration::from_mins(1);
 #[derive(Clone)]
 pub struct IdempotencyLayer {
     once: Arc<resilient_runtime::Idempotency>,
-    whose: Whose,
+    identify: Identify,
     is_required: bool,
     waits: bool,
     most_body: usize,
@@ -103,11 +124,13 @@ pub struct IdempotencyLayer {
     bodies: BodyBudget,
 }
 
-/// What tells clients apart.
-type Whose = Arc<dyn Fn(&Parts) -> Vec<u8> + Send + Sync>;
+/// Returns the identity of a client.
+type Identify = Arc<dyn Fn(&Parts) -> Vec<u8> + Send + Sync>;
 
 impl IdempotencyLayer {
-    /// For requests that have a key; others are carried out as they come.
+    /// Creates a layer that stores responses in an idempotency component.
+    ///
+    /// Requests without a key pass through.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -128,16 +151,18 @@ impl IdempotencyLayer {
     /// # }
     /// ```
     pub fn new(once: Arc<resilient_runtime::Idempotency>) -> Self {
-        let (whose, bodies) = (Arc::new(credentials), BodyBudget::of_process());
+        let (identify, bodies) = (Arc::new(credentials), BodyBudget::of_process());
         let (is_required, waits) = (false, false);
-        Self { once, whose, is_required, waits, most_body: MOST_BODY, body_time: BODY_TIME, bodies }
+        Self { once, identify, is_required, waits, most_body: MAX_BODY, body_time: BODY_TIME, bodies }
     }
 
-    /// Tells clients apart by this, such as the user of a session. It is kept as a digest.
+    /// Sets the identity of the client of a request, such as the user of a session.
     ///
-    /// Where nothing is said that is all of the `Authorization` header: who comes back with a token that was refreshed is
-    /// another client then, and its repeated request is carried out once more. With tokens that change say here who the
-    /// token is for. Do not go by what is not verified yet, or anybody can have the answers of others.
+    /// The default is the whole `Authorization` header. A client that refreshes its token then counts as another client, and
+    /// its repeated request is executed again. If tokens change, return the user of the token here. Only the digest of the
+    /// identity is stored.
+    ///
+    /// Use only verified data: with an identity that a client can choose freely, it can read the responses of other clients.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -153,17 +178,17 @@ impl IdempotencyLayer {
     /// let app: Router = Router::new().route("/", post(async || "noted")).layer(layer);
     /// let request = |user| Request::post("/").header("x-user", user).header("idempotency-key", "note-1");
     /// for user in ["ada", "bob"] {
-    ///     let answer = app.clone().oneshot(request(user).body(Body::empty()).unwrap()).await.unwrap();
-    ///     assert!(!answer.headers().contains_key("idempotency-replayed"), "each has keys of their own");
+    ///     let response = app.clone().oneshot(request(user).body(Body::empty()).unwrap()).await.unwrap();
+    ///     assert!(!response.headers().contains_key("idempotency-replayed"), "each client has its own keys");
     /// }
     /// # }
     /// ```
     #[must_use]
-    pub fn of_client(self, whose: impl Fn(&Parts) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self { whose: Arc::new(whose), ..self }
+    pub fn of_client(self, identify: impl Fn(&Parts) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self { identify: Arc::new(identify), ..self }
     }
 
-    /// A `POST` or `PATCH` without a key is refused.
+    /// Rejects a `POST` or `PATCH` without a key, with 400.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -183,8 +208,9 @@ impl IdempotencyLayer {
         Self { is_required: true, ..self }
     }
 
-    /// A request whose key is that of one that is under way waits for its answer, for as long as `max_wait` of the settings
-    /// and its deadline are. Where nothing is said it gets 409 at once.
+    /// Lets a repeated request wait for the first request to finish.
+    ///
+    /// It waits up to `max_wait` of the component and its own deadline. By default it gets 409 at once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -206,7 +232,9 @@ impl IdempotencyLayer {
         Self { waits: true, ..self }
     }
 
-    /// The largest body of a request with a key, in bytes; 1 MiB where nothing is said. It is read before anything else.
+    /// Sets the maximum body size of a request with a key, in bytes; 1 MiB by default.
+    ///
+    /// A larger request gets 413. The body is read completely before the request is executed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -226,7 +254,9 @@ impl IdempotencyLayer {
         Self { most_body: bytes, ..self }
     }
 
-    /// How long a request with a key may take to send its body; 20 s where nothing is said. One that takes longer gets 408.
+    /// Sets how long a request with a key may take to send its body; 20 s by default.
+    ///
+    /// A slower request gets 408.
     ///
     /// ```
     /// use std::time::Duration;
@@ -241,7 +271,9 @@ impl IdempotencyLayer {
         Self { body_time: span, ..self }
     }
 
-    /// Bounds the memory of the bodies of all requests under way; [`BodyBudget::of_process`] where nothing is said.
+    /// Sets the memory limit for all request bodies in progress.
+    ///
+    /// The default is [`BodyBudget::of_process`]. A request that exceeds the limit gets 503.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -254,8 +286,8 @@ impl IdempotencyLayer {
     /// let layer = layer.body_budget(&BodyBudget::new(4096));
     /// let app: Router = Router::new().route("/", post(async || "ordered")).layer(layer);
     /// let large = Request::post("/").header("idempotency-key", "cart-7").body(Body::from(vec![0; 5000])).unwrap();
-    /// let refused = app.oneshot(large).await.unwrap();
-    /// assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
+    /// let rejected = app.oneshot(large).await.unwrap();
+    /// assert_eq!((rejected.status().as_u16(), rejected.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
     /// # }
     /// ```
     #[must_use]
@@ -263,7 +295,7 @@ impl IdempotencyLayer {
         Self { bodies: budget.clone(), ..self }
     }
 
-    /// Whose key it is, and that of a record, where the request is one to carry out once.
+    /// Returns the client and the record key of a request, or `None` if the request passes through.
     fn key(&self, parts: &Parts) -> Result<Option<(ClientId, String)>, Problem> {
         if !matches!(parts.method, Method::POST | Method::PATCH) {
             return Ok(None);
@@ -271,28 +303,30 @@ impl IdempotencyLayer {
         let bad = |what: &str| Problem::new(StatusCode::BAD_REQUEST, what);
         let mut values = parts.headers.get_all(KEY).iter();
         let value = match (values.next(), values.next()) {
-            (None, _) if self.is_required => return Err(bad("this needs an `Idempotency-Key`")),
+            (None, _) if self.is_required => return Err(bad("an `Idempotency-Key` header is required")),
             (None, _) => return Ok(None),
-            (Some(_), Some(_)) => return Err(bad("there are several `Idempotency-Key` headers")),
+            (Some(_), Some(_)) => {
+                return Err(bad("the request has several `Idempotency-Key` headers; send one"));
+            }
             (Some(value), None) => value,
         };
         let key = value.to_str().ok().and_then(parse).ok_or_else(|| {
-            bad("`Idempotency-Key` is 1 to 255 printable characters in quotes, as in `\"8e03978e-40d5-43e8-bc93\"`")
+            bad("malformed `Idempotency-Key`; use 1 to 255 printable ASCII characters in quotes, such as `\"8e03978e-40d5\"`")
         })?;
-        let whose = (self.whose)(parts);
-        let whose = u128::from_be_bytes(Sha256::digest(&whose)[..16].try_into().unwrap_or_default());
-        Ok(Some((ClientId(whose), format!("{whose:032x} {key}"))))
+        let identity = (self.identify)(parts);
+        let client = u128::from_be_bytes(Sha256::digest(&identity)[..16].try_into().unwrap_or_default());
+        Ok(Some((ClientId(client), format!("{client:032x} {key}"))))
     }
 }
 
-/// What the `Authorization` headers say, all of them where there are several: each part of the program may go by another one.
+/// Returns all `Authorization` headers, because different parts of a program can use different ones.
 fn credentials(parts: &Parts) -> Vec<u8> {
     let all = parts.headers.get_all(header::AUTHORIZATION).iter().map(one_credential);
-    // No value of a header contains a zero.
+    // A header value never contains a zero byte.
     all.collect::<Vec<_>>().join(&0)
 }
 
-/// With the scheme spelled in one way, as most clients do: case makes no difference (RFC 9110, 11.1).
+/// Normalizes the case of the scheme, which is case-insensitive (RFC 9110, section 11.1).
 fn one_credential(value: &HeaderValue) -> Vec<u8> {
     const SCHEMES: [&[u8]; 6] = [b"Bearer", b"Basic", b"Digest", b"Negotiate", b"DPoP", b"Token"];
     let value = value.as_bytes();
@@ -302,7 +336,7 @@ fn one_credential(value: &HeaderValue) -> Vec<u8> {
     [scheme, space, rest.trim_ascii_start()].concat()
 }
 
-/// A string of a structured field (RFC 9651, 4.2.5), or the bare text that most clients send.
+/// Parses a string of a structured field (RFC 9651, section 4.2.5), or the bare text that most clients send.
 fn parse(value: &str) -> Option<String> {
     let value = value.trim_matches(' ');
     let key = match value.strip_prefix('"') {
@@ -311,10 +345,10 @@ fn parse(value: &str) -> Option<String> {
         None => value.to_owned(),
     };
     let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
-    ((1..=LONGEST_KEY).contains(&key.len()) && key.chars().all(is_printable)).then_some(key)
+    ((1..=MAX_KEY).contains(&key.len()) && key.chars().all(is_printable)).then_some(key)
 }
 
-/// What is in a string, from behind its first quote up to its last, with nothing behind that.
+/// Unescapes a string after its opening quote. Nothing may follow the closing quote.
 fn unquoted(quoted: &str) -> Option<String> {
     let (mut text, mut rest) = (String::with_capacity(quoted.len()), quoted.chars());
     loop {
@@ -326,16 +360,16 @@ fn unquoted(quoted: &str) -> Option<String> {
     }
 }
 
-/// The fingerprint of a request as the client sent it. It uses the original URI, from which no router has cut a prefix.
+/// Returns the fingerprint of a request as the client sent it: with the original URI, before a nested router cut its prefix.
 fn fingerprint(parts: &Parts, body: &[u8]) -> Fingerprint {
     let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |OriginalUri(uri)| uri);
     let header = |name: HeaderName| parts.headers.get(name).map(HeaderValue::as_bytes);
     let kind = [header::CONTENT_TYPE, header::CONTENT_ENCODING].map(header);
-    let whom = (uri.scheme_str(), authority(uri, &parts.headers));
-    Fingerprint::of(&(parts.method.as_str(), whom, uri.path(), uri.query(), kind, body))
+    let target = (uri.scheme_str(), authority(uri, &parts.headers));
+    Fingerprint::of(&(parts.method.as_str(), target, uri.path(), uri.query(), kind, body))
 }
 
-/// The host that is asked, in the one form for all of its spellings.
+/// Returns the normalized authority of the request target.
 fn authority(uri: &Uri, headers: &HeaderMap) -> Option<Vec<u8>> {
     let host = || headers.get(header::HOST).map(HeaderValue::as_bytes);
     let mut authority = uri.authority().map(|it| it.as_str().as_bytes()).or_else(host)?.to_ascii_lowercase();
@@ -409,7 +443,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The one that was asked whether it is ready.
+        // Call the instance that `poll_ready` was called on, and keep the clone.
         let clone = self.inner.clone();
         let mut service = std::mem::replace(&mut self.inner, clone);
         let layer = self.layer.clone();
@@ -417,10 +451,10 @@ where
             let unread = Unread::of(&request);
             let (parts, body) = request.into_parts();
             let (client, key) = match layer.key(&parts) {
-                Ok(Some(whose)) => whose,
+                Ok(Some(client_and_key)) => client_and_key,
                 Ok(None) => {
-                    let answer = service.call(Request::from_parts(parts, body)).await;
-                    return answer.map(|response| response.map(Body::new));
+                    let result = service.call(Request::from_parts(parts, body)).await;
+                    return result.map(|response| response.map(Body::new));
                 }
                 Err(problem) => return Ok(unread.refused(problem)),
             };
@@ -435,33 +469,33 @@ where
                 Ok(ClaimOutcome::Run(lease)) => lease,
                 Ok(ClaimOutcome::Replay(stored)) => {
                     return Ok(match stored.read::<StoredOutcome>() {
-                        Ok(kept) => kept.again(),
+                        Ok(stored) => stored.replay(),
                         Err(rejection) => unread.read().refused(rejection.into()),
                     });
                 }
                 Err(rejection) => return Ok(unread.read().refused(rejection.into())),
             };
-            // It is counted until the service has taken it over.
+            // The body counts against the budget until the service has read it.
             let body = Body::new(body::GuardedBody::new(Body::from(body), Some(room)));
-            let answer = service.call(Request::from_parts(parts, body));
+            let call = service.call(Request::from_parts(parts, body));
             let Some(lease) = lease else {
-                let answer = answer.await.map(|response| response.map(Body::new));
-                return answer.map(|response| unsaved(response, Unsaved::NoRecord.as_str()));
+                let result = call.await.map(|response| response.map(Body::new));
+                return result.map(|response| unsaved(response, Unsaved::NoRecord.as_str()));
             };
-            let (Ok(response), degradation) = lease.hold_async(Degradation::scope(answer)).await;
+            let (Ok(response), degradation) = lease.hold_async(Degradation::scope(call)).await;
             Ok(concluded(lease, response, degradation.is_some(), config.max_value).await)
         })
     }
 }
 
-/// What becomes of a key.
+/// The effect of a response on its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// It is kept with the answer, for so long at most.
-    Kept(Duration),
+    /// Stored with the response, for at most this time.
+    Stored(Duration),
     Free,
     /// The outcome is unknown.
-    Lost,
+    Unknown,
 }
 
 impl Fate {
@@ -470,19 +504,19 @@ impl Fate {
             return Self::Free;
         }
         match of_answer(response.status(), response.headers()).class() {
-            None => Self::Kept(Duration::MAX),
-            Some(Class::Uncertain { .. } | Class::Unknown { .. }) => Self::Lost,
+            None => Self::Stored(Duration::MAX),
+            Some(Class::Uncertain { .. } | Class::Unknown { .. }) => Self::Unknown,
             Some(Class::Permanent | Class::Ignored) => {
                 let status = status_of_answer(response.status(), response.headers());
-                let is_wrong = status.is_client_error() && status != StatusCode::CONFLICT;
-                if is_wrong { Self::Kept(WRONG_FOR) } else { Self::Free }
+                let is_client_error = status.is_client_error() && status != StatusCode::CONFLICT;
+                if is_client_error { Self::Stored(CLIENT_ERROR_TTL) } else { Self::Free }
             }
             Some(_) => Self::Free,
         }
     }
 }
 
-/// What comes of the key when the request was answered.
+/// Stores the response, frees the key or marks its outcome as unknown; then returns the response.
 async fn concluded<R>(
     lease: Lease<'_>,
     response: Response<R>,
@@ -494,12 +528,12 @@ where
     R::Error: Into<BoxError>,
 {
     let most = match Fate::of(&response, is_degraded) {
-        Fate::Kept(most) => most,
+        Fate::Stored(most) => most,
         Fate::Free => {
             lease.give_up().await;
             return response.map(Body::new);
         }
-        Fate::Lost => {
+        Fate::Unknown => {
             lease.lose().await;
             return response.map(Body::new);
         }
@@ -507,7 +541,7 @@ where
     let (parts, body) = response.into_parts();
     let is_known = body.size_hint().exact().is_some_and(|bytes| bytes <= max_value.into());
     if !is_known {
-        // It is sent as it comes, and cannot be given again.
+        // The response is streamed or too large, and cannot be replayed.
         lease.lose().await;
         let is_large = body.size_hint().lower() > max_value.into();
         let why = if is_large { Unsaved::TooLarge.as_str() } else { "streamed" };
@@ -525,18 +559,19 @@ where
         }
         Err(error) => {
             lease.lose().await;
-            Problem::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")).into_response()
+            Problem::new(StatusCode::BAD_GATEWAY, format!("the response body failed: {error}"))
+                .into_response()
         }
     }
 }
 
-/// An answer that a repeat will not get.
+/// Marks a response that is not replayed.
 fn unsaved(mut response: Response<Body>, why: &'static str) -> Response<Body> {
     response.headers_mut().insert(UNSAVED, HeaderValue::from_static(why));
     response
 }
 
-/// An answer as it is kept.
+/// A response in the form in which it is stored.
 #[derive(Debug, Deserialize, PartialEq, Serialize)]
 struct StoredOutcome {
     status: u16,
@@ -544,7 +579,7 @@ struct StoredOutcome {
     body: Blob,
 }
 
-/// Bytes as they are.
+/// Raw bytes.
 #[derive(Debug, PartialEq)]
 struct Blob(Bytes);
 
@@ -572,8 +607,8 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// Headers that are of the connection, of the moment, or of the session of the first client.
-const NOT_KEPT: [HeaderName; 15] = [
+/// Headers of the connection, of a single response, or of the session of the first client. They are not stored.
+const NOT_STORED: [HeaderName; 15] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     header::PROXY_AUTHENTICATE,
@@ -591,7 +626,7 @@ const NOT_KEPT: [HeaderName; 15] = [
     UNSAVED,
 ];
 
-/// Whether `Connection` names this header: then it is of the connection, too.
+/// Whether `Connection` names this header, which makes it a connection header.
 fn is_of_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
     let values = headers.get_all(header::CONNECTION).iter();
     let mut names = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
@@ -600,19 +635,19 @@ fn is_of_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
 
 impl StoredOutcome {
     fn of(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Self {
-        let is_kept = |name: &HeaderName| !NOT_KEPT.contains(name) && !is_of_connection(headers, name);
-        let kept = headers.iter().filter(|(name, _)| is_kept(name));
+        let is_stored = |name: &HeaderName| !NOT_STORED.contains(name) && !is_of_connection(headers, name);
+        let stored = headers.iter().filter(|(name, _)| is_stored(name));
         let bytes = |value: &HeaderValue| Blob(Bytes::copy_from_slice(value.as_bytes()));
         Self {
             status: status.as_u16(),
-            headers: kept.map(|(name, value)| (name.as_str().to_owned(), bytes(value))).collect(),
+            headers: stored.map(|(name, value)| (name.as_str().to_owned(), bytes(value))).collect(),
             body: Blob(body.clone()),
         }
     }
 
-    fn again(self) -> Response<Body> {
+    fn replay(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body.0));
-        // What cannot be read was not written by this: a store keeps what it was given, or says that it is damaged.
+        // `of` writes only valid statuses and headers, and a store returns what was written or reports that it is damaged.
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
         for (name, value) in self.headers {
             if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(&value.0)) {
@@ -628,9 +663,8 @@ impl StoredOutcome {
 mod tests {
     use super::*;
 
-    // G10: one client, however it spells the scheme.
     #[test]
-    fn credentials_do_not_depend_on_the_spelling_of_their_scheme() {
+    fn credentials_ignore_the_case_of_the_scheme() {
         let of = |value: &str| {
             let request = Request::get("/").header("authorization", value).body(()).unwrap();
             String::from_utf8(credentials(&request.into_parts().0)).unwrap()
@@ -643,8 +677,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_a_string_of_a_structured_field_or_a_bare_text_and_else_none() {
-        // G10
+    fn a_key_is_a_structured_field_string_or_bare_text() {
         for (value, key) in [
             ("\"8e03978e\"", "8e03978e"),
             ("8e03978e-40d5_x.y:z/w+a=", "8e03978e-40d5_x.y:z/w+a="),
@@ -706,8 +739,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stored_value_that_is_no_answer_is_a_conflict_and_is_not_shown() {
-        // C2
+    async fn a_stored_value_that_is_not_a_response_is_a_conflict_and_is_not_sent() {
         use tower::ServiceExt;
         let once = resilient_runtime::Registry::new().idempotency("orders");
         let layer = IdempotencyLayer::new(Arc::clone(&once));
@@ -717,21 +749,20 @@ mod tests {
         let held = once.claim_of(client, &key, fingerprint(&parts, b""), Duration::ZERO).await.unwrap();
         let ClaimOutcome::Run(Some(lease)) = held else { panic!("{held:?}") };
         assert!(lease.complete("a secret").await);
-        let app = axum::Router::new().route("/", axum::routing::post(async || "carried out")).layer(layer);
-        let answer = app.oneshot(request().body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.headers().get("retry-after")), (409, None));
-        let body = to_bytes(answer.into_body(), 10_000).await.unwrap();
+        let app = axum::Router::new().route("/", axum::routing::post(async || "executed")).layer(layer);
+        let response = app.oneshot(request().body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!((response.status().as_u16(), response.headers().get("retry-after")), (409, None));
+        let body = to_bytes(response.into_body(), 10_000).await.unwrap();
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["type"], "urn:resilient:stored_value_mismatch");
         assert_eq!(
             body["detail"],
-            "what `orders` has stored under the idempotency key is no answer of this call"
+            "the value that `orders` stored under the idempotency key is not a result of this call"
         );
     }
 
     #[test]
-    fn requests_are_told_apart_by_all_that_they_ask_for() {
-        // G3
+    fn the_fingerprint_covers_all_parts_of_a_request() {
         let of = |uri: &str, headers: &[(&str, &str)], original: Option<&str>| {
             let mut request = Request::post(uri);
             for (name, value) in headers {
@@ -753,7 +784,7 @@ mod tests {
         assert_eq!(
             of("/", &[("host", "A.Example")], Some("/charges")),
             plain,
-            "a nested router cuts the path"
+            "a nested router cuts the path prefix"
         );
         for other in [
             of("/", &[("host", "a.example")], Some("/refunds")),

@@ -1,22 +1,35 @@
-//! tower layers: protection around whole services.
+//! Tower layers that protect whole services.
 //!
-//! Of a server, outermost first:
+//! # Servers
 //!
-//! | layer | |
+//! Layers for servers, outermost first:
+//!
+//! | layer | what it does |
 //! |---|---|
-//! | [`CorrelationLayer`] | takes the id of the request or makes one, and gives it to what is called and to the answer |
-//! | [`DeadlineLayer`] | takes over how long the caller waits |
-//! | [`RateLimitLayer`] | gives each client a rate of its own |
-//! | [`IdempotencyLayer`] | carries requests with an `Idempotency-Key` out once |
-//! | [`ServerLayer`] | a [`Pipeline`](resilient_runtime::Pipeline): shedding, bulkhead, breaker, timeout; a place is held to the end of the body |
-//! | [`DegradedLayer`] | tells the caller when a fallback has answered |
+//! | [`CorrelationLayer`] | reads or creates the correlation id of a request and returns it in the response |
+//! | [`DeadlineLayer`] | reads the caller's deadline from the request headers |
+//! | [`RateLimitLayer`] | limits the rate of each client |
+//! | [`IdempotencyLayer`] | runs a request with an `Idempotency-Key` once and replays its response |
+//! | [`ServerLayer`] | runs each request through a [`Pipeline`](resilient_runtime::Pipeline): load shedding, bulkhead, circuit breaker, timeout; holds bulkhead permits until the response body has been sent |
+//! | [`DegradedLayer`] | marks responses that a fallback produced |
 //!
-//! Of a client [`HttpClientLayer`]: a pipeline for each host around a client of HTTP or gRPC, with retries, with deadline and
-//! correlation id as headers, and bodies that are bounded in time. [`ClientLayer`] is the same around any other service.
+//! # Clients
 //!
-//! Of one component alone: `ServerLayer::bulkhead(&component)`, `ClientLayer::retry(&component)` and so on.
+//! - [`HttpClientLayer`]: a pipeline around an HTTP or gRPC client, one for each host. It retries, sends the deadline and the
+//!   correlation id as headers, and limits the time of response bodies.
+//! - [`ClientLayer`]: a pipeline around any other service whose requests implement `Clone`.
 //!
-//! None of them spawns a task. A service is called only where it has said that it is ready; each attempt asks it anew.
+//! # Single components
+//!
+//! Constructors such as `ServerLayer::bulkhead(&component)` and `ClientLayer::retry(&component)` make a layer of one
+//! component, without a pipeline of your own.
+//!
+//! # Behaviour
+//!
+//! No layer spawns a task. Every layer calls the inner service only after `poll_ready` has succeeded. [`ServerLayer`],
+//! [`HttpClientLayer`] and [`ClientLayer`] poll it again for each attempt, within the limits of the call.
+//!
+//! # Examples
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -25,7 +38,7 @@
 //!
 //! # fn app() -> Result<Router, resilient_http::layer::Repeats> {
 //! let pipeline = Pipeline::builder("api").load_shed("api").bulkhead("api").timeout("api").build();
-//! // axum puts the one that is added last outermost.
+//! // In axum, the layer that is added last is the outermost.
 //! let app: Router = Router::new()
 //!     .route("/", get(async || "hello"))
 //!     .layer(DegradedLayer::new())

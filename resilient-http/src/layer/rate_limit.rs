@@ -1,4 +1,4 @@
-//! A rate for each client.
+//! Rate limits for each client of a server.
 
 use std::fmt::{self, Write as _};
 use std::future::Future;
@@ -22,8 +22,11 @@ use crate::Problem;
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Gives each client a rate of its own; who is above it is answered with 429 and `Retry-After`. Every answer says how the
-/// client stands, with `RateLimit` and `RateLimit-Policy` of the IETF draft `httpapi-ratelimit-headers`.
+/// Limits the request rate of each client.
+///
+/// A request above the limit gets 429 and `Retry-After`. While the limiter has a rate, every response contains the
+/// remaining quota of the client, in the headers `RateLimit` and `RateLimit-Policy` of the IETF draft
+/// `httpapi-ratelimit-headers`.
 ///
 /// ```
 /// use resilient_runtime::Registry;
@@ -38,13 +41,15 @@ const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 #[derive(Clone)]
 pub struct RateLimitLayer {
     limiter: Arc<RateLimiter>,
-    /// Clients are told apart by the hash of what identifies them; the limiter hashes it anew, with a key of its own.
+    /// Returns the hash of the client's identity; the limiter hashes it again with a key of its own.
     client: Arc<dyn Fn(&Parts) -> u64 + Send + Sync>,
-    told: Arc<LimitHeaders>,
+    headers: Arc<LimitHeaders>,
 }
 
 impl RateLimitLayer {
-    /// By address; those of IPv6 by their network of 64 bits. Requests of which the server tells no peer share a limit.
+    /// Limits each client address; for IPv6, each /64 network.
+    ///
+    /// All requests for which the server does not provide a peer address (see [`ClientIp::of`]) share one limit.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -59,16 +64,18 @@ impl RateLimitLayer {
     /// let layer = RateLimitLayer::new(limiter, ClientIp::direct());
     /// let app: Router = Router::new().route("/", get(async || "hello")).layer(layer);
     /// assert_eq!(app.clone().oneshot(Request::new(Body::empty())).await.unwrap().status(), 200);
-    /// let refused = app.oneshot(Request::new(Body::empty())).await.unwrap();
-    /// assert_eq!(refused.status(), 429);
-    /// assert!(refused.headers().contains_key("retry-after"));
+    /// let rejected = app.oneshot(Request::new(Body::empty())).await.unwrap();
+    /// assert_eq!(rejected.status(), 429);
+    /// assert!(rejected.headers().contains_key("retry-after"));
     /// # }
     /// ```
     pub fn new(limiter: Arc<RateLimiter>, clients: ClientIp) -> Self {
         Self::by(limiter, move |parts| clients.of(parts).map(client_of))
     }
 
-    /// By whatever identifies a client: an API key, a user. Requests for which that is `None` share a limit.
+    /// Limits each client by an identity of your choice, such as an API key or a user.
+    ///
+    /// All requests for which `client` returns `None` share one limit.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -92,11 +99,11 @@ impl RateLimitLayer {
         limiter: Arc<RateLimiter>,
         client: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
     ) -> Self {
-        // Nobody can look for two clients of one hash.
+        // The hash is keyed, so that a client cannot construct an identity that collides with another client.
         let hasher = RandomState::new();
         let client = move |parts: &Parts| hasher.hash_one(client(parts));
-        let told = Arc::new(LimitHeaders::of(limiter.name()));
-        Self { limiter, client: Arc::new(client), told }
+        let headers = Arc::new(LimitHeaders::of(limiter.name()));
+        Self { limiter, client: Arc::new(client), headers }
     }
 }
 
@@ -128,7 +135,7 @@ impl<S> Layer<S> for RateLimitLayer {
 /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
 /// let layer = RateLimitLayer::new(Registry::new().rate_limiter("all"), ClientIp::direct());
 /// let service: RateLimited<_> = layer.layer(service_fn(hello));
-/// assert_eq!(service.oneshot(Request::new(Body::empty())).await.unwrap().status(), 200, "without a rate");
+/// assert_eq!(service.oneshot(Request::new(Body::empty())).await.unwrap().status(), 200, "no rate is set");
 /// # }
 /// ```
 #[derive(Clone, Debug)]
@@ -155,30 +162,30 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unread = Unread::of(&request);
         let (parts, body) = request.into_parts();
-        let RateLimitLayer { limiter, client, told } = &self.layer;
+        let RateLimitLayer { limiter, client, headers } = &self.layer;
         let decision = limiter.check_key(&client(&parts));
-        let standing = told.standing(limiter, &decision);
+        let standing = headers.values(limiter, &decision);
         if decision.allowed {
             let answer = self.inner.call(Request::from_parts(parts, body));
             return RateLimitFuture::Admitted { answer, standing };
         }
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "you have sent too many requests")
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "the rate limit is exceeded")
             .with("component", limiter.name())
             .after(decision.retry_after);
         RateLimitFuture::Refused { refusal: Some(unread.refused(problem)), standing }
     }
 }
 
-/// What a client is told of the limit, as structured fields.
+/// The values of the rate limit headers, as structured fields.
 #[derive(Debug)]
 struct LimitHeaders {
-    /// The limiter's name, without what a header cannot have.
+    /// The limiter's name, without the characters that a header value cannot contain.
     name: Box<str>,
-    /// The policy as it was when the first request came; as a rule it stays that.
+    /// The policy at the first request; it is reused until the limiter is reconfigured.
     policy: OnceLock<(Policy, HeaderValue)>,
 }
 
-/// So many calls in so long.
+/// The limit of calls in a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Policy {
     limit: u32,
@@ -191,14 +198,14 @@ impl LimitHeaders {
         Self { name: name.into(), policy: OnceLock::new() }
     }
 
-    /// `limiter;r=REMAINING;t=SECONDS` and `limiter;q=LIMIT;w=SECONDS`.
-    fn standing(&self, limiter: &RateLimiter, decision: &Decision) -> [Option<HeaderValue>; 2] {
+    /// Returns `limiter;r=REMAINING;t=SECONDS` and `limiter;q=LIMIT;w=SECONDS`.
+    fn values(&self, limiter: &RateLimiter, decision: &Decision) -> [Option<HeaderValue>; 2] {
         if limiter.config().rate.is_none() {
-            // Nothing is limited.
+            // The limiter has no rate, so nothing is limited.
             return [None, None];
         }
         let seconds = whole_seconds(decision.reset_after.as_nanos());
-        // Just as long as it will be, so that it becomes a header as it is.
+        // The exact length, so that the text becomes a header value without a reallocation.
         let digits = digits(decision.remaining.into()) + digits(seconds);
         let mut text = String::with_capacity(self.name.len() + "\"\";r=;t=".len() + digits);
         let _ = write!(text, "\"{}\";r={};t={seconds}", self.name, decision.remaining);
@@ -214,7 +221,7 @@ impl LimitHeaders {
         };
         match self.policy.get() {
             Some((policy, value)) if *policy == now => Some(value.clone()),
-            // It was reconfigured since.
+            // The limiter was reconfigured.
             Some(_) => text(),
             None => {
                 let value = text()?;
@@ -233,23 +240,23 @@ fn whole_seconds(nanos: u128) -> u128 {
     nanos.div_ceil(1_000_000_000)
 }
 
-/// Nanoseconds in which one call comes again.
+/// The nanoseconds until the quota of one call is restored.
 fn per_call(limiter: &RateLimiter) -> u128 {
     let rate = limiter.config().rate;
     rate.map_or(0, |rate| rate.per().as_nanos() / u128::from(rate.count().max(1)))
 }
 
-fn tell(headers: &mut HeaderMap, standing: &mut [Option<HeaderValue>; 2]) {
+fn add_headers(headers: &mut HeaderMap, standing: &mut [Option<HeaderValue>; 2]) {
     for (name, value) in [LIMIT, POLICY].into_iter().zip(standing) {
         if let Some(value) = value.take() {
-            // Of several limits each says how one stands.
+            // With several rate limit layers, each adds a value.
             headers.append(name, value);
         }
     }
 }
 
 pin_project! {
-    /// The answer of a [`RateLimited`].
+    /// The future of a [`RateLimited`].
     ///
     /// ```
     /// # use axum::body::Body;
@@ -261,10 +268,10 @@ pin_project! {
     /// use resilient_http::layer::{RateLimitFuture, RateLimitLayer};
     ///
     /// let hello = async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from("hello")));
-    /// let by_nothing = RateLimitLayer::by(Registry::new().rate_limiter("all"), |_| None::<u32>);
-    /// let mut service = by_nothing.layer(service_fn(hello));
-    /// let answer: RateLimitFuture<_> = service.call(Request::new(Body::empty()));
-    /// assert_eq!(answer.await.unwrap().status(), 200);
+    /// let shared = RateLimitLayer::by(Registry::new().rate_limiter("all"), |_| None::<u32>);
+    /// let mut service = shared.layer(service_fn(hello));
+    /// let response: RateLimitFuture<_> = service.call(Request::new(Body::empty()));
+    /// assert_eq!(response.await.unwrap().status(), 200);
     /// # }
     /// ```
     #[derive(Debug)]
@@ -292,7 +299,7 @@ where
             },
             Project::Refused { refusal, standing } => (refusal.take().unwrap_or_default(), standing),
         };
-        tell(response.headers_mut(), standing);
+        add_headers(response.headers_mut(), standing);
         Poll::Ready(Ok(response))
     }
 }

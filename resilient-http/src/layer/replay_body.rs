@@ -1,4 +1,4 @@
-//! A body of a request that can be sent again.
+//! A request body that can be sent again.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,16 +9,19 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tower::BoxError;
 
-/// What is remembered of a body where nothing else is said.
-const USUAL_MOST: usize = 64 * 1024;
+/// The default maximum number of stored bytes.
+const DEFAULT_MAX_BYTES: usize = 64 * 1024;
 
-/// The body of a request that is sent as it comes, and remembered, so that a request whose body cannot be cloned can be sent
-/// again: those of `tonic`, or streams. Clones send the same body, each from its beginning.
+/// A request body that stores what it sends, so that a clone can send it again.
 ///
-/// 64 KiB are remembered, or as many as [`at_most`](Self::at_most) says. Of a longer body nothing is; sending it again fails,
-/// after the attempt before has failed.
+/// Use it for bodies that cannot be cloned, such as streams and the bodies of `tonic`. Each clone sends the same body from its
+/// beginning. The first attempt is streamed without delay.
 ///
-/// For a channel of `tonic`, which takes and gives bodies of its own:
+/// Up to 64 KiB are stored; [`at_most`](Self::at_most) changes this limit. A longer body is not stored, and a second attempt
+/// to send it fails with an error.
+///
+/// # Examples
+/// A channel of `tonic`, which has its own body types:
 ///
 /// ```
 /// use bytes::Bytes;
@@ -29,7 +32,7 @@ const USUAL_MOST: usize = 64 * 1024;
 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// type NotClone = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>; // as `tonic::body::Body`
+/// type NotClone = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>; // like `tonic::body::Body`
 /// let channel = service_fn(async |_: Request<NotClone>| Ok::<_, BoxError>(Response::new(Empty::<Bytes>::new())));
 ///
 /// let pipeline = Registry::new().pipeline("greeter").retry("greeter").timeout("greeter").build();
@@ -50,15 +53,15 @@ pub struct ReplayBody<B> {
 
 #[derive(Debug)]
 struct Shared<B> {
-    /// `None` once it has ended.
+    /// `None` after the end of the body.
     source: Option<Pin<Box<B>>>,
-    /// What has come; empty once it is too much.
+    /// The received parts; empty if the body exceeds the limit.
     parts: Vec<Part>,
-    /// How many parts have come, remembered or not.
+    /// The number of received parts, stored or not.
     received: usize,
     bytes: usize,
     most: usize,
-    /// Those who wait for what comes next: the source knows only the latest of them.
+    /// The tasks that wait for the next part. The source wakes only the task that polled it last.
     waiting: Vec<Waker>,
 }
 
@@ -69,13 +72,15 @@ enum Part {
     Broken,
 }
 
-/// It was too long to be remembered, or has broken off the first time.
+/// The body exceeded the limit, or ended with an error the first time.
 #[derive(Debug, thiserror::Error)]
-#[error("the body of the request cannot be sent again")]
+#[error(
+    "the request body cannot be sent again: it exceeds the limit of `ReplayBody` or failed the first time"
+)]
 struct NotAgain;
 
 impl<B> ReplayBody<B> {
-    /// Around this body.
+    /// Wraps a body.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -96,13 +101,13 @@ impl<B> ReplayBody<B> {
             parts: Vec::new(),
             received: 0,
             bytes: 0,
-            most: USUAL_MOST,
+            most: DEFAULT_MAX_BYTES,
             waiting: Vec::new(),
         };
         Self { shared: Arc::new(Mutex::new(shared)), next: 0 }
     }
 
-    /// Sets how many bytes are remembered; 64 KiB by default.
+    /// Sets the maximum number of bytes that are stored; 64 KiB by default.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -111,8 +116,8 @@ impl<B> ReplayBody<B> {
     /// use resilient_http::layer::ReplayBody;
     ///
     /// let body = ReplayBody::new(Full::from("an order")).at_most(3);
-    /// assert!(body.clone().collect().await.is_ok(), "it is sent");
-    /// assert!(body.collect().await.is_err(), "but once");
+    /// assert!(body.clone().collect().await.is_ok(), "the first time");
+    /// assert!(body.collect().await.is_err(), "it cannot be sent again");
     /// # }
     /// ```
     #[must_use]
@@ -130,7 +135,7 @@ impl<B> Clone for ReplayBody<B> {
 
 impl<B> Drop for ReplayBody<B> {
     fn drop(&mut self) {
-        // The source may have known only this one.
+        // The source might have stored only the waker of this clone, so the others must poll again.
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = std::mem::take(&mut shared.waiting);
         drop(shared);
@@ -139,7 +144,7 @@ impl<B> Drop for ReplayBody<B> {
 }
 
 impl<B> Shared<B> {
-    fn remember(&mut self, part: Part) {
+    fn store(&mut self, part: Part) {
         self.received += 1;
         self.waiting.drain(..).for_each(Waker::wake);
         self.bytes = self.bytes.saturating_add(match &part {
@@ -202,7 +207,7 @@ where
         if matches!(part, Part::Broken) {
             shared.source = None;
         }
-        shared.remember(part);
+        shared.store(part);
         this.next += 1;
         Poll::Ready(Some(frame))
     }
@@ -214,7 +219,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of what has been read by another clone nothing is known but the sum, and only from the beginning.
+        // After another clone has read a part, only the total size is known, and only after the end of the body.
         match &shared.source {
             Some(source) if shared.received == 0 => source.size_hint(),
             None if self.next == 0 && shared.bytes <= shared.most => {
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_sent_again_also_after_an_attempt_that_ended_in_the_middle_of_it() {
+    async fn a_body_is_sent_again_after_an_attempt_that_ended_in_the_middle() {
         let mut trailers = HeaderMap::new();
         trailers.insert("x", "1".parse().unwrap());
         let body = body(vec![data("one "), data("two "), data("three"), Ok(Frame::trailers(trailers))]);
@@ -260,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_broken_off_or_is_too_long_is_not_sent_half() {
+    async fn a_body_that_failed_or_is_too_long_is_not_sent_again() {
         let broken = body(vec![data("one"), Err(std::io::Error::other("gone"))]);
         assert_eq!(broken.clone().collect().await.unwrap_err().to_string(), "gone");
         assert_eq!(broken.collect().await.unwrap_err().to_string(), NotAgain.to_string());
@@ -270,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_that_send_it_at_the_same_time_both_get_all_of_it() {
+    async fn two_concurrent_clones_both_send_the_whole_body() {
         let (send, parts) = tokio::sync::mpsc::channel::<Bytes>(4);
         let parts = futures_util::stream::unfold(parts, |mut parts| async move {
             let part = parts.recv().await?;
@@ -279,11 +284,11 @@ mod tests {
         let body = ReplayBody::new(StreamBody::new(Box::pin(parts)));
         let collect = |body: ReplayBody<_>| async move { body.collect().await.unwrap().to_bytes() };
         let (left, right) = (tokio::spawn(collect(body.clone())), tokio::spawn(collect(body.clone())));
-        let loser = tokio::spawn(collect(body));
+        let aborted = tokio::spawn(collect(body));
         for part in ["one ", "two"] {
             tokio::task::yield_now().await;
             send.send(part.into()).await.unwrap();
-            loser.abort();
+            aborted.abort();
         }
         drop(send);
         assert_eq!((left.await.unwrap(), right.await.unwrap()), ("one two".into(), "one two".into()));

@@ -1,4 +1,4 @@
-//! What a request and an answer of HTTP ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110)) and of gRPC mean.
+//! Semantics of HTTP ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110)) and gRPC requests and responses.
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use resilient_runtime::observe::Words;
@@ -8,31 +8,33 @@ pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status"
 pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(crate) const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-/// Whether carrying the request out twice has the effect of once: by its method, or because the server knows it by its key.
+/// Whether executing the request twice has the same effect as once: by its method, or because it has an idempotency key.
 pub(crate) fn is_idempotent(method: &Method, headers: &HeaderMap) -> bool {
     method.is_idempotent() || headers.contains_key("idempotency-key")
 }
 
-/// What an answer is worth, as far as its head says. That something may have been done before it failed is for
-/// [`Options::idempotent`](resilient_runtime::pipeline::Options::idempotent) to weigh.
+/// Judges a response by its status and headers.
+///
+/// A failure that might have had an effect is uncertain;
+/// [`Options::idempotent`](resilient_runtime::pipeline::Options::idempotent) decides whether it is retried.
 pub(crate) fn of_answer(status: StatusCode, headers: &HeaderMap) -> Judgement {
     if let Some(judgement) = of_grpc(headers) {
         return judgement;
     }
     match Class::of_response(status, headers) {
         None => Verdict::Success.into(),
-        // Something may have been done before it failed.
+        // The server might have executed the request before it failed.
         Some(Class::Unknown { retry_after }) => Class::Uncertain { retry_after }.into(),
         Some(class) => class.into(),
     }
 }
 
-/// What an error of a service means. A client that knows nothing of it has sent the request, maybe.
+/// Judges an error of a service. An unknown error is uncertain, because the request might have been sent.
 pub(crate) fn of_error(error: &(dyn std::error::Error + 'static)) -> Judgement {
     Judgement::found_in(error).unwrap_or(Class::UNCERTAIN.into())
 }
 
-/// Puts an answer that is a failure in words.
+/// Describes a failed response in text.
 pub(crate) fn describe_answer(status: StatusCode, headers: &HeaderMap, words: &mut Words) {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     match text(GRPC_STATUS) {
@@ -45,7 +47,7 @@ pub(crate) fn describe_answer(status: StatusCode, headers: &HeaderMap, words: &m
     }
 }
 
-/// What the head of a request or of an answer speaks.
+/// The protocol of a request or response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http,
@@ -78,22 +80,22 @@ impl Protocol {
     }
 }
 
-/// What `grpc-status` says, in the head or in the trailers; `None` where it is in neither.
+/// Judges by the `grpc-status` in headers or trailers; `None` if they have no `grpc-status`.
 pub(crate) fn of_grpc(headers: &HeaderMap) -> Option<Judgement> {
-    // What is no number is, as gRPC says, `UNKNOWN`.
+    // gRPC defines a status that is not a number as `UNKNOWN` (2).
     let code = headers.get(GRPC_STATUS)?.to_str().ok().and_then(|code| code.trim().parse().ok());
     let pushback = headers.get(GRPC_PUSHBACK).map(http::HeaderValue::as_bytes);
     Some(Judgement::of_grpc(code.unwrap_or(2), pushback))
 }
 
-/// Whether an answer of a server says that the server itself has failed, as 5xx does.
+/// Whether a response reports a failure of the server itself, as 5xx does.
 pub(crate) fn is_failed_server(status: StatusCode, headers: &HeaderMap) -> bool {
     let status = status_of_answer(status, headers);
-    // A method that does not exist is the caller's mistake.
+    // In gRPC, an unimplemented method is the caller's mistake.
     status.is_server_error() && !(status == StatusCode::NOT_IMPLEMENTED && headers.contains_key(GRPC_STATUS))
 }
 
-/// The status of an answer; of one of gRPC, which is always 200, the one that its code stands for.
+/// Returns the status of a response. For a gRPC response, which always has status 200, it is the equivalent of its code.
 pub(crate) fn status_of_answer(status: StatusCode, headers: &HeaderMap) -> StatusCode {
     let Some(code) = headers.get(GRPC_STATUS).filter(|_| status == StatusCode::OK) else { return status };
     match code.to_str().ok().and_then(|code| code.trim().parse().ok()).unwrap_or(code::UNKNOWN) {
@@ -112,7 +114,7 @@ pub(crate) fn status_of_answer(status: StatusCode, headers: &HeaderMap) -> Statu
     }
 }
 
-/// The [codes](https://grpc.io/docs/guides/status-codes/) of gRPC.
+/// The gRPC [status codes](https://grpc.io/docs/guides/status-codes/).
 pub(crate) mod code {
     pub(crate) const OK: u32 = 0;
     pub(crate) const CANCELLED: u32 = 1;
@@ -132,7 +134,7 @@ pub(crate) mod code {
     pub(crate) const UNAUTHENTICATED: u32 = 16;
 }
 
-/// The code of a refusal. `UNAVAILABLE` tells a client to try again: no refusal has it that would be given again and again.
+/// Returns the gRPC code of a rejection. `UNAVAILABLE` asks the client to retry, so no permanent rejection has this code.
 pub(crate) fn code_of_refusal(kind: RejectionKind) -> u32 {
     match kind {
         RejectionKind::RateLimited | RejectionKind::Shed | RejectionKind::BulkheadFull => {
@@ -149,12 +151,12 @@ pub(crate) fn code_of_refusal(kind: RejectionKind) -> u32 {
         RejectionKind::InProgress => code::ABORTED,
         RejectionKind::OutcomeUnknown | RejectionKind::FallbackFailed => code::UNKNOWN,
         RejectionKind::CircuitOpen | RejectionKind::StoreUnavailable => code::UNAVAILABLE,
-        // The server's own mistake: how the call is made, or how the program was set up.
+        // An error of the server program: it makes the call incorrectly, or is set up incorrectly.
         _ => code::INTERNAL,
     }
 }
 
-/// The code for a status of HTTP that a layer answers with.
+/// Returns the gRPC code that corresponds to the HTTP status of a layer's response.
 pub(crate) fn code_of_status(status: StatusCode) -> u32 {
     match status.as_u16() {
         400 => code::INVALID_ARGUMENT,
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_of_the_server_may_have_had_its_effect_and_a_refusal_has_not() {
+    fn a_server_failure_is_uncertain_and_a_rejection_had_no_effect() {
         let of = |status: u16| of_answer(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
         assert_eq!(of(200), Verdict::Success);
         assert_eq!(of(304), Verdict::Success);
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_repeated_is_known_by_its_method_or_its_key() {
+    fn the_method_or_a_key_makes_a_request_idempotent() {
         let none = HeaderMap::new();
         assert!(is_idempotent(&Method::GET, &none) && is_idempotent(&Method::DELETE, &none));
         assert!(!is_idempotent(&Method::POST, &none) && !is_idempotent(&Method::PATCH, &none));
@@ -202,8 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_is_known_by_its_content_type() {
-        // E6
+    fn the_content_type_identifies_grpc() {
         let is = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
@@ -221,8 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_grpc_is_judged_by_its_code_and_its_pushback() {
-        // E6
+    fn a_grpc_response_is_judged_by_its_code_and_pushback() {
         let of = |code: &str, pushback: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert(GRPC_STATUS, code.parse().unwrap());
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(of("5", None), Judgement::from(Class::Ignored));
         assert_eq!(of("8", Some("1500")), Judgement::from(Class::Overload { retry_after }));
         assert_eq!(of("14", None), Judgement::from(Class::UNCERTAIN));
-        // B1: that it is not to be repeated does not say that nothing was done.
+        // A negative pushback forbids a retry, but does not prove that the request had no effect.
         assert_eq!(of("14", Some("-1")), Judgement::from(Class::UNCERTAIN).retry_when(false));
         assert_eq!(of("soon", None), Judgement::from(Class::UNCERTAIN));
         let server = |code: &str| {
@@ -249,8 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_of_grpc_means_the_same_in_a_response_and_in_a_status_of_tonic() {
-        // S2
+    fn a_grpc_code_has_the_same_judgement_in_a_response_and_in_a_tonic_status() {
         for code in 1..=16 {
             for pushback in [None, Some("40"), Some("-1")] {
                 let (mut headers, mut metadata) = (HeaderMap::new(), tonic::metadata::MetadataMap::new());

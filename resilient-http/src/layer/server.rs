@@ -17,7 +17,9 @@ use tower::{BoxError, Layer, Service};
 use super::body::{GuardedBody, Unread};
 use super::semantics::{is_failed_server, of_error, of_grpc};
 
-/// The pipeline has a stage that repeats, and a request to a server cannot be repeated: its body is gone.
+/// The error for a server pipeline with a stage that repeats calls.
+///
+/// A server cannot repeat a request, because its body can be read only once.
 ///
 /// ```
 /// use resilient_runtime::Registry;
@@ -28,19 +30,18 @@ use super::semantics::{is_failed_server, of_error, of_grpc};
 /// assert!(error.to_string().starts_with("the pipeline `api` has `retry` or `hedge`"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the pipeline `{0}` has `retry` or `hedge`, and a request to a server cannot be made twice: leave that away"
-)]
+#[error("the pipeline `{0}` has `retry` or `hedge`, but a server cannot repeat a request: remove that stage")]
 pub struct Repeats(String);
 
-/// A [`Pipeline`] around a server: refusals become `application/problem+json` with a fitting status, 5xx counts as a failure,
-/// and a permit of the bulkhead is held until the body of the answer has been sent.
+/// A [`Pipeline`] around a server.
 ///
-/// A request of gRPC is refused with a `grpc-status` ([`Problem::response_to`](crate::Problem::response_to)). An answer of gRPC
-/// counts as a failure if the `grpc-status` in its head is `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE` or
-/// `DATA_LOSS`; one that comes in the trailers, after a part of the answer was sent, is not looked at.
-///
-/// Time limits bound the way to the head of the answer: a body that the caller has begun to read is not cut off.
+/// - **Rejections** become `application/problem+json` responses with a matching status ([`status_of`](crate::status_of)). A
+///   rejected gRPC request gets a `grpc-status` ([`Problem::response_to`](crate::Problem::response_to)).
+/// - **Failures:** a 5xx response is a failure. A gRPC response is a failure if the `grpc-status` in its headers is
+///   `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE` or `DATA_LOSS`. A status in the trailers, after a part of the
+///   response was sent, is ignored.
+/// - **Permits** of a bulkhead are held until the response body has been sent; see [`until_head`](Self::until_head).
+/// - **Time limits** apply until the response headers are available. A response body has no time limit.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -54,9 +55,9 @@ pub struct Repeats(String);
 /// let layer = ServerLayer::new(registry.pipeline("api").circuit_breaker("database").build()).unwrap();
 /// let app: Router = Router::new().route("/", get(async || "hello")).layer(layer);
 /// registry.circuit_breaker("database").force_open();
-/// let refused = app.oneshot(Request::new(Body::empty())).await.unwrap();
-/// assert_eq!(refused.status(), 503);
-/// assert_eq!(refused.headers()["content-type"], "application/problem+json");
+/// let rejected = app.oneshot(Request::new(Body::empty())).await.unwrap();
+/// assert_eq!(rejected.status(), 503);
+/// assert_eq!(rejected.headers()["content-type"], "application/problem+json");
 /// # }
 /// ```
 #[derive(Clone)]
@@ -67,7 +68,9 @@ pub struct ServerLayer {
 }
 
 impl ServerLayer {
-    /// Around every request, all of normal priority.
+    /// Creates a layer that runs every request through a pipeline.
+    ///
+    /// All requests have normal priority; see [`priority`](Self::priority).
     ///
     /// ```
     /// use resilient_runtime::Registry;
@@ -79,7 +82,7 @@ impl ServerLayer {
     /// ```
     ///
     /// # Errors
-    /// When the pipeline has a retry or a hedge.
+    /// Returns [`Repeats`] if the pipeline has a `retry` or `hedge` stage.
     pub fn new(pipeline: impl Into<Arc<Pipeline>>) -> Result<Self, Repeats> {
         let pipeline = pipeline.into();
         if pipeline.repeats() {
@@ -88,12 +91,14 @@ impl ServerLayer {
         Ok(Self::around(pipeline))
     }
 
-    /// Of a pipeline that does not repeat.
+    /// Creates a layer from a pipeline that has no stage that repeats calls.
     pub(super) fn around(pipeline: Arc<Pipeline>) -> Self {
         Self { pipeline, priority: Arc::new(|_| Priority::Normal), holds_body: true }
     }
 
-    /// How important a request is, for load shedding and the queue of the bulkhead.
+    /// Sets a function that returns the priority of each request.
+    ///
+    /// Load shedding and the queue of the bulkhead use the priority.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -119,7 +124,10 @@ impl ServerLayer {
         Self { priority: Arc::new(of), ..self }
     }
 
-    /// Gives permits back with the head of an answer, and not at the end of its body: where bodies are long and cost nothing.
+    /// Releases permits when the response headers are available.
+    ///
+    /// By default, permits are held until the response body has been sent. Use this for long response bodies that need few
+    /// resources, such as event streams.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -135,7 +143,7 @@ impl ServerLayer {
     /// let head = app(layer("head").until_head()).oneshot(Request::new(Body::empty())).await.unwrap();
     /// let body = app(layer("body")).oneshot(Request::new(Body::empty())).await.unwrap();
     /// assert_eq!(registry.bulkhead("head").stats().in_use, 0);
-    /// assert_eq!(registry.bulkhead("body").stats().in_use, 1, "until it is sent");
+    /// assert_eq!(registry.bulkhead("body").stats().in_use, 1, "until the body is sent");
     /// # drop((head, body));
     /// # }
     /// ```
@@ -186,7 +194,7 @@ pub struct Server<S> {
     layer: ServerLayer,
 }
 
-/// What an attempt gives: whatever the service said, or the refusal of a stage.
+/// The outcome of a call: the result of the service, or the rejection of a stage.
 type Outcome<R, E> = Result<Result<Response<R>, E>, Rejection>;
 
 fn judge<R, E>(outcome: &Outcome<R, E>) -> Judgement {
@@ -216,7 +224,9 @@ where
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    /// Always: whether the service is ready is asked within the limits of the call.
+    /// Always returns ready.
+    ///
+    /// The call polls the inner service, within its own limits.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
@@ -235,12 +245,12 @@ where
                     .map_or_else(|never| match never {}, Ok::<_, Rejection>)?;
                 Ok(service.call(request).await)
             };
-            let (outcome, places) =
+            let (outcome, permits) =
                 pipeline.request().priority(priority).judge(judge).call_held_async(work).await;
             Ok(match outcome {
                 Ok(Ok(response)) => {
-                    let places = Some(places).filter(|_| holds_body);
-                    response.map(|body| GuardedBody::new(Body::new(body), places))
+                    let permits = Some(permits).filter(|_| holds_body);
+                    response.map(|body| GuardedBody::new(Body::new(body), permits))
                 }
                 Ok(Err(never)) => match never {},
                 Err(rejection) => unread.refused(rejection.into()).map(|body| GuardedBody::new(body, None)),

@@ -1,4 +1,4 @@
-//! Layers of one component.
+//! Layers of a single component.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ macro_rules! single {
     (server $($stage:ident: $component:ident),*; client $($also:ident: $other:ident),*) => {
         impl ServerLayer {
             $(
-                #[doc = concat!("Of this [`", stringify!($component), "`] alone.")]
+                #[doc = concat!("Creates a layer with this [`", stringify!($component), "`] alone.")]
                 ///
                 /// ```
                 /// # #[tokio::main(flavor = "current_thread")]
@@ -37,7 +37,7 @@ macro_rules! single {
 
         impl<Q, R> ClientLayer<Q, R> {
             $(
-                #[doc = concat!("Of this [`", stringify!($component), "`] alone.")]
+                #[doc = concat!("Creates a layer with this [`", stringify!($component), "`] alone.")]
                 ///
                 /// ```
                 /// # #[tokio::main(flavor = "current_thread")]
@@ -58,7 +58,7 @@ macro_rules! single {
                 }
             )*
             $(
-                #[doc = concat!("Of this [`", stringify!($other), "`] alone.")]
+                #[doc = concat!("Creates a layer with this [`", stringify!($other), "`] alone.")]
                 ///
                 /// ```
                 /// # #[tokio::main(flavor = "current_thread")]

@@ -36,7 +36,7 @@ async fn text(response: Response<Body>) -> String {
 }
 
 #[tokio::test]
-async fn the_id_of_a_request_is_inside_and_in_the_answer() {
+async fn the_correlation_id_is_in_the_scope_and_in_the_response() {
     let id = || async { CorrelationId::current().unwrap().to_string() };
     let app = Router::new().route("/", get(id)).layer(CorrelationLayer::new());
     let answer = app.clone().oneshot(request("/", &[("x-request-id", "r-7")])).await.unwrap();
@@ -48,7 +48,7 @@ async fn the_id_of_a_request_is_inside_and_in_the_answer() {
 }
 
 #[tokio::test]
-async fn the_callers_time_is_inside_and_what_is_over_reaches_nothing() {
+async fn the_callers_deadline_applies_inside_and_an_expired_request_is_rejected() {
     let left = async || format!("{:?}", deadline::remaining().map(|left| left.as_secs()));
     let app =
         Router::new().route("/", get(left)).layer(DeadlineLayer::new().at_most(Duration::from_mins(10)));
@@ -57,7 +57,7 @@ async fn the_callers_time_is_inside_and_what_is_over_reaches_nothing() {
     assert_eq!(text(ask(&[]).await.unwrap()).await, "Some(599)");
     assert_eq!(text(ask(&[("grpc-timeout", "99999999H")]).await.unwrap()).await, "Some(599)");
     let both = [("grpc-timeout", "50S"), ("x-envoy-expected-rq-timeout-ms", "9500")];
-    assert_eq!(text(ask(&both).await.unwrap()).await, "Some(9)", "the least");
+    assert_eq!(text(ask(&both).await.unwrap()).await, "Some(9)", "the shorter one");
     assert_eq!(ask(&[("grpc-timeout", "0S")]).await.unwrap().status(), 504);
     for bad in ["soon", "-1S", "", "999999999S"] {
         let refused = ask(&[("grpc-timeout", bad)]).await.unwrap();
@@ -67,7 +67,7 @@ async fn the_callers_time_is_inside_and_what_is_over_reaches_nothing() {
 }
 
 #[tokio::test]
-async fn answers_of_a_fallback_are_marked() {
+async fn degraded_responses_are_marked() {
     let registry = Registry::new();
     let stage = registry.fallback("rates");
     stage.reconfigure(fallback::Config::default().cache_max_age(Duration::from_mins(1))).unwrap();
@@ -99,7 +99,7 @@ async fn answers_of_a_fallback_are_marked() {
 }
 
 #[tokio::test]
-async fn each_client_has_a_rate_of_its_own_and_is_told_how_it_stands() {
+async fn each_client_has_its_own_limit_and_gets_rate_limit_headers() {
     let limiter = Registry::new().rate_limiter("clients");
     limiter
         .reconfigure(rate_limit::Config::default().rate("2/min".parse::<rate_limit::Rate>().unwrap()))
@@ -116,17 +116,17 @@ async fn each_client_has_a_rate_of_its_own_and_is_told_how_it_stands() {
     assert_eq!(header(&first, "ratelimit-policy"), Some("\"clients\";q=2;w=60"));
     assert_eq!(ask("6.6.6.6, 1.1.1.1").await.unwrap().status(), 200);
     let refused = ask("7.7.7.7, 1.1.1.1").await.unwrap();
-    assert_eq!(refused.status(), 429, "what it says of itself does not help");
+    assert_eq!(refused.status(), 429, "addresses written by the client are ignored");
     assert_eq!(header(&refused, "retry-after"), Some("30"));
     assert_eq!(header(&refused, "ratelimit"), Some("\"clients\";r=0;t=60"));
     assert_eq!(ask("2.2.2.2").await.unwrap().status(), 200);
     for suffix in ["1", "2"] {
         assert_eq!(ask(&format!("2001:db8::{suffix}")).await.unwrap().status(), 200);
     }
-    assert_eq!(ask("2001:db8::3").await.unwrap().status(), 429, "of one network");
+    assert_eq!(ask("2001:db8::3").await.unwrap().status(), 429, "the same /64 network");
 }
 
-/// A body that sends a part each time it is let.
+/// A body that sends the parts of a channel.
 struct Slow(tokio::sync::mpsc::Receiver<Bytes>);
 
 impl http_body::Body for Slow {
@@ -142,7 +142,7 @@ impl http_body::Body for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_held_until_the_body_has_been_sent_and_time_does_not_cut_it_off() {
+async fn a_permit_is_held_until_the_body_has_been_sent_and_timeouts_do_not_abort_the_body() {
     // T70
     let registry = Registry::with_clock(Clock::tokio());
     let permits = registry.bulkhead("api");
@@ -167,7 +167,7 @@ async fn a_place_is_held_until_the_body_has_been_sent_and_time_does_not_cut_it_o
     tokio::time::sleep(Duration::from_millis(40)).await;
     send.send("late".into()).await.unwrap();
     drop(send);
-    assert_eq!(text(first).await, "late", "it is not cut off");
+    assert_eq!(text(first).await, "late", "the body has no time limit");
     assert_eq!((permits.stats().in_use, shedder.stats().in_flight), (0, 0));
     let empty = ask().await.unwrap();
     assert_eq!(permits.stats().in_use, 0, "there is nothing to send");
@@ -175,7 +175,7 @@ async fn a_place_is_held_until_the_body_has_been_sent_and_time_does_not_cut_it_o
 }
 
 #[tokio::test]
-async fn a_body_that_is_dropped_and_a_request_that_is_dropped_give_their_places_back() {
+async fn dropping_a_body_or_a_request_releases_its_permit() {
     let registry = Registry::new();
     let permits = registry.bulkhead("api");
     let pipeline = registry.pipeline("api").bulkhead("api").build();
@@ -201,7 +201,7 @@ async fn a_body_that_is_dropped_and_a_request_that_is_dropped_give_their_places_
 }
 
 #[tokio::test]
-async fn answers_of_5xx_open_the_circuit_and_priorities_are_those_of_the_request() {
+async fn responses_with_5xx_open_the_circuit_and_the_request_sets_the_priority() {
     let registry = Registry::new();
     let opens = resilient_runtime::circuit_breaker::Config::default().failure_threshold(2);
     registry.circuit_breaker("api").reconfigure(opens).unwrap();
@@ -216,7 +216,7 @@ async fn answers_of_5xx_open_the_circuit_and_priorities_are_those_of_the_request
         .layer(layer);
     let ask = |path, headers: &[(&str, &str)]| app.clone().oneshot(request(path, headers));
     for _ in 0..3 {
-        assert_eq!(ask("/wrong", &[("x-batch", "1")]).await.unwrap().status(), 404, "the caller's own");
+        assert_eq!(ask("/wrong", &[("x-batch", "1")]).await.unwrap().status(), 404, "the caller is wrong");
     }
     assert_eq!(ask("/bad", &[]).await.unwrap().status(), 500);
     assert_eq!(ask("/bad", &[]).await.unwrap().status(), 500);
@@ -230,7 +230,7 @@ async fn answers_of_5xx_open_the_circuit_and_priorities_are_those_of_the_request
 }
 
 #[tokio::test]
-async fn who_is_refused_with_its_body_unread_is_told_that_the_connection_ends() {
+async fn a_rejection_with_an_unread_body_closes_the_connection() {
     let limiter = Registry::new().rate_limiter("none");
     limiter
         .reconfigure(rate_limit::Config::default().rate("1/h".parse::<rate_limit::Rate>().unwrap()))
@@ -277,7 +277,7 @@ fn every_layer_and_service_can_be_cloned_and_shared() {
 }
 
 #[tokio::test]
-async fn a_layer_can_be_of_one_component() {
+async fn a_layer_can_have_a_single_component() {
     let registry = Registry::new();
     let permits = registry.bulkhead("one");
     permits.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();
@@ -296,7 +296,7 @@ async fn a_layer_can_be_of_one_component() {
 }
 
 #[tokio::test]
-async fn requests_with_a_key_are_carried_out_once() {
+async fn requests_with_a_key_are_executed_once() {
     // T104, T108, T110, T111
     let registry = Registry::new();
     let once = registry.idempotency("orders");
@@ -333,24 +333,24 @@ async fn requests_with_a_key_are_carried_out_once() {
         assert_eq!(send(status, status, "ada").await.unwrap().status().as_str(), status);
         assert_eq!(send(status, status, "ada").await.unwrap().headers().get("idempotency-replayed"), None);
     }
-    // B1: it may have been carried out.
+    // The request might have been executed.
     let before = made.load(Ordering::Relaxed);
     for status in ["503", "500", "502"] {
         assert_eq!(send(status, status, "ada").await.unwrap().status().as_str(), status);
-        assert_eq!(send(status, status, "ada").await.unwrap().status(), 409, "nobody knows what it did");
+        assert_eq!(send(status, status, "ada").await.unwrap().status(), 409, "the outcome is unknown");
     }
     assert_eq!(made.load(Ordering::Relaxed), before + 3);
     assert_eq!(send("404", "404", "ada").await.unwrap().status(), 404);
     assert_eq!(header(&send("404", "404", "ada").await.unwrap(), "idempotency-replayed"), Some("true"));
     assert_eq!(send("504", "504", "ada").await.unwrap().status(), 504);
     let unknown = send("504", "504", "ada").await.unwrap();
-    assert_eq!(unknown.status(), 409, "nobody knows what it did");
+    assert_eq!(unknown.status(), 409, "the outcome is unknown");
     assert_eq!(header(&unknown, "content-type"), Some("application/problem+json"));
     assert!(text(unknown).await.contains("urn:resilient:outcome_unknown"));
     let (left, right) = tokio::join!(send("both", "a", "ada"), send("both", "a", "ada"));
     let mut statuses = [left.unwrap().status().as_u16(), right.unwrap().status().as_u16()];
     statuses.sort_unstable();
-    assert_eq!(statuses, [201, 409], "while the first is under way");
+    assert_eq!(statuses, [201, 409], "the first is in progress");
     for bad in ["", "\"", &"k".repeat(256)] {
         assert_eq!(send(bad, "a", "ada").await.unwrap().status(), 400, "{bad:?}");
     }
@@ -360,12 +360,12 @@ async fn requests_with_a_key_are_carried_out_once() {
     assert_eq!(
         app.clone().oneshot(request("/orders", &[])).await.unwrap().status(),
         405,
-        "GET is no matter of keys"
+        "a GET needs no key"
     );
 }
 
 #[tokio::test]
-async fn keys_are_those_of_a_client_however_it_shows_who_it_is() {
+async fn of_client_scopes_keys_to_a_client() {
     let made = Arc::new(AtomicU32::new(0));
     let handler = move || {
         let number = made.fetch_add(1, Ordering::Relaxed);
@@ -386,7 +386,7 @@ async fn keys_are_those_of_a_client_however_it_shows_who_it_is() {
 }
 
 #[tokio::test]
-async fn one_client_does_not_take_the_room_of_all() {
+async fn one_client_cannot_fill_the_store() {
     let registry = Registry::new();
     let once = registry.idempotency("orders");
     let stats = Arc::clone(&once);
@@ -399,7 +399,7 @@ async fn one_client_does_not_take_the_room_of_all() {
         (answer.status().as_u16(), answer.headers().contains_key("idempotency-replayed"))
     };
     assert_eq!(send("ada", "hers").await, (200, false));
-    // G4: those without an identity are one client.
+    // All requests without an identity are one client.
     for key in 0..1000 {
         assert_eq!(send("", &key.to_string()).await, (200, false));
     }
@@ -413,8 +413,8 @@ async fn one_client_does_not_take_the_room_of_all() {
 }
 
 #[tokio::test]
-async fn large_answers_to_anonymous_clients_push_no_record_out() {
-    // G4: 120 requests with answers of 60 KB.
+async fn large_responses_to_anonymous_clients_evict_no_record() {
+    // 120 requests with responses of 60 KB.
     let once = Registry::new().idempotency("orders");
     let layer = IdempotencyLayer::new(Arc::clone(&once));
     let app = Router::new().route("/", post(async || "x".repeat(60_000))).layer(layer);
@@ -439,8 +439,7 @@ async fn large_answers_to_anonymous_clients_push_no_record_out() {
 }
 
 #[tokio::test]
-async fn nested_routers_do_not_share_answers() {
-    // G3
+async fn nested_routers_do_not_share_responses() {
     let once = Registry::new().idempotency("shared");
     let of = |answer: &'static str| {
         let layer = IdempotencyLayer::new(Arc::clone(&once));
@@ -459,8 +458,7 @@ async fn nested_routers_do_not_share_answers() {
 }
 
 #[tokio::test]
-async fn headers_are_given_again_byte_by_byte_but_for_those_of_the_connection() {
-    // C3
+async fn headers_are_replayed_unchanged_except_connection_headers() {
     let handler = async || {
         let mut headers = http::HeaderMap::new();
         for (name, value) in [
@@ -502,8 +500,7 @@ async fn headers_are_given_again_byte_by_byte_but_for_those_of_the_connection() 
 }
 
 #[tokio::test]
-async fn whoever_gets_an_answer_that_was_not_saved_is_told() {
-    // C4
+async fn a_response_that_was_not_stored_is_marked() {
     #[derive(Debug)]
     struct Panics(idempotency::MemoryStore);
     impl idempotency::IdempotencyStore for Panics {
@@ -555,14 +552,13 @@ async fn whoever_gets_an_answer_that_was_not_saved_is_told() {
             "{length}"
         );
         let again = app.oneshot(request()).await.unwrap();
-        assert_eq!(again.status(), if why.is_some() { 409 } else { 200 }, "{length}: never carried out anew");
+        assert_eq!(again.status(), if why.is_some() { 409 } else { 200 }, "{length}: never executed again");
         assert_eq!(header(&again, "idempotency-unsaved"), None);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_bodies_at_once_take_no_more_memory_than_they_may_and_no_time_without_end() {
-    // G7
+async fn a_thousand_concurrent_bodies_stay_within_the_memory_and_time_limits() {
     const MOST: usize = 8 << 20;
     const LARGE: usize = MOST / 4 * 3;
     let budget = super::BodyBudget::new(MOST);
@@ -572,7 +568,7 @@ async fn a_thousand_bodies_at_once_take_no_more_memory_than_they_may_and_no_time
         let request = Request::post("/").header("idempotency-key", key).body(body).unwrap();
         app.clone().oneshot(request)
     };
-    // Each sends 100 KB at once and then nothing more.
+    // Each body sends 100 KB and then stalls.
     let stalled = || {
         use futures_util::StreamExt;
         let part =
@@ -593,20 +589,20 @@ async fn a_thousand_bodies_at_once_take_no_more_memory_than_they_may_and_no_time
     });
     assert!(most <= LARGE && most > LARGE - 200_000, "{most} bytes");
     assert_eq!((clients.len() + refused, budget.refused()), (1000, refused as u64));
-    assert!(clients.len() >= LARGE / 200_000, "{} are held", clients.len());
+    assert!(clients.len() >= LARGE / 200_000, "{} in progress", clients.len());
     let small = send("small".into(), Body::from("an order")).await.unwrap();
-    assert_eq!(small.status(), 200, "there is room for small ones");
-    // A claim of a length takes nothing, and those that stall give up their room in time.
+    assert_eq!(small.status(), 200, "memory is reserved for small bodies");
+    // Stalled bodies time out and release their memory.
     let slow = clients.len();
     let answers = futures_util::future::join_all(clients).await;
     assert!(answers.into_iter().all(|answer| answer.unwrap().status() == 408), "{slow}");
     assert_eq!(budget.held(), 0);
     assert_eq!(text(send("good".into(), Body::from(vec![0; 100_000])).await.unwrap()).await, "100000");
-    assert_eq!(budget.held(), 0, "also when it was handed over");
+    assert_eq!(budget.held(), 0, "released when the handler has read the body");
 }
 
 #[tokio::test]
-async fn what_a_fallback_gave_is_not_kept_and_the_next_request_gets_the_real_answer() {
+async fn a_degraded_response_is_not_stored_and_the_next_request_gets_the_real_one() {
     let registry = Registry::new();
     for is_outside in [false, true] {
         let rates = registry.fallback("rates");
@@ -647,10 +643,10 @@ async fn what_a_fallback_gave_is_not_kept_and_the_next_request_gets_the_real_ans
 }
 
 #[tokio::test]
-async fn what_was_wrong_is_known_for_a_minute_and_what_was_done_for_longer() {
+async fn a_4xx_response_is_stored_for_a_minute_and_a_success_for_longer() {
     let time = resilient_runtime::clock::ManualClock::new();
     let once = Registry::with_clock(time.clock()).idempotency("orders");
-    let answer = async |status: String| (StatusCode::from_bytes(status.as_bytes()).unwrap(), "an answer");
+    let answer = async |status: String| (StatusCode::from_bytes(status.as_bytes()).unwrap(), "a response");
     let app = Router::new().route("/", post(answer)).layer(IdempotencyLayer::new(once));
     let is_replay = async |status: &'static str| {
         let request = Request::post("/").header("idempotency-key", status).body(Body::from(status)).unwrap();
@@ -667,7 +663,7 @@ async fn what_was_wrong_is_known_for_a_minute_and_what_was_done_for_longer() {
 }
 
 #[tokio::test]
-async fn an_answer_without_an_end_is_not_waited_for() {
+async fn a_streamed_response_is_not_buffered() {
     let once = Registry::new().idempotency("streams");
     let (parts, receiver) = tokio::sync::mpsc::channel(4);
     let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
@@ -681,16 +677,16 @@ async fn an_answer_without_an_end_is_not_waited_for() {
         app.clone().oneshot(request)
     };
     let first = send().await.unwrap();
-    parts.send("as it comes".into()).await.unwrap();
+    parts.send("streamed".into()).await.unwrap();
     drop(parts);
-    assert_eq!(text(first).await, "as it comes");
+    assert_eq!(text(first).await, "streamed");
     let again = send().await.unwrap();
-    assert_eq!(again.status(), 409, "it cannot be given again, nor be made again");
+    assert_eq!(again.status(), 409, "not replayed and not executed again");
     assert!(text(again).await.contains("urn:resilient:outcome_unknown"));
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_a_bad_request_and_leaves_the_key_free() {
+async fn a_request_body_that_fails_is_a_bad_request_and_leaves_the_key_free() {
     let layer = IdempotencyLayer::new(Registry::new().idempotency("orders"));
     let app = Router::new().route("/", post(async || "done")).layer(layer);
     let send = |body: Body| {
@@ -710,7 +706,7 @@ async fn a_body_that_breaks_off_is_a_bad_request_and_leaves_the_key_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repeat_waits_for_nothing_unless_it_is_asked_to() {
+async fn a_repeated_request_waits_only_with_waits() {
     let started = Arc::new(tokio::sync::Notify::new());
     let handler = {
         let started = Arc::clone(&started);
@@ -738,7 +734,7 @@ async fn a_repeat_waits_for_nothing_unless_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn of_a_request_that_ended_without_an_answer_to_keep_nobody_knows_at_once() {
+async fn a_request_without_a_storable_response_has_an_unknown_outcome_at_once() {
     let handler = async |what: String| match what.as_str() {
         "panics" => panic!("halfway"),
         "hangs" => std::future::pending().await,
@@ -762,7 +758,7 @@ async fn of_a_request_that_ended_without_an_answer_to_keep_nobody_knows_at_once(
 }
 
 #[tokio::test]
-async fn what_is_no_text_is_given_again_up_to_64_kb_of_it() {
+async fn binary_responses_are_replayed_up_to_64_kb() {
     let handler = async |length: String| vec![0xff_u8; length.parse().unwrap()];
     let layer = IdempotencyLayer::new(Registry::new().idempotency("images"));
     let app = Router::new().route("/", post(handler)).layer(layer);
@@ -778,11 +774,11 @@ async fn what_is_no_text_is_given_again_up_to_64_kb_of_it() {
         assert_eq!(send(length).await, first);
     }
     assert_eq!(send("65500").await.0, 200);
-    assert_eq!(send("65500").await.0, 409, "it was too large to be kept");
+    assert_eq!(send("65500").await.0, 409, "too large to store");
 }
 
 #[tokio::test]
-async fn a_client_repeats_and_asks_each_time_whether_the_service_is_ready() {
+async fn a_client_retries_and_polls_readiness_for_each_attempt() {
     #[derive(Clone)]
     struct Flaky {
         calls: Arc<AtomicU32>,
@@ -825,7 +821,7 @@ async fn a_client_repeats_and_asks_each_time_whether_the_service_is_ready() {
 }
 
 #[tokio::test]
-async fn a_client_of_http_goes_by_the_status_and_honours_retry_after() {
+async fn an_http_client_judges_by_status_and_honours_retry_after() {
     let registry = Registry::new();
     let retry = resilient_runtime::retry::Config::default()
         .base(Duration::ZERO)
@@ -850,18 +846,17 @@ async fn a_client_of_http_goes_by_the_status_and_honours_retry_after() {
     };
     assert_eq!(ask("GET", 503).await, 200);
     assert_eq!(ask("GET", 404).await, 404);
-    assert_eq!(calls.load(Ordering::Relaxed), 3, "it is not asked again");
-    // It may have been carried out before the server failed (T33).
+    assert_eq!(calls.load(Ordering::Relaxed), 3, "a 404 is not retried");
+    // The request might have been executed before the server failed (T33).
     assert_eq!(ask("POST", 503).await, 503);
     assert_eq!(calls.load(Ordering::Relaxed), 4);
-    // A limit says that it was not.
+    // A request that was rate limited was not executed.
     assert_eq!(ask("POST", 429).await, 429);
     assert_eq!(calls.load(Ordering::Relaxed), 8);
 }
 
 #[tokio::test]
-async fn a_key_is_free_again_only_where_the_answer_says_that_nothing_was_done() {
-    // B1, S1
+async fn a_key_is_freed_only_if_the_response_proves_that_there_was_no_effect() {
     let registry = Registry::new();
     registry.circuit_breaker("bank").force_open();
     let open = registry.circuit_breaker("bank").try_acquire().unwrap_err();
@@ -913,8 +908,8 @@ async fn a_key_is_free_again_only_where_the_answer_says_that_nothing_was_done() 
 }
 
 #[tokio::test]
-async fn a_client_opens_no_circuit_for_a_refusal_that_is_none_by_hand() {
-    // B5: a key that was used before.
+async fn a_client_layer_and_a_direct_call_judge_a_rejection_alike() {
+    // The rejection of a call without the idempotency key that its pipeline needs.
     let registry = Registry::new();
     let once = registry.pipeline("order").idempotency("orders").build();
     let refused = once.call(|| Ok::<u32, resilient_runtime::Rejection>(7)).unwrap_err();
@@ -923,17 +918,16 @@ async fn a_client_opens_no_circuit_for_a_refusal_that_is_none_by_hand() {
         std::future::ready(Err::<u32, tower::BoxError>(std::io::Error::from(refused.clone()).into()))
     });
     let client = tower::Layer::layer(&ClientLayer::new(client), service);
-    let by_hand = registry.circuit_breaker("by hand");
+    let direct = registry.circuit_breaker("direct");
     for _ in 0..3 {
         client.clone().oneshot(7).await.unwrap_err();
-        by_hand.call(|| once.call(|| Ok::<u32, resilient_runtime::Rejection>(7))).unwrap_err();
+        direct.call(|| once.call(|| Ok::<u32, resilient_runtime::Rejection>(7))).unwrap_err();
     }
-    assert_eq!((by_hand.stats().failed, registry.circuit_breaker("by layer").stats().failed), (0, 0));
+    assert_eq!((direct.stats().failed, registry.circuit_breaker("by layer").stats().failed), (0, 0));
 }
 
 #[tokio::test]
-async fn the_refusal_of_an_open_circuit_has_the_text_of_the_error_that_opened_it() {
-    // E2
+async fn the_rejection_of_an_open_circuit_contains_the_error_that_opened_it() {
     async fn text<S, Q>(registry: &Registry, name: &'static str, client: S, request: Q) -> String
     where
         S: tower::Service<Q>,

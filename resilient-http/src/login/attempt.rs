@@ -1,4 +1,4 @@
-//! One attempt to log in.
+//! A single login attempt.
 
 use std::time::Duration;
 
@@ -7,7 +7,9 @@ use resilient_runtime::clock::Instant;
 use super::LoginGuard;
 use super::record::Keys;
 
-/// It is not looked at whether the password is right.
+/// The error of a login attempt that is locked out.
+///
+/// Reject the attempt without a check of the password.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,11 +21,13 @@ use super::record::Keys;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many failed logins; try again in {} s", retry_after.as_secs() + 1)]
 pub struct Locked {
-    /// How long that lasts.
+    /// How long the lock lasts from now.
     pub retry_after: Duration,
 }
 
-/// An attempt that is under way. Dropped, it has failed.
+/// A login attempt in progress.
+///
+/// It counts as a failure unless [`succeeded`](Self::succeeded) is called. Dropping it is the same as a failure.
 ///
 /// ```
 /// use resilient_runtime::clock::ManualClock;
@@ -31,11 +35,11 @@ pub struct Locked {
 ///
 /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
 /// let attempt: LoginAttempt = guard.attempt("ada", [192, 0, 2, 7].into()).unwrap();
-/// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err(), "a failure until it is known better");
+/// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err(), "counts as a failure until it succeeds");
 /// # attempt.succeeded();
 /// ```
 #[derive(Debug)]
-#[must_use = "an attempt that is dropped has failed"]
+#[must_use = "a login attempt counts as failed unless `succeeded` is called"]
 pub struct LoginAttempt {
     pub(super) guard: LoginGuard,
     pub(super) keys: Keys,
@@ -43,7 +47,9 @@ pub struct LoginAttempt {
 }
 
 impl LoginAttempt {
-    /// The password was right: what this identity has failed before from this address is forgiven, and it is known there.
+    /// Reports that the password was correct.
+    ///
+    /// Earlier failures of this identity from this address are removed, and the identity becomes known at this address.
     ///
     /// ```
     /// use resilient_runtime::clock::ManualClock;
@@ -59,7 +65,9 @@ impl LoginAttempt {
         shared.record().forgive(self.keys, *failures, shared.clock.now());
     }
 
-    /// It was wrong, or there is no such identity. Waits until the answer may be given.
+    /// Reports that the password was wrong or that the identity does not exist.
+    ///
+    /// Waits until [`LoginGuard::answers_after`] has passed since the attempt began. Send the response after that.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -74,7 +82,7 @@ impl LoginAttempt {
     /// ```
     ///
     /// # Cancel safety
-    /// It has failed, also if the future is dropped.
+    /// If the future is dropped, the attempt still counts as a failure.
     pub async fn failed(self) {
         let until = self.began.after(self.guard.answers_after);
         let left = until.since(self.guard.shared.clock.now());

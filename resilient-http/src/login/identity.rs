@@ -1,25 +1,27 @@
-//! One spelling of an identity.
+//! Normalization of identities.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The characters of an identity that are looked at; names are shorter.
-pub(super) const LONGEST: usize = 1024;
+/// The maximum number of characters of an identity that are compared; real names are shorter.
+pub(super) const MAX_CHARS: usize = 1024;
 
-/// As `NFKC_Casefold` (Unicode, 3.13) does it; case is folded by way of upper case, which also unites what has several lower
-/// cases. That differs for a few letters of no living name, and always in one way.
+/// Normalizes an identity nearly as `NFKC_Casefold` (Unicode, section 3.13).
+///
+/// Case is folded through upper case, which also unites letters that have several lower-case forms. The result differs from
+/// `NFKC_Casefold` for a few letters that real names do not contain; the mapping is still consistent.
 pub(super) fn normalize(identity: &str) -> String {
     let named = identity.trim_matches(|c: char| c.is_whitespace() || is_ignorable(c));
-    let visible = named.chars().filter(|c| !is_ignorable(*c)).take(LONGEST);
+    let visible = named.chars().filter(|c| !is_ignorable(*c)).take(MAX_CHARS);
     let visible: String = visible.collect();
     if visible.is_ascii() {
-        // Which comes to the same.
+        // A shortcut with the same result as below.
         return visible.to_ascii_uppercase();
     }
     let visible: String = visible.nfkc().collect();
     visible.trim().to_lowercase().to_uppercase().nfkc().collect()
 }
 
-/// What has no form of its own: `Default_Ignorable_Code_Point` of Unicode, and control characters.
+/// Whether a character is invisible: `Default_Ignorable_Code_Point` of Unicode, or a control character.
 fn is_ignorable(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'

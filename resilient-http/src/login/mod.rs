@@ -1,4 +1,4 @@
-//! Guessing passwords is made slow.
+//! Protection of logins against password guessing.
 
 mod attempt;
 mod identity;
@@ -18,24 +18,33 @@ use crate::layer::client_of;
 pub use attempt::{Locked, LoginAttempt};
 use record::{Keys, Record};
 
-/// Slows down who guesses passwords: by the identity and the address together, by the address, and by the identity.
+/// Protects a login against password guessing.
 ///
-/// After some failures each further one locks for twice as long, from [`first_lock`](Self::first_lock) to an hour. An address
-/// that tries many identities is locked, and an identity that many addresses try; that takes ten times as many failures as
-/// one address with one identity.
+/// # Locks
+/// Failures are counted for an identity at an address, for an address, and for an identity. After
+/// [`failures`](Self::failures) failures of an identity at an address, that pair is locked for
+/// [`first_lock`](Self::first_lock). Each further failure doubles the lock, up to one hour. An address or an identity alone
+/// is locked after ten times as many failures, which stops an address that tries many identities and many addresses that
+/// try one identity.
 ///
-/// Failures fade: a day later they count for half, and after a day without one not at all. A success forgives what this
-/// identity has failed from this address, so that slips of the hand add up to nothing, also in an office of hundreds behind
-/// one address. For 30 days it also makes the identity known there: it is then locked by its own failures from there alone,
-/// so that nobody elsewhere can lock a user out from where that user got in lately. What is known is kept in memory; after
-/// a restart, or from a new place, many who guess at once do lock the user out, for as long as they go on.
+/// Failures decay: after a day they count half, and after a day without a new failure they are removed. A success removes
+/// the failures of this identity from this address. Typing errors therefore do not accumulate, even in an office of hundreds
+/// of users behind one address.
 ///
-/// All spellings of an identity, such as `ada`, `Ada ` and `ADA`, share their guesses: see [`normalize`](Self::normalize).
+/// # Known addresses
+/// After a success, the identity is known at this address for 30 days. At a known address, only its own failures from there
+/// lock it. An attacker at another address cannot lock a user out from an address where the user logged in recently. Known
+/// addresses are stored in memory. After a restart, or at a new address, an attack from many addresses does lock the user
+/// out for as long as it continues.
 ///
-/// An identity that does not exist is treated as one that does: ask before it is looked up, and give the same answer to all
-/// failures. [`LoginAttempt::failed`] waits until as much time has passed as [`answers_after`](Self::answers_after) says, so that
-/// it cannot be measured either whether there was a password to compare.
+/// # Identities
+/// All spellings of an identity, such as `ada`, `Ada ` and `ADA`, share their failures; see [`normalize`](Self::normalize).
 ///
+/// Do not reveal whether an identity exists. Call [`attempt`](Self::attempt) before you look the identity up, and send the
+/// same response to all failures. [`LoginAttempt::failed`] waits for [`answers_after`](Self::answers_after), so that the
+/// response time does not show whether there was a password to compare.
+///
+/// # Examples
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use resilient_http::LoginGuard;
@@ -58,7 +67,7 @@ pub struct LoginGuard {
     normalize: Normalize,
 }
 
-/// Makes one of all spellings of an identity.
+/// Maps all spellings of an identity to one.
 type Normalize = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 impl fmt::Debug for LoginGuard {
@@ -85,7 +94,7 @@ impl Shared {
 }
 
 impl LoginGuard {
-    /// On this clock: five failures, then a minute.
+    /// Creates a guard that locks for one minute after five failures.
     ///
     /// ```
     /// use resilient_runtime::clock::ManualClock;
@@ -110,7 +119,9 @@ impl LoginGuard {
         }
     }
 
-    /// How many failures of one identity from one address lock it; at least 1.
+    /// Sets how many failures of an identity from one address lock it.
+    ///
+    /// The default is 5, and the minimum is 1. An address alone, or an identity alone, is locked after ten times as many.
     ///
     /// ```
     /// use resilient_runtime::clock::ManualClock;
@@ -125,7 +136,9 @@ impl LoginGuard {
         Self { failures: failures.max(1), ..self }
     }
 
-    /// How long the first lock lasts.
+    /// Sets the duration of the first lock; one minute by default.
+    ///
+    /// Each further failure doubles the lock, up to one hour. A first lock of more than an hour is not doubled.
     ///
     /// ```
     /// use std::time::Duration;
@@ -142,7 +155,10 @@ impl LoginGuard {
         Self { first_lock: span, ..self }
     }
 
-    /// The least time from the attempt to the answer that it failed: a little more than it takes to compare a password.
+    /// Sets the minimum time that a failed attempt takes; zero by default.
+    ///
+    /// [`LoginAttempt::failed`] waits until this time has passed since the start of the attempt. Set it to a little more than
+    /// it takes to verify a password.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -153,7 +169,7 @@ impl LoginGuard {
     ///
     /// let guard = LoginGuard::new(&Clock::tokio()).answers_after(Duration::from_millis(300));
     /// let began = tokio::time::Instant::now();
-    /// guard.attempt("nobody", [192, 0, 2, 7].into()).unwrap().failed().await;
+    /// guard.attempt("no-such-user", [192, 0, 2, 7].into()).unwrap().failed().await;
     /// assert!(began.elapsed() >= Duration::from_millis(300));
     /// # }
     /// ```
@@ -162,12 +178,14 @@ impl LoginGuard {
         Self { answers_after: span, ..self }
     }
 
-    /// Sets how an identity is normalized before its failures are counted: identities for which `normalize` gives the same
-    /// share their guesses. It must map to one all spellings with which one account can be logged into.
+    /// Sets how an identity is normalized before its failures are counted.
     ///
-    /// The default is nearly the `NFKC_Casefold` of Unicode, without white space around it: upper and lower case, full-width
-    /// letters, composed and decomposed accents, and invisible characters make no difference. Where names differ by case,
-    /// or several addresses (`ada+shop@..`) lead to one account, set your own.
+    /// Identities with the same normalized form share their failures. `normalize` must map all spellings that log into one
+    /// account to the same form.
+    ///
+    /// The default trims white space and is otherwise nearly the `NFKC_Casefold` of Unicode: upper and lower case, full-width
+    /// letters, composed and decomposed accents, and invisible characters make no difference. Set your own function if names
+    /// are case-sensitive, or if several addresses (`ada+shop@..`) belong to one account.
     ///
     /// ```
     /// use resilient_runtime::clock::ManualClock;
@@ -185,7 +203,10 @@ impl LoginGuard {
         Self { normalize: Arc::new(normalize), ..self }
     }
 
-    /// Before anything is looked up.
+    /// Starts a login attempt of an identity from an address.
+    ///
+    /// Call this before you look the identity up. The attempt counts as a failure until [`LoginAttempt::succeeded`] is
+    /// called, so that concurrent attempts cannot exceed the limit.
     ///
     /// ```
     /// use resilient_runtime::clock::ManualClock;
@@ -196,11 +217,12 @@ impl LoginGuard {
     /// drop(attempt("ada").unwrap());
     /// drop(attempt("ada").unwrap());
     /// assert!(attempt("ada").is_err());
-    /// assert!(attempt("bob").is_ok(), "another, from the same address");
+    /// assert!(attempt("bob").is_ok(), "another identity at the same address");
     /// ```
     ///
     /// # Errors
-    /// While it is locked.
+    /// Returns [`Locked`] if the identity at this address, the address or the identity is locked. At a known address, only
+    /// the identity at this address is checked.
     pub fn attempt(&self, identity: &str, address: IpAddr) -> Result<LoginAttempt, Locked> {
         let keys = self.keys(identity, address);
         let now = self.shared.clock.now();
@@ -208,7 +230,7 @@ impl LoginGuard {
         if let Some(retry_after) = record.locked_for(&keys, now) {
             return Err(Locked { retry_after });
         }
-        // A failure until it is known better: many attempts at the same time are no way around.
+        // Counted as a failure until it succeeds, so that concurrent attempts cannot exceed the limit.
         record.note(keys, self.failures, self.first_lock, now);
         drop(record);
         Ok(LoginAttempt { guard: self.clone(), keys, began: now })

@@ -1,33 +1,33 @@
-//! What is remembered of attempts to log in.
+//! The stored failures and successes of login attempts.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use resilient_runtime::clock::Instant;
 
-/// Failures that are remembered at most, by what they belong to.
-pub(super) const MOST: usize = 100_000;
-/// A lock doubles with each further failure, up to this.
-const LONGEST: Duration = Duration::from_hours(1);
-/// Failures are forgotten when there was none for so long, and count for half after it where there was.
-pub(super) const FORGOTTEN: Duration = Duration::from_hours(24);
-/// An identity is known at an address from which it got in, for so long.
-pub(super) const KNOWN: Duration = Duration::from_hours(30 * 24);
+/// The maximum number of stored entries, for failures and for known identities each.
+pub(super) const MAX_ENTRIES: usize = 100_000;
+/// The maximum duration of a lock; each further failure doubles the duration up to this.
+const MAX_LOCK: Duration = Duration::from_hours(1);
+/// The half-life of failures. A count without a new failure for longer than this is removed.
+pub(super) const HALF_LIFE: Duration = Duration::from_hours(24);
+/// How long an identity stays known at an address after a successful login.
+pub(super) const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
 
-/// What the failures of an attempt are counted by: the identity at its address, the address, the identity.
+/// The keys under which failures of an attempt are counted: identity and address, address, identity.
 pub(super) type Keys = [u64; 3];
 
-/// Who failed, and who got in. Both are bounded.
+/// The failures and the known identities. Both maps are bounded.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) failures: HashMap<u64, Failures>,
-    /// Where identities got in, and when last.
+    /// The time of the last success of an identity at an address.
     pub(super) known: HashMap<u64, Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failures {
-    /// As many as count at `last`.
+    /// The decayed number of failures at `last`.
     count: f64,
     last: Instant,
     locked_until: Instant,
@@ -38,17 +38,17 @@ impl Failures {
         Self { count: 0.0, last: now, locked_until: now }
     }
 
-    /// Lets the count fade.
+    /// Decays the count to `now`.
     fn fade(&mut self, now: Instant) {
         let gone = now.since(self.last);
-        let days = gone.as_secs_f64() / FORGOTTEN.as_secs_f64();
-        self.count = if gone > FORGOTTEN { 0.0 } else { self.count * (-days).exp2() };
+        let days = gone.as_secs_f64() / HALF_LIFE.as_secs_f64();
+        self.count = if gone > HALF_LIFE { 0.0 } else { self.count * (-days).exp2() };
         self.last = now;
     }
 
-    /// The count as a number of failures: those of a moment ago are whole ones.
+    /// The count, rounded to a whole number of failures.
     fn whole(&self) -> u32 {
-        // Below 4 billion failures; the cast saturates beyond.
+        // The cast saturates above `u32::MAX` failures.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         {
             self.count.round() as u32
@@ -57,17 +57,19 @@ impl Failures {
 }
 
 impl Record {
-    /// How long these keys are locked.
+    /// Returns the remaining lock time of these keys, or `None` if they are not locked.
     pub(super) fn locked_for(&self, keys: &Keys, now: Instant) -> Option<Duration> {
-        let is_known = self.known.get(&keys[0]).is_some_and(|last| now.since(*last) <= KNOWN);
+        let is_known = self.known.get(&keys[0]).is_some_and(|last| now.since(*last) <= KNOWN_FOR);
         let judged = if is_known { &keys[..1] } else { &keys[..] };
         let found = judged.iter().filter_map(|key| self.failures.get(key));
         found.map(|found| found.locked_until.since(now)).max().filter(|left| !left.is_zero())
     }
 
-    /// Counts a failure, and locks each key that has too many: `few` for an identity at an address.
+    /// Counts a failure, and locks each key that has reached its limit.
+    ///
+    /// The limit is `few` for an identity at an address, and ten times as many for an address or an identity alone.
     pub(super) fn note(&mut self, keys: Keys, few: u32, first_lock: Duration, now: Instant) {
-        if self.failures.len() + keys.len() > MOST {
+        if self.failures.len() + keys.len() > MAX_ENTRIES {
             make_room(&mut self.failures, now);
         }
         for (key, allowed) in keys.into_iter().zip([few, few.saturating_mul(10), few.saturating_mul(10)]) {
@@ -76,21 +78,21 @@ impl Record {
             found.count += 1.0;
             if found.whole() >= allowed {
                 let doublings = (found.whole() - allowed).min(20);
-                let span = first_lock.saturating_mul(1 << doublings).min(LONGEST.max(first_lock));
+                let span = first_lock.saturating_mul(1 << doublings).min(MAX_LOCK.max(first_lock));
                 found.locked_until = now.after(span);
             }
         }
     }
 
-    /// Forgives what an identity has failed at its address, and knows it there.
+    /// Removes the failures of an identity at its address, and marks the identity as known there.
     pub(super) fn forgive(&mut self, [both, address, identity]: Keys, few: u32, now: Instant) {
         let Self { failures, known } = self;
         let forgiven = failures.remove(&both).map_or(0.0, |mut found| {
             found.fade(now);
             found.count
         });
-        // Of the address, and of the identity, what both have failed together: who knows one password may still guess
-        // others, and who guesses from elsewhere gains nothing by the user's own success.
+        // The address and the identity lose only the failures that they have in common. A client with one correct password
+        // must not get more guesses at others, and a guess from another address must not profit from the user's success.
         for key in [address, identity] {
             if let Some(found) = failures.get_mut(&key) {
                 found.fade(now);
@@ -100,14 +102,14 @@ impl Record {
                 }
             }
         }
-        if known.len() >= MOST && !known.contains_key(&both) {
-            forget_the_older_half(known);
+        if known.len() >= MAX_ENTRIES && !known.contains_key(&both) {
+            remove_older_half(known);
         }
         known.insert(both, now);
     }
 }
 
-fn forget_the_older_half(known: &mut HashMap<u64, Instant>) {
+fn remove_older_half(known: &mut HashMap<u64, Instant>) {
     let mut times: Vec<Instant> = known.values().copied().collect();
     let middle = times.len() / 2;
     let (_, middle, _) = times.select_nth_unstable(middle);
@@ -115,13 +117,13 @@ fn forget_the_older_half(known: &mut HashMap<u64, Instant>) {
     known.retain(|_, last| *last > middle);
 }
 
-/// Forgets those that are not locked, and if that is not enough, those that have failed least.
+/// Removes unlocked entries without a failure in the last hour and, if that is not enough, the half with the fewest failures.
 fn make_room(failures: &mut HashMap<u64, Failures>, now: Instant) {
     failures.retain(|_, found| {
-        !found.locked_until.since(now).is_zero() || now.since(found.last) < FORGOTTEN / 24
+        !found.locked_until.since(now).is_zero() || now.since(found.last) < HALF_LIFE / 24
     });
     let mut counts: Vec<f64> = failures.values().map(|found| found.count).collect();
-    if failures.len() > MOST / 2 {
+    if failures.len() > MAX_ENTRIES / 2 {
         let (_, middle, _) = counts.select_nth_unstable_by(failures.len() / 2, f64::total_cmp);
         let middle = *middle;
         failures.retain(|_, found| found.count > middle);

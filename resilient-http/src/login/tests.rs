@@ -1,6 +1,6 @@
 use resilient_runtime::clock::ManualClock;
 
-use super::record::{FORGOTTEN, KNOWN, MOST};
+use super::record::{HALF_LIFE, KNOWN_FOR, MAX_ENTRIES};
 use super::*;
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
@@ -21,23 +21,22 @@ fn each_further_failure_locks_for_twice_as_long() {
         time.advance(SECONDS(minutes * 60));
         assert_eq!(fail(), Ok(()));
     }
-    assert_eq!(guard.attempt("ada", address(2)).map(drop), Ok(()), "from where ada is, ada gets in");
+    assert_eq!(guard.attempt("ada", address(2)).map(drop), Ok(()), "another address of ada is not locked");
     assert_eq!(guard.attempt("bob", address(1)).map(drop), Ok(()));
 }
 
 #[test]
-fn an_address_that_tries_all_and_an_identity_that_all_try_are_locked_as_well() {
+fn an_address_and_an_identity_are_locked_after_ten_times_as_many_failures() {
     let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
     let spray = (0..100).take_while(|n| guard.attempt(&format!("user {n}"), address(1)).map(drop).is_ok());
     assert_eq!(spray.count(), 20);
     let botnet = (100..200).take_while(|n| guard.attempt("ada", address(*n)).map(drop).is_ok());
     assert_eq!(botnet.count(), 20);
-    assert!(guard.attempt("nobody", address(300)).is_ok());
+    assert!(guard.attempt("another", address(300)).is_ok());
 }
 
-// G10
 #[test]
-fn all_spellings_of_a_name_share_its_guesses() {
+fn all_spellings_of_an_identity_share_their_failures() {
     let spellings = [
         &[
             "ada",
@@ -73,20 +72,21 @@ fn all_spellings_of_a_name_share_its_guesses() {
     let names = ["ada", "adam", "bda", "a da", "ad\u{e0}", "1da"];
     let distinct: std::collections::HashSet<_> = names.map(identity::normalize).into();
     assert_eq!(distinct.len(), names.len());
-    assert!(identity::normalize(&"a\u{301}".repeat(1 << 20)).len() < 8 * identity::LONGEST, "it is bounded");
+    let long = identity::normalize(&"a\u{301}".repeat(1 << 20));
+    assert!(long.len() < 8 * identity::MAX_CHARS, "the length is bounded");
 }
 
 #[test]
-fn attempts_at_the_same_time_are_no_way_around() {
+fn concurrent_attempts_cannot_exceed_the_limit() {
     let guard = LoginGuard::new(&ManualClock::new().clock());
     let together: Vec<_> = (0..100).map_while(|_| guard.attempt("ada", address(1)).ok()).collect();
     assert_eq!(together.len(), 5);
     together.into_iter().next().unwrap().succeeded();
-    assert!(guard.attempt("ada", address(1)).is_ok(), "ada is in");
+    assert!(guard.attempt("ada", address(1)).is_ok(), "the success unlocks");
 }
 
 #[test]
-fn a_success_forgives_and_time_forgets() {
+fn a_success_and_time_remove_failures() {
     let time = ManualClock::new();
     let guard = LoginGuard::new(&time.clock()).failures(3);
     for _ in 0..10 {
@@ -96,25 +96,25 @@ fn a_success_forgives_and_time_forgets() {
     }
     guard.attempt("bob", address(2)).map(drop).unwrap();
     guard.attempt("bob", address(2)).map(drop).unwrap();
-    time.advance(FORGOTTEN + SECONDS(1));
+    time.advance(HALF_LIFE + SECONDS(1));
     guard.attempt("bob", address(2)).map(drop).unwrap();
     assert!(guard.attempt("bob", address(2)).is_ok());
 }
 
 #[test]
-fn an_office_with_slips_of_the_hand_each_day_is_never_locked() {
+fn daily_typing_errors_behind_one_address_never_lock_it() {
     let time = ManualClock::new();
     let guard = LoginGuard::new(&time.clock());
     let hours = |hours: u64| time.advance(SECONDS(hours * 3600));
     for day in 0..365_u32 {
         for slip in 0..2 {
-            // Given up, or mended the next day.
+            // The user gives up, or logs in correctly the next day.
             let user = format!("user {}", (day * 7 + slip * 3) % 200);
             assert_eq!(guard.attempt(&user, address(1)).map(drop), Ok(()), "day {day}");
             hours(12);
         }
     }
-    // Mended at once, there may be any number.
+    // Any number of failures is allowed if each is followed by a success.
     for _ in 0..10 {
         for user in 0..200 {
             let user = format!("user {user}");
@@ -125,7 +125,7 @@ fn an_office_with_slips_of_the_hand_each_day_is_never_locked() {
 }
 
 #[test]
-fn who_knows_one_password_gains_no_guesses_at_others() {
+fn one_correct_password_gives_no_extra_guesses_at_other_identities() {
     let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
     let guesses = (0..100).take_while(|n| {
         guard.attempt("mallory", address(1)).is_ok_and(|own| {
@@ -137,7 +137,7 @@ fn who_knows_one_password_gains_no_guesses_at_others() {
 }
 
 #[test]
-fn nobody_elsewhere_locks_a_user_out_from_where_the_user_got_in_lately() {
+fn failures_at_other_addresses_do_not_lock_a_known_address() {
     let time = ManualClock::new();
     let guard = LoginGuard::new(&time.clock());
     let storm = |from: u32| {
@@ -146,18 +146,18 @@ fn nobody_elsewhere_locks_a_user_out_from_where_the_user_got_in_lately() {
     };
     guard.attempt("ada", address(1)).unwrap().succeeded();
     assert_eq!(storm(100), 50);
-    assert!(guard.attempt("ada", address(2)).is_err(), "from a new place");
+    assert!(guard.attempt("ada", address(2)).is_err(), "an unknown address is locked");
     guard.attempt("ada", address(1)).unwrap().succeeded();
-    assert!(guard.attempt("ada", address(101)).is_err(), "which is no help to those who guess");
+    assert!(guard.attempt("ada", address(101)).is_err(), "the success does not help the attacker");
     let own = (0..10).take_while(|_| guard.attempt("ada", address(1)).map(drop).is_ok()).count();
-    assert_eq!(own, 5, "by its own failures");
-    time.advance(KNOWN + SECONDS(1));
+    assert_eq!(own, 5, "its own failures lock it");
+    time.advance(KNOWN_FOR + SECONDS(1));
     assert_eq!(storm(1000), 50);
-    assert!(guard.attempt("ada", address(1)).is_err(), "too long ago");
+    assert!(guard.attempt("ada", address(1)).is_err(), "the address is no longer known");
 }
 
 #[test]
-fn where_users_got_in_is_bounded_and_the_latest_is_known_longest() {
+fn known_addresses_are_bounded_and_the_oldest_are_removed_first() {
     let time = ManualClock::new();
     let guard = LoginGuard::new(&time.clock());
     for number in 0..150_000 {
@@ -165,12 +165,12 @@ fn where_users_got_in_is_bounded_and_the_latest_is_known_longest() {
         guard.attempt(&number.to_string(), address(number)).unwrap().succeeded();
     }
     let record = guard.shared.record();
-    assert!(record.known.len() <= MOST);
+    assert!(record.known.len() <= MAX_ENTRIES);
     assert!(record.known.contains_key(&guard.keys("149999", address(149_999))[0]));
 }
 
 #[test]
-fn what_is_remembered_is_bounded_and_who_failed_most_is_remembered_longest() {
+fn stored_failures_are_bounded_and_the_largest_counts_are_removed_last() {
     let guard = LoginGuard::new(&ManualClock::new().clock());
     for _ in 0..5 {
         guard.attempt("ada", address(1)).map(drop).unwrap();
@@ -178,15 +178,15 @@ fn what_is_remembered_is_bounded_and_who_failed_most_is_remembered_longest() {
     for number in 10..200_000 {
         guard.attempt(&number.to_string(), address(number)).map(drop).unwrap();
     }
-    assert!(guard.shared.record().failures.len() <= MOST);
+    assert!(guard.shared.record().failures.len() <= MAX_ENTRIES);
     assert!(guard.attempt("ada", address(1)).is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_answered_no_sooner_than_any_other() {
+async fn a_failure_takes_at_least_the_set_time() {
     let guard = LoginGuard::new(&Clock::tokio()).answers_after(SECONDS(1));
     let began = tokio::time::Instant::now();
-    let attempt = guard.attempt("nobody", address(1)).unwrap();
+    let attempt = guard.attempt("no-such-user", address(1)).unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     attempt.failed().await;
     assert_eq!(began.elapsed(), SECONDS(1));

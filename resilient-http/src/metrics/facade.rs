@@ -1,4 +1,4 @@
-//! For the crate `metrics`: whatever recorder its user has installed.
+//! Exporter for the recorder of the `metrics` crate.
 
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use resilient_runtime::observe::{Metric, MetricKind, MetricValue};
 
 use super::series::{BUCKET, COUNT, Number, SUM, series};
 
-/// Writes all metrics of a registry to the recorder of the crate [`metrics`], under the names of
-/// [`render`](super::render()). A histogram comes as its series `.._bucket` with the label `le`, `.._count` and `.._sum`, which
-/// Prometheus reads as one.
+/// Writes all metrics of a registry to the recorder of the [`metrics`] crate.
+///
+/// The names are the same as in [`render`](super::render()). A histogram is written as the series `.._bucket` with the
+/// label `le`, `.._count` and `.._sum`, which Prometheus reads as one histogram.
 ///
 /// ```
 /// # let recorder = metrics::NoopRecorder;
@@ -27,11 +28,13 @@ pub fn publish(registry: &Registry) {
     });
 }
 
-/// [Publishes](publish) them again and again, for ever: to be spawned. The numbers of a call are there within the period; a
-/// second is usual, and nothing is added to a call.
+/// Calls [`publish`] periodically, forever.
+///
+/// Spawn the future as a task. The metrics are at most one period old; one second is a usual period. Publishing adds no
+/// cost to a call.
 ///
 /// # Cancel safety
-/// Dropping the future ends it, at any time.
+/// Dropping the future stops publishing. It can be dropped at any time.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -44,7 +47,7 @@ pub fn publish(registry: &Registry) {
 /// # });
 /// ```
 pub async fn publish_every(registry: Registry, period: Duration) {
-    // Zero is no period.
+    // `interval` panics if the period is zero.
     let mut rounds = tokio::time::interval(period.max(Duration::from_millis(1)));
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -66,7 +69,7 @@ fn describe(recorder: &dyn Recorder, metric: Metric) {
         MetricKind::Counter => recorder.describe_counter(KeyName::from_const_str(name), unit, help.into()),
         MetricKind::Gauge => recorder.describe_gauge(KeyName::from_const_str(name), unit, help.into()),
         MetricKind::Histogram => {
-            // The recorder's own histograms take one value after the other; these are counted already.
+            // Histograms of the recorder record single values; these values are already counted.
             let named = |suffix| KeyName::from(format!("{name}{suffix}"));
             recorder.describe_counter(named(BUCKET), None, help.into());
             recorder.describe_counter(named(COUNT), None, help.into());
@@ -88,7 +91,7 @@ fn record(recorder: &dyn Recorder, metric: Metric, labels: &[(&'static str, &str
             let labels: Vec<_> = owned(labels).chain(bound).collect();
             let key = Key::from_parts(format!("{}{suffix}", metric.name), labels);
             match value {
-                // A sum of seconds is no whole number, which a counter must be.
+                // A counter must be an integer; a sum of seconds is not.
                 Number::Amount(sum) => gauge(&key, sum),
                 Number::Count(calls) => counter(&key, calls),
             }

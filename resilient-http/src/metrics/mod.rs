@@ -1,5 +1,6 @@
-//! What was counted, for Prometheus, for OpenTelemetry (feature `otel`) and for the crate `metrics` (feature `metrics`), under
-//! the same names: read when somebody asks, so that nothing is added to a call.
+//! Exports metrics to Prometheus, OpenTelemetry (feature `otel`) and the `metrics` crate (feature `metrics`).
+//!
+//! All exporters use the same metric names. Metrics are read when they are exported, so that they add no cost to a call.
 //!
 //! ```
 //! use resilient_http::metrics::{Format, render};
@@ -10,8 +11,9 @@
 //! assert!(text.contains("resilient_bulkhead_limit{name=\"gateway\"} 64\n"));
 //! ```
 //!
-//! All series of a component are there from its first mention, at zero. Of each kind 1 024 names are told, in their order;
-//! how many are not is `resilient_names_left_out`.
+//! All series of a component exist as soon as the component is created, with the value zero. At most 1024 component
+//! names are exported per kind, in alphabetical order. `resilient_names_left_out` counts the names that are not
+//! exported.
 
 #[cfg(feature = "metrics")]
 mod facade;
@@ -31,7 +33,7 @@ pub use facade::{publish, publish_every};
 #[cfg(feature = "otel")]
 pub use otel::observe;
 
-/// How the metrics are written.
+/// Text format of the metrics.
 ///
 /// ```
 /// use resilient_http::metrics::{Format, render};
@@ -43,7 +45,7 @@ pub use otel::observe;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// The text format of Prometheus, 0.0.4.
+    /// Prometheus text format, version 0.0.4.
     #[default]
     Text,
     /// [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/) 1.0.
@@ -51,13 +53,15 @@ pub enum Format {
 }
 
 impl Format {
-    /// The one that an `Accept` header asks for.
+    /// Returns the format that an `Accept` header requests.
+    ///
+    /// The default is [`Format::Text`].
     ///
     /// ```
     /// use resilient_http::metrics::Format;
     ///
-    /// let asked = Some("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
-    /// assert_eq!(Format::accepted(asked), Format::OpenMetrics);
+    /// let accept = Some("application/openmetrics-text;version=1.0.0,text/plain;q=0.5");
+    /// assert_eq!(Format::accepted(accept), Format::OpenMetrics);
     /// assert_eq!(Format::accepted(None), Format::Text);
     /// ```
     pub fn accepted(accept: Option<&str>) -> Self {
@@ -65,7 +69,7 @@ impl Format {
         if wants { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// The `Content-Type` of the answer.
+    /// Returns the `Content-Type` of the format.
     ///
     /// ```
     /// use resilient_http::metrics::Format;
@@ -80,8 +84,10 @@ impl Format {
     }
 }
 
-/// The metrics of a registry now; its alerts are looked at before. For them to fire somebody has to look more often than
-/// Prometheus does: the admin API, or [`Registry::watch_alerts`].
+/// Writes the current metrics of a registry, after evaluating its alerts.
+///
+/// A scrape is too rare to evaluate alerts on time: run the [admin API](crate::Admin) or [`Registry::watch_alerts`],
+/// too.
 ///
 /// ```
 /// use resilient_http::metrics::{Format, render};
@@ -104,7 +110,7 @@ pub fn render(registry: &Registry, format: Format) -> String {
     text
 }
 
-/// What the alerts say is of now, too.
+/// Current statistics, with evaluated alerts.
 fn fresh(registry: &Registry) -> resilient_runtime::registry::Stats {
     registry.evaluate_alerts();
     registry.stats()

@@ -1,4 +1,4 @@
-//! For OpenTelemetry: instruments that are read when its reader asks.
+//! Exporter for OpenTelemetry, with observable instruments.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,11 +9,15 @@ use resilient_runtime::observe::{Metric, MetricFamily, MetricKind, MetricValue};
 
 use super::series::{BUCKET, COUNT, Number, SUM, series};
 
-/// Gives a meter all metrics of a registry, as observable instruments: nothing is added to a call, and they are read as often
-/// as the reader behind the meter likes. To be called once for each meter.
+/// Registers all metrics of a registry with a meter, as observable instruments.
 ///
-/// The names are those of [`render`](super::render()), counters without their `_total`: whatever turns them into metrics of
-/// Prometheus puts that there. A histogram comes as sums: `.._bucket` with the label `le`, `.._count` and `.._sum`. With the crate `opentelemetry-otlp` they go to a collector:
+/// Call this once per meter. The reader of the meter decides how often the metrics are read; they add no cost to a call.
+///
+/// The names are the same as in [`render`](super::render()). Counters have no `_total` suffix, because exporters to
+/// Prometheus append it. A histogram is exported as the sums `.._bucket` with the label `le`, `.._count` and `.._sum`.
+///
+/// # Examples
+/// Exports to a collector with the crate `opentelemetry-otlp`:
 ///
 /// ```no_run
 /// use opentelemetry::metrics::MeterProvider as _;
@@ -30,7 +34,8 @@ pub fn observe(registry: &Registry, meter: &Meter) {
     let instruments =
         metrics.into_iter().flat_map(|metric| suffixes(metric).iter().map(move |suffix| (metric, suffix)));
     let instruments: Vec<_> = instruments.collect();
-    let source = Source { registry: registry.clone(), told: vec![true; instruments.len()], all: Vec::new() };
+    let source =
+        Source { registry: registry.clone(), is_read: vec![true; instruments.len()], all: Vec::new() };
     let source = Arc::new(Mutex::new(source));
     for (index, (metric, suffix)) in instruments.into_iter().enumerate() {
         let source = Arc::clone(&source);
@@ -39,28 +44,29 @@ pub fn observe(registry: &Registry, meter: &Meter) {
         match metric.kind {
             MetricKind::Counter => {
                 let name = name.strip_suffix("_total").unwrap_or(&name).to_owned();
-                let told = meter.u64_observable_counter(name).with_description(metric.help);
-                let told = told.with_callback(move |observer| {
+                let instrument = meter.u64_observable_counter(name).with_description(metric.help);
+                let instrument = instrument.with_callback(move |observer| {
                     samples().iter().for_each(|(labels, value)| observer.observe(value.count(), labels));
                 });
-                told.build();
+                instrument.build();
             }
             MetricKind::Gauge => {
                 let unit = if metric.unit.is_some() { "s" } else { "1" };
-                let told = meter.f64_observable_gauge(name).with_description(metric.help).with_unit(unit);
-                let told = told.with_callback(move |observer| {
+                let instrument =
+                    meter.f64_observable_gauge(name).with_description(metric.help).with_unit(unit);
+                let instrument = instrument.with_callback(move |observer| {
                     samples().iter().for_each(|(labels, value)| observer.observe(value.amount(), labels));
                 });
-                told.build();
+                instrument.build();
             }
             MetricKind::Histogram => {
-                // There is no observable histogram. A sum that is not said to be monotonic keeps its name on the way to
-                // Prometheus, which reads the three series as a histogram.
-                let told = meter.f64_observable_up_down_counter(name).with_description(metric.help);
-                let told = told.with_callback(move |observer| {
+                // OpenTelemetry has no observable histogram. Exporters to Prometheus keep the name of a sum that is not
+                // monotonic, so that Prometheus reads the three series as a histogram.
+                let instrument = meter.f64_observable_up_down_counter(name).with_description(metric.help);
+                let instrument = instrument.with_callback(move |observer| {
                     samples().iter().for_each(|(labels, value)| observer.observe(value.amount(), labels));
                 });
-                told.build();
+                instrument.build();
             }
         }
     }
@@ -70,7 +76,7 @@ impl Number {
     fn count(self) -> u64 {
         match self {
             Self::Count(count) => count,
-            // Counters are counts: it never comes to this.
+            // Unreachable: counters have counts.
             Self::Amount(_) => 0,
         }
     }
@@ -83,36 +89,38 @@ impl Number {
     }
 }
 
-/// What follows the name of a metric in those of its instruments.
+/// Name suffixes of the instruments of a metric.
 fn suffixes(metric: Metric) -> &'static [&'static str] {
     if metric.kind == MetricKind::Histogram { &[BUCKET, SUM, COUNT] } else { &[""] }
 }
 
-/// The values of one instrument at one moment.
+/// Labels and values of one instrument, collected at the same time.
 type Samples = Vec<(Vec<KeyValue>, Number)>;
 
-/// Where the instruments get their numbers: each is asked by itself, and all of a round are to be of the same moment.
+/// Source of the values of all instruments.
+///
+/// The reader reads each instrument separately, but all values of one collection must come from the same snapshot.
 struct Source {
     registry: Registry,
-    /// By instrument.
+    /// The values of the last snapshot, by instrument.
     all: Vec<Arc<Samples>>,
-    /// Which instruments have told what was collected. One that is asked again begins the next round.
-    told: Vec<bool>,
+    /// Which instruments have been read since the last snapshot. Reading one of them again takes the next snapshot.
+    is_read: Vec<bool>,
 }
 
 impl Source {
     fn samples(&mut self, index: usize) -> Arc<Samples> {
-        if self.told[index] {
+        if self.is_read[index] {
             let stats = super::fresh(&self.registry);
             self.all = stats.metrics().iter().flat_map(samples_of).map(Arc::new).collect();
-            self.told.fill(false);
+            self.is_read.fill(false);
         }
-        self.told[index] = true;
+        self.is_read[index] = true;
         Arc::clone(&self.all[index])
     }
 }
 
-/// The values of a metric, by its instruments.
+/// The values of a metric, by instrument.
 fn samples_of(family: &MetricFamily<'_>) -> Vec<Samples> {
     let suffixes = suffixes(family.metric());
     let mut all = vec![Samples::new(); suffixes.len()];

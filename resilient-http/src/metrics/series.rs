@@ -1,4 +1,4 @@
-//! The series of a histogram, for exporters whose own histograms take one value after the other.
+//! Series of a histogram, for exporters whose own histograms record single values.
 
 use resilient_runtime::observe::DurationHistogram;
 
@@ -9,20 +9,20 @@ pub(super) const COUNT: &str = "_count";
 /// The value of one series.
 #[derive(Clone, Copy)]
 pub(super) enum Number {
-    /// How many.
+    /// A number of occurrences.
     Count(u64),
-    /// How much; times in seconds.
+    /// An amount; times are in seconds.
     Amount(f64),
 }
 
-/// Calls `each` with the series of a histogram, as Prometheus names them: the suffix to the name of the metric, `le` where it
-/// has one, and the value.
+/// Calls `each` with every series of a histogram: the name suffix as Prometheus uses it, the `le` label if any, and the
+/// value.
 pub(super) fn series(
     durations: &DurationHistogram,
     mut each: impl FnMut(&'static str, Option<&str>, Number),
 ) {
     for (bound, calls) in durations.cumulative() {
-        // `1`, as in the text format, and not the `1.0` of OpenMetrics.
+        // `1` as in the Prometheus text format; OpenMetrics writes `1.0`.
         each(BUCKET, Some(&bound.to_string()), Number::Count(calls));
     }
     each(BUCKET, Some("+Inf"), Number::Count(durations.count()));

@@ -1,4 +1,4 @@
-//! The formats, read back.
+//! Tests that parse the exported text, and checks of the monitoring files.
 
 use std::collections::BTreeSet;
 
@@ -27,14 +27,14 @@ struct Family {
     samples: usize,
 }
 
-/// The families with their samples; checks the grammar on the way.
+/// Parses the families and their samples, and checks the grammar.
 fn parse(text: &str) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
     let mut seen = BTreeSet::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
-            assert!(seen.insert(name.to_owned()), "{name} stands in two places");
+            assert!(seen.insert(name.to_owned()), "family {name} occurs twice");
             families.push(Family { name: name.to_owned(), kind: kind.to_owned(), samples: 0 });
         } else if !line.starts_with('#') {
             let (series, value) = line.rsplit_once(' ').unwrap();
@@ -47,7 +47,7 @@ fn parse(text: &str) -> Vec<Family> {
             let is_histogram = family.kind == "histogram" && is_series;
             let is_named = name == family.name && family.kind != "histogram";
             assert!(is_named || is_total || is_histogram, "{name} in {}", family.name);
-            assert!(seen.insert(series.to_owned()), "{series} stands there twice");
+            assert!(seen.insert(series.to_owned()), "series {series} occurs twice");
             family.samples += 1;
         }
     }
@@ -55,7 +55,7 @@ fn parse(text: &str) -> Vec<Family> {
 }
 
 #[test]
-fn every_series_is_there_from_the_start() {
+fn every_series_exists_from_the_start() {
     let text = render(&full(), Format::Text);
     let families = parse(&text);
     assert!(families.len() > 25, "{}", families.len());
@@ -77,7 +77,6 @@ fn every_series_is_there_from_the_start() {
 
 #[test]
 fn durations_are_a_histogram_that_can_be_added_up() {
-    // E9
     let time = resilient_runtime::clock::ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let pipeline = registry.pipeline("report").timeout("report").build();
@@ -106,7 +105,7 @@ fn durations_are_a_histogram_that_can_be_added_up() {
 }
 
 #[test]
-fn alerts_are_told_as_they_stand_now() {
+fn alerts_are_evaluated_before_they_are_exported() {
     use resilient_runtime::{Component, alert, bulkhead};
     let registry = Registry::new();
     let gate = registry.bulkhead("gate");
@@ -122,7 +121,7 @@ fn alerts_are_told_as_they_stand_now() {
 }
 
 #[test]
-fn openmetrics_names_counters_without_their_total_and_has_an_end() {
+fn openmetrics_names_counter_families_without_total_and_ends_with_eof() {
     let text = render(&full(), Format::OpenMetrics);
     assert!(text.contains("# TYPE resilient_calls counter\n") && text.ends_with("\n# EOF\n"));
     let plain = render(&full(), Format::Text);
@@ -142,7 +141,7 @@ fn hostile_names_cannot_forge_a_line() {
 }
 
 #[test]
-fn so_many_names_are_told_and_no_more() {
+fn the_number_of_exported_names_is_limited() {
     let registry = Registry::new();
     for number in 0..1500 {
         registry.bulkhead(&format!("b{number}"));
@@ -150,19 +149,19 @@ fn so_many_names_are_told_and_no_more() {
     let text = render(&registry, Format::Text);
     assert_eq!(text.matches("resilient_bulkhead_limit{").count(), 1024);
     assert!(text.contains("resilient_names_left_out{kind=\"bulkhead\"} 476\n"));
-    // Of these nothing is told by name.
-    let untold = [Kind::RetryBudget, Kind::ConfigSource];
-    let told = Kind::all().filter(|kind| !untold.contains(kind)).map(Kind::as_str);
-    for kind in told.chain(["operation"]) {
+    // Kinds without metrics by name.
+    let without_names = [Kind::RetryBudget, Kind::ConfigSource];
+    let with_names = Kind::all().filter(|kind| !without_names.contains(kind)).map(Kind::as_str);
+    for kind in with_names.chain(["operation"]) {
         assert!(text.contains(&format!("resilient_names_left_out{{kind=\"{kind}\"}} ")), "{kind}");
     }
     assert_eq!(registry.names().iter().find(|(kind, _)| *kind == Kind::Bulkhead).unwrap().1.len(), 1500);
 }
 
 #[test]
-fn the_rules_have_the_three_burn_rates_of_the_program() {
+fn the_prometheus_rules_have_the_burn_rates_of_the_alert_component() {
     let rules = include_str!("../../monitoring/prometheus-rules.yml");
-    // As `resilient_runtime::alert::Signal::BurnRate` says.
+    // The same as documented for `resilient_runtime::alert::Signal::BurnRate`.
     for (factor, long, short, severity) in
         [("14.4", "1h", "5m", "critical"), ("6", "6h", "30m", "critical"), ("1", "3d", "6h", "warning")]
     {
@@ -177,12 +176,11 @@ fn the_rules_have_the_three_burn_rates_of_the_program() {
             assert!(rules.contains(&format!("record: resilient:errors:ratio_rate{span}\n")), "{span}");
         }
     }
-    assert_eq!(rules.matches("* 0.001").count(), 6, "and no other");
+    assert_eq!(rules.matches("* 0.001").count(), 6, "there are other burn rates");
 }
 
 #[test]
-fn the_rules_have_an_alert_on_the_latency_of_all_instances() {
-    // E9
+fn the_prometheus_rules_have_an_alert_on_the_latency_of_all_instances() {
     let rules = include_str!("../../monitoring/prometheus-rules.yml");
     let record = "record: resilient:latency:p99_5m";
     let (_, rule) = rules.split_once(record).unwrap();
@@ -190,12 +188,14 @@ fn the_rules_have_an_alert_on_the_latency_of_all_instances() {
     let (_, threshold) = rules.split_once("expr: resilient:latency:p99_5m > ").unwrap();
     let threshold: f64 = threshold.lines().next().unwrap().parse().unwrap();
     let bounds = resilient_runtime::observe::DurationHistogram::BOUNDS;
-    assert!(bounds.contains(&threshold), "between two bounds the quantile is a guess");
+    assert!(
+        bounds.contains(&threshold),
+        "the threshold must be a bucket bound, because quantiles between bounds are interpolated"
+    );
 }
 
 #[test]
-fn a_check_that_nobody_asked_yet_raises_no_alert() {
-    // D5
+fn a_check_that_has_not_run_yet_raises_no_alert() {
     let rules = include_str!("../../monitoring/prometheus-rules.yml");
     let used: Vec<&str> = rules.lines().filter(|line| line.contains("resilient_health_status")).collect();
     assert_eq!(used, [r#"        expr: resilient_health_status{status="fail"} == 1"#]);
@@ -211,7 +211,7 @@ fn a_check_that_nobody_asked_yet_raises_no_alert() {
 }
 
 #[test]
-fn the_dashboard_and_the_rules_use_names_that_are_exported() {
+fn the_grafana_dashboard_and_the_prometheus_rules_use_only_exported_names() {
     let text = render(&full(), Format::Text);
     let names = |Family { name, kind, .. }| match &*kind {
         "histogram" => ["_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}")).to_vec(),
@@ -224,7 +224,7 @@ fn the_dashboard_and_the_rules_use_names_that_are_exported() {
     ];
     let mut used = BTreeSet::new();
     for file in files {
-        // Records of our own have a colon.
+        // Recording rules have a colon in their names.
         let words = file.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
         used.extend(words.filter(|word| word.starts_with("resilient_")));
     }

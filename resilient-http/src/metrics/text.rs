@@ -1,4 +1,4 @@
-//! The text formats of Prometheus, written by its client library.
+//! Text formats of Prometheus, encoded by its client library.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use prometheus_client::registry::Unit;
 use resilient_runtime::observe::{DurationHistogram, MetricFamily, MetricKind, MetricValue};
 use resilient_runtime::registry::Stats;
 
-/// A snapshot, to be collected once.
+/// Statistics to encode once.
 #[derive(Debug)]
 pub(super) struct Snapshot(pub(super) Stats);
 
@@ -26,7 +26,7 @@ fn encode(family: &MetricFamily<'_>, encoder: &mut DescriptorEncoder<'_>) -> fmt
         MetricKind::Gauge => MetricType::Gauge,
         MetricKind::Histogram => MetricType::Histogram,
     };
-    // The library adds the unit, and the ending of a counter.
+    // The library appends the unit, and the suffix of a counter.
     let unit = metric.unit.map(|unit| Unit::Other(unit.to_owned()));
     let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
     let name = metric.unit.map_or(name, |unit| name.trim_end_matches(unit).trim_end_matches('_'));
@@ -56,7 +56,7 @@ fn sample(mut encoder: MetricEncoder<'_>, kind: MetricKind, value: MetricValue<'
     }
 }
 
-/// The library adds the buckets up itself.
+/// Counts per bucket: the library accumulates them itself.
 fn buckets(durations: &DurationHistogram) -> Vec<(f64, u64)> {
     let all = durations.cumulative().chain([(f64::INFINITY, durations.count())]);
     let mut below = 0;

@@ -1,4 +1,4 @@
-//! Who is let in.
+//! Accepts connections, and rejects those beyond the limits.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -16,19 +16,19 @@ use super::HttpServer;
 use super::connections::{Connections, Entry};
 use crate::layer::network_of;
 
-/// How often slow and idle connections are looked for, or more often where they have less time.
+/// Interval between two checks for slow and idle connections. Shorter time limits shorten it.
 const WATCH: Duration = Duration::from_millis(500);
-/// The pauses after a connection could not be accepted, from the first to the longest.
+/// First and longest pause after a failed accept.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(500);
-/// How long a refused client has to read its answer and to close.
+/// How long a rejected client may take to read the response and close.
 const LAST_WORD: Duration = Duration::from_millis(50);
 const REFUSED: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-/// Any client can cause it: it is logged at most once per second.
+/// Limits the log to one line per second, because any client can cause the error.
 static NOT_ACCEPTED: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
 
-/// Never ends.
+/// Accepts connections forever.
 pub(super) async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, connections: &Arc<Connections>) {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -40,16 +40,16 @@ pub(super) async fn accept(listener: &TcpListener, server: &Arc<HttpServer>, con
             }
             Err(error) => error,
         };
-        // That one connection is gone already (Linux reports errors of it here) concerns no other.
+        // Errors of a single connection, which Linux reports here, do not affect other connections.
         let of_one = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::ConnectionRefused];
         if of_one.contains(&error.kind()) {
             continue;
         }
         if let Some(left_out) = NOT_ACCEPTED.pass(&Clock::system()) {
             let suppressed = (left_out > 0).then_some(left_out);
-            tracing::warn!(target: "resilient_http", %error, suppressed, "connections cannot be accepted; closing idle ones");
+            tracing::warn!(target: "resilient_http", %error, suppressed, "accepting a connection failed; closing idle connections");
         }
-        // Out of file descriptors, most likely. At once it would fail again.
+        // Most likely there are no file descriptors left, so that an immediate retry would fail again.
         connections.make_room();
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
@@ -61,46 +61,48 @@ async fn admit(stream: TcpStream, peer: SocketAddr, server: &Arc<HttpServer>, al
     let address = (!server.proxies.trusts(address)).then(|| network_of(address));
     let (server, entry) = (Arc::clone(server), all.enter(address).await);
     match entry {
-        // The place is dropped after the socket, which is part of the conversation.
-        Entry::Place(place) => {
-            tokio::spawn(async move { server.converse(stream, peer, place.connection()).await });
+        // The slot is dropped after the socket, which `converse` owns.
+        Entry::Slot(slot) => {
+            tokio::spawn(async move { server.converse(stream, peer, slot.connection()).await });
         }
         Entry::Waits(waiting) => {
             tokio::spawn(async move {
-                let Some(place) = waiting.place(address).await else {
+                let Some(slot) = waiting.slot(address).await else {
                     return refuse(stream, peer, waiting.linger()).await;
                 };
                 drop(waiting);
-                server.converse(stream, peer, place.connection()).await;
+                server.converse(stream, peer, slot.connection()).await;
             });
         }
         Entry::Refused => match all.linger() {
             linger @ Some(_) => drop(tokio::spawn(refuse(stream, peer, linger))),
-            // At once, and not in a task that may come late: its descriptor is one too many.
+            // Not in a task, which could run late: its descriptor exceeds the limit.
             None => refuse(stream, peer, None).await,
         },
     }
 }
 
-/// Answers. Who may `linger` reads until the client closes: closing while bytes are unread resets the connection, and the reset
-/// may overtake the answer (RFC 9112, 9.6).
+/// Responds with 503 and closes the connection.
+///
+/// With a `linger` permit, reads until the client closes. Closing a socket with unread bytes resets the connection, and
+/// the reset can overtake the response (RFC 9112, section 9.6).
 async fn refuse(mut stream: TcpStream, peer: SocketAddr, linger: Option<OwnedSemaphorePermit>) {
-    tracing::debug!(target: "resilient_http", %peer, "refused: its address has its share of the connections");
+    tracing::debug!(target: "resilient_http", %peer, "connection refused: its address uses its full share of connections");
     if linger.is_none() {
-        // If the kernel does not take so little, the client learns it by the end of the connection.
+        // If the send buffer is full, the client only sees the connection close.
         let _ = stream.try_write(REFUSED);
         return;
     }
-    let told = async {
+    let respond = async {
         stream.write_all(REFUSED).await?;
         stream.shutdown().await?;
         tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
     };
-    // A client that does not read it learns it by the end of the connection.
-    let _ = tokio::time::timeout(LAST_WORD, told).await;
+    // A client that does not read the response only sees the connection close.
+    let _ = tokio::time::timeout(LAST_WORD, respond).await;
 }
 
-/// Gives up slow and idle connections, for ever.
+/// Closes slow and idle connections, forever.
 pub(super) async fn watch(connections: &Connections, server: &HttpServer) {
     let least = server.header_time.min(server.write_time) / 2;
     let mut clock = tokio::time::interval(WATCH.min(least).max(Duration::from_millis(1)));

@@ -1,4 +1,4 @@
-//! One connection: what goes on there, and how it closes when it is asked to.
+//! State of one connection, and how it closes.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use super::connections::Connections;
 use super::lag::{Claim, Lag, Patience, SLOW};
 
-/// One of them.
+/// One open connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// Whose share it is a part of; none for a proxy.
+    /// The address to whose share the connection counts. `None` for a trusted proxy.
     pub(super) address: Option<IpAddr>,
     pub(super) state: Mutex<State>,
     pub(super) end: Notify,
@@ -23,62 +23,62 @@ pub(super) struct Connection {
 }
 
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
+#[allow(clippy::struct_excessive_bools)] // The flags are independent.
 pub(super) struct State {
-    /// It has sent the head of a request.
-    pub(super) has_spoken: bool,
-    /// Requests that are being answered.
-    pub(super) answers: usize,
-    /// It speaks HTTP/2: requests come at any time, with much between them that is none.
+    /// The client has sent the head of a request.
+    pub(super) has_sent_request: bool,
+    /// Number of requests in flight.
+    pub(super) in_flight: usize,
+    /// HTTP/2: requests can arrive at any time, and many received frames belong to no request.
     pub(super) is_http2: bool,
     /// Number of HTTP/2 responses with data that waits to be sent.
     pub(super) unsent: usize,
-    /// Bytes of an answer wait for the client to take them.
+    /// Response bytes wait until the client reads them.
     pub(super) writes: bool,
-    /// Part of a request's head has come.
+    /// Part of a request head has been received.
     pub(super) has_part: bool,
     pub(super) idle_since: Instant,
     pub(super) reading: Lag,
     pub(super) writing: Lag,
-    /// It was asked to close.
+    /// The connection was asked to close.
     pub(super) is_ending: bool,
-    /// The server stops.
+    /// The server is shutting down.
     pub(super) is_last: bool,
 }
 
-/// How a connection that was asked to close closes.
+/// How a connection closes after it was asked to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Now.
+    /// Immediately.
     Now,
-    /// The client does not take its answer: what the kernel holds of it is discarded.
+    /// Immediately, and discards unsent bytes: the client does not read the response.
     Reset,
-    /// The request's body was cut, so that the client can be told why.
+    /// After an error response: receiving the request body was aborted.
     Cut,
-    /// After the answer under way.
+    /// After the responses to the requests in flight.
     AfterAnswer,
-    /// Not: something came from the client meanwhile.
+    /// Not at all: the client has sent data in the meantime.
     Not,
 }
 
-/// While it lives, a request is being answered.
+/// Guard of a request in flight.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Connection>);
 
-/// While it lives, the body of a request is on its way.
+/// Guard of a request body that is being received.
 #[derive(Debug)]
 pub(super) struct Reading(Arc<Connection>);
 
 impl State {
     pub(super) fn is_idle(&self) -> bool {
-        self.answers == 0 && !self.writes && !self.has_part
+        self.in_flight == 0 && !self.writes && !self.has_part
     }
 
     pub(super) fn is_over(&self, now: Instant, idle: Duration, write: Duration) -> bool {
         let takes_nothing = self.writing.since.is_some_and(|since| now - since > write);
-        // What is written without any request is no answer, such as what acknowledges settings of HTTP/2.
-        let sends_answer = self.writes && self.has_spoken && !self.is_http2;
-        takes_nothing || (self.answers == 0 && !sends_answer && now - self.idle_since > idle)
+        // Bytes written before any request are not a response, for example the acknowledgement of HTTP/2 settings.
+        let sends_response = self.writes && self.has_sent_request && !self.is_http2;
+        takes_nothing || (self.in_flight == 0 && !sends_response && now - self.idle_since > idle)
     }
 
     pub(super) fn lag(&self, now: Instant) -> Option<Duration> {
@@ -89,14 +89,14 @@ impl State {
         if self.is_ending {
             return None;
         }
-        if self.has_spoken && self.is_idle() {
+        if self.has_sent_request && self.is_idle() {
             return Some(Claim::Waits((now - self.idle_since) / 10, true));
         }
-        // Otherwise it waits for the application, or was not looked at yet.
+        // Without a lag, the connection waits for the application or was not polled yet.
         let lag = self.lag(now)?;
         match lag {
             lag if lag >= SLOW => Some(Claim::Slow(lag)),
-            lag if self.has_spoken => (lag >= patience.slow).then_some(Claim::Waits(lag, false)),
+            lag if self.has_sent_request => (lag >= patience.slow).then_some(Claim::Waits(lag, false)),
             lag => (lag >= patience.silent).then_some(Claim::Silent(lag)),
         }
     }
@@ -105,8 +105,8 @@ impl State {
 impl Connection {
     pub(super) fn new(address: Option<IpAddr>, all: Arc<Connections>) -> Self {
         let state = State {
-            has_spoken: false,
-            answers: 0,
+            has_sent_request: false,
+            in_flight: 0,
             is_http2: false,
             unsent: 0,
             writes: false,
@@ -124,14 +124,14 @@ impl Connection {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The head of a request has come.
+    /// Records that the head of a request was received.
     pub(super) fn begin(self: &Arc<Self>, is_http2: bool) -> Busy {
         let mut state = self.state();
-        (state.has_spoken, state.is_http2, state.has_part) = (true, is_http2, false);
-        if state.answers == 0 {
+        (state.has_sent_request, state.is_http2, state.has_part) = (true, is_http2, false);
+        if state.in_flight == 0 {
             state.reading = Lag::default();
         }
-        state.answers += 1;
+        state.in_flight += 1;
         Busy(Arc::clone(self))
     }
 
@@ -139,24 +139,24 @@ impl Connection {
         Reading(Arc::clone(self))
     }
 
-    /// Nothing is there to be read.
+    /// Records that no bytes are available to read.
     pub(super) fn nothing_came(&self) {
         let mut state = self.state();
-        if state.answers == 0 && !state.is_http2 && (state.has_part || !state.has_spoken) {
+        if state.in_flight == 0 && !state.is_http2 && (state.has_part || !state.has_sent_request) {
             state.reading.wait(Instant::now());
         }
     }
 
-    /// So many bytes were read, or are there to be read.
+    /// Records bytes that were read or are available to read.
     pub(super) fn came(&self, bytes: usize) {
         let mut state = self.state();
-        if state.answers == 0 && !state.is_http2 && bytes > 0 {
+        if state.in_flight == 0 && !state.is_http2 && bytes > 0 {
             state.has_part = true;
             state.reading.moved(bytes, Instant::now());
         }
     }
 
-    /// The client has taken some bytes, and whether that was all.
+    /// Records that bytes were written to the socket. `is_all`: no bytes are left to write.
     pub(super) fn taken(&self, bytes: usize, is_all: bool) {
         let mut state = self.state();
         let now = Instant::now();
@@ -165,26 +165,27 @@ impl Connection {
             state.writing.wait(now);
         }
         state.writes = !is_all;
-        if state.has_spoken && !state.is_http2 {
+        if state.has_sent_request && !state.is_http2 {
             self.note_idle(state);
         }
     }
 
-    /// The client takes nothing.
+    /// Records that the socket accepts no bytes.
     pub(super) fn nothing_taken(&self) {
         let mut state = self.state();
         state.writes = true;
         state.writing.wait(Instant::now());
     }
 
-    /// An answer over HTTP/2 has given a piece, and gives the next one when the client lets it be sent.
+    /// Records that an HTTP/2 response produced a chunk. Its next chunk is polled when the client allows to send this
+    /// one.
     pub(super) fn give(&self) {
         let mut state = self.state();
         state.unsent += 1;
         state.writing.wait(Instant::now());
     }
 
-    /// It was sent, or nobody waits for that.
+    /// Records that the chunk was sent or dropped.
     pub(super) fn given(&self) {
         let mut state = self.state();
         state.unsent -= 1;
@@ -202,29 +203,29 @@ impl Connection {
         }
     }
 
-    /// Waits until it must close.
+    /// Waits until the connection is asked to close.
     pub(super) async fn asked_to_end(&self) {
         self.end.notified().await;
     }
 
     pub(super) fn is_answering(&self) -> bool {
-        self.state().answers > 0
+        self.state().in_flight > 0
     }
 
     pub(super) fn is_ending(&self) -> bool {
         self.state().is_ending
     }
 
-    /// Whether to discard the bytes that the client has not read.
+    /// Whether to discard the unsent bytes.
     pub(super) fn is_reset(&self) -> bool {
         self.state().writing.since.is_some()
     }
 
-    /// How it closes, after it was asked to and has looked for what came meanwhile.
+    /// Decides how the connection closes, after it was asked to close and has polled the socket once more.
     pub(super) fn ending(&self) -> Ending {
         let state = self.state();
         let is_in_use =
-            state.answers > 0 || state.writes || (state.has_part && state.reading.since.is_none());
+            state.in_flight > 0 || state.writes || (state.has_part && state.reading.since.is_none());
         let ending = match (state.is_last, is_in_use) {
             (_, false) => Ending::Now,
             (true, true) => Ending::AfterAnswer,
@@ -233,7 +234,7 @@ impl Connection {
             (false, true) => Ending::Not,
         };
         if ending == Ending::Not {
-            // The counts are locked before a connection.
+            // Lock order: the connection counts before a connection.
             drop(state);
             self.all.stays(self);
         } else if ending == Ending::Cut {
@@ -244,17 +245,17 @@ impl Connection {
 }
 
 impl Reading {
-    /// The application waits for more of it.
+    /// Records that the application waits for more of the body.
     pub(super) fn wait(&self) {
         self.0.state().reading.wait(Instant::now());
     }
 
-    /// More of it has come.
+    /// Records received bytes of the body.
     pub(super) fn add(&self, bytes: usize) {
         self.0.state().reading.moved(bytes, Instant::now());
     }
 
-    /// Waits until the connection must close.
+    /// Waits until receiving the body is aborted.
     pub(super) fn cut(&self) -> impl Future<Output = ()> + Send + use<> {
         let connection = Arc::clone(&self.0);
         async move { connection.body_cut.notified().await }
@@ -264,8 +265,8 @@ impl Reading {
 impl Drop for Busy {
     fn drop(&mut self) {
         let mut state = self.0.state();
-        state.answers -= 1;
-        if state.answers == 0 {
+        state.in_flight -= 1;
+        if state.in_flight == 0 {
             state.reading = Lag::default();
         }
         self.0.note_idle(state);

@@ -1,7 +1,7 @@
-//! Who is connected, and which connection is closed when another one needs its place.
+//! Open connections, and which one is closed when a new connection needs its slot.
 //!
-//! A place is taken when a connection is accepted and is free again when its socket is closed, not when it is asked to
-//! close: the number of places bounds the number of descriptors.
+//! A connection occupies a slot from accept until its socket is closed, not only until it is asked to close. The number
+//! of slots therefore bounds the number of file descriptors.
 
 #[cfg(test)]
 mod tests;
@@ -17,18 +17,18 @@ use tokio::time::Instant;
 use super::connection::Connection;
 use super::lag::{Claim, Patience, SLOW};
 
-/// How often somebody who waits for a place looks again: lag grows without an event.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// A part of the places, one in so many, is kept free by closing early: closing takes a moment.
+/// Interval at which a waiting connection retries. The lag of a connection grows without an event.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// One in `SLACK` slots is kept free by closing connections early, because closing takes time.
 const SLACK: usize = 16;
-/// Connections, one in so many of all: by which an address may be above its share while its own are closing, and that may
-/// wait without a place.
+/// One in `BESIDE` of all connections may wait without a slot. An address may exceed its share by as many connections
+/// while its own connections are closing.
 pub(super) const BESIDE: usize = 8;
-/// Refused connections that may stay open for a moment, at the same time.
+/// Maximum number of rejected connections that linger at the same time.
 const LINGERING: usize = 16;
-/// Connections that each address may have as long as there are places.
+/// Number of connections that each address may have while slots are free.
 pub(super) const SMALL_SHARE: usize = 16;
-/// Slow requests of one address, one in so many of its places.
+/// One in `SLOW_REQUESTS` of the slots of an address may have a slow request.
 const SLOW_REQUESTS: usize = 32;
 
 /// All connections of a server.
@@ -37,13 +37,13 @@ pub(super) struct Connections {
     most: usize,
     per_address: usize,
     open: Mutex<Open>,
-    /// A connection was closed, became idle, or went on after it was asked to close.
+    /// Notified when a connection was closed, became idle, or continued after it was asked to close.
     changed: Notify,
-    /// A connection of somebody else takes the descriptor of one that waits.
+    /// Notified when a connection of another address needs the file descriptor of a waiting connection.
     crowded_out: Notify,
-    /// One of those that wait at a time looks.
+    /// Lets one waiting connection at a time look for a slot.
     turn: tokio::sync::Mutex<()>,
-    /// Permits for refused connections to stay open until the client has read the answer.
+    /// Permits for rejected connections to stay open until the client has read the response.
     lingering: Arc<Semaphore>,
 }
 
@@ -52,59 +52,59 @@ struct Open {
     all: HashMap<u64, Arc<Connection>>,
     addresses: HashMap<IpAddr, Count>,
     ending: usize,
-    /// New connections of addresses that have their share, and wait for one of their own to be slow or closed.
+    /// Number of new connections that wait because their address uses its full share.
     waiting: usize,
     next: u64,
 }
 
-/// Connections of one address, and those of them that are asked to close.
+/// Number of connections of one address, and how many of them were asked to close.
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
     all: usize,
     ending: usize,
 }
 
-/// No place, and why.
+/// Why no slot is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Full {
-    /// All places are in use.
+    /// All slots are in use.
     All,
-    /// The address has its share. One of its connections is closing, or may be closed in a moment.
+    /// The address uses its full share. One of its connections is closing, or might be closed soon.
     SoonOfShare,
-    /// The address has its share, and all of its requests are being answered.
+    /// The address uses its full share, and all of its requests are being processed.
     Share,
 }
 
-/// When there is room, after connections were asked to close.
+/// When a slot becomes free, after connections were asked to close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Room {
-    /// When they are closed.
+    /// When the connections that were asked to close are closed.
     Closing,
-    /// In a moment one will be found silent.
+    /// Soon: a connection that has sent nothing can be closed after a short time.
     Soon,
-    /// If a client that is waited for is found slow.
+    /// If one of the clients that the server waits for turns out to be slow.
     Late,
-    /// When one of the requests is answered.
+    /// When one of the requests in flight completes.
     None,
 }
 
-/// What becomes of a new connection.
+/// Outcome for a new connection.
 #[derive(Debug)]
 pub(super) enum Entry {
-    Place(Place),
-    /// It may wait beside the others.
+    Slot(Slot),
+    /// The connection may wait without a slot.
     Waits(Waiting),
-    /// The address has its share of the places.
+    /// The address uses its full share of slots.
     Refused,
 }
 
-/// A connection that waits without a place.
+/// A connection that waits without a slot.
 #[derive(Debug)]
 pub(super) struct Waiting(Arc<Connections>);
 
-/// The place of a connection; free again when it is dropped, which must be after the socket.
+/// The slot of a connection. Dropping it frees the slot; it must be dropped after the socket.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     id: u64,
     connection: Arc<Connection>,
 }
@@ -122,28 +122,31 @@ impl Connections {
         }
     }
 
-    /// A place, if need be that of another connection: of one that is slow, else of one that has never sent a request, else
-    /// of the one that is idle for longest. Waits while all places are in use, and there is none of these; then nobody else
-    /// would get one either. Where the address has its share, and uses all of it, others do not wait for it.
+    /// Takes a slot for a new connection.
+    ///
+    /// If none is free, closes another connection: a slow one if any, otherwise one that never sent a request,
+    /// otherwise the one that has been idle longest. Waits while all slots are in use and no connection can be closed;
+    /// then no other address could get a slot either. If the address uses its full share, returns without waiting, so
+    /// that connections of other addresses are not delayed.
     ///
     /// # Cancel safety
-    /// Dropping the future takes nothing.
+    /// Dropping the future takes no slot.
     pub(super) async fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Entry {
         let mut has_yielded = false;
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
-            // Before looking, so that a connection that closes meanwhile is not missed.
+            // Enabled before the check, so that a connection that closes in between is not missed.
             changed.as_mut().enable();
-            match self.try_place(address) {
-                Ok(place) => {
+            match self.try_slot(address) {
+                Ok(slot) => {
                     if self.open().sockets() > self.most_sockets() {
                         self.crowded_out.notify_one();
                     }
-                    return Entry::Place(place);
+                    return Entry::Slot(slot);
                 }
                 Err(Full::Share) => return Entry::Refused,
                 Err(Full::SoonOfShare) if !has_yielded => {
-                    // Those accepted just before have not been looked at yet.
+                    // Connections accepted just before have not been polled yet.
                     has_yielded = true;
                     tokio::task::yield_now().await;
                     continue;
@@ -158,17 +161,20 @@ impl Connections {
                 }
                 Err(Full::All) => {}
             }
-            let _ = tokio::time::timeout(LOOK_AGAIN, changed).await;
+            let _ = tokio::time::timeout(RETRY_INTERVAL, changed).await;
         }
     }
 
-    /// Connections with a place, and those that wait: what is not used for the ones may be used for the others.
+    /// Maximum number of connections with a slot and waiting connections together.
+    ///
+    /// Waiting connections can use the file descriptors that no slot uses.
     fn most_sockets(&self) -> usize {
         self.most + (self.most / BESIDE).max(16)
     }
 
-    /// Waits until somebody else needs the descriptor of one that waits. A notification may be old: the one that it was for may
-    /// have found a place meanwhile.
+    /// Waits until another connection needs the file descriptor of a waiting one.
+    ///
+    /// A notification can be stale, if the connection that it was for found a slot in the meantime.
     async fn is_crowded_out(&self) {
         loop {
             self.crowded_out.notified().await;
@@ -178,22 +184,22 @@ impl Connections {
         }
     }
 
-    /// Whether a refused connection may be open a little longer: as long as the permit is held.
+    /// Returns a permit for a rejected connection to linger, if one is available.
     pub(super) fn linger(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.lingering).try_acquire_owned().ok()
     }
 
-    fn try_place(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
+    fn try_slot(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Slot, Full> {
         let mut open = self.open();
         if let Some(address) = address.filter(|_| self.per_address < self.most) {
-            // As many as are free: however many addresses take their share, there is one left for the next.
+            // At most as many as are free: however many addresses take their share, a slot is left for the next one.
             let free = (self.most + open.ending).saturating_sub(open.all.len());
             let share = self.per_address.min(free.max(SMALL_SHARE));
             if open.active(address) >= share {
                 let room = open.make_room(Some(address), 1 + share / SLACK);
                 return Err(if room == Room::None { Full::Share } else { Full::SoonOfShare });
             }
-            // As long as they are few, those that are closing are not waited for: others would wait, too.
+            // Does not wait for a few closing connections: other addresses would have to wait, too.
             if open.all_of(address) >= share + self.most / BESIDE {
                 return Err(Full::SoonOfShare);
             }
@@ -201,7 +207,7 @@ impl Connections {
         let used = open.all.len();
         let missing = (used + 1 + self.most / SLACK).saturating_sub(self.most + open.ending);
         if missing > 0 && open.make_room(None, missing) >= Room::Late {
-            // Nobody is slow or idle: the address with the most connections gives up those that lag most.
+            // No connection is slow or idle: close the ones that lag most of the address with the most connections.
             let (most, active) = open.largest();
             if most != address && active > address.map_or(0, |address| open.active(address)) + 1 {
                 open.make_room(most, missing);
@@ -217,18 +223,18 @@ impl Connections {
         if let Some(address) = address {
             open.addresses.entry(address).or_default().all += 1;
         }
-        Ok(Place { id, connection })
+        Ok(Slot { id, connection })
     }
 
-    /// Asks a few connections to close, because there are no descriptors left.
+    /// Asks a few connections to close, because no file descriptors are left.
     pub(super) fn make_room(&self) {
         let mut open = self.open();
         let few = open.all.len() / SLACK;
         open.make_room(None, few.max(1));
     }
 
-    /// Gives up connections that are idle for longer than `idle`, those whose client takes nothing for `write`, and slow
-    /// requests where one address has many of them.
+    /// Closes connections that are idle for longer than `idle`, connections whose client reads nothing for `write`, and
+    /// connections with a slow request if their address has many of them.
     pub(super) fn give_up(&self, idle: Duration, write: Duration) {
         let now = Instant::now();
         let mut given_up = Vec::new();
@@ -239,7 +245,7 @@ impl Connections {
             if state.is_over(now, idle, write) {
                 given_up.push(Arc::clone(connection));
             } else if let Some(address) = connection.address
-                && state.has_spoken
+                && state.has_sent_request
                 && let Some(Claim::Slow(lag)) = state.claim(now, Patience::WITH_ALL)
             {
                 slow.entry(address).or_default().push((lag, Arc::clone(connection)));
@@ -253,7 +259,7 @@ impl Connections {
         given_up.iter().for_each(|connection| open.ask_to_end(connection));
     }
 
-    /// Asks all to close: idle ones now, the others after their answer.
+    /// Asks all connections to close: idle ones immediately, the others after their response.
     pub(super) fn close(&self) {
         let mut open = self.open();
         let all: Vec<_> = open.all.values().map(Arc::clone).collect();
@@ -263,7 +269,7 @@ impl Connections {
         }
     }
 
-    /// A connection that was asked to close stays.
+    /// Records that a connection that was asked to close stays open.
     pub(super) fn stays(&self, connection: &Connection) {
         let mut open = self.open();
         let was_asked = std::mem::replace(&mut connection.state().is_ending, false);
@@ -274,12 +280,12 @@ impl Connections {
         self.has_changed();
     }
 
-    /// For those who wait for a place.
+    /// Wakes the connections that wait for a slot.
     pub(super) fn has_changed(&self) {
         self.changed.notify_waiters();
     }
 
-    /// Waits until all are closed.
+    /// Waits until all connections are closed.
     pub(super) async fn closed(&self) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -305,7 +311,7 @@ impl Open {
         self.addresses.get(&address).map_or(0, |count| count.all)
     }
 
-    /// Those that are not closing.
+    /// Number of connections of an address that are not closing.
     fn active(&self, address: IpAddr) -> usize {
         self.addresses.get(&address).map_or(0, |count| count.all - count.ending)
     }
@@ -316,7 +322,7 @@ impl Open {
         counts.max_by_key(|(_, active)| *active).unwrap_or((None, 0))
     }
 
-    /// Asks so many connections to close, of one address or of all.
+    /// Asks up to `missing` connections to close, of one address or of all.
     fn make_room(&mut self, address: Option<IpAddr>, missing: usize) -> Room {
         let now = Instant::now();
         let patience = if address.is_some() { Patience::AT_SHARE } else { Patience::WITH_ALL };
@@ -328,10 +334,10 @@ impl Open {
             }
             let state = connection.state();
             is_waited_for |= !state.is_ending && state.lag(now).is_some();
-            is_silent |= !(state.is_ending || state.has_spoken || state.has_part);
+            is_silent |= !(state.is_ending || state.has_sent_request || state.has_part);
             claims.extend(state.claim(now, patience).map(|claim| (claim, Arc::clone(connection))));
         }
-        // A silent one may be closed in a moment; those that have had an answer stay.
+        // While a silent connection might be closed soon, connections that had a response stay open.
         claims.retain(|(claim, _)| !is_silent || !matches!(claim, Claim::Waits(_, true)));
         let more = missing.min(claims.len());
         if more > 0 {
@@ -378,35 +384,36 @@ impl Open {
 }
 
 impl Waiting {
-    /// A place of the address's own share, which others do not wait for; `None` where there is none in a second, or somebody
-    /// else needs the descriptor.
+    /// Waits for a slot of the share of the address.
+    ///
+    /// Returns `None` if there is none within a second, or if another connection needs the file descriptor.
     ///
     /// # Cancel safety
-    /// Dropping the future takes nothing.
-    pub(super) async fn place(&self, address: Option<IpAddr>) -> Option<Place> {
+    /// Dropping the future takes no slot.
+    pub(super) async fn slot(&self, address: Option<IpAddr>) -> Option<Slot> {
         let Self(all) = self;
         let look = async {
             let _turn = all.turn.lock().await;
             loop {
                 let mut changed = std::pin::pin!(all.changed.notified());
                 changed.as_mut().enable();
-                match all.try_place(address) {
-                    Ok(place) => return Some(place),
+                match all.try_slot(address) {
+                    Ok(slot) => return Some(slot),
                     Err(Full::Share) => return None,
                     Err(Full::SoonOfShare | Full::All) => {}
                 }
-                let _ = tokio::time::timeout(LOOK_AGAIN, changed).await;
+                let _ = tokio::time::timeout(RETRY_INTERVAL, changed).await;
             }
         };
         let look = tokio::time::timeout(SLOW, look);
         tokio::select! {
             biased;
-            place = look => place.ok().flatten(),
+            slot = look => slot.ok().flatten(),
             () = all.is_crowded_out() => None,
         }
     }
 
-    /// As [`Connections::linger`].
+    /// See [`Connections::linger`].
     pub(super) fn linger(&self) -> Option<OwnedSemaphorePermit> {
         self.0.linger()
     }
@@ -418,13 +425,13 @@ impl Drop for Waiting {
     }
 }
 
-impl Place {
+impl Slot {
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let all = &self.connection.all;
         all.open().remove(self.id, &self.connection);

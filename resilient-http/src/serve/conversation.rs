@@ -1,4 +1,4 @@
-//! What is said on one connection, until it ends.
+//! Serves the requests of one connection until it closes.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,17 +30,17 @@ use crate::layer::no_room;
 
 const HEADERS: usize = 64;
 const BUFFER: usize = 32 * 1024;
-/// Requests of one connection at a time, over HTTP/2.
+/// Maximum number of concurrent requests of an HTTP/2 connection.
 const STREAMS: u32 = 64;
-/// Streams of a connection that the client has reset before they were looked at: with one more, the connection ends.
+/// Maximum number of HTTP/2 streams that the client reset before they were accepted. One more closes the connection.
 const RESETS: usize = 20;
-/// Bytes of the headers of a request over HTTP/2, and what a connection takes of a body, and of an answer, in advance.
+/// HTTP/2 limits in bytes: headers of a request, flow control window of a request body, buffered part of a response.
 const HEADER_LIST: u32 = 32 * 1024;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const SEND_BUFFER: usize = 16 * 1024;
-/// How long the answer may take that tells a client that its request was slow.
+/// How long the response to a slow request may take.
 const CUT_TIME: Duration = Duration::from_millis(50);
-/// Any client can cause it: it is logged at most once per second.
+/// Limits the log to one line per second, because any client can cause a panic.
 static PANICS: LazyLock<LogLimit> = LazyLock::new(LogLimit::new);
 
 impl HttpServer {
@@ -74,7 +74,7 @@ impl HttpServer {
         let mut conversation = pin!(server.serve_connection(TokioIo::new(socket), service));
         let ended = loop {
             tokio::select! {
-                // First, so that a request that has come meanwhile is seen, and what can be sent has been sent.
+                // Polled first, to notice a request that has just arrived and to send what can be sent.
                 biased;
                 ended = conversation.as_mut() => break ended,
                 () = connection.asked_to_end() => {}
@@ -89,14 +89,14 @@ impl HttpServer {
             if ending != Ending::AfterAnswer {
                 match tokio::time::timeout(CUT_TIME, conversation.as_mut()).await {
                     Ok(ended) => break ended,
-                    // A stream that was opened before its client knew of the end.
+                    // The client opened a stream before it received the shutdown notice.
                     Err(_elapsed) if ending == Ending::Now && connection.is_answering() => {}
                     Err(_elapsed) => return,
                 }
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(target: "resilient_http", %peer, %error, "a connection ended");
+            tracing::debug!(target: "resilient_http", %peer, %error, "connection failed");
         }
     }
 
@@ -114,12 +114,12 @@ impl HttpServer {
             request.map(|it| SlowBody::wrap(it, self.body_time, &body, || connection.begin_body()));
         request.extensions_mut().insert(ConnectInfo(peer));
         let response = if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
-            // One could be that of a rule, and the other that of a handler (RFC 9112, 3.2).
-            ended_by(Problem::new(StatusCode::BAD_REQUEST, "a request has one `host` header"))
+            // With two hosts, an access rule and a handler could each use a different one (RFC 9112, section 3.2).
+            ended_by(Problem::new(StatusCode::BAD_REQUEST, "the request must have exactly one `host` header"))
         } else {
             let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind().await;
             match (answered, body.given_up()) {
-                // The rest of it may yet come.
+                // The rest of the body can still arrive, so the connection must close.
                 (_, Some(GivenUp::NoRoom)) => ended_by(no_room()),
                 (_, Some(slow @ GivenUp::TooSlow)) => {
                     ended_by(Problem::new(StatusCode::REQUEST_TIMEOUT, slow.to_string()))
@@ -128,9 +128,12 @@ impl HttpServer {
                 (Err(_panic), None) => {
                     if let Some(left_out) = PANICS.pass(&Clock::system()) {
                         let suppressed = (left_out > 0).then_some(left_out);
-                        tracing::error!(target: "resilient_http", %peer, suppressed, "a handler panicked");
+                        tracing::error!(target: "resilient_http", %peer, suppressed, "handler panicked");
                     }
-                    ended_by(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here"))
+                    ended_by(Problem::new(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "internal error: the handler panicked",
+                    ))
                 }
             }
         };
@@ -138,10 +141,10 @@ impl HttpServer {
     }
 }
 
-/// An answer after which nothing more is read from a connection over HTTP/1.
+/// A response after which an HTTP/1 connection closes without reading more.
 fn ended_by(problem: Problem) -> Response<axum::body::Body> {
     let mut response = problem.into_response();
-    // Over HTTP/2 hyper takes it out, and resets the stream.
+    // For HTTP/2, hyper removes the header and resets the stream.
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

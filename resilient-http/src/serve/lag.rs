@@ -1,23 +1,23 @@
-//! How far a client is behind, and which connection is closed first.
+//! Measures how slow a client is, and decides which connection closes first.
 //!
-//! Whether a client is slow is measured by its [`Lag`]: the time for which the server waited for this client, less a second
-//! for each [`RATE`] bytes that moved. A fast start earns no credit for later, and time in which the application keeps the
-//! client waiting does not count. A response without anything to send (a long poll, server-sent events) has no lag.
+//! The [`Lag`] of a client is the time for which the server waited for it, less one second for each [`RATE`] bytes
+//! moved. A fast start earns no credit for later. Time in which the application keeps the client waiting does not
+//! count. A response that has nothing to send (long polling, server-sent events) has no lag.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Bytes a second. A client that sends or takes less is slow.
+/// Bytes per second. A client that sends or reads less is slow.
 const RATE: u32 = 1024;
-/// With this lag a client is slow.
+/// The lag from which a client is slow.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
-/// How far a client is behind.
+/// How far a client is behind the minimum rate.
 #[derive(Debug, Default)]
 pub(super) struct Lag {
     before: Duration,
-    /// Since when the client is waited for.
+    /// Since when the server waits for the client.
     pub(super) since: Option<Instant>,
 }
 
@@ -36,7 +36,7 @@ impl Lag {
         self.before + self.since.map_or(Duration::ZERO, |since| now - since)
     }
 
-    /// While the client is waited for.
+    /// The lag, while the server waits for the client.
     pub(super) fn now(&self, now: Instant) -> Option<Duration> {
         self.since.map(|_| self.at(now))
     }
@@ -44,27 +44,27 @@ impl Lag {
 
 pub(super) type IsIdle = bool;
 
-/// From which lag on a connection may be closed for another one.
+/// The lag from which a connection can be closed for another one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Of one that has sent nothing yet.
+    /// For a connection that has sent nothing yet.
     pub(super) silent: Duration,
-    /// Of one with a request.
+    /// For a connection that has sent a request.
     pub(super) slow: Duration,
 }
 
 impl Patience {
     pub(super) const WITH_ALL: Self = Self { silent: Duration::from_millis(10), slow: SLOW };
-    /// Where an address uses all its places: the one of them that lags most is closed early.
+    /// For an address that uses its full share: the connection that lags most is closed early.
     pub(super) const AT_SHARE: Self = Self { silent: Duration::ZERO, slow: Duration::from_millis(20) };
 }
 
-/// The order in which connections are closed: those later in it first.
+/// The order in which connections are closed: the greatest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Claim {
-    /// By a tenth of how long it is idle, or by its lag: a client that was answered before is believed longer.
+    /// Idle after a response, compared by a tenth of the idle time; or lagging, compared by the lag.
     Waits(Duration, IsIdle),
-    /// It has never sent a request.
+    /// Has never sent a request.
     Silent(Duration),
     Slow(Duration),
 }

@@ -1,4 +1,4 @@
-//! A server that slow, idle and hostile clients do not harm.
+//! HTTP server with limits for slow, idle and hostile clients.
 
 mod accept;
 mod connection;
@@ -22,37 +22,50 @@ use connections::{BESIDE, Connections, SMALL_SHARE};
 
 /// Serves a router over HTTP/1.1 and HTTP/2, with limits for slow, idle and hostile clients.
 ///
-/// - A client has 10 s for the head of a request, and between two requests; 64 headers and about 32 KiB. It has 30 s for the
-///   body; then the answer is 408. It has to take some bytes of an answer each 30 s.
-/// - There are 1 000 connections at once, or half as many as the process may have descriptors (`ulimit -n`). An address (IPv6:
-///   a network of 64 bits) may have as many as are free for others, but 16 in any case: one alone half of them, two a third
-///   each. A connection counts until its socket is closed.
-/// - When all connections are in use, a new one replaces one that is slow, else one that has never sent a request, else the
-///   one that is idle for longest; never one whose request is being answered. While there is none to replace, the new one
-///   waits, and the address with the most connections gives up those of its requests whose client is waited for.
-/// - The same holds for an address that uses its share, but there a new one waits for a second at most and then gets 503,
-///   and nobody else waits for it. Connections with a place and those that wait are nine eighths of all together; what more
-///   comes of such an address gets 503 at once.
-/// - A request is slow when the server waits a second longer for its body, or for the client to take its answer, than 1 KiB
-///   in a second takes. It is the last second or two that counts. When an address has many slow requests, they are given up
-///   also when there are free connections. A response that has nothing to send for a while is not slow.
-/// - The bodies of all requests under way take 64 MiB at most, large ones 48 MiB; a request for whose body there is no room
-///   gets 503 and `Retry-After`. Of a body of more than 2 MiB, which the extractors of axum refuse by default, 2 MiB count.
-/// - A handler that panics is answered for with 500.
-/// - HTTP/2 is spoken with clients that know beforehand (h2c with prior knowledge, as gRPC does without TLS). There a
-///   connection has 64 requests at once, and counts as one. It ends when its client opens and resets requests faster than
-///   they are looked at ("rapid reset"), or lets nothing of an answer be sent for 30 s. Streams of a client (gRPC) are
-///   bodies: they end within 30 s.
-/// - There is no TLS and no upgrade (web sockets): that is for what stands before it, or for `axum::serve`.
-/// - Who asks is in the request, as [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo).
+/// # Time limits
+/// - A client must send the head of a request within 10 s, and the next request on a connection within 10 s. A head may
+///   have 64 headers and about 32 KiB.
+/// - A client must send the body within 30 s; otherwise the response is 408.
+/// - A client must read part of a response at least every 30 s; otherwise the connection is closed.
 ///
+/// # Connection limits
+/// - The server has at most 1000 open connections, or half the file descriptor limit of the process (`ulimit -n`) if
+///   that is lower. A connection counts until its socket is closed.
+/// - One address (IPv6: one /64 network) can use at most half of all connections, and not more than are still free for
+///   others, but at least 16. One address alone can therefore use half of all connections, two addresses a third each.
+/// - When all connections are in use, a new connection replaces an open one: a slow one if any, otherwise one that
+///   never sent a request, otherwise the one that has been idle longest. A connection whose request is being processed
+///   is never replaced, unless its client is slow. If none can be replaced, the new connection waits, and the server
+///   closes connections of the address with the most connections on which it waits for the client.
+/// - The same applies to an address that uses its full share. Its new connection waits for at most one second and then
+///   gets 503; connections of other addresses do not wait for it. Open and waiting connections together are limited to
+///   nine eighths of the maximum. Above this limit, a new connection of such an address gets 503 at once.
+/// - A request is slow if the server waits for the client one second longer than a rate of 1 KiB per second allows,
+///   either to receive the body or to send the response. Only the last one to two seconds count. If one address has
+///   many slow requests, they are closed even if connections are free. A response that has no data to send is not slow.
+///
+/// # Memory limit
+/// The bodies of all requests in flight use at most 64 MiB, large bodies together at most 48 MiB. A request whose body
+/// does not fit gets 503 with `Retry-After`. At most 2 MiB of a body are counted; the extractors of axum reject larger
+/// bodies by default.
+///
+/// # Protocols
+/// - HTTP/2 needs prior knowledge of the client (h2c, as gRPC uses without TLS). A connection has at most 64 concurrent
+///   requests, and counts as one connection. It is closed if its client opens and resets requests faster than the
+///   server accepts them ("rapid reset"), or if no response data can be sent for 30 s. A client stream of gRPC is a
+///   body, so that it must end within 30 s.
+/// - TLS and upgrades (WebSocket) are not supported: use a reverse proxy or `axum::serve`.
+/// - A handler that panics results in a 500 response.
+/// - The peer address is available as [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo).
+///
+/// # Examples
 /// ```no_run
 /// use axum::{Router, routing::get};
 /// use resilient_http::HttpServer;
 /// use tokio::net::TcpListener;
 ///
 /// # async fn run() -> std::io::Result<()> {
-/// let router = Router::new().route("/", get(async || "well"));
+/// let router = Router::new().route("/", get(async || "hello"));
 /// let stop = async { drop(tokio::signal::ctrl_c().await) };
 /// HttpServer::new(router).run(TcpListener::bind("127.0.0.1:8080").await?, stop).await;
 /// # Ok(()) }
@@ -71,17 +84,17 @@ pub struct HttpServer {
 }
 
 const CONNECTIONS: usize = 1000;
-/// Descriptors that are not for connections, where their limit is large enough.
+/// File descriptors reserved for the application, if the limit is large enough.
 const SPARE: usize = 64;
 const HEADER_TIME: Duration = Duration::from_secs(10);
 const BODY_TIME: Duration = Duration::from_secs(30);
 const WRITE_TIME: Duration = Duration::from_secs(30);
-/// Bytes of the bodies of all requests under way.
+/// Memory for the bodies of all requests in flight, in bytes.
 const BODY_BYTES: usize = 64 << 20;
 const GRACE: Duration = Duration::from_secs(5);
 
 impl HttpServer {
-    /// Of this router.
+    /// Creates a server for a router, with the default limits.
     ///
     /// ```
     /// use axum::Router;
@@ -104,7 +117,9 @@ impl HttpServer {
         }
     }
 
-    /// Sets the maximum number of connections at once, at least 1. It is lowered to what the limit of descriptors allows.
+    /// Sets the maximum number of open connections, at least 1.
+    ///
+    /// If the file descriptor limit of the process is too low, the server uses a lower maximum and logs a warning.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -114,17 +129,17 @@ impl HttpServer {
     /// # use resilient_http::HttpServer;
     /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     /// let address = listener.local_addr().unwrap();
-    /// let until_both_are_done = async {
+    /// let clients = async {
     ///     let mut idle = TcpStream::connect(address).await.unwrap();
     ///     let mut busy = TcpStream::connect(address).await.unwrap();
     ///     busy.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-    ///     let mut answer = String::new();
-    ///     busy.read_to_string(&mut answer).await.unwrap();
-    ///     assert!(answer.ends_with("well"));
-    ///     assert_eq!(idle.read(&mut [0; 9]).await.unwrap(), 0, "it had to make room");
+    ///     let mut response = String::new();
+    ///     busy.read_to_string(&mut response).await.unwrap();
+    ///     assert!(response.ends_with("hello"));
+    ///     assert_eq!(idle.read(&mut [0; 9]).await.unwrap(), 0, "closed for the second connection");
     /// };
-    /// let router = Router::new().route("/", get(async || "well"));
-    /// HttpServer::new(router).connections(1).run(listener, until_both_are_done).await;
+    /// let router = Router::new().route("/", get(async || "hello"));
+    /// HttpServer::new(router).connections(1).run(listener, clients).await;
     /// # }
     /// ```
     #[must_use]
@@ -132,8 +147,9 @@ impl HttpServer {
         Self { connections: most.max(1), ..self }
     }
 
-    /// Sets the maximum number of connections of one address (IPv6: of a network of 64 bits); at least 1. The default is half
-    /// of all connections, or 16 if that is more.
+    /// Sets the maximum number of connections of one address (IPv6: of one /64 network), at least 1.
+    ///
+    /// The default is half of all connections, but at least 16.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -143,13 +159,13 @@ impl HttpServer {
     /// # use resilient_http::HttpServer;
     /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     /// let address = listener.local_addr().unwrap();
-    /// let until_refused = async {
+    /// let clients = async {
     ///     let mut first = TcpStream::connect(address).await.unwrap();
     ///     let second = TcpStream::connect(address).await.unwrap();
-    ///     assert_eq!(first.read(&mut [0; 9]).await.unwrap(), 0, "it was replaced by the second");
+    ///     assert_eq!(first.read(&mut [0; 9]).await.unwrap(), 0, "replaced by the second connection");
     ///     # drop(second);
     /// };
-    /// HttpServer::new(Router::new()).connections(10).per_address(1).run(listener, until_refused).await;
+    /// HttpServer::new(Router::new()).connections(10).per_address(1).run(listener, clients).await;
     /// # }
     /// ```
     #[must_use]
@@ -157,7 +173,9 @@ impl HttpServer {
         Self { per_address: Some(most.max(1)), ..self }
     }
 
-    /// Lets the proxies that `clients` trusts use all connections: many clients come by the address of a proxy.
+    /// Exempts the proxies that `clients` trusts from the limit per address.
+    ///
+    /// A proxy opens the connections of many clients from one address.
     ///
     /// ```
     /// use axum::Router;
@@ -173,7 +191,9 @@ impl HttpServer {
         Self { proxies: clients, ..self }
     }
 
-    /// With so long for the head of a request, and for a connection to be idle.
+    /// Sets how long a client may take to send the request head, and how long a connection may be idle.
+    ///
+    /// The default is 10 s.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -184,11 +204,11 @@ impl HttpServer {
     /// # use resilient_http::HttpServer;
     /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     /// let address = listener.local_addr().unwrap();
-    /// let until_closed = async {
-    ///     let mut says_nothing = TcpStream::connect(address).await.unwrap();
-    ///     assert_eq!(says_nothing.read(&mut [0; 9]).await.unwrap(), 0);
+    /// let client = async {
+    ///     let mut silent = TcpStream::connect(address).await.unwrap();
+    ///     assert_eq!(silent.read(&mut [0; 9]).await.unwrap(), 0);
     /// };
-    /// HttpServer::new(Router::new()).header_time(Duration::from_millis(20)).run(listener, until_closed).await;
+    /// HttpServer::new(Router::new()).header_time(Duration::from_millis(20)).run(listener, client).await;
     /// # }
     /// ```
     #[must_use]
@@ -196,7 +216,7 @@ impl HttpServer {
         Self { header_time: span, ..self }
     }
 
-    /// With so long for the body of a request.
+    /// Sets how long a client may take to send the request body. The default is 30 s.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -207,15 +227,16 @@ impl HttpServer {
     /// # use resilient_http::HttpServer;
     /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     /// let address = listener.local_addr().unwrap();
-    /// let until_told = async {
-    ///     let mut sends_no_body = TcpStream::connect(address).await.unwrap();
-    ///     sends_no_body.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n").await.unwrap();
+    /// let client = async {
+    ///     let mut stream = TcpStream::connect(address).await.unwrap();
+    ///     // The client never sends the body.
+    ///     stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n").await.unwrap();
     ///     let mut status = [0; 12];
-    ///     sends_no_body.read_exact(&mut status).await.unwrap();
+    ///     stream.read_exact(&mut status).await.unwrap();
     ///     assert_eq!(&status, b"HTTP/1.1 408");
     /// };
     /// let router = Router::new().route("/", post(async |body: String| body));
-    /// HttpServer::new(router).body_time(Duration::from_millis(20)).run(listener, until_told).await;
+    /// HttpServer::new(router).body_time(Duration::from_millis(20)).run(listener, client).await;
     /// # }
     /// ```
     #[must_use]
@@ -223,7 +244,9 @@ impl HttpServer {
         Self { body_time: span, ..self }
     }
 
-    /// With so long for a client to take a part of an answer that it does not read; then the connection ends.
+    /// Sets how long a client may read nothing of a response before the connection is closed.
+    ///
+    /// The default is 30 s.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -235,16 +258,16 @@ impl HttpServer {
     /// const LARGE: usize = 64 << 20;
     /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     /// let address = listener.local_addr().unwrap();
-    /// let until_cut_off = async {
-    ///     let mut reads_late = TcpStream::connect(address).await.unwrap();
-    ///     reads_late.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    /// let client = async {
+    ///     let mut stream = TcpStream::connect(address).await.unwrap();
+    ///     stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     ///     tokio::time::sleep(Duration::from_millis(100)).await;
-    ///     let mut answer = Vec::new();
-    ///     let _ = reads_late.read_to_end(&mut answer).await;
-    ///     assert!(answer.len() < LARGE);
+    ///     let mut response = Vec::new();
+    ///     let _ = stream.read_to_end(&mut response).await;
+    ///     assert!(response.len() < LARGE);
     /// };
     /// let router = Router::new().route("/", get(async || vec![0; LARGE]));
-    /// HttpServer::new(router).write_time(Duration::from_millis(20)).run(listener, until_cut_off).await;
+    /// HttpServer::new(router).write_time(Duration::from_millis(20)).run(listener, client).await;
     /// # }
     /// ```
     #[must_use]
@@ -252,7 +275,7 @@ impl HttpServer {
         Self { write_time: span, ..self }
     }
 
-    /// With so long for requests to end when the server stops; 5 s where nothing is said.
+    /// Sets how long requests in flight may take when the server stops. The default is 5 s.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -265,15 +288,15 @@ impl HttpServer {
     /// let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     /// stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
     /// let begun = Arc::new(Notify::new());
-    /// let told = begun.clone();
+    /// let signal = begun.clone();
     /// let hangs = async move || {
-    ///     told.notify_one();
+    ///     signal.notify_one();
     ///     std::future::pending::<&str>().await
     /// };
     /// let server = HttpServer::new(Router::new().route("/", get(hangs))).grace(Duration::from_millis(20));
     /// let began = std::time::Instant::now();
     /// server.run(listener, begun.notified()).await;
-    /// assert!(began.elapsed() < Duration::from_secs(5), "it waits no longer for what hangs");
+    /// assert!(began.elapsed() < Duration::from_secs(5), "the server does not wait for the hanging request");
     /// # }
     /// ```
     #[must_use]
@@ -281,8 +304,9 @@ impl HttpServer {
         Self { grace: span, ..self }
     }
 
-    /// Bounds the memory of the bodies of all requests under way, which the handlers hold until they have answered; 64 MiB
-    /// where nothing is said.
+    /// Sets the memory limit for the bodies of all requests in flight. The default is 64 MiB.
+    ///
+    /// A body counts until its request has been processed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -293,7 +317,7 @@ impl HttpServer {
     ///
     /// # let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     /// # let address = listener.local_addr().unwrap();
-    /// let until_refused = async {
+    /// let client = async {
     ///     let mut stream = TcpStream::connect(address).await.unwrap();
     ///     stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nnine byte").await.unwrap();
     ///     let mut status = [0; 12];
@@ -301,7 +325,7 @@ impl HttpServer {
     ///     assert_eq!(&status, b"HTTP/1.1 503");
     /// };
     /// let router = Router::new().route("/", post(async |body: String| body));
-    /// HttpServer::new(router).body_budget(&BodyBudget::new(8)).run(listener, until_refused).await;
+    /// HttpServer::new(router).body_budget(&BodyBudget::new(8)).run(listener, client).await;
     /// # }
     /// ```
     #[must_use]
@@ -309,7 +333,9 @@ impl HttpServer {
         Self { bodies: budget.clone(), ..self }
     }
 
-    /// Serves until `stop` is there; then idle connections are closed, and the others have a grace to end.
+    /// Serves connections of `listener` until `stop` completes.
+    ///
+    /// Then idle connections are closed, and requests in flight have the [grace period](Self::grace) to complete.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -320,20 +346,20 @@ impl HttpServer {
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     /// let address = listener.local_addr().unwrap();
-    /// let until_asked = async {
+    /// let client = async {
     ///     let mut stream = TcpStream::connect(address).await.unwrap();
     ///     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-    ///     let mut answer = String::new();
-    ///     stream.read_to_string(&mut answer).await.unwrap();
-    ///     assert!(answer.ends_with("well"));
+    ///     let mut response = String::new();
+    ///     stream.read_to_string(&mut response).await.unwrap();
+    ///     assert!(response.ends_with("hello"));
     /// };
-    /// HttpServer::new(Router::new().route("/", get(async || "well"))).run(listener, until_asked).await;
-    /// assert!(TcpStream::connect(address).await.is_err(), "it has stopped");
+    /// HttpServer::new(Router::new().route("/", get(async || "hello"))).run(listener, client).await;
+    /// assert!(TcpStream::connect(address).await.is_err(), "the server has stopped");
     /// # }
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future stops accepting; connections end with the runtime.
+    /// Dropping the future stops accepting connections. Open connections end with the runtime.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let most = self.most_connections();
         let per_address = self.per_address.unwrap_or((most / 2).max(SMALL_SHARE)).min(most);
@@ -347,21 +373,21 @@ impl HttpServer {
         }
         drop(listener);
         connections.close();
-        // Those that have not ended by then end with the runtime.
+        // Connections that are still open after the grace period end with the runtime.
         let _ = tokio::time::timeout(server.grace, connections.closed()).await;
     }
 
-    /// The bound, lowered where there are not as many descriptors.
+    /// The maximum number of connections, lowered to what the file descriptor limit allows.
     fn most_connections(&self) -> usize {
         let limit = descriptors();
-        // The application needs some of them, as for what it calls.
+        // The application needs some descriptors, for example for outgoing connections.
         let free = limit.saturating_sub((limit / 4).min(SPARE));
-        // Some more wait without a place.
+        // Connections that wait for a slot need a descriptor, too.
         let most = (free - free / (BESIDE + 1)).max(1);
         if self.connections > most {
             tracing::warn!(
                 target: "resilient_http",
-                "{} connections are more than a limit of {limit} descriptors allows: at most {most} (`ulimit -n`)",
+                "the maximum of {} connections is lowered to {most}: the file descriptor limit is {limit} (`ulimit -n`)",
                 self.connections
             );
         }
@@ -369,7 +395,7 @@ impl HttpServer {
     }
 }
 
-/// How many files the process may have open.
+/// The file descriptor limit of the process.
 fn descriptors() -> usize {
     #[cfg(unix)]
     let limit = rlimit::Resource::NOFILE.get().map_or(u64::MAX, |(soft, _hard)| soft);

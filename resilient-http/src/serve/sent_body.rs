@@ -1,4 +1,4 @@
-//! The body of an answer, which knows what its client does not take.
+//! Response body that detects a client that does not read it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use http_body::{Frame, SizeHint};
 use super::connection::{Busy, Connection};
 use crate::layer::GuardedBody;
 
-/// Over HTTP/1 a client that reads nothing is seen at the socket. Over HTTP/2 it lets each stream send so much, and then the
-/// next piece of the body is not asked for.
+/// A response body that reports unsent chunks to its HTTP/2 connection.
+///
+/// Over HTTP/1, the socket detects a client that reads nothing. Over HTTP/2, such a client stops the flow of a stream,
+/// and the next chunk of the body is not polled.
 pub(super) struct SentBody {
     body: GuardedBody<Body, Busy>,
-    /// `Some` over HTTP/2: the connection, which counts the responses with data that waits to be sent.
+    /// `Some` for HTTP/2: the connection, which counts the responses with data that waits to be sent.
     connection: Option<Arc<Connection>>,
     has_given: bool,
 }

@@ -1,4 +1,4 @@
-//! A request body that must come by a time, and steadily, and for which there must be room.
+//! Request body with a time limit, a minimum rate and a memory limit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,27 +14,27 @@ use hyper::body::Incoming;
 use super::connection::Reading;
 use crate::layer::Room;
 
-/// Bytes of a body that count: as many as the extractors of axum read into memory, unless their limit is changed. Of larger
-/// bodies, which handlers take in pieces, only so many count.
+/// Bytes of a body that count towards the memory limit: the default limit of the extractors of axum. Handlers read
+/// larger bodies in chunks, so that only this many bytes of them count.
 const COUNTED: usize = 2 << 20;
-/// What a piece of a body takes besides its bytes, about.
+/// Approximate memory overhead of a chunk.
 const PIECE: usize = 128;
-/// A piece of less is copied: it would hold the whole buffer, of several KiB, into which it was read.
+/// Smaller chunks are copied: each would keep the whole read buffer of several KiB alive.
 const COPIED: usize = 16 << 10;
 
-/// What a server knows of a body that its handler has, and what that body takes.
+/// State that the server shares with the body of a request: why it was aborted, and its memory.
 #[derive(Debug)]
 pub(super) struct BodyState {
     given_up: OnceLock<GivenUp>,
     room: Room,
 }
 
-/// Why a body was given up before it had come.
+/// Why receiving a body was aborted.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum GivenUp {
-    #[error("the body came too slowly")]
+    #[error("the request body arrived too slowly")]
     TooSlow,
-    #[error("too many large requests are under way")]
+    #[error("the memory limit for request bodies is reached")]
     NoRoom,
 }
 
@@ -62,8 +62,10 @@ pub(super) struct SlowBody {
 }
 
 impl SlowBody {
-    /// Wraps the body. It fails when its time is over, when it is slow and its connection must close, or when there is
-    /// no room for more of it.
+    /// Wraps a request body.
+    ///
+    /// Reading it fails when its time is over, when its connection must close because it is slow, or when the memory
+    /// limit is reached.
     pub(super) fn wrap(
         body: Incoming,
         span: Duration,
@@ -76,7 +78,7 @@ impl SlowBody {
         let reading = begin();
         let cut = reading.cut();
         let limit = Box::pin(async move {
-            // Either way it has ended.
+            // The limit is reached in both cases.
             let _ = tokio::time::timeout(span, cut).await;
         });
         Body::new(Self { body, reading, limit, state: Arc::clone(state), bytes: 0, counted: 0 })

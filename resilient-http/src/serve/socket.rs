@@ -1,4 +1,4 @@
-//! A socket that tells its [`Connection`] what moves.
+//! Socket that reports its traffic to its [`Connection`].
 
 use std::io::{IoSlice, Result};
 use std::mem::MaybeUninit;
@@ -12,8 +12,10 @@ use tokio::net::TcpStream;
 
 use super::connection::Connection;
 
-/// Bytes that wait in the kernel to be sent, at most. It is then the client's pace that is seen, not that at which a large
-/// buffer is filled; and a client that takes nothing holds little memory.
+/// Maximum number of unsent bytes in the kernel.
+///
+/// With a large buffer, the server would measure how fast the buffer fills, not how fast the client reads. A small
+/// buffer also limits the memory that a client that reads nothing can hold.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 16 * 1024;
 
@@ -25,7 +27,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        // Where it cannot be set, a slow client is noticed later.
+        // If the option cannot be set, a slow client is detected later.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         Self { stream, connection }
@@ -50,7 +52,7 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
         match &poll {
-            // The kernel may know of bytes of which the runtime does not know yet; then it is not closed.
+            // The kernel can have bytes that the runtime has not been notified of; then the connection stays open.
             Poll::Pending if self.connection.is_ending() => {
                 let there = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
                 self.connection.came(there.unwrap_or(0));
@@ -65,7 +67,7 @@ impl AsyncRead for Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.connection.is_reset() {
-            // Otherwise the kernel would keep what is unsent for minutes.
+            // Otherwise the kernel would keep the unsent bytes for minutes.
             let _ = self.stream.set_zero_linger();
         }
     }

@@ -1,4 +1,4 @@
-// Who may, and what the server says to it.
+// Admin token, and error messages of the server.
 
 import { ask, reconnect, store } from './store.js';
 
@@ -8,7 +8,7 @@ const problem = document.getElementById('token-error');
 const button = document.getElementById('unlock');
 const notice = document.getElementById('notice');
 
-/** Says it until the next thing is done, or it is closed. */
+/** Shows a message until the next action, or until it is closed. */
 export function tell(text) {
   notice.querySelector('p').textContent = text;
   notice.hidden = !text;
@@ -21,7 +21,7 @@ function forget() {
   button.textContent = 'Unlock';
 }
 
-/** Asks for the token; whether there is one now. */
+/** Asks the user for the token. Resolves to whether a token is set now. */
 function unlock() {
   problem.textContent = '';
   field.value = '';
@@ -52,7 +52,7 @@ button.addEventListener('click', () => {
   reconnect();
 });
 
-/** Changes something; throws what the server says against it. Whether it was done: who is asked for the token may not have it. */
+/** Sends a change. Throws the error of the server. Resolves to false if the user entered no token. */
 export async function change(method, path, body) {
   tell('');
   if (!store.token && !(await unlock())) return false;

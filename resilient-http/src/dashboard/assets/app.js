@@ -1,4 +1,4 @@
-// Which page is shown. Each is drawn once and then updated with every second.
+// Page routing. Each page is created once and updated once a second.
 
 import './access.js';
 import { detail } from './detail.js';
@@ -11,7 +11,7 @@ const PAGES = { '': components, fallbacks, sites, alerts, events: eventLog };
 const page = document.getElementById('page');
 let draw = () => {};
 
-/** What is no well-formed text is taken as it stands. */
+/** Decodes a part of the URL. Malformed text is returned unchanged. */
 function decoded(text) {
   try {
     return decodeURIComponent(text);
@@ -32,15 +32,15 @@ function show() {
   draw();
 }
 
-// While a button is down nothing is drawn anew: the click would be lost with what it began on.
+// No redraw while the pointer is pressed: the click would be lost if its element is replaced.
 let pressed = false;
 addEventListener('pointerdown', () => { pressed = true; });
 for (const end of ['pointerup', 'pointercancel']) addEventListener(end, () => { pressed = false; });
 
-/** What a link is known by after it was drawn anew: an event's is not the only one to its component. */
+/** Identifies a link across redraws. Links of events need a key of their own: several can lead to the same component. */
 const identity = (a) => a.getAttribute('data-key') ?? a.getAttribute('href');
 
-/** Draws anew and leaves the focus where it was. */
+/** Redraws the page and keeps the focus. */
 function redraw() {
   if (pressed) return;
   const focused = page.contains(document.activeElement) && identity(document.activeElement);
@@ -50,7 +50,7 @@ function redraw() {
   }
 }
 
-/** How many alerts fire, on every page. */
+/** Number of firing alerts, shown on every page. */
 const firing = document.getElementById('firing');
 function countAlerts() {
   const fire = Object.values(store.stats?.alert ?? {}).filter(({ severity }) => severity).length;
@@ -59,11 +59,11 @@ function countAlerts() {
 
 addEventListener('hashchange', () => {
   show();
-  // Not behind the header, which stays.
+  // Keeps the content from scrolling behind the sticky header.
   page.focus({ preventScroll: true });
   scrollTo(0, 0);
 });
-// Its address is no page.
+// The target of the skip link is not a page.
 document.querySelector('.skip').addEventListener('click', (click) => {
   click.preventDefault();
   page.focus();

@@ -1,4 +1,4 @@
-// One component: how it stands and why, its levers, figures and settings.
+// Page of one component: state, controls, charts, statistics and settings.
 
 import { change, tell } from './access.js';
 import { chart } from './chart.js';
@@ -11,14 +11,14 @@ import { store } from './store.js';
 
 const CHARTS = {
   operations: [
-    ['Calls', 'each second', [['calls', 'calls', 'good'], ['failed', 'failed', 'bad'], ['rejected', 'refused', 'warn'], ['fell_back', 'degraded', 'off']]],
+    ['Calls', 'per second', [['calls', 'calls', 'good'], ['failed', 'failed', 'bad'], ['rejected', 'rejected', 'warn'], ['fell_back', 'degraded', 'off']]],
     ['Latency', 'ms', [['p50', 'p50', 'good'], ['p95', 'p95', 'warn'], ['p99', 'p99', 'bad']]],
   ],
   circuit_breaker: [['Window', '%', [['failed', 'failed', 'bad'], ['slow', 'slow', 'warn']]]],
   bulkhead: [['Permits', 'calls', [['in_use', 'in use', 'good'], ['limit', 'limit', 'off'], ['queued', 'queued', 'warn']]]],
 };
 
-/** What only this kind has to show. */
+/** Sections that only one kind of component has. */
 const OWN = {
   circuit_breaker: ['Last transitions', (name, now) => transitions(name, now)],
   fallback: ['Levels', (_, now) => funnel(now)],
@@ -34,17 +34,17 @@ export function detail(page, kind, name) {
   const log = h('div', { id: 'log' });
   page.replaceChildren(
     h('p', {}, h('a', { href: '#/' }, '← Components')),
-    h('h1', {}, `${kindWords(kind)} `, breaking(name)), mark, levers(kind, name),
+    h('h1', {}, `${kindWords(kind)} `, breaking(name)), mark, controls(kind, name),
     ...charts.map(({ box }) => box),
     ...own ? [h('h2', {}, ownTitle), ownPlace] : [],
-    h('h2', {}, 'Figures'), figures,
+    h('h2', {}, 'Statistics'), figures,
     config.place,
-    h('h2', {}, 'What happened'), log);
+    h('h2', {}, 'Recent events'), log);
   let known = null;
   return () => {
     const now = store.stats?.[kind]?.[name];
     if (!now) {
-      mark.textContent = store.stats ? 'There is no such component.' : 'Waiting for the server.';
+      mark.textContent = store.stats ? 'Unknown component.' : 'Waiting for the server.';
       return;
     }
     const { level, mark: text } = judged(kind, name, now);
@@ -52,16 +52,16 @@ export function detail(page, kind, name) {
     mark.textContent = now.outage ? `${text}: ${outage(now.outage)}` : text;
     charts.forEach((one) => one.update(store.times, (figure) => store.past.get(`${kind}/${name}/${figure}`)));
     if (own) ownPlace.replaceChildren(...[own(name, now)].flat());
-    figures.replaceChildren(table(['figure', 'value'], flat(now)));
+    figures.replaceChildren(table(['metric', 'value'], flat(now)));
     log.replaceChildren(lastEvents(kind, name));
-    // Of another connection it may be another server; and somebody else may have changed them.
+    // Reloads the settings after a reconnect, which can lead to another server, and after changes by other clients.
     const settingsOf = `${store.session} ${latest(kind, name, 'reconfigured')}`;
     if (kind !== 'operations' && known !== settingsOf) config.load();
     known = settingsOf;
   };
 }
 
-/** Figures that are times, in seconds. */
+/** Metrics that are times in seconds. */
 const TIMES = ['p50', 'p95', 'p99', 'p999', 'unchanged_for', 'retry_after', 'took', 'delay', 'age', 'lasted', 'latency', 'total', 'attempt', 'connect', 'read'];
 
 function flat(value, path = [], key = '') {
@@ -78,16 +78,16 @@ function shown(value, key) {
 }
 
 const BREAKER = [
-  ['Force open', 'open', 'refuse every call'],
-  ['Force closed', 'close', 'admit every call'],
-  ['Disable', 'disable', 'admit every call and count none'],
-  ['Resume', 'resume', 'decide by itself again'],
+  ['Force open', 'open', 'Reject every call'],
+  ['Force closed', 'close', 'Admit every call'],
+  ['Disable', 'disable', 'Admit every call and record no outcomes'],
+  ['Resume', 'resume', 'Return to automatic operation'],
 ];
 
-function levers(kind, name) {
+function controls(kind, name) {
   if (kind === 'operations') return '';
-  const lever = (label, does, path) => h('button', { type: 'button', title: does, onclick: () => change('POST', path).catch((error) => tell(error.message)) }, label);
-  const own = kind === 'circuit_breaker' ? BREAKER.map(([label, to, does]) => lever(label, does, `/circuit_breaker/${encodeURIComponent(name)}/${to}`)) : [];
+  const control = (label, does, path) => h('button', { type: 'button', title: does, onclick: () => change('POST', path).catch((error) => tell(error.message)) }, label);
+  const own = kind === 'circuit_breaker' ? BREAKER.map(([label, to, does]) => control(label, does, `/circuit_breaker/${encodeURIComponent(name)}/${to}`)) : [];
   const reset = `/reset/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
-  return h('div', { class: 'tools' }, own, lever('Reset', 'back to the state it had when it was new', reset));
+  return h('div', { class: 'tools' }, own, control('Reset', 'Reset to the initial state', reset));
 }

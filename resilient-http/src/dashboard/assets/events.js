@@ -1,20 +1,20 @@
-// What happened: the page, and the tables of it on other pages.
+// The page of events, and tables of events on other pages.
 
 import { breaking, count, empty, h, link, share, table, time, words } from './parts.js';
 import { kindWords } from './health.js';
 import { eventName, store } from './store.js';
 
 const SHOWN = 200;
-/** What a single call meets: under load there is no end of it. */
+/** Events of single calls, which are frequent under load. */
 const OF_CALLS = ['rejected', 'retrying', 'hedged', 'replayed', 'fallback_served', 'fallback_missed', 'fallback_failed', 'budget_exhausted', 'retry_after_too_long'];
 
-/** Kept while other pages are looked at. */
+/** The filter; stays while other pages are shown. */
 const wanted = { text: '', event: '' };
 
 const component = ({ kind, component: name }) => `${kindWords(kind)} ${name}`;
 
 function matches(event) {
-  // That something is missing is always told.
+  // Gaps are always shown.
   if (event.gap) return true;
   const name = eventName(event);
   if (wanted.event === 'seldom' ? OF_CALLS.includes(name) : wanted.event && wanted.event !== name) return false;
@@ -23,8 +23,8 @@ function matches(event) {
 }
 
 export function eventLog(page) {
-  const search = h('input', { type: 'search', value: wanted.text, placeholder: 'Component or words' });
-  const kinds = h('select', {}, h('option', { value: '' }, 'All events'), h('option', { value: 'seldom' }, 'All but those of single calls'));
+  const search = h('input', { type: 'search', value: wanted.text, placeholder: 'Component or text' });
+  const kinds = h('select', {}, h('option', { value: '' }, 'All events'), h('option', { value: 'seldom' }, 'All except events of single calls'));
   const offered = new Set(['']);
   const tally = h('p', { class: 'empty', id: 'tally' });
   const place = h('div', { id: 'events' });
@@ -39,8 +39,8 @@ export function eventLog(page) {
   const draw = () => {
     offer();
     const shown = store.events.filter(matches);
-    tally.textContent = store.listening || `${count(shown.length)} of ${count(store.events.length)} events${shown.length > SHOWN ? `, the last ${SHOWN} of them here` : ''}`;
-    place.replaceChildren(shown.length ? events(shown.slice(0, SHOWN)) : empty(store.events.length ? 'Nothing matches.' : 'Nothing since this page was opened.'));
+    tally.textContent = store.listening || `${count(shown.length)} of ${count(store.events.length)} events${shown.length > SHOWN ? `, showing the latest ${SHOWN}` : ''}`;
+    place.replaceChildren(shown.length ? events(shown.slice(0, SHOWN)) : empty(store.events.length ? 'No events match.' : 'No events since this page was opened.'));
   };
   search.addEventListener('input', () => {
     wanted.text = search.value.trim();
@@ -51,15 +51,15 @@ export function eventLog(page) {
     draw();
   });
   page.replaceChildren(h('h1', {}, 'Events'),
-    h('div', { class: 'tools' }, h('label', {}, 'Filter', search), h('label', {}, 'Kind of event', kinds)), tally, place);
+    h('div', { class: 'tools' }, h('label', {}, 'Filter', search), h('label', {}, 'Event type', kinds)), tally, place);
   return draw;
 }
 
 const clock = (at) => at.toLocaleTimeString('en-GB');
 
 function events(list) {
-  return table(['time', 'what', 'component', 'more'], list.map((event) => {
-    if (event.gap) return [clock(event.at), event.gap === 'lost' ? `${count(event.count)} events were lost` : 'connected again: what happened before is not here', '', ''];
+  return table(['time', 'event', 'component', 'details'], list.map((event) => {
+    if (event.gap) return [clock(event.at), event.gap === 'lost' ? `${count(event.count)} events were lost` : 'reconnected; earlier events are missing', '', ''];
     return [clock(event.at), words(event.what.event), h('a', { href: link(event.kind, event.component), 'data-key': event.key }, breaking(component(event))), facts(event.what)];
   }), 'events');
 }
@@ -69,44 +69,44 @@ const of = (kind, name) => store.events.filter((event) => event.component === na
 /** The last events of one component, or of all of a kind. */
 export function lastEvents(kind, name, most = 50) {
   const own = name === undefined ? store.events.filter((event) => event.kind === kind) : of(kind, name);
-  return own.length ? events(own.slice(0, most)) : empty('Nothing since this page was opened.');
+  return own.length ? events(own.slice(0, most)) : empty('No events since this page was opened.');
 }
 
-/** The latest of its events with this name. */
+/** Key of the latest event of a component with this name. */
 export const latest = (kind, name, event) => of(kind, name).find(({ what }) => what.event === event)?.key;
 
-/** How a circuit breaker came to where it is, and why. */
+/** State of a circuit breaker, and the reasons of its transitions. */
 export function transitions(name, now) {
   const own = of('circuit_breaker', name).filter(({ what }) => what.event === 'transition');
   const stands = `${words(now.state)} for ${time(now.unchanged_for)}${now.outage ? `: ${outage(now.outage)}` : ''}`;
   return [
-    empty(`It has been ${stands}.`),
-    now.last_outage ? empty(`The last outage lasted ${time(now.last_outage.lasted)} and began ${time(now.last_outage.age)} ago: ${cause(now.last_outage)}.`) : '',
+    empty(`State: ${stands}.`),
+    now.last_outage ? empty(`Last outage: began ${time(now.last_outage.age)} ago, lasted ${time(now.last_outage.lasted)}; ${cause(now.last_outage)}.`) : '',
     own.length
-      ? table(['time', 'change', 'why'], own.slice(0, 20).map(({ at, what }) => [clock(at), `${words(what.from)} → ${words(what.to)}`, what.reason ? cause(what) : '']), 'events')
-      : empty('No transition since this page was opened.'),
+      ? table(['time', 'transition', 'reason'], own.slice(0, 20).map(({ at, what }) => [clock(at), `${words(what.from)} → ${words(what.to)}`, what.reason ? cause(what) : '']), 'events')
+      : empty('No transitions since this page was opened.'),
   ];
 }
 
-/** Why a circuit opened, with what the call failed with. */
+/** Why a circuit opened, with the last error. */
 const cause = (opening) => reason(opening.reason) + (opening.error ? `, last error: ${opening.error}` : '');
 
-/** Why a circuit is open, since when, and what its last probe said. */
+/** Why and since when a circuit is open, and the result of its last probe. */
 export function outage(now) {
   const probe = now.last_probe;
-  const said = probe ? `; the last probe ${probe.failed ? 'failed' : 'succeeded'} ${time(probe.age)} ago${probe.error ? `: ${probe.error}` : ''}` : '';
-  return `${cause(now)}; it began ${time(now.age)} ago${said}`;
+  const result = probe ? `; last probe ${probe.failed ? 'failed' : 'succeeded'} ${time(probe.age)} ago${probe.error ? `: ${probe.error}` : ''}` : '';
+  return `${cause(now)}; began ${time(now.age)} ago${result}`;
 }
 
-/** The rule by which a circuit opened. */
+/** Describes the rule that opened a circuit. */
 export function reason({ rule, ...more }) {
   switch (rule) {
     case 'failure_rate': return `${share(more.observed)} of ${count(more.calls)} calls failed, limit ${share(more.limit)}`;
     case 'slow_rate': return `${share(more.observed)} of ${count(more.calls)} calls were slow, limit ${share(more.limit)}`;
     case 'consecutive': return `${count(more.failures)} failures in a row`;
-    case 'slow_in_flight': return `${count(more.calls)} calls in flight are slow already`;
+    case 'slow_in_flight': return `${count(more.calls)} slow calls in flight`;
     case 'probes_failed': return `${count(more.failed)} of ${count(more.ended)} probes failed`;
-    case 'forced': return 'somebody forced it open';
+    case 'forced': return 'opened manually';
     default: return [words(rule), ...Object.entries(more).map(([name, value]) => `${words(name)} ${value}`)].join(', ');
   }
 }

@@ -1,4 +1,4 @@
-// All components, what needs to be looked at first.
+// All components, the most urgent first.
 
 import { breaking, count, empty, h, link, sparkline, words } from './parts.js';
 import { KINDS, judged, judgedTotal, kindWords } from './health.js';
@@ -23,8 +23,8 @@ export function components(page) {
     const shown = known.filter(({ kind, name }) => (!kinds.value || kinds.value === kind) && name.toLowerCase().includes(wanted));
     shown.sort((a, b) => b.weight - a.weight || a.name.localeCompare(b.name));
     grid.replaceChildren(...shown.slice(0, SHOWN).map(card));
-    if (shown.length > SHOWN) grid.append(empty(`${count(shown.length - SHOWN)} more: search for them`));
-    if (!shown.length) grid.append(empty(!store.stats ? 'Waiting for the server.' : known.length ? 'Nothing matches.' : 'Nothing here yet: components show with their first call.'));
+    if (shown.length > SHOWN) grid.append(empty(`${count(shown.length - SHOWN)} more components are not shown: use the search.`));
+    if (!shown.length) grid.append(empty(!store.stats ? 'Waiting for the server.' : known.length ? 'No components match.' : 'No components yet. A component appears when it is first used.'));
     warnings.replaceChildren(...wrong(store.stats));
     if (store.stats) total.replaceChildren(...['All operations', ...judgedTotal(store.stats.total).facts].map((fact) => h('span', {}, fact)));
   };
@@ -34,9 +34,9 @@ export function components(page) {
   return draw;
 }
 
-/** What is wrong with all of it. */
+/** Problems that affect all components. */
 function wrong(stats) {
-  const off = stats?.enabled === false ? ['Protection is switched off: calls go through as if it were not there.'] : [];
+  const off = stats?.enabled === false ? ['Protection is disabled: all policies are bypassed.'] : [];
   return [...off, ...(stats?.conflicts ?? [])].map((text) => h('p', { class: 'bad-text' }, text));
 }
 

@@ -1,9 +1,9 @@
-// How each component stands, in words and by how much it needs to be looked at.
+// State of each component in words, and its urgency.
 
 import { count, share, time, words } from './parts.js';
 import { store } from './store.js';
 
-/** Operations, and the kinds of component in the order of a call; the server knows them. */
+/** Operations, and the kinds of component as listed by the server, in the order of a call. */
 export const KINDS = ['operations', ...document.querySelector('meta[name=kinds]').content.split(' ')];
 
 export const kindWords = (kind) => (kind === 'operations' ? 'operation' : words(kind));
@@ -19,7 +19,7 @@ const breaker = {
   disabled: ['off', '– disabled'],
 };
 
-/** `{ level, mark, facts, weight, spark }`; the heavier, the sooner it is to be seen. */
+/** Each returns `{ level, mark, facts, weight, spark }`. Components with a greater weight come first. */
 const judges = {
   operations(now, recent) {
     const calls = recent('calls');
@@ -27,7 +27,7 @@ const judges = {
     const errors = calls ? bad / calls : 0;
     const degraded = recent('fell_back');
     const level = errors >= 0.5 ? 'bad' : errors > 0.05 || degraded ? 'warn' : 'good';
-    const mark = { bad: '✕ failing', warn: degraded ? '▲ degraded' : '▲ errors', good: calls ? '✓ well' : '✓ idle' }[level];
+    const mark = { bad: '✕ failing', warn: degraded ? '▲ degraded' : '▲ errors', good: calls ? '✓ healthy' : '✓ idle' }[level];
     return {
       level, mark, spark: 'calls', weight: { bad: 300 + errors, warn: 150 + errors, good: calls ? 40 : 5 }[level],
       facts: [`${count(calls)} in 10 s`, `${percent(bad, calls)} errors`, `p50 ${time(now.latency.p50)}`, `p99 ${time(now.latency.p99)}`, `${share(now.saturation)} in use`],
@@ -38,52 +38,52 @@ const judges = {
     const window = now.window;
     return {
       level, mark, spark: 'failed', weight: { bad: 400, warn: 200, good: 30, off: 20 }[level],
-      facts: [`${percent(window.failed, window.calls)} failed`, `${count(window.calls)} in the window`, `${count(now.rejected)} refused`],
+      facts: [`${percent(window.failed, window.calls)} failed`, `${count(window.calls)} in the window`, `${count(now.rejected)} rejected`],
     };
   },
   bulkhead(now) {
     const full = now.limit ? now.in_use / now.limit : 0;
     const level = full >= 1 ? 'bad' : full >= 0.8 || now.queued ? 'warn' : 'good';
     return {
-      level, mark: { bad: '✕ full', warn: '▲ filling', good: '✓ room' }[level], spark: 'in_use', weight: { bad: 250, warn: 120, good: 15 }[level] + full,
-      facts: [`${now.in_use} of ${now.limit}`, `${count(now.queued)} queued`, `${count(now.rejected)} refused`],
+      level, mark: { bad: '✕ full', warn: '▲ near limit', good: '✓ available' }[level], spark: 'in_use', weight: { bad: 250, warn: 120, good: 15 }[level] + full,
+      facts: [`${now.in_use} of ${now.limit}`, `${count(now.queued)} queued`, `${count(now.rejected)} rejected`],
     };
   },
   retry(now) {
     const level = now.budget.tokens < 1 ? 'warn' : 'good';
     return {
-      level, mark: level === 'good' ? '✓ budget left' : '▲ no budget', weight: level === 'good' ? 10 : 140,
+      level, mark: level === 'good' ? '✓ budget available' : '▲ budget exhausted', weight: level === 'good' ? 10 : 140,
       facts: [`${count(now.retries)} retries`, `${count(now.recovered)} recovered`, `${count(now.exhausted)} exhausted`],
     };
   },
   rate_limit(now) {
     const level = now.queued ? 'warn' : 'good';
-    return { level, mark: level === 'good' ? '✓ flowing' : '▲ queueing', weight: level === 'good' ? 9 : 90, facts: [`${count(now.remaining)} of ${count(now.limit)} left`, `${count(now.rejected)} refused`, `${count(now.keys)} keys`] };
+    return { level, mark: level === 'good' ? '✓ below limit' : '▲ queueing', weight: level === 'good' ? 9 : 90, facts: [`${count(now.remaining)} of ${count(now.limit)} left`, `${count(now.rejected)} rejected`, `${count(now.keys)} keys`] };
   },
   load_shed(now) {
     const shed = Object.values(now.shed_by).reduce((sum, number) => sum + number, 0);
     const level = now.shedding ? 'warn' : 'good';
-    return { level, mark: now.shedding ? `▲ shedding up to ${now.shedding}` : '✓ admitting', weight: now.shedding ? 180 : 12, facts: [`${count(now.in_flight)} in flight`, now.limit === null ? 'no limit' : `limit ${count(now.limit)}`, `${count(shed)} shed`] };
+    return { level, mark: now.shedding ? `▲ shedding up to priority ${now.shedding}` : '✓ admitting', weight: now.shedding ? 180 : 12, facts: [`${count(now.in_flight)} in flight`, now.limit === null ? 'no limit' : `limit ${count(now.limit)}`, `${count(shed)} shed`] };
   },
   fallback(now) {
     const served = Object.values(now.levels).reduce((sum, level) => sum + level.served, 0);
-    return { level: 'good', mark: served ? '✓ has served' : '✓ not needed', weight: 6, facts: [`${count(served)} served`, `${count(now.all_failed)} failed`] };
+    return { level: 'good', mark: served ? '✓ used' : '✓ not used', weight: 6, facts: [`${count(served)} served`, `${count(now.all_failed)} failed`] };
   },
   timeout(now) {
-    return { level: 'good', mark: '✓ in force', weight: 4, facts: [`${count(now.total_timeouts)} in total`, `${count(now.attempt_timeouts)} attempts`] };
+    return { level: 'good', mark: '✓ active', weight: 4, facts: [`${count(now.total_timeouts)} total timeouts`, `${count(now.attempt_timeouts)} attempt timeouts`] };
   },
   health(now) {
     const level = { pass: 'good', warn: 'warn', fail: 'bad' }[now.status] ?? 'off';
-    const age = now.age === null ? 'no answer yet' : `${time(now.age)} ago`;
-    return { level, mark: { good: '✓ passes', warn: '▲ degraded', bad: '✕ fails', off: '? unknown' }[level], weight: { good: 8, warn: 160, bad: 420, off: 20 }[level], facts: [now.kind, age, time(now.took), now.output ?? ''] };
+    const age = now.age === null ? 'not checked yet' : `${time(now.age)} ago`;
+    return { level, mark: { good: '✓ passing', warn: '▲ warning', bad: '✕ failing', off: '? unknown' }[level], weight: { good: 8, warn: 160, bad: 420, off: 20 }[level], facts: [now.kind, age, time(now.took), now.output ?? ''] };
   },
   alert(now) {
     const level = { warning: 'warn', critical: 'bad' }[now.severity] ?? 'good';
-    return { level, mark: { good: '✓ quiet', warn: '▲ warning', bad: '✕ critical' }[level], weight: { good: 3, warn: 210, bad: 500 }[level], facts: [words(now.signal), `of ${now.operation ?? 'all'}`, signal(now)] };
+    return { level, mark: { good: '✓ not firing', warn: '▲ warning', bad: '✕ critical' }[level], weight: { good: 3, warn: 210, bad: 500 }[level], facts: [words(now.signal), now.operation ?? 'all operations', signal(now)] };
   },
   config_source(now) {
     const level = now.problem ? 'bad' : 'good';
-    return { level, mark: now.problem ? '✕ refused' : '✓ in force', weight: now.problem ? 410 : 2, facts: [now.problem ?? '', `${count(now.applied)} applied`, `${count(now.refused)} refused`] };
+    return { level, mark: now.problem ? '✕ rejected' : '✓ applied', weight: now.problem ? 410 : 2, facts: [now.problem ?? '', `${count(now.applied)} applied`, `${count(now.refused)} rejected`] };
   },
 };
 
@@ -92,19 +92,19 @@ function plain(now) {
   return { level: 'good', mark: '✓ in use', weight: 1, facts: facts.map(([name, value]) => `${count(value)} ${words(name)}`) };
 }
 
-/** What an alert looks at, in its unit. */
+/** The current value of the signal of an alert, with its unit. */
 export function signal({ signal: name, value }) {
   if (value === null) return '–';
   if (name.startsWith('latency')) return time(value);
   return ['error_rate', 'degraded_rate', 'saturation'].includes(name) ? share(value) : value.toPrecision(3);
 }
 
-/** The sum of a figure over the last 10 seconds. */
+/** The sum of a metric over the last 10 seconds. */
 function recent(kind, name) {
   return (figure) => (store.past.get(`${kind}/${name}/${figure}`) ?? []).slice(-10).reduce((sum, value) => sum + (value ?? 0), 0);
 }
 
-/** How all operations together stand. */
+/** State of all operations together. */
 export const judgedTotal = (now) => judges.operations(now, recent('total', 'all'));
 
 export function judged(kind, name, now) {

@@ -1,14 +1,14 @@
-// The smaller pages: fallbacks, functions, alerts.
+// The pages for fallbacks, functions and alerts.
 
 import { lastEvents } from './events.js';
 import { judged, kindWords, signal } from './health.js';
 import { breaking, count, empty, h, link, table, words } from './parts.js';
 import { ask, store } from './store.js';
 
-/** In the order in which they are asked. */
+/** Fallback levels in the order in which they are tried. */
 const LEVELS = ['replica', 'distributed_cache', 'local_cache', 'backup', 'default'];
 
-/** How far down calls had to go, level by level. */
+/** How many calls each fallback level served. */
 export function funnel({ levels, all_failed: failed }) {
   const known = Object.entries(levels).sort(([a], [b]) => LEVELS.indexOf(a) - LEVELS.indexOf(b));
   const asked = known.filter(([, level]) => level.asked);
@@ -19,8 +19,8 @@ export function funnel({ levels, all_failed: failed }) {
       h('span', {}, words(level)),
       h('progress', { max: most, value: served, 'aria-label': `${words(level)}: ${served} of ${times} served` }),
       h('span', {}, `${count(served)} of ${count(times)} served`)))),
-    idle.length ? empty(`Not asked: ${idle.join(', ')}`) : null,
-    h('p', { class: failed ? 'bad-text' : 'empty' }, `${count(failed)} got no answer at all`));
+    idle.length ? empty(`Not used: ${idle.join(', ')}`) : null,
+    h('p', { class: failed ? 'bad-text' : 'empty' }, `All levels failed: ${count(failed)}`));
 }
 
 export function fallbacks(page) {
@@ -29,7 +29,7 @@ export function fallbacks(page) {
   return () => {
     const known = Object.entries(store.stats?.fallback ?? {});
     place.replaceChildren(...known.flatMap(([name, now]) => [h('h2', {}, h('a', { href: link('fallback', name) }, name)), funnel(now)]));
-    if (!known.length) place.append(empty('No fallback has been asked yet.'));
+    if (!known.length) place.append(empty('No fallback has been used yet.'));
   };
 }
 
@@ -38,12 +38,12 @@ export function sites(page) {
   page.replaceChildren(h('h1', {}, 'Functions'), place);
   let session = null;
   return () => {
-    // They do not change while the program runs.
+    // Sites do not change while the program runs.
     if (session === store.session) return;
     session = store.session;
     ask('GET', '/sites').then((known) => {
       place.replaceChildren(...known.length ? known.flatMap(site) : [empty('No annotated functions.')]);
-    }).catch((error) => place.replaceChildren(empty(`They cannot be read: ${error.message}`)));
+    }).catch((error) => place.replaceChildren(empty(`Cannot load the functions: ${error.message}`)));
   };
 }
 
@@ -64,17 +64,17 @@ const WORST_FIRST = { critical: 0, warning: 1 };
 export function alerts(page) {
   const place = h('div', { id: 'alerts' });
   const log = h('div', { id: 'log' });
-  page.replaceChildren(h('h1', {}, 'Alerts'), place, h('h2', {}, 'What happened'), log);
+  page.replaceChildren(h('h1', {}, 'Alerts'), place, h('h2', {}, 'Recent events'), log);
   return () => {
     const known = Object.entries(store.stats?.alert ?? {});
     const rank = ([, { severity }]) => WORST_FIRST[severity] ?? 2;
     known.sort((a, b) => rank(a) - rank(b));
     place.replaceChildren(known.length
-      ? table(['alert', 'state', 'signal', 'of', 'now', 'fired'], known.map(([name, now]) => {
+      ? table(['alert', 'state', 'signal', 'operation', 'value', 'fired'], known.map(([name, now]) => {
         const { level, mark } = judged('alert', name, now);
         return [h('a', { href: link('alert', name) }, breaking(name)), h('span', { class: `${level}-text` }, mark), words(now.signal), now.operation ?? 'all', signal(now), count(now.fired)];
       }))
-      : empty('No alerts are set.'));
+      : empty('No alerts are configured.'));
     log.replaceChildren(lastEvents('alert'));
   };
 }

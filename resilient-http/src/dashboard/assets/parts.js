@@ -1,4 +1,4 @@
-// The pieces that pages are made of. Text only ever gets in as text.
+// Building blocks of the pages. Text is always inserted as text, never as HTML.
 
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -32,16 +32,16 @@ export function time(seconds) {
 
 export const share = (part) => `${Number((100 * part).toFixed(1))} %`;
 
-/** `circuit_breaker` in words. */
+/** Replaces underscores with spaces: `circuit_breaker` becomes `circuit breaker`. */
 export const words = (name) => name.replaceAll('_', ' ');
 
-/** A name that breaks between its parts, and not within them, where there is no room for it. */
+/** A name that wraps only between its parts. */
 export const breaking = (text) => text.split(/(?<=[_/.:-])/).flatMap((part, index) => (index ? [h('wbr'), part] : [part]));
 
-/** An identifier that may be broken after each eight characters. */
+/** An identifier that can wrap after every eight characters. */
 export const inPieces = (id) => id.match(/.{1,8}/gu).flatMap((part, index) => (index ? [h('wbr'), part] : [part]));
 
-/** A line of the last values, without axes. */
+/** A line chart of the latest values, without axes. */
 export function sparkline(values, label) {
   const last = (values ?? []).slice(-60);
   const most = Math.max(1e-9, ...last.filter((value) => value !== null));
@@ -51,8 +51,8 @@ export function sparkline(values, label) {
 }
 
 /**
- * Rows of cells. A table of more than two columns becomes a stack of its rows on a narrow screen (`style.css`); the roles
- * are written down because browsers forget them with the form.
+ * A table. On a narrow screen, the rows of a table with more than two columns are stacked (`style.css`). The roles are
+ * explicit because browsers drop the implicit ones when the display type changes.
  */
 export function table(head, rows, name = '') {
   const form = head.length > 2 ? 'stacks' : 'pairs';

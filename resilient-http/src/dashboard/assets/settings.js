@@ -1,35 +1,35 @@
-// The settings of one component: what is in force, where it came from, and another value for it.
+// The settings of one component: effective values, their origin, and forms to change them.
 
 import { change, tell } from './access.js';
 import { breaking, empty, h, table, words } from './parts.js';
 import { ask } from './store.js';
 
-/** A place for them; `load` asks for them again. */
+/** Returns the section element, and `load` to (re)load the settings. */
 export function settings(kind, name) {
   const place = h('div', {});
   const path = `/config/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
 
   let shown = '';
 
-  /** What is being typed stays, but in the field that was set; so does the focus. */
+  /** Keeps the focus and all unsaved input, except in the field `set` that was just saved. */
   async function load(set) {
     let fields;
     try {
       fields = (await ask('GET', '/config'))?.[kind]?.[name] ?? [];
     } catch (error) {
       shown = '';
-      place.replaceChildren(h('h2', {}, 'Settings'), empty(`They cannot be read: ${error.message}`));
+      place.replaceChildren(h('h2', {}, 'Settings'), empty(`Cannot load the settings: ${error.message}`));
       return;
     }
     const news = JSON.stringify(fields);
-    // A click may be on its way to what stands there.
+    // Does not replace unchanged elements: a click on one of them could be lost.
     if (!place.isConnected || (news === shown && set === undefined)) return;
     shown = news;
     const typed = new Map([...place.querySelectorAll('input')].filter((input) => input.value !== input.defaultValue).map((input) => [input.name, input.value]));
     typed.delete(set);
     const focused = place.contains(document.activeElement) ? document.activeElement.getAttribute('aria-label') : null;
-    const byHand = fields.some(({ origin }) => origin === 'runtime');
-    place.replaceChildren(...fields.length ? [h('h2', {}, 'Settings'), byHand ? back() : '', table(['setting', 'value', 'from'], fields.map(row), 'settings')] : []);
+    const isChanged = fields.some(({ origin }) => origin === 'runtime');
+    place.replaceChildren(...fields.length ? [h('h2', {}, 'Settings'), isChanged ? clear() : '', table(['setting', 'value', 'origin'], fields.map(row), 'settings')] : []);
     for (const input of place.querySelectorAll('input')) if (typed.has(input.name)) input.value = typed.get(input.name);
     if (focused !== null) place.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
@@ -48,23 +48,23 @@ export function settings(kind, name) {
       }
     };
     const form = h('form', { class: 'tools', onsubmit: submit }, input, h('button', { 'aria-label': `Set ${field}` }, 'Set'));
-    return [breaking(field), [form, problem], h('span', { class: origin === 'runtime' ? 'warn-text' : undefined }, origin === 'runtime' ? 'run-time, by hand' : words(origin))];
+    return [breaking(field), [form, problem], h('span', { class: origin === 'runtime' ? 'warn-text' : undefined }, origin === 'runtime' ? 'run-time' : words(origin))];
   }
 
-  function back() {
-    return h('p', {}, h('button', { type: 'button', title: 'back to what the program and its files say', onclick: async () => {
+  function clear() {
+    return h('p', {}, h('button', { type: 'button', title: 'Remove all run-time changes, so that the values of the code and the settings files apply again', onclick: async () => {
       try {
         if (await change('DELETE', path)) await load();
       } catch (error) {
         tell(error.message);
       }
-    } }, 'Take changes back'));
+    } }, 'Clear overrides'));
   }
 
   return { place, load };
 }
 
-/** As JSON: nothing takes the value away. */
+/** Converts the input to a JSON value. Empty input becomes null, which removes the override. */
 function meant(text) {
   const trimmed = text.trim();
   if (trimmed === '') return null;

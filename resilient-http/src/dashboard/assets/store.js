@@ -1,4 +1,4 @@
-// What the server tells: everything once, then what changed, once a second. Kept here with a short past for the charts.
+// State received from the server: a snapshot, then changes once a second. Includes a short history for the charts.
 
 const PAST = 300; // seconds
 
@@ -6,14 +6,14 @@ export const prefix = document.querySelector('meta[name=prefix]').content;
 
 export const store = {
   stats: null,
-  /** `kind/name/figure` -> values, the latest last. */
+  /** `kind/name/figure` -> values, latest last. */
   past: new Map(),
   times: [],
-  /** The latest first. */
+  /** Latest first. */
   events: [],
-  /** Why no events come; empty where they do. */
+  /** Why no events are received; empty while they are. */
   listening: '',
-  /** Goes up with each connection: then what was asked once is to be asked again. */
+  /** Incremented with each connection, to reload data that is loaded only once. */
   session: 0,
   token: '',
 };
@@ -26,7 +26,7 @@ export function headers() {
   return store.token ? { authorization: `Bearer ${store.token}` } : {};
 }
 
-/** Asks the API; throws an `Error` with the server's own words, and its `status`. */
+/** Calls the API. Throws an `Error` with the message of the server and its `status`. */
 export async function ask(method, path, body) {
   const sent = { method, headers: { ...headers() } };
   if (body !== undefined) {
@@ -36,12 +36,12 @@ export async function ask(method, path, body) {
   const response = await fetch(prefix + path, sent);
   const json = await response.json().catch(() => null);
   if (response.ok) return json;
-  const error = new Error(json?.detail ?? `the server answered ${response.status}`);
+  const error = new Error(json?.detail ?? `the server returned status ${response.status}`);
   error.status = response.status;
   throw error;
 }
 
-/** RFC 7396. */
+/** Applies a JSON merge patch (RFC 7396). */
 function merge(target, patch) {
   if (patch === null || typeof patch !== 'object' || Array.isArray(patch)) return patch;
   const into = target !== null && typeof target === 'object' && !Array.isArray(target) ? target : {};
@@ -52,7 +52,7 @@ function merge(target, patch) {
   return into;
 }
 
-/** Lines of `text/event-stream` as `{ event, data }`; `heard` for whatever comes, comments too. */
+/** Parses `text/event-stream` into `{ event, data }`. Calls `heard` whenever data is received, also for comments. */
 async function* messages(response, heard) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
@@ -77,8 +77,7 @@ const SILENT = 'silent';
 const ANEW = 'anew';
 
 /**
- * Follows a stream for ever, and comes back by itself. Returns what makes it connect anew at once: each stream has its own,
- * so that to wake one cannot be taken for the waking of another.
+ * Follows a stream forever, and reconnects automatically. Returns a function that makes this stream reconnect immediately.
  */
 function follow(path, silence, take, state) {
   let stop = new AbortController();
@@ -88,7 +87,7 @@ function follow(path, silence, take, state) {
       const own = new AbortController();
       const { signal } = own;
       stop = own;
-      // A server that hangs, or is gone without a word, keeps the connection open for hours.
+      // The connection to a server that hangs or disappeared can stay open for hours.
       let alarm;
       const heard = () => {
         clearTimeout(alarm);
@@ -101,14 +100,14 @@ function follow(path, silence, take, state) {
           state(true, '');
           pause = FIRST_PAUSE / 2;
           for await (const message of messages(response, heard)) take(message);
-          state(false, 'the connection was lost; trying again');
+          state(false, 'connection lost; reconnecting');
         } else {
           await response.body?.cancel();
-          state(false, response.status === 401 ? 'locked: this needs the admin token' : `the server answered ${response.status}`);
+          state(false, response.status === 401 ? 'locked: the admin token is required' : `the server returned status ${response.status}`);
         }
       } catch {
-        const why = { [SILENT]: 'the server is silent; trying again', [ANEW]: 'connecting' };
-        state(false, why[signal.reason] ?? 'the server cannot be reached; trying again');
+        const why = { [SILENT]: 'no data from the server; reconnecting', [ANEW]: 'connecting' };
+        state(false, why[signal.reason] ?? 'server unreachable; reconnecting');
       }
       clearTimeout(alarm);
       if (signal.reason === ANEW) {
@@ -130,7 +129,7 @@ function follow(path, silence, take, state) {
 
 let streams = [];
 
-/** Connects anew, with another token. */
+/** Reconnects, for example with another token. */
 export const reconnect = () => streams.forEach((again) => again());
 
 const counters = ['calls', 'failed', 'rejected', 'timed_out', 'fell_back', 'succeeded'];
@@ -169,7 +168,7 @@ function remember(stats) {
   before = structuredClone(stats);
 }
 
-/** By its own name: what a call meets often is not to push out what happens seldom. */
+/** Maximum number of stored events of each name, so that frequent events do not displace rare ones. */
 const EVENTS = 200;
 const eventCounts = new Map();
 let lastKey = 0;
@@ -199,12 +198,12 @@ export function start(state) {
     if (event === 'lost') note({ gap: 'lost', count: data });
     else note(data);
   }, (connected, text) => {
-    // What happened in between is told by nobody.
+    // Events that occurred while disconnected are lost.
     if (connected && listened) note({ gap: 'not connected' });
     listened ||= connected;
     store.listening = text;
   });
   streams = [stats, events];
-  // The system knows sooner than the next attempt.
+  // Reconnects as soon as the browser is online again.
   addEventListener('online', reconnect);
 }
