@@ -1,5 +1,4 @@
-//! Error types: one of your own that says which of its errors are worth a retry, and a foreign one that knows
-//! nothing of this library.
+//! Error types: one that classifies its errors for retries, and one of another crate that cannot implement `Classify`.
 //!
 //!     cargo run --example custom_errors
 
@@ -12,9 +11,9 @@ use resilient_runtime::{Class, Classify, Rejection, registry, resilient};
 enum ApiError {
     #[error("status {0}")]
     Status(u16),
-    #[error("busy; come back in {0:?}")]
+    #[error("busy; retry after {0:?}")]
     Busy(Duration),
-    /// What the protection itself answers.
+    /// A policy rejected the call.
     #[error(transparent)]
     Rejected(#[from] Rejection),
 }
@@ -23,7 +22,7 @@ impl Classify for ApiError {
     fn classify(&self) -> Class {
         match self {
             Self::Status(500..) => Class::TRANSIENT,
-            // The caller's own mistake: no retry, no evidence against the server, no fallback.
+            // A mistake of the caller: no retry, no failure of the server, no fallback.
             Self::Status(_) => Class::Ignored,
             Self::Busy(span) => Class::Overload { retry_after: Some(*span) },
             Self::Rejected(rejection) => rejection.classify(),
@@ -40,7 +39,7 @@ fn get(answer: Result<&str, u16>) -> Result<String, ApiError> {
     }
 }
 
-/// `ParseIntError` cannot be made from a `Rejection`, and is not ours to change: `map_err` makes one.
+/// `ParseIntError` has no conversion from `Rejection`, so that `map_err` converts the rejection.
 #[resilient(bulkhead("parser", max_concurrent = 1), map_err = |_rejection| "".parse::<u32>().unwrap_err())]
 fn parse(text: &str) -> Result<u32, ParseIntError> {
     text.trim().parse()
@@ -54,17 +53,17 @@ fn show<T: std::fmt::Debug, E: std::fmt::Display>(what: &str, outcome: Result<T,
 }
 
 fn main() {
-    show("fine", get(Ok("hello")));
-    show("404 is not retried", get(Err(404)));
-    show("429 is, after its 30 ms", get(Err(429)));
-    show("503 is, and opens the circuit", get(Err(503)));
-    show("now it is open", get(Ok("hello")));
+    show("success", get(Ok("hello")));
+    show("404: not retried", get(Err(404)));
+    show("429: retried after 30 ms", get(Err(429)));
+    show("503: retried, opens circuit", get(Err(503)));
+    show("rejected, circuit is open", get(Ok("hello")));
     let retries = registry().stats().retry;
     println!("\nretries: {:?}\n", retries.values().map(|retry| retry.retries).collect::<Vec<_>>());
 
     show("parsed", parse(" 42 "));
     let bulkhead = registry().bulkhead("parser");
     let held = bulkhead.try_acquire();
-    show("refused, as a ParseIntError", parse("42"));
+    show("rejected as ParseIntError", parse("42"));
     drop(held);
 }

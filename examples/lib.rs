@@ -1,1 +1,1 @@
-//! The examples of this package stand beside this file; there is nothing to import.
+//! Empty library: the examples of this package are separate programs.

@@ -1,5 +1,6 @@
-//! How to test code that is protected: a registry of its own, on a clock that the test moves. An outage and the
-//! recovery from it take no time at all, and tests that run side by side share nothing.
+//! How to test protected code, with a registry per test and a clock that the test advances.
+//!
+//! The test does not wait for an outage and the recovery, and concurrent tests share no state.
 //!
 //!     cargo run --example manual_clock_test
 //!     cargo test --example manual_clock_test
@@ -18,14 +19,14 @@ enum DbError {
     Rejected(#[from] Rejection),
 }
 
-/// The code under test says which registry it uses; in the program that is the process's.
+/// The code under test takes the registry as an argument. The program passes the global registry.
 #[resilient(registry = registry, circuit_breaker("db", failure_threshold = 2, open_for = "30s"))]
 fn query(registry: &Registry, is_up: bool) -> Result<&'static str, DbError> {
     if is_up { Ok("a row") } else { Err(DbError::Lost) }
 }
 
-/// Tells the story and checks each part of it.
-fn an_outage_and_the_recovery(tell: impl Fn(&str)) {
+/// Simulates an outage and the recovery, and checks each step.
+fn an_outage_and_the_recovery(report: impl Fn(&str)) {
     let time = ManualClock::new();
     let registry = Registry::with_clock(time.clock());
     let state = || registry.circuit_breaker("db").state();
@@ -33,11 +34,13 @@ fn an_outage_and_the_recovery(tell: impl Fn(&str)) {
     assert!(matches!(query(&registry, false), Err(DbError::Lost)));
     assert!(matches!(query(&registry, false), Err(DbError::Lost)));
     assert_eq!(state(), State::Open);
-    tell("two failures opened the circuit");
+    report("two failures opened the circuit");
 
-    let Err(DbError::Rejected(rejection)) = query(&registry, true) else { panic!("it is open") };
+    let Err(DbError::Rejected(rejection)) = query(&registry, true) else {
+        panic!("the circuit must be open")
+    };
     assert_eq!(rejection.kind(), RejectionKind::CircuitOpen);
-    tell(&format!("the next call is refused: {rejection}"));
+    report(&format!("the next call is rejected: {rejection}"));
 
     time.advance(Duration::from_secs(30));
     assert_eq!(state(), State::HalfOpen);
@@ -45,7 +48,7 @@ fn an_outage_and_the_recovery(tell: impl Fn(&str)) {
         assert_eq!(query(&registry, true).ok(), Some("a row"));
     }
     assert_eq!(state(), State::Closed);
-    tell("half a minute later, which took no time, the probes closed it again");
+    report("the clock advanced by 30 s without waiting, and successful probes closed the circuit");
 }
 
 fn main() {
@@ -53,6 +56,6 @@ fn main() {
 }
 
 #[test]
-fn the_database_may_go_away_and_come_back() {
+fn the_circuit_opens_in_an_outage_and_closes_after_it() {
     an_outage_and_the_recovery(|_| ());
 }

@@ -1,4 +1,4 @@
-//! The smallest useful program: a function that fails twice and is tried again, and what was counted.
+//! The smallest useful program: a function that fails twice and is retried, and the statistics.
 //!
 //!     cargo run --example quickstart
 
@@ -8,8 +8,8 @@ use resilient_runtime::{Rejection, resilient};
 
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("no answer")]
-    NoAnswer,
+    #[error("no response")]
+    NoResponse,
     #[error(transparent)]
     Rejected(#[from] Rejection),
 }
@@ -19,7 +19,7 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 #[resilient(circuit_breaker = "weather", retry(max = 3, base = "50ms"), timeout = "2s")]
 async fn temperature(city: &str) -> Result<String, FetchError> {
     match CALLS.fetch_add(1, Ordering::Relaxed) {
-        0 | 1 => Err(FetchError::NoAnswer),
+        0 | 1 => Err(FetchError::NoResponse),
         _ => Ok(format!("21 degrees in {city}, at attempt {}", resilient_runtime::attempt())),
     }
 }

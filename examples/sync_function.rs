@@ -1,5 +1,7 @@
-//! Synchronous functions and methods: no async runtime anywhere. A file that is not there yet is looked for
-//! again; a bulkhead keeps the disk from being asked too much at once; a default stands in at the end.
+//! Synchronous functions and methods, without an async runtime.
+//!
+//! Reading a missing file is retried, a bulkhead limits concurrent reads, and a default replaces a file that is not
+//! found.
 //!
 //!     cargo run --example sync_function
 
@@ -13,9 +15,9 @@ struct Settings {
 }
 
 impl Settings {
-    /// `io::Error` takes a rejection by itself, and says which of its kinds are worth a retry.
+    /// `io::Error` implements `From<Rejection>`. `when` selects the errors to retry.
     #[resilient(
-        retry(max = 2, base = "20ms", when = is_worth_it),
+        retry(max = 2, base = "20ms", when = is_retryable),
         bulkhead("disk", max_concurrent = 4),
         fallback = |failure| { eprintln!("using the default: {failure:?}"); Ok("colour = blue".to_owned()) }
     )]
@@ -25,8 +27,8 @@ impl Settings {
     }
 }
 
-/// A file that is not there may be about to be written.
-fn is_worth_it(error: &io::Error) -> bool {
+/// Another process might be about to write a missing file.
+fn is_retryable(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 

@@ -1,4 +1,4 @@
-//! The work that is protected: as little as can be, so that what is measured is the protection.
+//! The protected work. It does as little as possible, so that the benchmarks measure the protection.
 
 use std::future::Future;
 use std::hint::black_box;
@@ -7,16 +7,16 @@ use std::task::{Context, Poll, Waker};
 
 use resilient_runtime::{FallbackFailed, Rejection};
 
-/// How the work can fail.
+/// Error of the work.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
-    /// By itself.
+    /// The work failed.
     #[error("the work failed")]
     Body,
-    /// It was refused.
+    /// A policy rejected the call.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// No fallback had an answer.
+    /// All fallback levels failed.
     #[error(transparent)]
     Fallback(#[from] Box<FallbackFailed>),
 }
@@ -27,12 +27,12 @@ impl From<FallbackFailed> for Failed {
     }
 }
 
-/// How it fails with the peers, whose refusals have types of their own.
+/// Error of the work for other libraries, which have their own rejection types.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the work failed")]
 pub struct BodyError;
 
-/// A number that the optimiser does not know.
+/// A number that is opaque to the optimiser.
 #[inline]
 pub fn number() -> u64 {
     black_box(7)
@@ -44,13 +44,13 @@ pub fn work<E>(n: u64) -> Result<u64, E> {
     Ok(n.wrapping_mul(3))
 }
 
-/// The work of an asynchronous function, ready at its first poll.
-#[allow(clippy::unused_async)] // it is to be a future
+/// The work as a future that is ready at the first poll.
+#[allow(clippy::unused_async)] // must be a future
 pub async fn work_async<E>(n: u64) -> Result<u64, E> {
     work(n)
 }
 
-/// The same, ready at its second poll.
+/// The work as a future that is ready at the second poll.
 pub async fn work_later<E>(n: u64) -> Result<u64, E> {
     let mut polled = false;
     std::future::poll_fn(|cx| {
@@ -65,7 +65,7 @@ pub async fn work_later<E>(n: u64) -> Result<u64, E> {
     work(n)
 }
 
-/// Polls a future until it is ready, without an executor in the figure. Only for futures that wake themselves.
+/// Polls a future until it is ready, so that no executor is measured. Only for futures that wake themselves.
 #[inline]
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);

@@ -1,12 +1,12 @@
-//! What the attribute costs to compile, beside `#[tracing::instrument(skip_all)]` and no attribute at all.
+//! Compile time of the attribute, compared with `#[tracing::instrument(skip_all)]` and without an attribute.
 //!
-//! Three crates with the same functions, which differ in the attribute alone, stand in a workspace of their own
-//! under `target/compile-time`. Their dependencies are compiled beforehand. Then each crate is compiled again
-//! and again, in turn (bare, instrument, resilient, bare ..), so that a machine whose speed drifts slows all
-//! alike. Incremental compilation is off, profiles are cargo's own, and crates are libraries: nothing is linked.
+//! Three crates have the same functions with different attributes, in a separate workspace in `target/compile-time`.
+//! Their dependencies are compiled beforehand. Then the crates are compiled repeatedly and alternately (bare,
+//! instrument, resilient, bare ..), so that a drift of the machine's speed affects all of them equally. Incremental
+//! compilation is off, profiles have cargo's defaults, and the crates are libraries, so that nothing is linked.
 //!
-//! Each function is also boxed as a `dyn Future + Send`, as a spawned task or a handler is. Without that rustc
-//! would not generate the code of its body: nothing in a library polls it.
+//! Each function is also boxed as a `dyn Future + Send`, like a spawned task or a handler. Otherwise rustc would not
+//! generate code for its body, because nothing in a library polls it.
 
 use std::fmt::{self, Write};
 use std::fs;
@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// What stands above each function.
+/// Attribute of each function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// Nothing.
+    /// No attribute.
     Bare,
     /// `#[tracing::instrument(skip_all)]`
     Instrument,
@@ -36,10 +36,10 @@ pub enum Profile {
     Release,
 }
 
-/// All samples of one figure, in milliseconds for the whole crate, cargo's own start included.
+/// Samples of one figure, in milliseconds for the whole crate, including the start of cargo.
 #[derive(Clone, Copy, Debug)]
 pub struct Spread {
-    /// The middle sample.
+    /// The median sample.
     pub median: f64,
     /// The fastest sample.
     pub min: f64,
@@ -50,55 +50,57 @@ pub struct Spread {
 /// The compile time of one crate in one profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Figure {
-    /// Which crate.
+    /// The crate.
     pub variant: Variant,
-    /// How it was compiled.
+    /// The profile.
     pub profile: Profile,
-    /// Time that passed.
+    /// Elapsed time.
     pub wall: Spread,
-    /// Processor time of cargo and rustc, user and system, which other load disturbs less. Linux only; it is
-    /// counted in steps of 10 ms.
+    /// CPU time of cargo and rustc, user and system, which other load affects less.
+    ///
+    /// Linux only, with a resolution of 10 ms.
     pub cpu: Option<Spread>,
     /// `wall.median` over the number of functions.
     pub per_function: f64,
 }
 
-/// How `resilient` stands to `instrument`, by the medians of one profile.
+/// Ratio of `resilient` to `instrument`, from the medians of one profile.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratio {
-    /// How they were compiled.
+    /// The profile.
     pub profile: Profile,
-    /// `(resilient - bare) / (instrument - bare)` of the time that passed: what each attribute adds to a function.
-    /// This is the one that a goal speaks of.
+    /// `(resilient - bare) / (instrument - bare)` of elapsed time: what each attribute adds to a function.
+    ///
+    /// The goal refers to this ratio.
     pub added: f64,
-    /// The same of processor time.
+    /// The same ratio of CPU time.
     pub added_cpu: Option<f64>,
-    /// `resilient / instrument` of the time that passed: functions and all.
+    /// `resilient / instrument` of elapsed time, including the functions.
     pub whole: f64,
 }
 
-/// Everything that was measured.
+/// All measurements.
 #[derive(Clone, Debug)]
 pub struct CompileTime {
-    /// Functions in each crate.
+    /// Number of functions per crate.
     pub functions: u32,
     /// A figure for each profile and variant.
     pub figures: Vec<Figure>,
     /// A ratio for each profile.
     pub ratios: Vec<Ratio>,
-    /// Bytes of source text for each function, as `rustc -Zunpretty=expanded` prints them, the function included.
+    /// Bytes of expanded source text per function, as `rustc -Zunpretty=expanded` prints it, including the function.
     pub expansion: Vec<(Variant, f64)>,
 }
 
 const VARIANTS: [Variant; 3] = [Variant::Bare, Variant::Instrument, Variant::Resilient];
 const PROFILES: [Profile; 3] = [Profile::Check, Profile::Dev, Profile::Release];
 
-/// Compiles crates of `functions` functions, `samples` times each. Takes minutes, and needs the dependencies of
-/// this workspace, and nothing else, in cargo's cache.
+/// Compiles crates of `functions` functions, `samples` times each.
+///
+/// This takes minutes. It works offline if the dependencies of this workspace are in the cache of cargo.
 ///
 /// # Errors
-/// Says which file could not be written or which command failed, or that cargo compiled something else than the
-/// one crate that was timed.
+/// Returns an error if a file cannot be written, a command fails, or cargo compiles more than the measured crate.
 pub fn measure(samples: usize, functions: u32) -> Result<CompileTime, String> {
     if samples == 0 || functions == 0 {
         return Err("nothing to measure: no samples or no functions".to_owned());
@@ -110,7 +112,7 @@ pub fn measure(samples: usize, functions: u32) -> Result<CompileTime, String> {
     let mut figures = Vec::new();
     let mut ratios = Vec::new();
     for profile in PROFILES {
-        // All dependencies, and the crates once.
+        // Compiles all dependencies, and each crate once.
         workspace.cargo(profile, &["--workspace"])?;
         let mut times = VARIANTS.map(|_| (Vec::new(), Vec::new()));
         for sample in 0..samples {
@@ -136,7 +138,7 @@ pub fn measure(samples: usize, functions: u32) -> Result<CompileTime, String> {
 }
 
 impl Variant {
-    /// Not the name of anything that the crate depends on.
+    /// Name of the crate. No dependency has this name.
     fn package(self) -> String {
         format!("compile_{self}")
     }
@@ -172,13 +174,13 @@ struct Workspace {
 impl Workspace {
     fn write(functions: u32) -> Result<Self, String> {
         let benches = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = benches.parent().ok_or("the benchmarks stand in no workspace")?;
+        let root = benches.parent().ok_or("the benchmarks are not in a workspace")?;
         let lock = read(&root.join("Cargo.lock"))?;
         let workspace = Self { folder: root.join("target/compile-time"), functions };
         let members = VARIANTS.map(|variant| format!("\"{}\"", variant.package())).join(", ");
         let manifest = format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\n");
         write(&workspace.folder.join("Cargo.toml"), &manifest)?;
-        // So that cargo resolves nothing anew; it takes out what is not needed.
+        // With the lock file, cargo does not resolve versions again. It removes unused entries.
         write(&workspace.folder.join("Cargo.lock"), &lock)?;
         for variant in VARIANTS {
             let manifest =
@@ -193,14 +195,14 @@ impl Workspace {
         self.folder.join(format!("{}/src/lib.rs", variant.package()))
     }
 
-    /// Compiles one crate alone: the milliseconds that passed, and those of the processor.
+    /// Compiles one crate. Returns the elapsed time and the CPU time in milliseconds.
     fn sample(
         &self,
         variant: Variant,
         profile: Profile,
         sample: usize,
     ) -> Result<(f64, Option<f64>), String> {
-        // A new text, for cargo goes by the time of the file and might take it for the old one.
+        // Writes different source code, because cargo compares modification times and could consider it unchanged.
         write(&self.source(variant), &source(variant, self.functions, sample + 1))?;
         let (before, start) = (children_cpu(), Instant::now());
         let messages = self.cargo(profile, &["-p", &variant.package(), "--message-format=json"])?;
@@ -211,16 +213,17 @@ impl Workspace {
         let own = format!("\"name\":\"{}\"", variant.package());
         match &compiled[..] {
             [one] if one.contains(&own) => Ok((passed, spent)),
-            _ => {
-                Err(format!("cargo compiled {} crates, not `{variant}` alone: {compiled:?}", compiled.len()))
-            }
+            _ => Err(format!(
+                "cargo compiled {} crates instead of only `{variant}`: {compiled:?}",
+                compiled.len()
+            )),
         }
     }
 
-    /// The bytes of each function after expansion.
+    /// Bytes of expanded source text per function.
     fn expansion(&self, variant: Variant) -> Result<f64, String> {
         let mut cargo = self.command("rustc");
-        // A target folder of its own: build scripts run again where this variable changes.
+        // A separate target directory, because build scripts run again if this variable changes.
         cargo.env("RUSTC_BOOTSTRAP", "1").args(["--target-dir", "target/expanded", "--profile", "check"]);
         cargo.args(["-p", &variant.package(), "--", "-Zunpretty=expanded"]);
         let text = run(&mut cargo)?;
@@ -249,7 +252,7 @@ impl Workspace {
 }
 
 fn manifest_of(variant: Variant, runtime: &Path, tracing: &str) -> String {
-    // A literal string, for the path may hold backslashes.
+    // A literal string, because the path can contain backslashes.
     let runtime = runtime.display();
     format!(
         "[package]\nname = \"{}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[dependencies]\n\
@@ -265,7 +268,7 @@ fn version_of<'a>(package: &str, lock: &'a str) -> Result<&'a str, String> {
     version.ok_or_else(|| format!("`{package}` is not in Cargo.lock"))
 }
 
-/// What all three crates begin with.
+/// Common beginning of all three crates.
 const HEAD: &str = r#"
 use std::future::Future;
 use std::pin::Pin;
@@ -297,7 +300,7 @@ pub async fn step(input: u64) -> Result<u64, Error> {
 pub type Boxed = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
 "#;
 
-/// The text of a crate. The functions come last, where `expansion` looks for them.
+/// Source code of a crate. The functions come last, as `expansion` expects.
 fn source(variant: Variant, functions: u32, sample: usize) -> String {
     let mut text =
         format!("// Sample {sample}.\n{HEAD}\npub mod boxed {{\n    use super::{{Boxed, functions}};\n");
@@ -325,14 +328,14 @@ fn source(variant: Variant, functions: u32, sample: usize) -> String {
     text
 }
 
-/// Processor time of all child processes that have ended, in milliseconds.
+/// CPU time of all ended child processes, in milliseconds.
 fn children_cpu() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The fields behind the program's name, which may hold anything: `cutime` and `cstime` are the 14th and 15th.
+    // The fields after the program name, which can contain any character: `cutime` and `cstime` are the 14th and 15th.
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks: u32 =
         fields.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
-    // Linux shows a hundred ticks a second, whatever it counts inside.
+    // Linux reports a hundred ticks per second, whatever its internal resolution is.
     Some(f64::from(ticks) * 10.0)
 }
 

@@ -1,64 +1,65 @@
-//! What to expect of 16 to 64 threads on one component, where a machine has only a few cores: counted, not measured.
+//! A model of 16 to 64 threads on one component, for machines with few cores. The values are calculated, not measured.
 //!
-//! A cache line that several cores write travels between them, and while it travels nobody else writes it. However
-//! many threads call, a component lets through at most one call for each journey of its busiest line, times the
-//! writes of that line in a call. What no call writes does not limit.
+//! A cache line that several cores write moves between them, and no core can write it during a transfer. Each write of
+//! the busiest line needs a transfer, so that transfers limit the calls of a component, whatever the number of threads.
+//! A line that no call writes is no limit.
 
 use std::fmt::Write;
 
-/// How long a line travels between two cores of one socket: 40 to 100 ns on server processors of the last years,
-/// more between sockets. An assumption, the only one here.
-const JOURNEY: f64 = 60.0;
+/// Nanoseconds to transfer a line between two cores of one socket. This is an assumption.
+///
+/// Recent server processors take 40 to 100 ns, and more between sockets.
+const TRANSFER: f64 = 60.0;
 
-/// Who, writes to the busiest shared line in a successful call, and why.
+/// Component, number of writes to its busiest shared line in a successful call, and explanation.
 const WRITES: &[(&str, u32, &str)] = &[
     (
         "circuit breaker, window of time",
         0,
-        "adds to the thread's own stripe; one of some millions of calls moves the window on",
+        "adds to the stripe of the thread; one of some millions of calls advances the window",
     ),
     (
         "circuit breaker, window of calls",
         1,
-        "the position in the ring; a success in place of a success writes no slot",
+        "the position in the ring; a success that replaces a success writes no slot",
     ),
-    ("retry with its budget", 0, "the deposit goes to the thread's own stripe"),
-    ("bulkhead", 2, "the permit taken, the permit given back"),
+    ("retry with its budget", 0, "the deposit goes to the stripe of the thread"),
+    ("bulkhead", 2, "acquiring and releasing the permit"),
     ("rate limit, token bucket", 1, "the time at which the bucket is full"),
     (
         "rate limit by key, one hot key",
         2,
-        "the lock of its shard, taken and given back; keys of other shards are not disturbed",
+        "acquiring and releasing the lock of the shard; keys of other shards are independent",
     ),
-    ("hedge, not needed", 0, "the deposit goes to the thread's own stripe"),
+    ("hedge, not needed", 0, "the deposit goes to the stripe of the thread"),
     (
         "coalesce, keys of one shard",
         4,
-        "the lock of the shard before and after the work; of sixteen shards, and by key",
+        "the lock of the shard before and after the work; there are sixteen shards by key",
     ),
-    ("timeout", 0, "nothing; armed timers lie in tokio's wheel, behind a lock of the runtime"),
+    ("timeout", 0, "none; tokio stores armed timers in its timer wheel, which has a lock"),
     (
         "statistics and percentiles",
         0,
-        "own stripes; beyond four threads every fourth shares a histogram, of which it writes one of 2000 counters",
+        "a stripe per thread; with more than four threads, every fourth shares a histogram and writes one of 2000 counters",
     ),
-    ("`tokio::sync::Semaphore`", 4, "taken by one, given back under a lock: three"),
-    ("`recloser`", 2, "a spin lock around each record, taken and released"),
-    ("`failsafe`", 4, "a lock at admission and a lock at the end"),
-    ("`tower-resilience`, breaker", 4, "a lock at admission and a lock at the end"),
+    ("`tokio::sync::Semaphore`", 4, "one to acquire, three to release under a lock"),
+    ("`recloser`", 2, "acquiring and releasing a spin lock for each record"),
+    ("`failsafe`", 4, "one lock at admission and one at the end"),
+    ("`tower-resilience`, breaker", 4, "one lock at admission and one at the end"),
     ("`governor`", 1, "the theoretical arrival time"),
 ];
 
-/// Threads that are looked at.
+/// Numbers of threads in the table.
 const THREADS: [u32; 3] = [1, 16, 64];
 
-/// The table, given how long a call takes alone.
+/// Returns the section of the report. `alone` is the time of a call with one thread.
 pub fn markdown(alone: f64) -> String {
     let mut text = format!(
         "## Many threads on one component: a model\n\n\
-         Not measured: this machine has too few cores. The column of writes is read off the sources; a write that\n\
-         another core made last costs a journey of the line, taken as {JOURNEY} ns. So many million calls a second are\n\
-         possible at most, if a call takes {alone:.0} ns alone, with so many threads:\n\n\
+         Calculated, not measured: this machine has too few cores. The number of writes is taken from the source code. The\n\
+         model assumes {TRANSFER} ns to transfer a cache line that another core wrote last, and {alone:.0} ns for a call with\n\
+         one thread. The columns show the maximum of million calls per second, by the number of threads:\n\n\
          | | writes to the busiest shared line |"
     );
     for threads in THREADS {
@@ -77,6 +78,6 @@ pub fn markdown(alone: f64) -> String {
 }
 
 fn millions(writes: u32, threads: u32, alone: f64) -> f64 {
-    let unhindered = f64::from(threads) * 1e3 / alone;
-    if threads == 1 || writes == 0 { unhindered } else { unhindered.min(1e3 / (f64::from(writes) * JOURNEY)) }
+    let unlimited = f64::from(threads) * 1e3 / alone;
+    if threads == 1 || writes == 0 { unlimited } else { unlimited.min(1e3 / (f64::from(writes) * TRANSFER)) }
 }

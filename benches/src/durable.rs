@@ -1,4 +1,4 @@
-//! What it costs to claim an idempotency key on disk, beside what the disk takes for a write alone.
+//! Cost of claiming an idempotency key on disk, compared with the cost of a disk write.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -10,20 +10,20 @@ use futures_util::future::join_all;
 use resilient_runtime::idempotency::{Claim, Claimed, DurableStore, Fingerprint, IdempotencyStore, Owner};
 use tokio::runtime::Handle;
 
-/// Claims of one caller.
+/// Number of claims of a single caller.
 const ALONE: usize = 2_000;
 const CALLERS: usize = 64;
-/// Claims of each of them.
+/// Number of claims per concurrent caller.
 const EACH: usize = 1_000;
-/// Records in the file that is opened.
+/// Number of records in the file when it is opened.
 const OPENED: usize = 100_000;
 
-/// The longest that half of the claims may take for one caller alone.
+/// Maximum median time of a claim of a single caller.
 const MOST_ALONE: Duration = Duration::from_micros(500);
-/// Claims a second with 64 callers at least.
+/// Minimum number of claims per second with 64 callers.
 const LEAST_TOGETHER: f64 = 10_000.0;
 
-/// Gone with the measurement.
+/// A temporary directory. Dropping it deletes the directory.
 struct Directory(PathBuf);
 
 impl Drop for Directory {
@@ -49,11 +49,11 @@ fn claim(key: String) -> Claim {
 async fn claimed(store: &DurableStore, key: String) -> Result<(), String> {
     match store.claim(claim(key)).await {
         Ok(Claimed::Acquired) => Ok(()),
-        other => Err(format!("a new key was claimed, and the answer was {other:?}")),
+        other => Err(format!("claiming a new key returned {other:?}")),
     }
 }
 
-/// The duration at `share` of all, sorted.
+/// The quantile `share` of the durations.
 fn at(times: &mut [Duration], share: f64) -> Duration {
     times.sort_unstable();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
@@ -61,7 +61,7 @@ fn at(times: &mut [Duration], share: f64) -> Duration {
     times.get(index).copied().unwrap_or_default()
 }
 
-/// Appends and waits for the disk: what no store can do without.
+/// Times of appending to a file and syncing it, which every durable store must do.
 fn synced(directory: &Directory) -> std::io::Result<Vec<Duration>> {
     let mut file = File::create(directory.0.join("synced"))?;
     (0..ALONE)
@@ -74,10 +74,10 @@ fn synced(directory: &Directory) -> std::io::Result<Vec<Duration>> {
         .collect()
 }
 
-/// Measures, as a section of the results.
+/// Measures and returns the section of the report.
 ///
 /// # Errors
-/// When a file cannot be made or a claim is refused.
+/// Returns an error if a file cannot be created or a claim fails.
 pub fn measure() -> Result<String, String> {
     let path = std::env::temp_dir().join(format!("resilient-bench-{}", std::process::id()));
     std::fs::create_dir_all(&path).map_err(|error| error.to_string())?;
@@ -108,7 +108,7 @@ pub fn measure() -> Result<String, String> {
     #[allow(clippy::cast_precision_loss)]
     let rate = together.len() as f64 / took.as_secs_f64();
     let more = (alone.len() + together.len()..OPENED).map(|number| claimed(&store, format!("more {number}")));
-    let more: Result<Vec<()>, String> = runtime.block_on(in_turns(more)).into_iter().collect();
+    let more: Result<Vec<()>, String> = runtime.block_on(in_batches(more)).into_iter().collect();
     more?;
     drop(store);
     let began = Instant::now();
@@ -116,8 +116,8 @@ pub fn measure() -> Result<String, String> {
     let opened = began.elapsed();
 
     let mut text = String::from(
-        "## Idempotency keys on disk\n\nClaims of new keys in a `DurableStore`, each acknowledged when it is on the disk. The first \
-         line is what\nthe disk takes for 4 KiB and `fdatasync` alone.\n\n| | median | 99 of 100 | a second |\n|---|--:|--:|--:|\n",
+        "## Idempotency keys on disk\n\nClaims of new keys in a `DurableStore`, each acknowledged when it is on disk. The first row \
+         is the time\nof writing 4 KiB and `fdatasync`.\n\n| | median | P99 | per second |\n|---|--:|--:|--:|\n",
     );
     let (median, met) = (at(&mut alone, 0.5), |is_met| if is_met { "met" } else { "**missed**" });
     let _ =
@@ -129,23 +129,22 @@ pub fn measure() -> Result<String, String> {
         at(&mut together, 0.5),
         at(&mut together, 0.99)
     );
-    let _ = writeln!(text, "To open a file of {OPENED} records and to check all of it took {opened:?}.\n");
-    let _ =
-        writeln!(text, "- one caller: half of the claims in {MOST_ALONE:?}: {}", met(median <= MOST_ALONE));
+    let _ = writeln!(text, "Opening and checking a file of {OPENED} records took {opened:?}.\n");
+    let _ = writeln!(text, "- one caller: median of at most {MOST_ALONE:?}: {}", met(median <= MOST_ALONE));
     let _ = writeln!(
         text,
-        "- {CALLERS} callers: at least {LEAST_TOGETHER} claims a second: {}\n",
+        "- {CALLERS} callers: at least {LEAST_TOGETHER} claims per second: {}\n",
         met(rate >= LEAST_TOGETHER)
     );
     Ok(text)
 }
 
-/// As many at a time as there are callers.
-async fn in_turns<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
+/// Runs the futures in batches.
+async fn in_batches<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
     let (mut all, mut outputs) = (all.peekable(), Vec::new());
     while all.peek().is_some() {
-        let turn: Vec<F> = all.by_ref().take(CALLERS * 4).collect();
-        outputs.extend(join_all(turn).await);
+        let batch: Vec<F> = all.by_ref().take(CALLERS * 4).collect();
+        outputs.extend(join_all(batch).await);
     }
     outputs
 }

@@ -1,7 +1,8 @@
-//! Jobs that do the same work in different ways, timed in turn.
+//! Measures jobs that do the same work in different ways.
 //!
-//! A machine whose speed drifts slows all jobs of a group alike, because they run A B C A B C ..; the ratio of two
-//! jobs is the median of the ratios of neighbouring samples, which drift hardly touches.
+//! The jobs of a group run alternately (A B C A B C ..), so that a drift of the machine's speed affects all of them
+//! equally. The ratio of two jobs is the median of the ratios of adjacent samples, which is nearly independent of
+//! drift.
 
 use std::fmt;
 use std::hint::black_box;
@@ -11,37 +12,37 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-/// How much is measured.
+/// Number and duration of the samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Samples of each job; an odd number, so that there is a median.
+    /// Number of samples per job. An odd number, so that the median is a sample.
     pub samples: usize,
-    /// How long one sample runs at least.
+    /// Minimum duration of a sample.
     pub sample: Duration,
 }
 
 impl Effort {
-    /// For the figures that are written down.
+    /// For the report.
     pub const FULL: Self = Self { samples: 31, sample: Duration::from_millis(4) };
-    /// For a look.
+    /// For a quick check.
     pub const QUICK: Self = Self { samples: 15, sample: Duration::from_millis(1) };
 }
 
-/// Does the work so many times.
+/// Does the work a number of times.
 type Work = Box<dyn FnMut(u64, Spacing)>;
 
-/// Whether calls may overlap in the processor.
+/// Whether calls can overlap in the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spacing {
-    /// One begins while the one before it is still under way: how many calls a thread can make.
+    /// Calls overlap: measures the throughput of a thread.
     Stream,
-    /// A fence keeps them apart: how long a call takes that nothing else hides.
+    /// A fence separates the calls: measures the latency of a call.
     Alone,
 }
 
 /// One way to do the work of a group.
 pub struct Job {
-    /// Whose way it is.
+    /// Name of the row.
     pub who: &'static str,
     make: Box<dyn Fn() -> Work + Sync>,
 }
@@ -53,8 +54,9 @@ impl fmt::Debug for Job {
 }
 
 impl Job {
-    /// `make` is called once in each thread, so that threads share what it captured and nothing else. What it
-    /// makes is called again and again; what that returns is not optimised away.
+    /// Creates a job. `make` is called once per thread, so that threads share only what it captures.
+    ///
+    /// The returned closure is called repeatedly. Its result is not optimised away.
     pub fn new<T, W: FnMut() -> T + 'static>(
         who: &'static str,
         make: impl Fn() -> W + Sync + 'static,
@@ -78,15 +80,15 @@ impl Job {
         Self { who, make: Box::new(make) }
     }
 
-    /// Does the work so many times, in this thread.
+    /// Does the work `times` times, in this thread.
     pub fn run(&self, times: u64) {
         (self.make)()(times, Spacing::Stream);
     }
 
-    /// How often the work is done in one sample; also the warm-up.
+    /// Returns how often the work is done in one sample. Also warms up.
     fn calibrate(&self, effort: Effort) -> u64 {
         let mut work = (self.make)();
-        // The first calls make what the later ones find.
+        // The first calls create state that later calls use.
         work(64, Spacing::Stream);
         let mut times = 1;
         while time(&mut work, times) < effort.sample {
@@ -95,7 +97,7 @@ impl Job {
         times
     }
 
-    /// Nanoseconds for each call that overlaps with no other, less those of a fence around nothing.
+    /// Nanoseconds per call without overlap, less the time of the fence.
     fn alone(&self, times: u64) -> f64 {
         // A fence takes longer than some of the work.
         let times = (times / 8).max(1);
@@ -105,8 +107,9 @@ impl Job {
         (with.as_secs_f64() - without.as_secs_f64()) * 1e9 / times as f64
     }
 
-    /// Nanoseconds for each call while `threads` of them do the work at once; of all calls together, so that two
-    /// threads which do not disturb each other take half as long.
+    /// Nanoseconds per call while `threads` threads do the work concurrently.
+    ///
+    /// The calls of all threads count, so that two independent threads take half the time of one.
     fn sample(&self, threads: usize, times: u64) -> f64 {
         let elapsed = if threads == 1 {
             time(&mut (self.make)(), times)
@@ -124,7 +127,7 @@ impl Job {
                         })
                     })
                     .collect();
-                // A worker that panicked has said why; its sample counts as nothing.
+                // A worker that panicked has printed the reason. Its sample counts as zero.
                 let ended = started.into_iter().map(|worker| worker.join().unwrap_or_default());
                 ended.max().unwrap_or_default()
             })
@@ -143,59 +146,76 @@ fn time_spaced(work: &mut Work, times: u64, spacing: Spacing) -> Duration {
     start.elapsed()
 }
 
-/// What our job, the first of its group, is to reach.
+/// A goal for the first job of a group.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
-    /// So many nanoseconds at most.
+    /// At most this number of nanoseconds.
     AtMost(f64),
-    /// So many times another job, at most.
+    /// At most this multiple of another job.
     Times(f64, &'static str),
-    /// Another job and so many nanoseconds, at most.
+    /// At most this number of nanoseconds more than another job.
     Above(&'static str, f64),
-    /// Two threads do so many times the work of one, at least.
+    /// Two threads do at least this multiple of the work of one.
     Gain(f64),
-    /// It allocates nothing.
+    /// No allocations.
     NoAllocation,
 }
 
-/// Jobs that do the same work. The first is ours.
+/// Jobs that do the same work. The first one is a job of this library.
 #[derive(Debug)]
 pub struct Group {
-    /// What is done.
+    /// Title of the section.
     pub title: &'static str,
-    /// What the figures mean, and which physical cost stands in the way where a goal is missed.
+    /// Explains the figures, and the inherent cost behind a missed goal.
     pub note: &'static str,
-    /// What is to be reached.
+    /// Goals for the first job.
     pub goals: Vec<Goal>,
-    /// In which ways it is done.
+    /// The jobs.
     pub jobs: Vec<Job>,
-    /// Whether it is also done by two threads at once, on one component.
+    /// Whether two threads also do the work concurrently, on one component.
     pub shared: bool,
-    /// Whether it is one of the few that are shown first.
+    /// Whether `docs/performance.md` shows this group.
     pub is_headline: bool,
+    /// Whether the README shows this group.
+    pub is_in_readme: bool,
 }
 
 impl Group {
-    /// A group without goals and notes, for one thread.
+    /// Creates a group without goals and notes, for one thread.
     pub fn new(title: &'static str, jobs: Vec<Job>) -> Self {
-        Self { title, note: "", goals: Vec::new(), jobs, shared: false, is_headline: false }
+        Self {
+            title,
+            note: "",
+            goals: Vec::new(),
+            jobs,
+            shared: false,
+            is_headline: false,
+            is_in_readme: false,
+        }
     }
 
-    /// Sets what is to be reached.
+    /// Sets the goals.
     #[must_use]
     pub fn goals(mut self, goals: impl IntoIterator<Item = Goal>) -> Self {
         self.goals = goals.into_iter().collect();
         self
     }
 
-    /// Says more about the figures.
+    /// Sets the note.
     #[must_use]
     pub fn note(mut self, note: &'static str) -> Self {
         self.note = note;
         self
     }
 
-    /// Shows it among the first.
+    /// Shows this group in the README and in `docs/performance.md`.
+    #[must_use]
+    pub fn in_readme(mut self) -> Self {
+        self.is_in_readme = true;
+        self.headline()
+    }
+
+    /// Shows this group in `docs/performance.md`.
     #[must_use]
     pub fn headline(mut self) -> Self {
         self.is_headline = true;
@@ -209,7 +229,7 @@ impl Group {
         self
     }
 
-    /// Measures all jobs in turn, and those that are shown first also alone.
+    /// Measures all jobs alternately. For a headline group, also measures calls without overlap.
     pub fn measure(&self, effort: Effort) -> Vec<Row> {
         let counts: Vec<u64> = self.jobs.iter().map(|job| job.calibrate(effort)).collect();
         let threads: &[usize] = if self.shared { &[1, 2] } else { &[1] };
@@ -228,16 +248,16 @@ impl Group {
     }
 }
 
-/// What was measured of one job, in nanoseconds for each call.
+/// Measurements of one job, in nanoseconds per call.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The job.
+    /// Name of the job.
     pub who: &'static str,
     /// With one thread.
     pub one: Samples,
-    /// With two threads on one component, if that was asked for.
+    /// With two threads on one component, for a shared group.
     pub two: Samples,
-    /// With a fence between two calls, less what the fence takes, if that was asked for.
+    /// With a fence between calls, less the time of the fence, for a headline group.
     pub alone: Samples,
 }
 
@@ -246,18 +266,18 @@ impl Row {
         Self { who, one: Samples::default(), two: Samples::default(), alone: Samples::default() }
     }
 
-    /// How many times the work of one thread two of them do.
+    /// Work of two threads relative to one.
     pub fn gain(&self) -> Option<f64> {
         (!self.two.0.is_empty()).then(|| self.one.ratio_to(&self.two))
     }
 }
 
-/// Samples in the order they were taken.
+/// Samples in the order of measurement.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Whether nothing was measured.
+    /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -268,40 +288,42 @@ impl Samples {
         sorted
     }
 
-    /// The middle one.
+    /// Median of the samples.
     pub fn median(&self) -> f64 {
         self.sorted().get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
-    /// The smallest time that can be told from nothing: the median distance of a sample from the median, and more where what
-    /// was taken off was more than the whole.
+    /// The smallest time that can be distinguished from zero.
+    ///
+    /// This is the median distance of the samples from their median, or more if the subtracted time exceeded the
+    /// measured time.
     pub fn resolution(&self) -> f64 {
         let median = self.median();
         let distances = Self(self.0.iter().map(|sample| (sample - median).abs()).collect());
         distances.median().max(-median)
     }
 
-    /// The fastest and the slowest one.
+    /// The fastest and the slowest sample.
     pub fn extremes(&self) -> (f64, f64) {
         let sorted = self.sorted();
         (sorted.first().copied().unwrap_or(f64::NAN), sorted.last().copied().unwrap_or(f64::NAN))
     }
 
-    /// The median of the ratios of samples taken one after the other.
+    /// Median of the ratios of adjacent samples.
     pub fn ratio_to(&self, other: &Self) -> f64 {
         Self(self.0.iter().zip(&other.0).map(|(this, other)| this / other).collect()).median()
     }
 
-    /// The median of the differences of samples taken one after the other.
+    /// Median of the differences of adjacent samples.
     pub fn above(&self, other: &Self) -> f64 {
         Self(self.0.iter().zip(&other.0).map(|(this, other)| this - other).collect()).median()
     }
 }
 
-/// Whether the harness itself measures right: an empty loop, and a body that is known to take 100 ns.
+/// Checks the harness with an empty loop and with a body that takes 100 ns.
 ///
 /// # Errors
-/// What came out wrong.
+/// Returns an error if a measured time is wrong.
 pub fn check(effort: Effort) -> Result<Vec<Row>, String> {
     let clock = quanta::Clock::new();
     let spin = move || {
@@ -310,14 +332,16 @@ pub fn check(effort: Effort) -> Result<Vec<Row>, String> {
     };
     let jobs = vec![
         Job::new("an empty body", || || black_box(7_u64)),
-        Job::new("a body that waits for 100 ns to be over", move || spin.clone()),
+        Job::new("a body that spins for 100 ns", move || spin.clone()),
     ];
     let rows = Group::new("", jobs).measure(effort);
     let (empty, known) = (rows[0].one.median(), rows[1].one.median());
     if !(0.1..2.0).contains(&empty) {
-        return Err(format!("an empty body takes {empty:.2} ns: the loop is optimised away, or disturbed"));
+        return Err(format!(
+            "an empty body takes {empty:.2} ns: the loop was optimised away, or other programs interfered"
+        ));
     }
-    // It sees the end of the 100 ns only at its next look at the clock.
+    // The body notices the end of the 100 ns only when it reads the clock again.
     if !(95.0..150.0).contains(&known) {
         return Err(format!("a body of 100 ns takes {known:.1} ns"));
     }

@@ -1,4 +1,4 @@
-//! What a call costs, beside the peers: `cargo xtask bench` writes `RESULTS.md`.
+//! Benchmarks of a call, compared with other libraries. `cargo xtask bench` writes `RESULTS.md`.
 
 pub mod body;
 #[cfg(feature = "peers")]

@@ -1,9 +1,9 @@
-//! Where and with what it was measured.
+//! Describes the machine and the versions.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The crates whose versions matter.
+/// The crates whose versions are listed.
 const CRATES: &[&str] = &[
     "backon",
     "failsafe",
@@ -22,7 +22,7 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// The processor, the compiler, the day, and the versions of the peers, as lines of a list.
+/// Lists the processor, the compiler, the date, and the versions of the crates.
 pub fn describe() -> String {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =
@@ -33,15 +33,15 @@ pub fn describe() -> String {
     let versions: Vec<String> =
         CRATES.iter().map(|name| format!("`{name}` {}", version(&lock, name).unwrap_or("?"))).collect();
     format!(
-        "- {cores} cores of {model}\n- {}\n- {} {}, profile `release` as cargo has it\n- {}\n",
-        told("uname", &["-sr"]),
-        told("rustc", &["--version"]),
-        told("date", &["-u", "+on %F"]),
+        "- {cores} cores of {model}\n- {}\n- {} {}, default `release` profile\n- {}\n",
+        output("uname", &["-sr"]),
+        output("rustc", &["--version"]),
+        output("date", &["-u", "+on %F"]),
         versions.join(", "),
     )
 }
 
-fn told(program: &str, args: &[&str]) -> String {
+fn output(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     output.map_or_else(
         |_| program.to_owned(),
@@ -50,7 +50,7 @@ fn told(program: &str, args: &[&str]) -> String {
 }
 
 fn version<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
-    // Of two versions the newer is the later one, and that of ours.
+    // With two versions in the lock file, the last one is the newer, and the one that this workspace uses.
     let (_, rest) = lock.rsplit_once(&format!("name = \"{name}\"\nversion = \""))?;
     rest.split_once('"').map(|(version, _)| version)
 }

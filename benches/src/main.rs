@@ -1,7 +1,7 @@
-//! Measures everything and writes `RESULTS.md`: `cargo xtask bench`.
+//! Runs all benchmarks and writes `RESULTS.md`: `cargo xtask bench`.
 //!
-//! With `--quick` it shows the figures of shorter samples and writes nothing; so it does with a word, and then of the
-//! groups only whose title has it. `compile-time`, `durable` and `served` show these measurements alone.
+//! With `--quick`, it prints the results of shorter samples and writes nothing. With a word, it does the same for the
+//! groups whose title contains the word. `compile-time`, `durable` and `served` run only that measurement.
 
 use std::fs;
 use std::process::ExitCode;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
     let _entered = runtime.enter();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let word = args.iter().find(|arg| !arg.starts_with('-'));
@@ -78,11 +78,13 @@ fn write(checked: &[Row], sections: &[Section<'_>], memory: &Memory) -> Result<(
     ]
     .concat();
     let text = report::head(checked, &body) + &body;
-    let told = |path: &str, text: String| {
+    let write = |path: &str, text: String| {
         fs::write(root().join(path), text).map_err(|error| format!("{path}: {error}"))
     };
-    told("benches/RESULTS.md", text)?;
-    let readme =
-        fs::read_to_string(root().join("README.md")).map_err(|error| format!("README.md: {error}"))?;
-    told("README.md", report::with_table(&readme, sections, &machine::describe())?)
+    write("benches/RESULTS.md", text)?;
+    let read = |path: &str| fs::read_to_string(root().join(path)).map_err(|error| format!("{path}: {error}"));
+    let machine = machine::describe();
+    write("README.md", report::with_short_table(&read("README.md")?, sections, &machine)?)?;
+    let page = "docs/performance.md";
+    write(page, report::with_table(&read(page)?, sections, &machine)?)
 }

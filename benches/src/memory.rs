@@ -1,4 +1,4 @@
-//! How much memory things take: counted in a process of its own, so that the counting slows no timing.
+//! Memory of components, counted in a separate process so that the counting does not affect the timings.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -7,42 +7,43 @@ use resilient_runtime::{Registry, resilient};
 
 use crate::body::{BodyError, Failed, number, work_async};
 
-/// Allocations and bytes for each call, by the title of the group and the job.
+/// Allocations and bytes per call, by the title of the group and the job.
 pub type Allocations = BTreeMap<String, BTreeMap<String, (f64, f64)>>;
 
-/// What the counting process tells.
+/// Output of the counting process.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Memory {
-    /// For each call.
+    /// Allocations per call.
     pub calls: Allocations,
-    /// Bytes that one component of a registry holds, with its name and its place there.
+    /// Bytes of one component, including its name and its registry entry.
     pub components: Vec<(String, u64)>,
-    /// Bytes that a rate limiter holds for each of [`KEYS`] keys, by whose it is.
+    /// Bytes of a rate limiter for each of [`KEYS`] keys, by library.
     pub keys: Vec<(String, f64)>,
 }
 
-/// How many keys are told apart.
+/// Number of keys of the rate limiters.
 pub const KEYS: u32 = 1_000_000;
 
-/// Runs the counting process, which lies beside this one.
+/// Runs the counting process, which is in the same directory as this one.
 ///
 /// # Errors
-/// It is not there, or has failed.
+/// Returns an error if the process cannot be started or fails.
 pub fn count() -> Result<Memory, String> {
-    let this = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let this =
+        std::env::current_exe().map_err(|error| format!("cannot find the path of this program: {error}"))?;
     let output = Command::new(this.with_file_name("allocations")).output();
-    let output = output.map_err(|error| format!("`allocations` does not run: {error}"))?;
+    let output = output.map_err(|error| format!("cannot run `allocations`: {error}"))?;
     if !output.status.success() {
         return Err(format!("`allocations` failed: {}", String::from_utf8_lossy(&output.stderr)));
     }
     serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("`allocations` said something else: {error}"))
+        .map_err(|error| format!("unexpected output of `allocations`: {error}"))
 }
 
-/// A way to make a component of some name.
+/// Creates a component by name.
 pub type Make = fn(&Registry, &str);
 
-/// What can be made by name.
+/// The measured components.
 pub const COMPONENTS: [(&str, Make); 9] = [
     ("circuit breaker", |registry, name| drop(registry.circuit_breaker(name))),
     ("bulkhead", |registry, name| drop(registry.bulkhead(name))),
@@ -64,7 +65,7 @@ async fn bare() -> Result<u64, BodyError> {
     work_async(number()).await
 }
 
-/// Bytes of the future of a function with four stages, and of the same function without.
+/// Bytes of the future of a function with four stages, and of the same function without the attribute.
 pub fn futures() -> (usize, usize) {
     (size_of_val(&annotated()), size_of_val(&bare()))
 }

@@ -1,4 +1,4 @@
-//! The report: every figure in it was measured in the run that writes it.
+//! The report. All figures are measured in the run that writes it.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use crate::harness::{Goal, Group, Row};
 use crate::machine;
 use crate::memory::{Allocations, Memory};
 
-/// A goal, and what came of it.
+/// A goal and its result.
 #[derive(Debug)]
 struct Judged {
     goal: String,
@@ -24,7 +24,7 @@ pub struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// Of a group that was measured.
+    /// Creates the section of a measured group.
     pub fn new(group: &'a Group, rows: &'a [Row], allocations: &'a Allocations) -> Self {
         Self { group, rows, allocations }
     }
@@ -66,12 +66,12 @@ impl<'a> Section<'a> {
         Some(Judged { goal, is_met, seen })
     }
 
-    /// How long our job takes.
+    /// Median time of the first job.
     pub fn median(&self) -> f64 {
         self.rows.first().map_or(f64::NAN, |ours| ours.one.median())
     }
 
-    /// As markdown.
+    /// Formats the section as Markdown.
     pub fn markdown(&self) -> String {
         let mut text = format!("## {}\n\n", self.group.title);
         if !self.group.note.is_empty() {
@@ -86,7 +86,7 @@ impl<'a> Section<'a> {
         let two = if self.group.shared { " two threads | gain |" } else { "" };
         let line = if self.group.shared { "--:|--:|" } else { "" };
         let (alone, rule) = if self.group.is_headline { (" alone |", "--:|") } else { ("", "") };
-        let _ = writeln!(text, "| | median | min | max | to ours | allocations | bytes |{alone}{two}");
+        let _ = writeln!(text, "| | median | min | max | ratio | allocations | bytes |{alone}{two}");
         let _ = writeln!(text, "|---|--:|--:|--:|--:|--:|--:|{rule}{line}");
         for row in self.rows {
             text.push_str(&self.line(row));
@@ -116,9 +116,30 @@ impl<'a> Section<'a> {
         line
     }
 
-    /// One line of the README's table: ours, and how much longer each of the others takes.
-    pub fn summary(&self) -> Option<String> {
+    /// One line of the README's table: the time of the first job, and how much longer the other libraries take.
+    fn short_summary(&self) -> Option<String> {
         let ours = self.rows.first()?;
+        Some(format!("| {} | {} | {} |", self.group.title, self.ours(ours)?, self.others(ours)))
+    }
+
+    /// One line of the table in `docs/performance.md`, which also has the time of a single call.
+    fn summary(&self) -> Option<String> {
+        let ours = self.rows.first()?;
+        Some(format!(
+            "| {} | {} | {} | {} |",
+            self.group.title,
+            self.ours(ours)?,
+            alone(ours),
+            self.others(ours)
+        ))
+    }
+
+    fn ours(&self, ours: &Row) -> Option<String> {
+        let (count, _) = self.allocated(ours.who)?;
+        Some(format!("{}, {count:.0} allocations", nanos(ours.one.median())))
+    }
+
+    fn others(&self, ours: &Row) -> String {
         let others = self.rows.iter().filter(|row| row.who.starts_with('`'));
         let others = others.map(|row| {
             let allocations = self.allocated(row.who).map_or(0.0, |(count, _)| count);
@@ -126,24 +147,17 @@ impl<'a> Section<'a> {
                 if allocations > 0.0 { format!(", {allocations:.0} allocations") } else { String::new() };
             format!("{}: {:.1} x{allocations}", row.who, row.one.ratio_to(&ours.one))
         });
-        let (count, _) = self.allocated(ours.who)?;
-        Some(format!(
-            "| {} | {}, {count:.0} allocations | {} | {} |",
-            self.group.title,
-            nanos(ours.one.median()),
-            alone(ours),
-            others.collect::<Vec<_>>().join("<br>")
-        ))
+        others.collect::<Vec<_>>().join("<br>")
     }
 }
 
-/// The time of a call alone, or that it is less than what can be told from nothing.
+/// The time of a single call, or an upper bound if it is below the resolution.
 fn alone(row: &Row) -> String {
     let (median, resolution) = (row.alone.median(), row.alone.resolution());
     if median < resolution { format!("< {}", nanos(resolution)) } else { nanos(median) }
 }
 
-/// A span in a unit that fits.
+/// Formats a duration with a suitable unit.
 pub fn nanos(nanos: f64) -> String {
     match nanos {
         nanos if nanos < 10_000.0 => format!("{nanos:.1} ns"),
@@ -152,20 +166,20 @@ pub fn nanos(nanos: f64) -> String {
     }
 }
 
-/// Where it was measured, whether the harness measures right, and how many goals are met.
+/// Head of the report: the machine, the checks of the harness, and how many goals are met.
 pub fn head(checked: &[Row], body: &str) -> String {
     let met = body.matches(": met (").count();
     let all = met + body.matches(": **missed** (").count();
     let mut text = format!(
-        "# What it costs\n\nWritten by `cargo xtask bench`; nothing here is edited by hand.\n\n{}\n\
-         Goals met: {met} of {all}, each under its table.\n\n\
-         Jobs of one table run in turn (A B C A B C ..) in one process. Shown are the median, the fastest and the slowest\n\
-         sample for each call; `to ours` is the median of the ratios of neighbouring samples. Calls follow each other without a\n\
-         pause, so that the processor works on several at a time; `alone` is the time of a call that overlaps with no other: with\n\
-         a memory fence in front of each, less the time of the fence. Allocations are counted in a\n\
-         process of its own. With two threads the time is that of both together for each call, so that threads which do not\n\
-         disturb each other take half; the gain is the ratio. The body multiplies a number.\n\n\
-         The harness checks itself first:",
+        "# Benchmark results\n\nThis file is generated by `cargo xtask bench`. Do not edit it.\n\n{}\n\
+         Goals met: {met} of {all}. Each goal is listed with its table.\n\n\
+         The jobs of a table run alternately (A B C A B C ..) in one process. A table shows the median, the fastest and the\n\
+         slowest sample, per call. `ratio` is the median of the ratios of adjacent samples to the first job. Calls run\n\
+         back-to-back, so that the processor executes several at the same time. `alone` is the time of a call that overlaps\n\
+         with no other call: there is a memory fence before each call, and the time of the fence is subtracted. Allocations\n\
+         are counted in a separate process. `two threads` is the elapsed time divided by the calls of both threads, so that\n\
+         independent threads take half the time; `gain` is the speedup. The measured function multiplies a number.\n\n\
+         Checks of the harness:",
         machine::describe(),
     );
     for row in checked {
@@ -176,21 +190,21 @@ pub fn head(checked: &[Row], body: &str) -> String {
     text
 }
 
-/// What things hold.
+/// Section about memory.
 pub fn memory(memory: &Memory, (annotated, bare): (usize, usize)) -> String {
     let mut text = String::from(
-        "## Memory\n\nOf one component, with its name and its place in the registry, before its first call. A thread that\n\
-         records a latency gives the operation a histogram of 16 KiB, four at most.\n\n| | bytes |\n|---|--:|\n",
+        "## Memory\n\nMemory of one component before its first call, with its name and its registry entry. Each thread that\n\
+         records a latency adds a histogram of 16 KiB to the operation, at most four.\n\n| | bytes |\n|---|--:|\n",
     );
     for (what, bytes) in &memory.components {
         let _ = writeln!(text, "| {what} | {bytes} |");
     }
     for (who, bytes) in &memory.keys {
-        let _ = writeln!(text, "| a key of a rate limiter that has 1 000 000 of them, {who} | {bytes:.1} |");
+        let _ = writeln!(text, "| one of 1 000 000 keys of a rate limiter, {who} | {bytes:.1} |");
     }
     let _ = writeln!(
         text,
-        "| the future of an `async fn` with four stages | {annotated} |\n| the same without | {bare} |\n"
+        "| the future of an `async fn` with four stages | {annotated} |\n| the same `async fn` without the attribute | {bare} |\n"
     );
     for (what, most) in MOST_BYTES {
         let held = memory
@@ -208,7 +222,10 @@ pub fn memory(memory: &Memory, (annotated, bare): (usize, usize)) -> String {
     );
     let above = annotated.saturating_sub(bare);
     let met = verdict(above <= MOST_FUTURE);
-    let _ = writeln!(text, "- a future: at most {MOST_FUTURE} bytes above the bare one: {met} ({above})\n");
+    let _ = writeln!(
+        text,
+        "- a future: at most {MOST_FUTURE} bytes above the one without the attribute: {met} ({above})\n"
+    );
     text
 }
 
@@ -216,20 +233,20 @@ fn verdict(is_met: bool) -> &'static str {
     if is_met { "met" } else { "**missed**" }
 }
 
-/// What a component may hold.
+/// Maximum bytes of a component.
 const MOST_BYTES: &[(&str, u64)] = &[("circuit breaker", 1024), ("bulkhead", 512)];
 
-/// What a rate limiter may hold for a key.
+/// Maximum bytes of a rate limiter per key.
 const MOST_KEY: f64 = 48.0;
 
-/// What four stages may add to a future.
+/// Maximum bytes that four stages add to a future.
 const MOST_FUTURE: usize = 256;
 
-/// The counted instructions.
+/// Section about instructions.
 pub fn instructions(budgets: &str) -> String {
     let mut text = String::from(
-        "## Instructions\n\nFor each call, counted by callgrind; CI refuses what is 3 % above. Emulated, so that readings of the\n\
-         clock count as few.\n\n| | instructions |\n|---|--:|\n",
+        "## Instructions\n\nInstructions per call, counted by callgrind. CI fails if a job exceeds its budget by more than 3 %.\n\
+         Reading the clock costs only few instructions in this emulation.\n\n| | instructions |\n|---|--:|\n",
     );
     for (job, count) in
         budgets.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '))
@@ -243,30 +260,47 @@ pub fn instructions(budgets: &str) -> String {
 const BEGIN: &str = "<!-- written by `cargo xtask bench` -->";
 const END: &str = "<!-- until here -->";
 
-/// The README, with the short table in its place.
+/// Replaces the short table in the text of the README.
 ///
 /// # Errors
-/// There is no such place.
-pub fn with_table(readme: &str, sections: &[Section<'_>], machine: &str) -> Result<String, String> {
-    let parts = readme.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = parts.ok_or_else(|| format!("README.md has no `{BEGIN}` .. `{END}`"))?;
-    let mut table = String::from(
-        "| one call | resilient, calls in a stream | a call alone | the others in a stream, in times of ours |\n|---|--:|--:|---|\n",
-    );
-    for line in sections.iter().filter(|section| section.group.is_headline).filter_map(Section::summary) {
-        table.push_str(&line);
-        table.push('\n');
-    }
-    let machine = machine.lines().next().unwrap_or_default().trim_start_matches("- ");
-    Ok(format!("{before}{BEGIN}\n{table}\nOn {machine}.\n{END}{after}"))
+/// Returns an error if the text has no markers for the table.
+pub fn with_short_table(readme: &str, sections: &[Section<'_>], machine: &str) -> Result<String, String> {
+    let rows =
+        sections.iter().filter(|section| section.group.is_in_readme).filter_map(Section::short_summary);
+    let head = "| one call | resilient | other crates, relative to resilient |\n|---|--:|---|\n";
+    replaced(readme, head, rows, machine)
 }
 
-/// What the attribute costs the compiler.
+/// Replaces the table in the text of `docs/performance.md`.
+///
+/// # Errors
+/// Returns an error if the text has no markers for the table.
+pub fn with_table(page: &str, sections: &[Section<'_>], machine: &str) -> Result<String, String> {
+    let rows = sections.iter().filter(|section| section.group.is_headline).filter_map(Section::summary);
+    let head = "| one call | resilient, back-to-back calls | resilient, single call | other crates, back-to-back calls, relative to resilient |\n\
+                |---|--:|--:|---|\n";
+    replaced(page, head, rows, machine)
+}
+
+fn replaced(
+    text: &str,
+    head: &str,
+    rows: impl Iterator<Item = String>,
+    machine: &str,
+) -> Result<String, String> {
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.ok_or_else(|| format!("there is no `{BEGIN}` .. `{END}`"))?;
+    let rows: String = rows.map(|row| row + "\n").collect();
+    let machine = machine.lines().next().unwrap_or_default().trim_start_matches("- ");
+    Ok(format!("{before}{BEGIN}\n{head}{rows}\nOn {machine}.\n{END}{after}"))
+}
+
+/// Section about compile time.
 pub fn compile_time(measured: &CompileTime) -> String {
     let mut text = format!(
-        "## Compile time\n\n{} functions, `async`, with four stages by the attribute, with `#[tracing::instrument(skip_all)]`,\n\
-         and bare. Cargo's start is part of it; dependencies are not.\n\n\
-         | | | median | min | max | for each function | processor time |\n|---|---|--:|--:|--:|--:|--:|\n",
+        "## Compile time\n\nCompile time of {} `async` functions: with four stages of the attribute, with\n\
+         `#[tracing::instrument(skip_all)]`, and without an attribute. The start of cargo is included, dependencies are not.\n\n\
+         | | | median | min | max | per function | CPU time |\n|---|---|--:|--:|--:|--:|--:|\n",
         measured.functions
     );
     for figure in &measured.figures {
@@ -280,17 +314,17 @@ pub fn compile_time(measured: &CompileTime) -> String {
     }
     text.push('\n');
     for ratio in &measured.ratios {
-        // Of processor time where there is such a figure: other programs disturb it less.
+        // CPU time if available, because other programs affect it less.
         let added = ratio.added_cpu.unwrap_or(ratio.added);
         let verdict = verdict(added <= MOST_COMPILE_TIME);
         let _ = writeln!(
             text,
             "- `{}`: at most {MOST_COMPILE_TIME} x what `tracing::instrument` adds to a function: {verdict} ({added:.2} x; \
-             with the function itself {:.2} x)",
+             including the function {:.2} x)",
             ratio.profile, ratio.whole
         );
     }
-    text.push_str("\nSource text of one function, expanded:");
+    text.push_str("\nExpanded source text of one function:");
     for (variant, bytes) in &measured.expansion {
         let _ = write!(text, " {variant} {bytes:.0} bytes,");
     }
@@ -303,11 +337,11 @@ pub fn compile_time(measured: &CompileTime) -> String {
     let more = (bytes(Variant::Resilient) - bare) / (bytes(Variant::Instrument) - bare);
     let _ = writeln!(
         text,
-        "What is added is {more:.2} x the source of the other: a byte of ours takes the compiler no longer than one of the other\n\
-         where a ratio above is below that. Four stages, each with its way out, are that much to check.\n"
+        "The attribute adds {more:.2} x the source text that `tracing::instrument` adds. If a ratio above is lower than this, the\n\
+         compiler spends less time per byte of that text.\n"
     );
     text
 }
 
-/// What our attribute may add to the compile time of a function, as a share of what the other adds.
+/// Maximum compile time that the attribute adds to a function, relative to `tracing::instrument`.
 const MOST_COMPILE_TIME: f64 = 1.5;

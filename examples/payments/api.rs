@@ -1,4 +1,4 @@
-//! The service over HTTP. Every answer is JSON, errors too.
+//! HTTP API of the service. All responses are JSON, including errors.
 
 use std::sync::Arc;
 
@@ -26,8 +26,11 @@ struct App {
     gateway: Arc<Gateway>,
 }
 
-/// All routes. Those of customers are behind layers, the last one outermost: ids and deadlines come in, degraded marks
-/// go out, each address has a rate of its own, and a request with an `Idempotency-Key` is carried out once.
+/// All routes.
+///
+/// The customer routes are wrapped in layers; the last one is outermost. The layers read correlation ids and deadlines
+/// from requests, mark degraded responses, limit the rate per address, and execute a request with an `Idempotency-Key`
+/// once.
 pub(crate) fn routes(service: Arc<Service>, gateway: Arc<Gateway>) -> Result<Router, Repeats> {
     let server = registry().pipeline("http").bulkhead("http").timeout("http").build();
     let customers = Router::new()
@@ -42,13 +45,15 @@ pub(crate) fn routes(service: Arc<Service>, gateway: Arc<Gateway>) -> Result<Rou
     Ok(Router::new()
         .merge(customers)
         .route("/gateway/faults", get(faults).put(set_faults).delete(clear_faults))
-        .method_not_allowed_fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
+        .method_not_allowed_fallback(async || {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not support this method")
+        })
         .with_state(App { service, gateway }))
 }
 
-/// What customers may ask for, in the document of the API.
+/// `OpenAPI` descriptions of the customer routes.
 pub(crate) fn paths() -> [(&'static str, Value); 2] {
-    let problem = json!({ "description": "what is wrong", "content": { "application/problem+json": {} } });
+    let problem = json!({ "description": "Error (RFC 9457)", "content": { "application/problem+json": {} } });
     let answer = |what: &str| {
         let good = json!({ "description": what, "content": { "application/json": { "schema": { "type": "object" } } } });
         json!({ "200": good, "default": problem })
@@ -67,15 +72,15 @@ pub(crate) fn paths() -> [(&'static str, Value); 2] {
         },
     });
     let protected = json!({ "post": {
-        "summary": "Charges an order; the same one is not charged twice",
+        "summary": "Charge an order; repeating the request does not charge it twice",
         "security": [],
         "requestBody": { "required": true, "content": { "application/json": { "schema": order } } },
-        "responses": answer("charged, or queued for later"),
+        "responses": answer("Charged, or queued for later"),
     } });
     let simple = json!({ "get": {
-        "summary": "Asks the gateway whether it is there",
+        "summary": "Ping the gateway",
         "security": [],
-        "responses": answer("it is"),
+        "responses": answer("The gateway responded"),
     } });
     [("/protected-endpoint", protected), ("/simple-protected", simple)]
 }
@@ -123,9 +128,9 @@ async fn clear_faults(State(app): State<App>) -> Response {
     faults(State(app)).await
 }
 
-/// What a caller is told of an error, and when to come back.
+/// Converts an error to a response, with `Retry-After` if known.
 fn failed(error: &ChargeError) -> Response {
-    // What is no fault of the gateway is one of the order.
+    // An ignored error is a fault of the request, not of the gateway.
     let is_callers = error.classify() == Class::Ignored;
     let status = if is_callers { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_GATEWAY };
     let problem = Problem::of(error, status);

@@ -1,4 +1,4 @@
-//! The client side of the gateway's protocol, without any protection.
+//! Client of the gateway protocol, without any protection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,19 +8,19 @@ use resilient_runtime::{Class, Classify, FallbackFailed, Rejection};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// Why the gateway has no answer.
+/// Error of a call to the gateway.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChargeError {
-    #[error("the gateway cannot be reached: {0}")]
+    #[error("cannot connect to the gateway: {0}")]
     Connection(#[from] std::io::Error),
-    #[error("the gateway answered {status} {text}")]
+    #[error("the gateway returned {status} {text}")]
     Refused { status: StatusCode, text: String, retry_after: Option<Duration> },
-    #[error("the gateway said something strange: {0:?}")]
+    #[error("unexpected response of the gateway: {0:?}")]
     Protocol(String),
-    /// What the protection itself answers.
+    /// A policy rejected the call.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// When no fallback level had an answer.
+    /// All fallback levels failed.
     #[error(transparent)]
     AllFailed(#[from] FallbackFailed),
 }
@@ -41,18 +41,18 @@ impl Classify for ChargeError {
     }
 }
 
-/// Charges an order; the receipt.
+/// Charges an order and returns the receipt.
 pub(crate) async fn charge(gateway: SocketAddr, order: &str, cents: u64) -> Result<String, ChargeError> {
     ask(gateway, &format!("CHARGE {order} {cents}\n")).await
 }
 
-/// Asks what a currency is worth, in euros.
+/// Returns the exchange rate of a currency, in euros.
 pub(crate) async fn rate(gateway: SocketAddr, currency: &str) -> Result<f64, ChargeError> {
     let rate = ask(gateway, &format!("RATE {currency}\n")).await?;
     rate.parse().map_err(|_| ChargeError::Protocol(rate))
 }
 
-/// Asks whether anybody is there.
+/// Checks that the gateway responds.
 pub(crate) async fn ping(gateway: SocketAddr) -> Result<String, ChargeError> {
     ask(gateway, "PING\n").await
 }

@@ -1,5 +1,4 @@
-//! The gateway: a little TCP server that answers `CHARGE <order> <cents>`, `RATE <currency>` and `PING`, and fails as it is
-//! told.
+//! The gateway: a small TCP server for `CHARGE <order> <cents>`, `RATE <currency>` and `PING`, with fault injection.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,21 +9,21 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What goes wrong. Rates are shares of the requests, from 0 to 1.
+/// The injected faults. Rates are shares of the requests, from 0 to 1.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Faults {
-    /// Milliseconds before each answer.
+    /// Delay before each response, in milliseconds.
     pub(crate) latency_ms: u64,
-    /// Answers that are errors.
+    /// Share of requests that get an error.
     pub(crate) error_rate: f64,
-    /// The status of those errors.
+    /// Status of these errors.
     pub(crate) error_code: u16,
-    /// What those errors wish to be waited for, in milliseconds.
+    /// Retry delay that these errors request, in milliseconds.
     pub(crate) retry_after_ms: Option<u64>,
-    /// Requests that are never answered.
+    /// Share of requests that get no response.
     pub(crate) hang_rate: f64,
-    /// Connections that are reset.
+    /// Share of connections that are reset.
     pub(crate) reset_rate: f64,
 }
 
@@ -42,51 +41,55 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// What is wrong with these settings, if anything.
+    /// Returns the first invalid value, if any.
     pub(crate) fn problem(&self) -> Option<String> {
         let rates =
             [("error_rate", self.error_rate), ("hang_rate", self.hang_rate), ("reset_rate", self.reset_rate)];
         for (name, rate) in rates {
             if !(0.0..=1.0).contains(&rate) {
-                return Some(format!("`{name}` = {rate} is refused: a share from 0 to 1"));
+                return Some(format!("`{name}` = {rate} is out of range: expected a share from 0 to 1"));
             }
         }
         if self.latency_ms > 60_000 {
-            return Some(format!("`latency_ms` = {} is refused: at most 60000", self.latency_ms));
+            return Some(format!(
+                "`latency_ms` = {} is out of range: expected at most 60000",
+                self.latency_ms
+            ));
         }
-        (!(400..600).contains(&self.error_code))
-            .then(|| format!("`error_code` = {} is refused: a status from 400 to 599", self.error_code))
+        (!(400..600).contains(&self.error_code)).then(|| {
+            format!("`error_code` = {} is out of range: expected a status from 400 to 599", self.error_code)
+        })
     }
 }
 
-/// What the gateway knows.
+/// State of the gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Gateway {
     faults: Mutex<Faults>,
     connections: AtomicU64,
-    /// Receipts by order: the same order is charged once, however often it is asked for.
+    /// Receipts by order. An order is charged once, however often it is requested.
     ledger: Mutex<HashMap<String, String>>,
 }
 
 impl Gateway {
-    /// What goes wrong now.
+    /// Returns the current faults.
     pub(crate) fn faults(&self) -> Faults {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes what goes wrong.
+    /// Replaces the faults.
     pub(crate) fn set_faults(&self, faults: Faults) {
         *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    /// Connections it has accepted.
+    /// Number of accepted connections.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
 
     fn receipt(&self, order: &str) -> String {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        // A demonstration that runs for ever must not grow for ever.
+        // Bounds the memory of a program that runs for a long time.
         if ledger.len() >= 10_000 && !ledger.contains_key(order) {
             ledger.clear();
         }
@@ -121,7 +124,7 @@ pub(crate) async fn serve(listener: TcpListener, gateway: Arc<Gateway>) {
                 gateway.connections.fetch_add(1, Ordering::Relaxed);
                 let gateway = Arc::clone(&gateway);
                 tokio::spawn(async move {
-                    // A peer that went away is its own affair.
+                    // Connection errors of a client are ignored.
                     let _ = converse(stream, &gateway).await;
                 });
             }
@@ -140,12 +143,12 @@ async fn converse(mut stream: TcpStream, gateway: &Gateway) -> std::io::Result<(
     tokio::time::sleep(Duration::from_millis(faults.latency_ms)).await;
     let luck: f64 = rand::random();
     if luck < faults.reset_rate {
-        // Closed with this, the kernel sends a reset instead of a farewell.
+        // Makes the kernel send a reset when the socket is closed.
         stream.set_zero_linger()?;
         return Ok(());
     }
     if luck < faults.reset_rate + faults.hang_rate {
-        // Until the peer gives up.
+        // Waits until the client closes the connection.
         return stream.readable().await;
     }
     let answer = if luck < faults.reset_rate + faults.hang_rate + faults.error_rate {

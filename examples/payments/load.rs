@@ -1,4 +1,4 @@
-//! A gentle load, so that there is something to see, and an outage that plays by itself.
+//! Generates a small load, and optionally simulates an outage.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use tokio::time::sleep;
 
 use crate::gateway::{Faults, Gateway};
 
-/// Sends so many orders a second, over HTTP like everybody else.
-pub(crate) async fn run(service: SocketAddr, orders_a_second: u32) {
-    if orders_a_second == 0 {
+/// Sends orders to the service over HTTP.
+pub(crate) async fn run(service: SocketAddr, orders_per_second: u32) {
+    if orders_per_second == 0 {
         return;
     }
-    let mut clock = tokio::time::interval(Duration::from_secs(1) / orders_a_second);
+    let mut clock = tokio::time::interval(Duration::from_secs(1) / orders_per_second);
     for number in 1_u64.. {
         clock.tick().await;
-        // Some customers ask again for what they ordered before.
+        // Some customers repeat an earlier order.
         let order = if number.is_multiple_of(7) { number / 7 } else { number };
         tokio::spawn(async move {
-            // What became of it shows in the statistics.
+            // The statistics show the outcome.
             let _ = send(service, order).await;
         });
     }
@@ -39,15 +39,15 @@ async fn send(service: SocketAddr, order: u64) -> std::io::Result<()> {
     stream.read_to_end(&mut answer).await.map(drop)
 }
 
-/// The story: all is well, the gateway slows down, fails, and recovers.
+/// Repeats a scenario: the gateway is healthy, becomes slow, fails and recovers.
 pub(crate) async fn scenario(gateway: Arc<Gateway>) {
     let slow = Faults { latency_ms: 350, ..Faults::default() };
     let failing = Faults { error_rate: 0.9, hang_rate: 0.1, ..Faults::default() };
     let acts = [
-        ("all is well", Faults::default(), 15),
-        ("the gateway gets slow", slow, 20),
-        ("the gateway fails: the circuit opens, and fallbacks answer", failing, 30),
-        ("the gateway is well again: probes find out, and the circuit closes", Faults::default(), 30),
+        ("the gateway is healthy", Faults::default(), 15),
+        ("the gateway becomes slow", slow, 20),
+        ("the gateway fails: the circuit opens, and fallbacks are used", failing, 30),
+        ("the gateway recovers: probes succeed, and the circuit closes", Faults::default(), 30),
     ];
     loop {
         for (what, faults, seconds) in &acts {

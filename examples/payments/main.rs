@@ -1,5 +1,6 @@
-//! A payment service that takes orders over HTTP and charges a gateway over TCP, with its dashboard, and a gateway that
-//! can be made to fail while it runs.
+//! Payment service with a dashboard, and a gateway in which faults can be injected at run time.
+//!
+//! The service accepts orders over HTTP and charges them at the gateway over TCP.
 //!
 //!     cargo run --release --example payments [-- --scenario]
 
@@ -39,7 +40,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let options = Options::from_args(std::env::args().skip(1))?;
+    let Some(options) = Options::from_args(std::env::args().skip(1))? else {
+        println!("{}", options::HELP);
+        return Ok(());
+    };
     if let Some(path) = &options.records {
         registry().idempotency("orders").set_store(Arc::new(DurableStore::open(path)?));
     }
@@ -47,17 +51,17 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let gateway_listener = listen(options.gateway_port, "--gateway-port").await?;
     let gateway_address = gateway_listener.local_addr()?;
     tokio::spawn(gateway::serve(gateway_listener, Arc::clone(&gateway)));
-    // Not part of readiness: without its gateway the service still takes orders.
+    // The settings file makes this a deep check: the service accepts orders even if the gateway is down.
     registry().health("gateway").probe(move || async move { client::ping(gateway_address).await.map(drop) });
 
     let (admin, token) = admin(&options)?;
     let service = Arc::new(Service::new(gateway_address));
     let routes =
         Router::new().merge(api::routes(service, gateway.clone())?).merge(admin.router()).fallback(nothing);
-    // Once all components are there, so that a setting for none of them is a slip.
+    // After all components are created, so that settings for an unknown component are reported as mistakes.
     let _followed = ConfigFile::new(&options.config).watch(registry())?;
     if let Err(problems) = registry().validate() {
-        eprintln!("settings to look at:\n{problems}");
+        eprintln!("problems in the settings:\n{problems}");
     }
     let listener = listen(options.port, "--port").await?;
     let address = listener.local_addr()?;
@@ -81,12 +85,12 @@ fn admin(options: &Options) -> Result<(Admin, String), Box<dyn Error>> {
 }
 
 async fn nothing() -> Problem {
-    let what = "there is nothing here; see the program's output for the paths";
+    let what = "no such path; the output of the program lists the paths";
     Problem::new(axum::http::StatusCode::NOT_FOUND, what)
 }
 
 async fn interrupted() {
-    // Without the signal the program just runs on.
+    // If the signal handler cannot be installed, the program runs until it is killed.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -104,14 +108,14 @@ fn introduce(service: SocketAddr, gateway: SocketAddr, token: &str, config: &Pat
     let api = format!("http://{service}/api/resilience");
     println!("service http://{service}");
     println!("gateway tcp://{gateway}");
-    println!("\nLook at it:       http://{service}/dashboard");
-    println!("To change things: {token}");
-    println!("To set things:    {}, in force within a second", config.display());
-    println!("\nCharge an order; the same one again is not charged twice:");
+    println!("\nDashboard:     http://{service}/dashboard");
+    println!("Admin token:   {token}");
+    println!("Settings file: {} (changes take effect within a second)", config.display());
+    println!("\nCharge an order (repeating the request does not charge it twice):");
     println!("  curl -sX POST {api}/protected-endpoint \\");
     println!("    -H 'content-type: application/json' -d '{{\"order_id\": \"a-1\", \"cents\": 995}}'");
     println!("  curl -s {api}/simple-protected");
-    println!("\nMake the gateway fail, hang, reset or dawdle, and well again:");
+    println!("\nMake the gateway fail, hang, reset connections or respond slowly, then end the faults:");
     for faults in
         ["{\"error_rate\": 1}", "{\"hang_rate\": 1}", "{\"reset_rate\": 0.5}", "{\"latency_ms\": 300}"]
     {
@@ -120,11 +124,11 @@ fn introduce(service: SocketAddr, gateway: SocketAddr, token: &str, config: &Pat
         );
     }
     println!("  curl -sX DELETE http://{service}/gateway/faults");
-    println!("\nAsk, and steer:");
+    println!("\nInspect and control components:");
     println!("  curl -s {api}/stats/circuit_breaker/payment");
     println!("  curl -s {api}/health");
     println!("  curl -s {api}/health/deep");
     println!("  curl -s {api}/metrics");
     println!("  curl -sX POST {api}/reset/circuit_breaker/payment -H 'authorization: Bearer {token}'");
-    println!("\nCtrl-C ends it.");
+    println!("\nPress Ctrl-C to stop.");
 }

@@ -1,29 +1,41 @@
-//! What the command line says.
+//! Command line options.
 
 use std::path::PathBuf;
 
-/// How the program is to run.
+/// Parsed command line options.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) port: u16,
     pub(crate) gateway_port: u16,
-    /// Orders a second that the program sends to itself.
+    /// Orders per second that the program sends to itself.
     pub(crate) load: u32,
-    /// Whether an outage and the recovery from it are played.
+    /// Whether to simulate an outage and the recovery.
     pub(crate) scenario: bool,
-    /// Settings that can be edited while it runs.
+    /// Settings file, which can be edited while the program runs.
     pub(crate) config: PathBuf,
-    /// Where it is kept which orders were charged; in memory where nothing is given.
+    /// File for the records of charged orders. `None` stores them in memory.
     pub(crate) records: Option<PathBuf>,
-    /// The admin token; a new one where none is given.
+    /// The admin token. `None` generates one.
     pub(crate) token: Option<String>,
 }
 
-const KNOWN: &str = "--port N, --gateway-port N, --load ORDERS_A_SECOND, --config FILE, --records FILE, \
-                     --token TEXT, --scenario";
+pub(crate) const HELP: &str = "\
+A payment service with a live dashboard, and a gateway that fails on request.
+
+Usage: cargo run --release --example payments -- [OPTIONS]
+
+  --scenario          simulate an outage of the gateway, and its recovery
+  --load N            orders per second that the program sends to itself (default: 5)
+  --port N            port of the service; 0 chooses a free one (default: 3000)
+  --gateway-port N    port of the gateway; 0 chooses a free one (default: 3001)
+  --config FILE       settings file, which can be edited while the program runs
+  --records FILE      store the records of charged orders in this file (default: in memory)
+  --token TEXT        admin token, at least 16 characters (default: a random one, which is printed)
+  --help              show this text";
 
 impl Options {
-    pub(crate) fn from_args(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
+    /// Parses the options. `None` means that help was requested.
+    pub(crate) fn from_args(mut args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self {
             port: 3000,
             gateway_port: 3001,
@@ -43,13 +55,16 @@ impl Options {
                 "--records" => options.records = Some(value()?.into()),
                 "--token" => options.token = Some(value()?),
                 "--scenario" => options.scenario = true,
-                _ => return Err(format!("unknown option `{option}`; known: {KNOWN}")),
+                "--help" | "-h" => return Ok(None),
+                _ => return Err(format!("unknown option `{option}`\n\n{HELP}")),
             }
         }
-        Ok(options)
+        Ok(Some(options))
     }
 }
 
 fn number(option: &str, value: &str) -> Result<u16, String> {
-    value.parse().map_err(|_| format!("`{option} {value}`: a number from 0 to 65535 is needed"))
+    value
+        .parse()
+        .map_err(|_| format!("invalid value `{value}` for `{option}`: expected a number from 0 to 65535"))
 }

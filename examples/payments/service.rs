@@ -1,4 +1,4 @@
-//! The payment service: most of what this library does, on four functions.
+//! The payment service: four functions that use most features of the library.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{self, ChargeError};
 
-/// What a customer wants.
+/// An order of a customer.
 #[derive(Clone, Debug, Deserialize, Hash)]
 #[serde(deny_unknown_fields)]
-#[allow(clippy::struct_field_names)] // as it is called in the JSON
+#[allow(clippy::struct_field_names)] // the name of the JSON field
 pub(crate) struct Order {
-    /// The same order is charged once, however often it is sent.
+    /// Identifies the order, which is charged once however often it is sent.
     pub(crate) order_id: String,
     pub(crate) cents: u64,
     #[serde(default = "euro")]
     pub(crate) currency: String,
-    /// Each customer has a limit of its own.
+    /// Identifies the customer for the rate limit.
     #[serde(default)]
     pub(crate) customer: String,
-    /// One who pays for it is served before the others when there is a queue.
+    /// An express order has high priority.
     #[serde(default)]
     pub(crate) express: bool,
 }
@@ -32,19 +32,19 @@ fn euro() -> String {
 }
 
 impl Order {
-    /// What is wrong with the order, if anything.
+    /// Returns the first problem of the order, if any.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         let printable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if self.order_id.is_empty() || self.order_id.len() > 64 || !self.order_id.chars().all(printable) {
-            return Some("`order_id` is 1 to 64 letters, digits, `-`, `_` or `.`");
+            return Some("`order_id` must be 1 to 64 letters, digits, `-`, `_` or `.`");
         }
         if self.customer.len() > 64 || !self.customer.chars().all(printable) {
-            return Some("`customer` is up to 64 letters, digits, `-`, `_` or `.`");
+            return Some("`customer` must be at most 64 letters, digits, `-`, `_` or `.`");
         }
         if self.currency.len() != 3 || !self.currency.chars().all(|c| c.is_ascii_uppercase()) {
-            return Some("`currency` is three capital letters");
+            return Some("`currency` must be three capital letters");
         }
-        (self.cents == 0 || self.cents > 10_000_000).then_some("`cents` is 1 to 10000000")
+        (self.cents == 0 || self.cents > 10_000_000).then_some("`cents` must be 1 to 10000000")
     }
 
     fn priority(&self) -> Priority {
@@ -52,24 +52,24 @@ impl Order {
     }
 }
 
-/// What the customer is told.
+/// Response to an order.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Answer {
     #[serde(flatten)]
     charge: Charge,
-    /// Euros for one of the order's currency.
+    /// Exchange rate of the currency of the order, in euros.
     rate: f64,
-    /// Who answered: `gateway`, or the worst level of a fallback that did.
+    /// Source of the response: `gateway`, or the lowest fallback level that was used.
     level: &'static str,
-    /// Whether it is less than the real answer, and why.
+    /// Whether a fallback level was used.
     degraded: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<Degradation>,
-    /// Whether the order was charged before, and this is the answer of then.
+    /// Whether the order was charged before, and this is the stored result.
     replayed: bool,
 }
 
-/// What became of an order; kept, and given again to who sends it again.
+/// Result of an order, which is stored and returned for repeated requests.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Charge {
     order_id: String,
@@ -78,22 +78,22 @@ pub(crate) struct Charge {
     receipt: Option<String>,
 }
 
-/// What the service knows.
+/// State of the service.
 #[derive(Debug)]
 pub(crate) struct Service {
     gateway: SocketAddr,
     queued: Mutex<Vec<Order>>,
 }
 
-/// How many queued orders are kept at most.
-const KEPT: usize = 10_000;
+/// Maximum number of queued orders.
+const MAX_QUEUED: usize = 10_000;
 
 impl Service {
     pub(crate) fn new(gateway: SocketAddr) -> Self {
         Self { gateway, queued: Mutex::default() }
     }
 
-    /// Takes an order: each customer so many in a second, and the least important not at all while there are too many.
+    /// Accepts an order, with a rate limit per customer and load shedding by priority.
     #[resilient(
         name = "order",
         load_shed("orders", max_in_flight = 400, target_latency = "1s"),
@@ -104,7 +104,7 @@ impl Service {
         let ((rate, charge, replayed), degradation) = Degradation::scope(async {
             let rate = self.exchange(&order.currency).await;
             let charge = self.charge(order).await;
-            // Asked right behind the call: other calls may end on this thread.
+            // Read directly after the call, because other calls can end on this thread.
             (rate, charge, replayed())
         })
         .await;
@@ -113,9 +113,11 @@ impl Service {
         Ok(Answer { charge: charge?, rate: rate?, level, degraded, why: degradation, replayed })
     }
 
-    /// Charges an order once, however often it is sent: retried within a budget, cut off by a circuit breaker, isolated
-    /// by a bulkhead, bounded in time; and if all that fails, put into a queue. The gateway charges an order once however
-    /// often it is asked, so it may be asked again even when an answer was lost.
+    /// Charges an order once, however often it is sent.
+    ///
+    /// The call is protected by idempotency, a circuit breaker, retries with a budget, a bulkhead and timeouts. If it
+    /// fails, the order is queued. The gateway charges an order only once, so `reexecute` is safe if a response was
+    /// lost.
     #[resilient(
         name = "charge",
         idempotent("orders", key = order.order_id, ttl = "1h", on_unknown = reexecute, fingerprint = (order.cents, &order.currency)),
@@ -131,7 +133,9 @@ impl Service {
         Ok(Charge { order_id: order.order_id.clone(), status: "charged".into(), receipt: Some(receipt) })
     }
 
-    /// What the currency is worth: the last good answer while the gateway has none, and a guess where there is not even that.
+    /// Returns the exchange rate of a currency.
+    ///
+    /// If the gateway fails, returns the last known rate, or 1.0 if there is none.
     #[resilient(
         name = "exchange",
         circuit_breaker = "payment",
@@ -142,7 +146,7 @@ impl Service {
         client::rate(self.gateway, currency).await
     }
 
-    /// Asks whether the gateway is there; shares the circuit breaker of the charges.
+    /// Pings the gateway, with the circuit breaker that charges use.
     #[resilient(name = "ping", circuit_breaker = "payment", timeout = "1s")]
     pub(crate) async fn ping(&self) -> Result<String, ChargeError> {
         client::ping(self.gateway).await
@@ -153,15 +157,17 @@ impl Service {
             return Err(rejection.clone().into());
         }
         let mut queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
-        if queued.len() >= KEPT {
-            return Err(ChargeError::Protocol(format!("the queue is full, and the gateway: {failure:?}")));
+        if queued.len() >= MAX_QUEUED {
+            return Err(ChargeError::Protocol(format!(
+                "the queue is full, and the gateway failed: {failure:?}"
+            )));
         }
         queued.push(order.clone());
         Ok(Charge { order_id: order.order_id.clone(), status: "queued".into(), receipt: None })
     }
 }
 
-/// Failures that no queue helps against: the key is another order's, or the order was charged or is being charged.
+/// Rejections for which queueing is wrong: the key belongs to another order, or the order was or is being charged.
 fn callers_own(failure: &Failure<ChargeError>) -> Option<&Rejection> {
     match failure {
         Failure::Rejected(rejection) => {

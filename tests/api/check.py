@@ -1,5 +1,7 @@
-"""The API of the main example as programs see it: what its OpenAPI document says is tried, valid and not, and both forms
-of its metrics are read by the parsers of Prometheus, and by its `promtool`.
+"""Tests the HTTP API of the `payments` example.
+
+Schemathesis sends valid and invalid requests from the OpenAPI document. The parsers of Prometheus and `promtool` read both
+formats of the metrics.
 
     check.py PAYMENTS SCHEMATHESIS [PROMTOOL RULES]
 """
@@ -16,9 +18,9 @@ from prometheus_client import parser as prometheus
 
 TOKEN = "a-token-for-the-tests"
 API = "/api/resilience"
-# They have no end.
+# These responses do not end.
 STREAMS = ("/events", "/stream")
-# Which names a kind has, and which settings, only the program knows: what fits the document may still be refused.
+# The document does not list the names and settings of a kind, so the program can reject requests that match the document.
 DEPENDS = "positive_data_acceptance"
 
 
@@ -28,7 +30,7 @@ def fetch(url, **headers):
 
 
 def check_document(service, schemathesis):
-    """Schemathesis makes requests from the document, with names that there are."""
+    """Runs Schemathesis with the document and existing component names."""
     document = json.loads(fetch(f"{service}{API}/openapi.json")[0])
     stats = json.loads(fetch(f"{service}{API}/stats")[0])
     names = sorted({name for kind in stats.values() if isinstance(kind, dict) for name in kind})
@@ -46,7 +48,7 @@ def check_document(service, schemathesis):
         json.dump(document, file)
         file.flush()
         config = pathlib.Path(file.name).with_suffix(".toml")
-        # 503 is the right answer of a protected endpoint while its circuit is forced open, which other requests do.
+        # Other requests force the circuit open. The protected endpoint then returns 503, which is correct.
         config.write_text('[checks.not_a_server_error]\nexpected-statuses = ["2xx", "4xx", 503]\n')
         run = [schemathesis, "--config-file", str(config)]
         run += ["run", file.name, "--url", service, "--seed", "1", "--max-examples", "40"]
@@ -55,7 +57,7 @@ def check_document(service, schemathesis):
         done = subprocess.run(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         config.unlink()
     print(done.stdout[-4000:] if done.returncode else done.stdout.rstrip().splitlines()[-1])
-    assert done.returncode == 0, "the API is not what its document says"
+    assert done.returncode == 0, "the API does not match its document"
 
 
 def check_metrics(service):
@@ -74,11 +76,11 @@ def check_metrics(service):
     # Schemathesis has charged orders.
     charged = [sample.value for sample in calls.samples if sample.labels == {"operation": "charge", "outcome": "success"}]
     assert charged and charged[0] > 0, charged
-    print(f"{len(families)} families of metrics, {samples} samples")
+    print(f"{len(families)} metric families, {samples} samples")
 
 
 def check_with_promtool(service, promtool, rules):
-    """What Prometheus itself says of the metrics, and of the rules that are shipped for it."""
+    """Checks the metrics and the shipped rules with `promtool`."""
     subprocess.run([promtool, "check", "rules", rules], stdin=subprocess.DEVNULL, check=True)
     text = fetch(f"{service}{API}/metrics")[0]
     subprocess.run([promtool, "check", "metrics"], input=text, text=True, check=True)

@@ -1,17 +1,17 @@
-// What everybody needs of a page: names, headings in order, text that can be read, room for it.
+// Accessibility checks of a page: names, heading order, text contrast, and enough room.
 
 import assert from 'node:assert/strict';
 
 const NAMED = ['button', 'link', 'textbox', 'searchbox', 'combobox', 'checkbox', 'dialog', 'image', 'progressbar', 'navigation', 'region', 'heading', 'columnheader'];
 
-/** Names as Chromium itself computes them for assistive technology. */
+/** Checks the names that Chromium computes for assistive technology. */
 async function names(page) {
   const session = await page.context().newCDPSession(page);
   const { nodes } = await session.send('Accessibility.getFullAXTree');
   await session.detach();
   const shown = nodes.filter((node) => !node.ignored);
   const nameless = shown.filter(({ role, name }) => NAMED.includes(role?.value) && !name?.value?.trim());
-  // A canvas without a label has this role, and nothing else to say.
+  // A canvas without a label has this role and no name.
   const canvases = shown.filter(({ role }) => role?.value === 'Canvas');
   return [...nameless, ...canvases].map(({ role, nodeId }) => `${role.value} ${nodeId} has no name`);
 }
@@ -65,11 +65,11 @@ function looks() {
     if (element.placeholder) judge(element, element.placeholder, '::placeholder');
     judged += 1;
   }
-  if (judged < 20) problems.push(`only ${judged} elements were looked at`);
+  if (judged < 20) problems.push(`only ${judged} elements were checked`);
   return problems;
 }
 
-/** Runs in the page: what needs more room than there is, and words that are broken for want of it. */
+/** Runs in the page: finds elements that are too wide, and words that are broken across lines. */
 function room() {
   const problems = [];
   const { scrollWidth, clientWidth } = document.documentElement;

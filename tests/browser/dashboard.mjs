@@ -1,18 +1,18 @@
-// The live dashboard in a real Chromium: `node dashboard.mjs PATH_OF_PAYMENTS`, or the path in `PAYMENTS`.
+// Tests the dashboard in Chromium: `node dashboard.mjs PATH_OF_PAYMENTS`, or with the path in `PAYMENTS`.
 
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 import { accessible, fits } from './audit.mjs';
-import { TOKEN, faults, freeze, kill, orderTwice, start, steer, thaw } from './service.mjs';
+import { TOKEN, faults, freeze, kill, orderTwice, sendToAdmin, start, thaw } from './service.mjs';
 
 const LIMIT = 55_000; // ms, for the whole run
-const WAIT = 15_000; // ms, for one thing to show; the breaker may wait some seconds before it probes
+const WAIT = 15_000; // ms, for one element to appear; the breaker can wait some seconds before it probes
 const LARGEST = 120 * 1024; // bytes of the whole dashboard, gzipped
 
 const program = process.argv[2] ?? process.env.PAYMENTS;
 if (!program) {
-  console.error('give the path of the payments program, as the argument or in PAYMENTS');
+  console.error('usage: node dashboard.mjs PATH_OF_PAYMENTS (or set PAYMENTS)');
   process.exit(1);
 }
 setTimeout(() => {
@@ -22,7 +22,7 @@ setTimeout(() => {
 
 const began = Date.now();
 
-/** One line for each step that held. */
+/** Runs a step and prints a line if it passes. */
 async function step(name, does) {
   try {
     await does();
@@ -45,15 +45,15 @@ async function run() {
   }
 }
 
-/** What goes wrong in the page, each once. */
+/** Errors of the page, without duplicates. */
 const wrong = new Set();
 
-/** Takes note of it; what is meant to be refused is announced, and counted. */
+/** Collects errors of the page. Expected errors are registered with `expect` and counted. */
 async function watch(page) {
   const meant = new Map();
   page.on('console', (message) => {
     if (message.type() !== 'error') return;
-    // Chromium notes every request that fails.
+    // Chromium logs every failed request.
     const text = `${message.text()} (${message.location().url})`;
     const known = [...meant.keys()].find((pattern) => pattern.test(text));
     if (known) meant.set(known, meant.get(known) + 1);
@@ -89,9 +89,9 @@ async function look(base, page) {
     await page.evaluate((hash) => { location.hash = hash; }, `#/${path}`);
     await heading(path.split('/')[1]);
   };
-  /** Whether it is the page that was loaded at first. */
-  const sameAsEver = async () => assert.ok(await page.evaluate(() => window.loadedOnce), 'the page was loaded anew');
-  /** Presses a key until the focus is on what is wanted. */
+  /** Asserts that the page was not reloaded. */
+  const notReloaded = async () => assert.ok(await page.evaluate(() => window.loadedOnce), 'the page was reloaded');
+  /** Presses a key until the wanted element has the focus. */
   const press = async (key, wanted) => {
     const there = () => page.evaluate((selector) => document.activeElement.matches(selector), wanted);
     for (let pressed = 0; !(await there()); pressed += 1) {
@@ -102,12 +102,12 @@ async function look(base, page) {
       const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
       return outlineStyle === 'none' ? 0 : parseFloat(outlineWidth);
     });
-    assert.ok(outline >= 2, `the focus on ${wanted} does not show`);
+    assert.ok(outline >= 2, `the focus on ${wanted} is not visible`);
   };
 
   await step('the grid shows the components, live', async () => {
     await page.goto(`${base}/dashboard`);
-    // Lost with a reload: tells later that there was none.
+    // A reload would clear this.
     await page.evaluate(() => { window.loadedOnce = true; });
     await shows(connection, /^live$/);
     await shows(breaker.locator('.mark'), '● closed');
@@ -127,22 +127,22 @@ async function look(base, page) {
     await page.getByLabel('Kind').selectOption('');
   });
 
-  await step('the alerts are quiet while all is well', async () => {
+  await step('no alert fires while the gateway is healthy', async () => {
     await go('Alerts');
     await heading('Alerts');
-    // With a value: it has seen enough to say so.
-    await shows(alert.filter({ hasText: '✓ quiet' }), '0 %');
+    // There is a value, so that the alert has enough samples.
+    await shows(alert.filter({ hasText: '✓ not firing' }), '0 %');
     assert.equal(await page.locator('#firing').textContent(), '');
     await go('Components');
   });
 
-  // The period doubles each time the probes fail, and nobody is to wait for that here.
-  await steer(base, 'PATCH', '/config/circuit_breaker/payment', '{"open_max":"2s"}');
+  // Limits the open period, which doubles each time the probes fail.
+  await sendToAdmin(base, 'PATCH', '/config/circuit_breaker/payment', '{"open_max":"2s"}');
 
-  await step('the breaker opens before the eyes when the gateway fails', async () => {
+  await step('the breaker opens on the page when the gateway fails', async () => {
     await faults(base, 'PUT', '{"error_rate":1}');
     await shows(breaker.locator('.mark'), '○ open');
-    // What needs to be looked at comes first.
+    // The most urgent component comes first.
     await page.locator('#grid > .card.bad:first-child').waitFor();
   });
 
@@ -151,11 +151,11 @@ async function look(base, page) {
     await go('Alerts');
     await shows(alert, '✕ critical');
     await shows(page.locator('#log tbody tr'), 'severity critical');
-    // The fallbacks have answered all the while.
-    await shows(page.locator('#alerts tbody tr').filter({ hasText: 'orders_failing' }), '✓ quiet');
+    // The fallbacks have succeeded all the time.
+    await shows(page.locator('#alerts tbody tr').filter({ hasText: 'orders_failing' }), '✓ not firing');
   });
 
-  await step('the funnel tells how far down the calls had to go', async () => {
+  await step('the funnel shows how many calls each fallback level served', async () => {
     await faults(base, 'DELETE');
     await go('Fallbacks');
     await heading('Fallbacks');
@@ -163,15 +163,15 @@ async function look(base, page) {
     await level.waitFor();
     await open('fallback/charge');
     await page.getByRole('progressbar', { name: /^default: [1-9]\d* of [1-9]\d* served$/ }).waitFor();
-    await shows(page.locator('#own'), 'Not asked: replica, distributed cache, local cache, backup');
+    await shows(page.locator('#own'), 'Not used: replica, distributed cache, local cache, backup');
     const { value, max } = await page.getByRole('progressbar').first().evaluate((bar) => ({ value: bar.value, max: bar.max }));
     assert.ok(value > 0 && value <= max, `${value} of ${max}`);
   });
 
-  // While the marks of the outage are still there.
-  await step('every page is accessible, in the light and in the dark, and fits a narrow screen', async () => {
+  // While the pages still show the outage.
+  await step('every page is accessible in both color schemes and fits a narrow screen', async () => {
     await go('Components');
-    // Drawn with the next frame.
+    // Wait until the cards are drawn.
     await page.locator('#grid .card').nth(10).waitFor();
     const known = await page.locator('#grid .card').evaluateAll((cards) => cards.map((card) => [card.dataset.kind, card.getAttribute('href').slice(2)]));
     // One of each kind.
@@ -182,7 +182,7 @@ async function look(base, page) {
       await page.waitForFunction((wanted) => decodeURIComponent(location.hash) === decodeURIComponent(wanted), `#/${path}`);
       await page.locator('#page h1').waitFor();
       if (path === 'sites') await page.getByRole('columnheader').first().waitFor();
-      // All but operations have settings, but of a source of settings.
+      // All kinds have settings, except operations and settings sources.
       if (path.includes('/') && !/^(operations|config_source)/.test(path)) await page.locator('.settings input').first().waitFor();
       if (/^(operations|circuit_breaker|bulkhead)/.test(path)) await page.locator('.chart canvas').first().waitFor();
       for (const width of [840, 360]) {
@@ -194,7 +194,7 @@ async function look(base, page) {
     await page.setViewportSize({ width: 1280, height: 720 });
   });
 
-  await step('dark is dark', async () => {
+  await step('the dark color scheme is dark', async () => {
     const colours = () => page.evaluate(() => ['background-color', 'color'].map((name) => Math.max(...getComputedStyle(document.body).getPropertyValue(name).match(/\d+/g).map(Number))));
     await page.emulateMedia({ colorScheme: 'dark' });
     const [background, text] = await colours();
@@ -203,22 +203,22 @@ async function look(base, page) {
     assert.ok((await colours())[0] > 192);
   });
 
-  await step('the breaker closes again when the gateway is well', async () => {
+  await step('the breaker closes again when the gateway recovers', async () => {
     await go('Components');
     await shows(breaker.locator('.mark'), '● closed');
-    await sameAsEver();
-    await steer(base, 'DELETE', '/config/circuit_breaker/payment');
+    await notReloaded();
+    await sendToAdmin(base, 'DELETE', '/config/circuit_breaker/payment');
   });
 
-  await step('the page of a component has its chart, figures, settings and the reasons of its transitions', async () => {
+  await step('a component page shows a chart, figures, settings and the reasons of transitions', async () => {
     await open('circuit_breaker/payment');
     await shows(state, '● closed');
     const canvas = page.locator('.chart canvas');
     await canvas.waitFor();
-    // A canvas that nothing was drawn on is transparent all over.
+    // An empty canvas is fully transparent.
     const drawn = await canvas.evaluate((it) => it.getContext('2d').getImageData(0, 0, it.width, it.height).data.some((value) => value));
     assert.ok(drawn, 'the chart is empty');
-    // The lines of its grid, most of all that is drawn.
+    // The color of the grid lines, which cover the most pixels.
     const grid = () => canvas.evaluate((it) => {
       const seen = new Map();
       for (const pixel of new Uint32Array(it.getContext('2d').getImageData(0, 0, it.width, it.height).data.buffer)) if (pixel) seen.set(pixel, (seen.get(pixel) ?? 0) + 1);
@@ -226,9 +226,9 @@ async function look(base, page) {
     });
     const light = await grid();
     await page.emulateMedia({ colorScheme: 'dark' });
-    // It is drawn anew each second.
+    // The chart is redrawn once a second.
     for (let tries = 0; await grid() === light; tries++) {
-      assert.ok(tries < 100, 'the chart keeps the colours of the light');
+      assert.ok(tries < 100, 'the chart keeps the colors of the light scheme');
       await page.waitForTimeout(50);
     }
     await page.emulateMedia({ colorScheme: 'light' });
@@ -247,10 +247,10 @@ async function look(base, page) {
     assert.equal(await slow.getAttribute('aria-pressed'), 'true');
   });
 
-  await step('the events can be filtered, and go on coming', async () => {
+  await step('events can be filtered, and new events appear', async () => {
     await go('Events');
     await heading('Events');
-    const kinds = page.getByLabel('Kind of event');
+    const kinds = page.getByLabel('Event type');
     const words = page.getByLabel('Filter');
     await kinds.selectOption('transition');
     await shows(log, 'circuit breaker payment');
@@ -260,31 +260,31 @@ async function look(base, page) {
     const seldom = await whats();
     assert.ok(seldom.includes('alert changed') && !seldom.includes('rejected'), `${seldom}`);
     await kinds.selectOption('');
-    // With the keys alone: `/` is the way to it.
+    // The key `/` focuses the filter.
     await page.getByRole('heading', { name: 'Events' }).click();
     await page.keyboard.press('/');
     await page.keyboard.type('idempotency replayed');
     assert.equal(await words.inputValue(), 'idempotency replayed');
-    // What is new matches, too.
+    // The filter also applies to new events.
     const newest = () => page.evaluate(() => Number(document.querySelector('#events [data-key]')?.dataset.key ?? 0));
     const before = await newest();
     await orderTwice(base);
     await page.waitForFunction((then) => Number(document.querySelector('#events [data-key]')?.dataset.key ?? 0) > then, before);
     assert.deepEqual([...new Set(await whats())], ['replayed']);
     await words.fill('no such thing');
-    await page.getByText('Nothing matches.').waitFor();
+    await page.getByText('No events match.').waitFor();
     await words.fill('');
     await shows(page.locator('#tally'), /^\d+ of \d+ events/);
   });
 
-  await step('the alert has ended', async () => {
+  await step('the alert ends', async () => {
     await go('Alerts');
-    await shows(alert, '✓ quiet');
+    await shows(alert, '✓ not firing');
     await shows(page.locator('#log tbody tr'), 'ended');
     assert.equal(await page.locator('#firing').textContent(), '');
   });
 
-  await step('with the keys alone: to the content, to a card that is drawn anew, and into its page', async () => {
+  await step('the keyboard reaches the content, a card that is redrawn, and its page', async () => {
     await go('Components');
     await page.evaluate(() => document.activeElement.blur());
     await page.keyboard.press('Tab');
@@ -299,7 +299,7 @@ async function look(base, page) {
     await heading('circuit breaker payment');
   });
 
-  await step('a wrong token is refused in words', async () => {
+  await step('a wrong token shows an error message', async () => {
     watched.expect(/401.*\/alerts\)/);
     await button('Force open').focus();
     await page.keyboard.press('Enter');
@@ -312,14 +312,14 @@ async function look(base, page) {
     await shows(state, '● closed');
   });
 
-  await step('with the right token the circuit is forced open, and closed, disabled, resumed and reset', async () => {
+  await step('the right token unlocks all controls of the circuit breaker', async () => {
     await dialog.getByLabel('Admin token').fill(TOKEN);
     await dialog.getByRole('button', { name: 'Unlock' }).click();
     await dialog.waitFor({ state: 'hidden' });
     await button('Lock').waitFor();
-    await shows(state, '○ forced open: somebody forced it open');
-    for (const [lever, mark] of [['Force closed', '● forced closed'], ['Disable', '– disabled'], ['Resume', '● closed'], ['Force open', '○ forced open'], ['Reset', '● closed']]) {
-      await button(lever).click();
+    await shows(state, '○ forced open: opened manually');
+    for (const [control, mark] of [['Force closed', '● forced closed'], ['Disable', '– disabled'], ['Resume', '● closed'], ['Force open', '○ forced open'], ['Reset', '● closed']]) {
+      await button(control).click();
       await shows(state, mark);
     }
     const transitions = page.locator('#own tbody tr');
@@ -328,13 +328,13 @@ async function look(base, page) {
     assert.ok(await page.locator('#notice').isHidden());
   });
 
-  await step('a setting is changed, a contradiction is refused in words, and the change is taken back', async () => {
+  await step('a setting can be changed and cleared, and a contradiction shows an error message', async () => {
     watched.expect(/422.*\/config\/circuit_breaker\/payment\)/);
     const row = page.locator('.settings tbody tr').filter({ has: page.getByLabel('open_for', { exact: true }) });
     const field = row.getByRole('textbox');
     await shows(row, 'file');
     assert.equal(await field.inputValue(), '2s');
-    // What is being typed elsewhere stays.
+    // Unsaved input of other fields stays.
     await page.getByLabel('min_calls', { exact: true }).fill('7');
     await field.fill('3s');
     await field.press('Enter');
@@ -347,49 +347,49 @@ async function look(base, page) {
     await shows(row.getByRole('alert'), /open_max.*open_for = 20s to 24 h/);
     const inForce = await (await fetch(`${base}/api/resilience/config`)).json();
     assert.equal(inForce.circuit_breaker.payment.find((setting) => setting.field === 'open_for').value, '3s');
-    await button('Take changes back').click();
+    await button('Clear overrides').click();
     await shows(row, 'file');
-    await button('Take changes back').waitFor({ state: 'detached' });
+    await button('Clear overrides').waitFor({ state: 'detached' });
     await field.fill('2s');
     await shows(page.locator('#log tbody tr'), 'action clear overrides');
   });
 
-  await step('a server that hangs is not taken for a live one', async () => {
+  await step('a server that hangs is not shown as live', async () => {
     freeze();
-    await shows(connection, 'silent');
+    await shows(connection, 'no data');
     thaw();
     await shows(connection, /^live$/);
   });
 
-  await step('the page comes back by itself when the server does', async () => {
+  await step('the page reconnects when the server restarts', async () => {
     await go('Events');
-    const asked = { stream: 0, events: 0 };
+    const requests = { stream: 0, events: 0 };
     const count = (request) => {
       const name = request.url().split('/').pop();
-      if (name in asked) asked[name] += 1;
+      if (name in requests) requests[name] += 1;
     };
     const reach = async (least, timeout) => {
-      while (asked.stream < least || asked.events < least) await page.waitForEvent('request', { timeout });
+      while (requests.stream < least || requests.events < least) await page.waitForEvent('request', { timeout });
     };
     watched.expect(/ERR_.*\/(stream|events)\)/);
     page.on('request', count);
     await kill();
-    await shows(connection, 'trying again');
-    // Then each waits for four seconds.
+    await shows(connection, 'reconnecting');
+    // After that, each stream waits for four seconds.
     await reach(4);
     await start(program, base);
-    Object.assign(asked, { stream: 0, events: 0 });
-    // Both are woken by it, not just the one that began to wait last.
+    Object.assign(requests, { stream: 0, events: 0 });
+    // The event wakes both streams, not only the one that began to wait last.
     await page.evaluate(() => dispatchEvent(new Event('online')));
     await reach(1, 2000);
     page.off('request', count);
     await shows(connection, /^live$/);
-    await shows(log, 'connected again');
+    await shows(log, 'reconnected');
     await orderTwice(base);
     await shows(log, 'replayed');
     await go('Components');
     await shows(breaker.locator('.mark'), '● closed');
-    await sameAsEver();
+    await notReloaded();
   });
 
   await step('the whole dashboard is small', async () => {
@@ -398,9 +398,9 @@ async function look(base, page) {
     assert.ok(files.size >= 10 && size <= LARGEST, `${files.size} files, ${size} bytes`);
   });
 
-  await step('no error in the page, none on the console, and the policy was kept', async () => {
+  await step('there are no page errors, console errors or policy violations', async () => {
     assert.deepEqual([...wrong], []);
-    for (const [pattern, times] of watched.meant) assert.ok(times > 0, `${pattern} was meant to be seen`);
+    for (const [pattern, times] of watched.meant) assert.ok(times > 0, `the expected error ${pattern} did not occur`);
   });
 }
 
@@ -409,7 +409,7 @@ try {
   process.exit(0);
 } catch (error) {
   console.error('failed -', error);
-  // Most often the reason.
+  // These are often the cause.
   wrong.forEach((what) => console.error(what));
   process.exit(1);
 }

@@ -1,9 +1,9 @@
-//! Attacks of one machine on the main example, run as a user runs it. A good client must get its answers meanwhile.
+//! Attacks the `payments` example from one machine. A well-behaved client must get its responses during each attack.
 //!
-//! The bounds are counts (answers, descriptors, bytes), so that they hold on a busy machine. How long the good client waits
-//! is printed: `cargo nextest run -p resilient-tests --test attacks --no-capture`.
+//! The asserted bounds are counts (responses, descriptors, bytes), so that they hold on a busy machine. The response
+//! times are printed: `cargo nextest run -p resilient-tests --test attacks --no-capture`.
 
-#![cfg(target_os = "linux")] // 127.0.0.2 is another address there, and `/proc` tells what a process has open.
+#![cfg(target_os = "linux")] // 127.0.0.2 is a different address there, and `/proc` lists open descriptors.
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -15,29 +15,30 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-/// Descriptors that the program may have, where they are few: half of them are for connections.
+/// A low descriptor limit of the program. Half of it is for connections.
 const FEW: usize = 512;
-/// As many as it has any use for.
+/// A descriptor limit that the program never reaches.
 const ENOUGH: usize = 4096;
-/// Connections that it has at most.
+/// Default maximum number of connections of the program.
 const CONNECTIONS: usize = 1000;
-/// What the program has open besides: its listeners, its runtime, and connections to its gateway.
+/// Other descriptors of the program: listeners, the runtime and connections to the gateway.
 const OWN: usize = 60;
-/// So long is long on any machine: the client counts as unanswered.
+/// A request without a response after this time counts as unanswered.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const ATTACKER: u8 = 2;
 const ATTACKERS: [u8; 2] = [ATTACKER, 3];
 const GOOD: u8 = 1;
-/// What the good client asks for: this needs the gateway, and that does not.
+/// A path that calls the gateway.
 const SIMPLE: &str = "/api/resilience/simple-protected";
+/// A path that does not call the gateway.
 const ALIVE: &str = "/api/resilience/health/live";
-/// This has no layer before it.
+/// A path without layers.
 const UNLIMITED: &str = "/gateway/faults";
-/// This is a small order with a key.
+/// The path of orders, which are sent with an idempotency key.
 const ORDER: &str = "/api/resilience/protected-endpoint";
 
-/// The program; killed when the test ends, however it ends.
+/// The running example. Dropping it kills the process.
 struct Payments {
     child: Child,
     address: SocketAddr,
@@ -50,7 +51,7 @@ impl Drop for Payments {
     }
 }
 
-/// Built by `cargo xtask test` beforehand; else here.
+/// Path of the example. Builds it unless `cargo xtask test` has built it before.
 fn program() -> PathBuf {
     let mut folder = std::env::current_exe().expect("this test has a path");
     // target/PROFILE/deps/attacks-HASH
@@ -69,28 +70,28 @@ fn program() -> PathBuf {
 impl Payments {
     fn start(descriptors: usize) -> Self {
         let mut command = Command::new("sh");
-        // This process needs some, too. If it may not have them, connecting fails, and says so.
+        // The test process needs descriptors, too. Without them, connecting fails.
         let _ = rlimit::increase_nofile_limit(ENOUGH as u64);
         command
             .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
             .arg(program())
             .args(["--port", "0", "--gateway-port", "0", "--load", "0", "--token", "a-token-for-the-tests"])
-            // Its own timeout of 1 s is another reason for no good answer, on a busy machine.
+            // On a busy machine, the default timeout of 1 s would fail requests.
             .env("RESILIENT__TIMEOUT__PING__TOTAL", "60s")
-            // And its limit per address, for a client that shares the attacker's.
+            // The default limit per address would reject a client that shares the address of the attacker.
             .env("RESILIENT__RATE_LIMIT__ADDRESSES__RATE", "100000/s")
             .env("RESILIENT__RATE_LIMIT__ADDRESSES__BURST", "100000")
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
-        let output = child.stdout.take().expect("it is piped");
+        let output = child.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
         let address = lines.find_map(|line| line.strip_prefix("service http://")?.parse().ok());
-        // Read on, or the program would block when the pipe is full.
+        // Reads the rest of the output, because the program would block when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address: address.expect("it prints its address") }
+        Self { child, address: address.expect("the example prints its address") }
     }
 
-    /// From an address of this machine: the last byte of 127.0.0.x.
+    /// Connects from 127.0.0.`from`.
     fn connect(&self, from: u8) -> std::io::Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let from = SocketAddr::from((IpAddr::V4(Ipv4Addr::new(127, 0, 0, from)), 0));
@@ -102,7 +103,7 @@ impl Payments {
         Ok(stream)
     }
 
-    /// How long a request on a connection of its own takes; `None` where it has no good answer.
+    /// Sends a request on a new connection. Returns how long it took, or `None` if the status is not 200.
     fn ask(&self, from: u8, path: &str) -> Option<Duration> {
         let began = Instant::now();
         let answer = self.answer(from, path);
@@ -130,27 +131,29 @@ impl Payments {
     }
 
     fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the program runs").count()
     }
 
-    /// The most memory that it has had.
+    /// Peak memory of the program.
     fn peak(&self) -> usize {
         self.memory("VmHWM:")
     }
 
-    /// Of memory.
+    /// Current memory of the program.
     fn bytes(&self) -> usize {
         self.memory("VmRSS:")
     }
 
     fn memory(&self, what: &str) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("the kernel tells it");
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the program runs");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix(what)).expect("the kernel reports the value");
         line.trim_end_matches("kB").trim().parse::<usize>().expect("a number") * 1024
     }
 }
 
-/// The head of an order with a key, or without one.
+/// Head of a request for an order, with or without an idempotency key.
 fn post(key: Option<impl Display>, length: usize) -> String {
     let key = key.map(|key| format!("idempotency-key: {key}\r\n")).unwrap_or_default();
     format!(
@@ -159,7 +162,7 @@ fn post(key: Option<impl Display>, length: usize) -> String {
     )
 }
 
-/// Sends a request on a kept connection, and reads its answer; whether there is a good one.
+/// Sends a request on an open connection. Returns whether the status is 200.
 fn ask_again(stream: &mut TcpStream) -> bool {
     let request = format!("GET {SIMPLE} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     if stream.write_all(request.as_bytes()).is_err() {
@@ -176,7 +179,7 @@ fn ask_again(stream: &mut TcpStream) -> bool {
     answer.starts_with(b"HTTP/1.1 200")
 }
 
-/// What became of an attack.
+/// Measurements during an attack.
 #[derive(Debug, Default)]
 struct Seen {
     answered: usize,
@@ -188,26 +191,26 @@ struct Seen {
     connections: usize,
 }
 
-/// What an attacker does, over and over again.
+/// The behaviour of an attacker, repeated on each connection.
 #[derive(Clone, Copy, Debug)]
 enum Attack {
-    /// Sends the head of a large body and 33 KB of it, and then nothing.
+    /// Sends a request head and 33 KB of a large body, and then nothing.
     Stalls,
-    /// Sends 120 requests for a large answer, and reads nothing; connects anew after two seconds.
+    /// Sends 120 requests for a large response and reads nothing. Reconnects after two seconds.
     ReadsNothing,
     /// Sends nothing.
     IsSilent,
-    /// Sends nearly all of a large body, and then nothing.
+    /// Sends most of a large body, and then nothing.
     Uploads,
-    /// The same without a key, with nearly as much as a body may have.
+    /// Like `Uploads`, but without an idempotency key and close to the maximum body size.
     KeylessUploads,
-    /// Sends a large body at 1.2 KiB a second, which is not slow; from two addresses.
+    /// Sends a large body at 1.2 KiB per second, which is not slow, from two addresses.
     Drips,
-    /// Opens and resets streams of HTTP/2 as fast as it can, and reads nothing.
+    /// Opens and resets HTTP/2 streams as fast as possible, and reads nothing.
     RapidReset,
-    /// Sends frames of settings as fast as it can, each of which is to be acknowledged, and reads nothing.
+    /// Sends HTTP/2 SETTINGS frames, which must be acknowledged, as fast as possible, and reads nothing.
     SettingsFlood,
-    /// Orders, and waits for the answer.
+    /// Sends an order and waits for the response.
     Orders,
 }
 
@@ -215,9 +218,9 @@ enum Attack {
 struct Attacker {
     stream: TcpStream,
     begun: Instant,
-    /// Bytes of a body, or rounds of frames.
+    /// Sent bytes of a body, or sent rounds of frames.
     sent: usize,
-    /// What did not fit yet.
+    /// Bytes that could not be written yet.
     rest: Vec<u8>,
 }
 
@@ -248,19 +251,19 @@ impl Attack {
             Self::KeylessUploads => post(2_000_000) + &" ".repeat(1_900_000),
             Self::Orders => post(order.len()) + &order,
         };
-        // It may be refused before all of it is sent.
+        // The server can reject the request before all of it is sent.
         let _ = stream.write_all(sent.as_bytes());
         let _ = stream.set_nonblocking(true);
         Attacker { stream, begun: Instant::now(), sent: 0, rest: Vec::new() }
     }
 
-    /// Some hundred of frames.
+    /// One round of frames.
     fn frames(self, round: usize) -> Vec<u8> {
         let one = |number: usize| match self {
             Self::RapidReset => {
-                let stream = u32::try_from(round * 100 + number).expect("it is soon over") * 2 + 1;
+                let stream = u32::try_from(round * 100 + number).expect("the attack is short") * 2 + 1;
                 let stream = stream.to_be_bytes();
-                // `GET /api/resilience/health/live`, and its end.
+                // `GET /api/resilience/health/live`, then a reset of the stream.
                 let mut head = vec![0, 0, 34, 1, 5];
                 head.extend(stream);
                 head.extend(b"\x82\x86\x04\x1b");
@@ -278,9 +281,9 @@ impl Attack {
 
     fn goes_on(self, Attacker { stream, begun, sent, rest }: &mut Attacker) -> bool {
         if let Self::Drips = self {
-            let due = usize::try_from(begun.elapsed().as_millis()).expect("it is soon over") * 12 / 10;
+            let due = usize::try_from(begun.elapsed().as_millis()).expect("the attack is short") * 12 / 10;
             if due >= *sent + 120 {
-                // Its end is seen below.
+                // A closed connection is detected below.
                 let _ = stream.write(&vec![b' '; due - *sent]);
                 *sent = due;
             }
@@ -310,8 +313,7 @@ impl Attack {
     }
 }
 
-/// Keeps so many connections attacking from an address, and connects anew for each that is closed, while a good client asks
-/// so many times.
+/// Keeps `connections` connections attacking, and replaces each closed one, while a good client sends `asks` requests.
 fn attack(
     payments: &Payments,
     attack: Attack,
@@ -334,14 +336,14 @@ fn attack(
                         open.push(attack.begin(stream, number));
                     }
                     if matches!(attack, Attack::Drips) && open.len().is_multiple_of(50) {
-                        // The others go on meanwhile.
+                        // The open connections continue while new ones are opened.
                         open.retain_mut(|attacker| attack.goes_on(attacker));
                     }
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
-        // All of them have come once.
+        // Waits until all connections have been opened once.
         while begun.load(Ordering::Relaxed) < connections {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -366,21 +368,22 @@ fn attack(
     seen
 }
 
-/// By a client elsewhere, and by one that shares its address with the attacker, as behind one router.
+/// The good client at another address, and at the address of the attacker (for example behind the same router).
 const CLIENTS: [u8; 2] = [GOOD, ATTACKER];
 const ASKS: usize = 40;
 
-/// Every request of a client elsewhere is answered, and nearly every one of one that shares the attacker's address; the
-/// program keeps to its descriptors, for so many connections and some that wait.
+/// Asserts that the good client was served and that the program did not exceed its descriptors.
+///
+/// Every request from another address must succeed, and at least 90 % of the requests from the address of the attacker.
+/// The descriptors include connections that wait for a slot.
 fn assert_served(good: u8, seen: &Seen, connections: usize) {
     let most = if good == ATTACKER { ASKS / 10 } else { 0 };
     assert!(seen.unanswered <= most && seen.answered + seen.unanswered == ASKS, "{seen:?}");
     assert!(seen.descriptors <= connections + connections / 8 + OWN, "{seen:?}");
 }
 
-// G1
 #[test]
-fn bodies_that_stall_after_a_fast_start_are_in_nobodys_way() {
+fn bodies_that_stall_after_a_fast_start_do_not_affect_other_clients() {
     let payments = Payments::start(ENOUGH);
     for good in CLIENTS {
         let seen = attack(&payments, Attack::Stalls, 1100, (good, SIMPLE), ASKS);
@@ -388,19 +391,17 @@ fn bodies_that_stall_after_a_fast_start_are_in_nobodys_way() {
     }
 }
 
-// G1
 #[test]
-fn uploads_from_several_addresses_that_are_just_fast_enough_leave_places_for_others() {
+fn slow_uploads_from_several_addresses_leave_connections_for_others() {
     let payments = Payments::start(ENOUGH);
     let seen = attack(&payments, Attack::Drips, 1000, (GOOD, ALIVE), ASKS);
     assert_served(GOOD, &seen, CONNECTIONS);
-    // Each small piece of a body held the buffer of 8 KiB into which it was read.
+    // Regression: each small chunk of a body kept its read buffer of 8 KiB alive.
     assert!(seen.bytes < 200 << 20, "{seen:?}");
 }
 
-// G1
 #[test]
-fn clients_that_never_read_are_in_nobodys_way() {
+fn clients_that_never_read_do_not_affect_other_clients() {
     let payments = Payments::start(FEW);
     for good in CLIENTS {
         let seen = attack(&payments, Attack::ReadsNothing, FEW * 9 / 16, (good, SIMPLE), ASKS);
@@ -409,10 +410,9 @@ fn clients_that_never_read_are_in_nobodys_way() {
     }
 }
 
-// G7
 #[test]
-fn large_bodies_take_bounded_memory_and_leave_room_for_orders() {
-    // 360 MB and 760 MB are sent.
+fn large_bodies_use_bounded_memory_and_orders_still_succeed() {
+    // The attackers send 360 MB and 760 MB.
     for uploads in [Attack::Uploads, Attack::KeylessUploads] {
         let payments = Payments::start(ENOUGH);
         let seen = attack(&payments, uploads, 400, (GOOD, ORDER), ASKS);
@@ -423,21 +423,20 @@ fn large_bodies_take_bounded_memory_and_leave_room_for_orders() {
 }
 
 #[test]
-fn rapid_resets_and_floods_of_settings_are_in_nobodys_way() {
+fn http_2_rapid_resets_and_settings_floods_do_not_affect_other_clients() {
     for flood in [Attack::RapidReset, Attack::SettingsFlood] {
         let payments = Payments::start(ENOUGH);
         let seen = attack(&payments, flood, 20, (GOOD, SIMPLE), ASKS);
         assert_served(GOOD, &seen, CONNECTIONS);
         if let Attack::RapidReset = flood {
-            assert!(seen.connections > 20, "they are cut off: {seen:?}");
+            assert!(seen.connections > 20, "the server closes the connections: {seen:?}");
         }
         assert!(payments.peak() < 200 << 20, "{} bytes", payments.peak());
     }
 }
 
-// G5
 #[test]
-fn idle_connections_take_no_more_descriptors_than_they_may() {
+fn idle_connections_do_not_exhaust_the_descriptors() {
     let payments = Payments::start(FEW);
     for good in CLIENTS {
         let seen = attack(&payments, Attack::IsSilent, FEW * 3 / 2, (good, SIMPLE), ASKS);
@@ -445,39 +444,38 @@ fn idle_connections_take_no_more_descriptors_than_they_may() {
     }
 }
 
-// G5
 #[test]
-fn where_each_request_takes_descriptors_of_its_own_there_are_enough_for_others() {
+fn requests_that_open_further_descriptors_leave_enough_for_others() {
     let payments = Payments::start(64);
-    // The gateway hangs, so that each order takes three of them for a while.
+    // The gateway hangs, so that each order uses three descriptors for some time.
     let faults = r#"{"hang_rate": 1}"#;
-    let mut stream = payments.connect(GOOD).expect("it listens");
+    let mut stream = payments.connect(GOOD).expect("the service listens");
     let length = faults.len();
     let request = format!(
         "PUT /gateway/faults HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\nconnection: close\r\n\r\n{faults}"
     );
-    stream.write_all(request.as_bytes()).expect("it reads");
+    stream.write_all(request.as_bytes()).expect("the service reads");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
+    stream.read_to_string(&mut answer).expect("the service responds");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let seen = attack(&payments, Attack::Orders, 120, (GOOD, ALIVE), ASKS);
     assert_eq!((seen.answered, seen.unanswered), (ASKS, 0), "{seen:?}");
 }
 
-// G6
 #[test]
-fn a_pool_of_kept_connections_outlives_a_flood_of_silent_ones() {
+fn a_pool_of_keep_alive_connections_survives_a_flood_of_silent_ones() {
     let payments = Payments::start(FEW);
-    let mut pool: Vec<TcpStream> = (0..45).map(|_| payments.connect(ATTACKER).expect("it listens")).collect();
-    let asked =
+    let mut pool: Vec<TcpStream> =
+        (0..45).map(|_| payments.connect(ATTACKER).expect("the service listens")).collect();
+    let served =
         |pool: &mut Vec<TcpStream>| pool.iter_mut().filter_map(|it| ask_again(it).then_some(())).count();
-    assert_eq!(asked(&mut pool), 45);
+    assert_eq!(served(&mut pool), 45);
     let mut silent = Vec::new();
     for number in 1..=FEW * 5 / 4 {
         silent.extend(payments.connect(ATTACKER));
         if number % (FEW / 8) == 0 {
-            assert_eq!(asked(&mut pool), 45, "after {number} silent ones");
+            assert_eq!(served(&mut pool), 45, "after {number} silent connections");
         }
     }
     assert!(payments.descriptors() <= FEW / 2 + FEW / 16 + OWN);

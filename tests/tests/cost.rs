@@ -1,5 +1,6 @@
-//! What a successful call may cost: no allocation, whatever the stages. How long it takes is measured by the
-//! benchmarks, and never tested.
+//! Allocations: a successful call allocates nothing, whatever the stages.
+//!
+//! The benchmarks measure how long calls take; tests do not.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -22,7 +23,7 @@ async fn all(n: u64) -> Outcome {
     Ok(n + 1)
 }
 
-#[allow(clippy::unnecessary_wraps)] // what the function returns
+#[allow(clippy::unnecessary_wraps)] // must have the type of the function
 fn expensive() -> Outcome {
     Ok(vec![0; 1000].len() as u64)
 }
@@ -58,11 +59,11 @@ fn counted(n: u64) -> Outcome {
 fn ready<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("it waits for something"),
+        Poll::Pending => panic!("the future is not ready"),
     }
 }
 
-/// The allocations of a thousand calls, after a first one that makes what is made once.
+/// Number of allocations of a thousand calls, after one call that does the one-time allocations.
 fn allocations<T>(mut call: impl FnMut() -> T) -> u64 {
     call();
     measure(|| (0..1000).for_each(|_| drop(call()))).count_total
@@ -76,26 +77,26 @@ fn a_successful_call_allocates_nothing() {
 }
 
 #[test]
-fn an_answer_that_is_kept_again_and_a_default_that_nobody_is_told_of_allocate_nothing() {
+fn updating_a_cached_value_and_using_a_default_allocate_nothing() {
     // T96
     assert_eq!(allocations(|| kept(1).unwrap()), 0);
     assert_eq!(allocations(|| ready(down(1)).unwrap()), 0);
 }
 
 #[test]
-fn a_pipeline_by_hand_allocates_nothing_when_it_succeeds() {
-    let pipeline = Pipeline::builder("cost by hand")
-        .circuit_breaker("cost by hand")
-        .retry("cost by hand")
-        .bulkhead("cost by hand")
-        .timeout("cost by hand")
+fn a_successful_call_of_a_pipeline_allocates_nothing() {
+    let pipeline = Pipeline::builder("cost of a pipeline")
+        .circuit_breaker("cost of a pipeline")
+        .retry("cost of a pipeline")
+        .bulkhead("cost of a pipeline")
+        .timeout("cost of a pipeline")
         .build();
     assert_eq!(allocations(|| pipeline.call(|| Outcome::Ok(1)).unwrap()), 0);
     assert_eq!(allocations(|| ready(pipeline.call_async(async || Outcome::Ok(1))).unwrap()), 0);
 }
 
 #[test]
-fn components_by_hand_allocate_nothing_when_they_succeed() {
+fn a_successful_call_of_nested_components_allocates_nothing() {
     let registry = Registry::new();
     let (breaker, bulkhead, retry) =
         (registry.circuit_breaker("x"), registry.bulkhead("x"), registry.retry("x"));
@@ -104,7 +105,7 @@ fn components_by_hand_allocate_nothing_when_they_succeed() {
 }
 
 #[test]
-fn a_refusal_allocates_nothing() {
+fn a_rejection_allocates_nothing() {
     let registry = Registry::new();
     let (breaker, bulkhead) = (registry.circuit_breaker("x"), registry.bulkhead("x"));
     breaker.force_open();
@@ -135,7 +136,7 @@ fn a_load_shedder_allocates_nothing_whether_it_admits_or_sheds() {
 }
 
 #[test]
-fn a_circuit_that_is_really_open_refuses_without_an_allocation() {
+fn a_circuit_opened_by_failures_rejects_without_an_allocation() {
     // T26
     let registry = Registry::with_clock(ManualClock::new().clock());
     let breaker = registry.circuit_breaker("x");
@@ -148,7 +149,7 @@ fn a_circuit_that_is_really_open_refuses_without_an_allocation() {
 #[test]
 fn the_future_of_four_stages_is_at_most_256_bytes_larger() {
     // T152
-    #[allow(clippy::unused_async)] // what the annotated one is
+    #[allow(clippy::unused_async)] // comparable with the annotated function
     async fn bare(n: u64) -> Outcome {
         Ok(n + 1)
     }
@@ -175,7 +176,7 @@ async fn every_stage(n: u64) -> Outcome {
 }
 
 #[test]
-fn rate_limits_hedges_and_coalescing_allocate_nothing_when_they_are_not_needed() {
+fn rate_limits_hedges_and_coalescing_allocate_nothing_if_they_do_not_act() {
     assert_eq!(allocations(|| ready(every_stage(1)).unwrap()), 0);
     let registry = Registry::new();
     let (limiter, hedge, coalesce) =
@@ -190,7 +191,7 @@ fn rate_limits_hedges_and_coalescing_allocate_nothing_when_they_are_not_needed()
 }
 
 #[test]
-fn a_refusal_by_a_rate_limit_allocates_nothing() {
+fn a_rejection_by_a_rate_limit_allocates_nothing() {
     let limiter = Registry::new().rate_limiter("x");
     limiter.reconfigure(rate("1/day")).unwrap();
     assert!(limiter.try_acquire().is_ok() && limiter.try_acquire_key("ada").is_ok());
@@ -213,8 +214,8 @@ fn a_million_keys_take_at_most_48_bytes_each() {
     let mut admitted = 0;
     let held = measure(|| admitted = (0..KEYS).filter(|key| limiter.try_acquire_key(key).is_ok()).count());
     assert!(held.bytes_current.unsigned_abs() <= 48 * KEYS, "{} bytes", held.bytes_current);
-    assert!(admitted > 999_000, "each has a place of its own, but for {}", 1_000_000 - admitted);
-    // However many come.
+    assert!(admitted > 999_000, "{} keys share an entry", 1_000_000 - admitted);
+    // Further keys allocate nothing.
     let more = measure(|| (KEYS..2 * KEYS).for_each(|key| drop(limiter.try_acquire_key(&key))));
     assert_eq!(more.bytes_current, 0);
 }

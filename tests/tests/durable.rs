@@ -1,4 +1,4 @@
-//! Idempotency records in a file, against what happens to processes and disks.
+//! Durable idempotency store: killed processes and full disks.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -16,7 +16,7 @@ const SIZE: &str = "RESILIENT_TEST_SIZE";
 const KILLS: u32 = 200;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Gone with the test.
+/// A temporary directory. Dropping it deletes the directory.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -48,7 +48,7 @@ fn claim(key: &str, owner: u128) -> Claim {
     }
 }
 
-/// The answer that the call with `key` gives, of so many bytes.
+/// The value of the call with `key`, of `size` bytes.
 fn answer(key: &str, size: usize) -> Vec<u8> {
     key.bytes().cycle().take(size).collect()
 }
@@ -59,7 +59,7 @@ fn say(line: &str) {
     out.flush().unwrap();
 }
 
-/// Run by the tests below in a process of its own: claims and completes, says what was acknowledged, until it is killed.
+/// The child process of the tests below: claims and completes keys and prints what was acknowledged, until it is killed.
 #[test]
 fn child() {
     let (Some(path), Some(size)) = (std::env::var_os(FILE), std::env::var_os(SIZE)) else { return };
@@ -89,7 +89,7 @@ fn child() {
     });
 }
 
-/// Whether an answer that was acknowledged is still given.
+/// Checks that a completed key still returns its value.
 async fn replay(store: &DurableStore, key: &str, size: usize) -> String {
     match store.claim(claim(key, 2)).await {
         Ok(Claimed::Done(found)) if found == answer(key, size) => format!("R {key}"),
@@ -116,11 +116,11 @@ fn start(mut command: Command, file: &Path, size: usize) -> Running {
     command.args(["--exact", "child", "--nocapture"]).env(FILE, file).env(SIZE, size.to_string());
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let (sender, lines) = channel();
-    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut output = BufReader::new(child.stdout.take().unwrap());
     std::thread::spawn(move || {
         let mut line = String::new();
-        // Of what a killed process said, the last line may be a part.
-        while said.read_line(&mut line).is_ok() && line.ends_with('\n') {
+        // The last line of a killed process can be incomplete.
+        while output.read_line(&mut line).is_ok() && line.ends_with('\n') {
             let _ = sender.send(line.trim_end().to_owned());
             line.clear();
         }
@@ -128,7 +128,7 @@ fn start(mut command: Command, file: &Path, size: usize) -> Running {
     Running { child, lines }
 }
 
-/// What was acknowledged, by key: whether with an answer.
+/// The acknowledged keys, and whether they were completed.
 #[derive(Default)]
 struct Acknowledged(BTreeMap<String, bool>);
 
@@ -141,13 +141,13 @@ impl Acknowledged {
         }
     }
 
-    /// That nothing of it is lost.
+    /// Asserts that nothing is lost.
     fn check(&self, store: &DurableStore, size: usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for (key, is_done) in &self.0 {
             match runtime.block_on(store.claim(claim(key, 2))).unwrap() {
                 Claimed::Done(found) => assert_eq!(found, answer(key, size), "{key}"),
-                Claimed::InProgress { .. } => assert!(!is_done, "{key}: its answer is lost"),
+                Claimed::InProgress { .. } => assert!(!is_done, "{key}: the value is lost"),
                 other => panic!("{key}: {other:?}"),
             }
         }
@@ -155,7 +155,7 @@ impl Acknowledged {
 }
 
 #[test]
-fn after_a_kill_everything_that_was_acknowledged_is_there() {
+fn acknowledged_records_survive_a_kill() {
     // T105
     let directory = Directory::new("kills");
     let file = directory.0.join("records");
@@ -163,7 +163,8 @@ fn after_a_kill_everything_that_was_acknowledged_is_there() {
     for kill in 0..KILLS {
         let mut run = start(Command::new(std::env::current_exe().unwrap()), &file, 100);
         let mut now = Acknowledged::default();
-        // Some are killed while they open the file. The first line of the test harness says that the process runs.
+        // Some processes are killed while they open the file. The first line of the test harness shows that the process
+        // runs.
         run.lines.recv_timeout(PATIENCE).unwrap();
         for _ in 0..kill * 7 % 30 {
             now.note(&run.lines.recv_timeout(PATIENCE).unwrap());
@@ -176,17 +177,17 @@ fn after_a_kill_everything_that_was_acknowledged_is_there() {
         all.0.append(&mut now.0);
     }
     all.check(&DurableStore::open(&file).unwrap(), 100);
-    let answered = all.0.values().filter(|is_done| **is_done).count();
-    assert!(answered > KILLS as usize, "{answered} answers");
-    println!("{KILLS} kills, {} claims and {answered} answers acknowledged, none lost", all.0.len());
+    let completed = all.0.values().filter(|is_done| **is_done).count();
+    assert!(completed > KILLS as usize, "{completed} completed");
+    println!("{KILLS} kills, {} claims and {completed} completions acknowledged, none lost", all.0.len());
 }
 
 #[test]
-fn a_full_disk_is_an_error_that_loses_nothing_and_passes_with_it() {
+fn a_full_disk_returns_errors_loses_nothing_and_the_store_recovers() {
     const ANSWER: usize = 60_000;
     let directory = Directory::new("full");
     let file = directory.0.join("records");
-    // No file of the process may be larger than 8 MiB, and to try is an error and no signal.
+    // Limits the files of the process to 8 MiB. Exceeding the limit is an error and raises no signal.
     let mut limited = Command::new("bash");
     limited.args(["-c", "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" \"$@\""]);
     limited.arg(std::env::current_exe().unwrap());
@@ -201,9 +202,12 @@ fn a_full_disk_is_an_error_that_loses_nothing_and_passes_with_it() {
     }
     assert!(!acknowledged.0.is_empty());
     assert!(problems.iter().any(|problem| problem.contains("File too large")), "{problems:?}");
-    // G10: to give an answer again nothing is written.
+    // A replay writes nothing.
     assert!(replays.iter().all(|replay| replay.starts_with("R ")), "{replays:?}");
-    assert!(problems.iter().all(|problem| problem.contains("records")), "each names the file: {problems:?}");
+    assert!(
+        problems.iter().all(|problem| problem.contains("records")),
+        "each error names the file: {problems:?}"
+    );
     let unlimited = ["--fsize=unlimited", "--pid", &run.child.id().to_string()];
     assert!(Command::new("prlimit").args(unlimited).status().unwrap().success());
     let mut after = 0;

@@ -1,4 +1,4 @@
-//! A process ends when its `main` does, whatever our threads do.
+//! The process exits when `main` returns, even if threads of the library hang.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use resilient_runtime::{Component, Registry, Rejection, bulkhead, timeout};
 
 const CHILD: &str = "RESILIENT_TEST_CHILD";
 
-/// Run by the test below in a process of its own: leaves a call that hangs for ever.
+/// The child process of the test below: abandons a call that hangs forever.
 #[test]
 fn child() {
     if std::env::var_os(CHILD).is_none() {
@@ -20,11 +20,11 @@ fn child() {
     registry.timeout("t").reconfigure(limit).unwrap();
     let pipeline = registry.pipeline("op").bulkhead("b").timeout("t").build();
     let started = Arc::new(std::sync::Barrier::new(2));
-    let begins = Arc::clone(&started);
+    let running = Arc::clone(&started);
     let late = std::thread::scope(|scope| {
         let call = scope.spawn(|| {
             pipeline.request().call_in_threads(move || -> Result<(), Rejection> {
-                begins.wait();
+                running.wait();
                 loop {
                     std::thread::park();
                 }
@@ -34,7 +34,7 @@ fn child() {
         call.join().unwrap()
     });
     assert!(late.is_err());
-    println!("left, with {} abandoned", registry.bulkhead("b").stats().pool.unwrap().abandoned);
+    println!("returned with {} abandoned", registry.bulkhead("b").stats().pool.unwrap().abandoned);
 }
 
 #[test]
@@ -52,12 +52,12 @@ fn a_thread_that_hangs_does_not_keep_the_process_alive() {
             Some(status) => break status,
             None if Instant::now() > patience => {
                 child.kill().unwrap();
-                panic!("it does not end");
+                panic!("the process does not exit");
             }
             None => std::thread::yield_now(),
         }
     };
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut said).unwrap();
-    assert!(status.success() && said.contains("left, with 1 abandoned"), "{status}: {said}");
+    let mut output = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut output).unwrap();
+    assert!(status.success() && output.contains("returned with 1 abandoned"), "{status}: {output}");
 }

@@ -1,7 +1,8 @@
-//! Every group of clippy's lints at `deny`, also the restrictions: nothing of the expansion is found in the user's code.
-//! (`cargo clippy --all-targets` is the test; run, the functions only have to work.)
+//! The expansion of the attribute triggers no lint of clippy, with all groups at `deny`, including `restriction`.
+//!
+//! The test is `cargo clippy --all-targets`. Running this file only checks that the functions work.
 
-// F7, T151
+// T151
 #![deny(warnings, clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction)]
 #![allow(
     clippy::blanket_clippy_restriction_lints,
@@ -17,7 +18,7 @@
     clippy::unseparated_literal_suffix,
     clippy::separated_literal_suffix,
     clippy::missing_trait_methods,
-    reason = "what these functions would be told without the attribute; and one lint asks for every `return` that another forbids"
+    reason = "these lints also fire without the attribute, or contradict another lint (explicit `return`)"
 )]
 
 use core::error;
@@ -34,7 +35,7 @@ enum Error {
     Io(#[from] io::Error),
     #[error("rejected")]
     Rejected(#[from] Rejection),
-    #[error("no number")]
+    #[error("not a number")]
     Number(#[from] ParseIntError),
 }
 

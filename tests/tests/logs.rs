@@ -1,4 +1,4 @@
-//! What a program that has a subscriber reads in its log: the lines that name a fault of its own, and how often.
+//! Log lines that report mistakes of the program, and how often they are logged.
 
 use std::cell::Cell;
 use std::fmt::{Debug, Write as _};
@@ -11,7 +11,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Keeps the lines of this thread: level, target, fields.
+/// Collects the log lines of this thread: level, target and fields.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -54,7 +54,6 @@ impl Log {
 
 #[test]
 fn a_limiter_without_a_rate_warns_once_and_names_the_remedy() {
-    // A2
     #[resilient(registry = registry, rate_limit = "api")]
     fn get(registry: &Registry) -> Result<u32, Rejection> {
         Ok(1)
@@ -71,7 +70,6 @@ fn a_limiter_without_a_rate_warns_once_and_names_the_remedy() {
 
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_timed_out_is_not_repeated_and_the_log_says_why() {
-    // A5
     #[resilient(registry = registry, retry(max = 3), timeout(attempt = "50ms"))]
     async fn hang(registry: &Registry, attempts: &Cell<u32>) -> Result<u32, Rejection> {
         attempts.set(attempts.get() + 1);
@@ -84,14 +82,13 @@ async fn an_attempt_that_timed_out_is_not_repeated_and_the_log_says_why() {
     let rejection = hang(&registry, &attempts).await.unwrap_err();
     assert_eq!((rejection.kind(), attempts.get()), (RejectionKind::AttemptTimeout, 1));
     assert!(std::iter::from_fn(|| events.try_recv()).any(|event| event.what == EventKind::NotRepeated));
-    let why = "may have had an effect; declare the function `idempotent` to repeat it";
-    let said = log.of(Level::DEBUG).iter().filter(|line| line.contains(why)).count();
-    assert_eq!(said, 1, "{:?}", log.of(Level::DEBUG));
+    let why = "may have had an effect; declare the function `idempotent` to retry it";
+    let logged = log.of(Level::DEBUG).iter().filter(|line| line.contains(why)).count();
+    assert_eq!(logged, 1, "{:?}", log.of(Level::DEBUG));
 }
 
 #[test]
 fn too_many_names_warn_once() {
-    // H10
     let (log, registry) = (Log::default(), Registry::with_clock(ManualClock::new().clock()));
     tracing::subscriber::with_default(log.clone(), || {
         (0..16_500).for_each(|number| drop(registry.timeout(&number.to_string())));
@@ -106,7 +103,7 @@ fn too_many_names_warn_once() {
     );
 }
 
-/// Retries each 9 s, ten times, but for no longer than 15 s. How long that took in virtual time.
+/// Retries every 9 s, at most ten times and for at most 15 s. Returns how long it took in virtual time.
 async fn retried_for_15_seconds(clock: Clock) -> Duration {
     let registry = Registry::with_clock(clock);
     let config = retry::Config::default().max(10).jitter(Ratio::ZERO).base(Duration::from_secs(9));
@@ -118,19 +115,19 @@ async fn retried_for_15_seconds(clock: Clock) -> Duration {
     began.elapsed()
 }
 
-// The one test in this program on a paused clock with a registry on the system clock: the warning comes once in each.
+// The only test in this binary that uses a paused clock with a registry on the system clock: the warning is logged once
+// per process.
 #[tokio::test(start_paused = true)]
-async fn half_of_a_program_on_a_paused_clock_warns_and_names_the_remedy() {
-    // H9
+async fn a_registry_on_the_system_clock_in_a_paused_runtime_warns_and_names_the_remedy() {
     let log = Log::default();
     let _here = tracing::subscriber::set_default(log.clone());
     assert!(retried_for_15_seconds(Clock::tokio()).await <= Duration::from_secs(15));
     assert_eq!(log.of(Level::WARN), [""; 0]);
     let took = retried_for_15_seconds(Clock::system()).await;
-    // Ten pauses of 9 s, each less what passes in real time while its timer is made.
+    // Ten delays of 9 s, each less the real time that passes while its timer is created.
     assert!(
         took >= Duration::from_mins(1),
-        "virtual time passes, and the registry reads the real one: {took:?}"
+        "the registry must use real time while virtual time passes: {took:?}"
     );
     let warned = log.of(Level::WARN);
     assert_eq!(warned.len(), 1, "{warned:?}");

@@ -1,7 +1,7 @@
-//! The tables of `resilient-options` are true: every option of the attribute compiles and arrives, every setting loads from
-//! outside, every default is the one in force.
+//! Checks the tables of `resilient-options`: every attribute option takes effect, every setting can be loaded from a
+//! settings file, and every default is the effective one.
 //!
-//! After a new row, use its option in one of the functions below.
+//! For a new row, use its option in one of the functions below.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,7 +11,7 @@ use resilient_runtime::config::Tables;
 use resilient_runtime::settings::{Effective, Origin, Raw, Value};
 use resilient_runtime::{Component, Kind, Registry, Rejection, RejectionKind, registry, resilient};
 
-/// The functions below.
+/// Operation names of the functions below.
 const OPERATIONS: &[&str] = &[
     "options breaker",
     "options retry",
@@ -215,32 +215,33 @@ fn kept(id: u32) -> io::Result<u32> {
     Ok(id)
 }
 
-/// What the attributes above have set.
+/// The settings that the attributes above set.
 fn set_by_attributes() -> BTreeSet<(Kind, &'static str)> {
-    let explained = OPERATIONS.iter().map(|name| registry().explain(name).expect("it is annotated above"));
+    let explained =
+        OPERATIONS.iter().map(|name| registry().explain(name).expect("the function is annotated above"));
     let stages = explained.flat_map(|explanation| explanation.stages);
     stages
         .flat_map(|stage| {
-            let said = stage.settings.into_iter().filter(|setting| setting.origin == Origin::Attribute);
-            said.map(move |setting| (stage.kind, setting.field))
+            let set = stage.settings.into_iter().filter(|setting| setting.origin == Origin::Attribute);
+            set.map(move |setting| (stage.kind, setting.field))
         })
         .collect()
 }
 
 #[test]
-fn every_option_of_the_attribute_arrives() {
+fn every_option_of_the_attribute_takes_effect() {
     let set = set_by_attributes();
     let source = include_str!("options.rs");
     for table in TABLES.iter().filter(|table| !table.argument.is_empty()) {
         let kind: Kind = table.kind.parse().expect("a table has the name of its kind");
         for row in table.settings.iter().filter(|row| !row.option.is_empty()) {
-            let arrives = if row.field.is_empty() {
-                // Code; the functions compile.
+            let takes_effect = if row.field.is_empty() {
+                // The option takes code. It is checked by compiling the functions.
                 source.contains(&format!("{} = ", row.option)) || source.contains(&format!("{}(", row.option))
             } else {
                 set.contains(&(kind, row.field))
             };
-            assert!(arrives, "use `{}` of `{}` in a function above", row.option, table.argument);
+            assert!(takes_effect, "use `{}` of `{}` in a function above", row.option, table.argument);
         }
     }
     for argument in ARGUMENTS {
@@ -249,15 +250,15 @@ fn every_option_of_the_attribute_arrives() {
 }
 
 #[test]
-fn every_setting_is_an_option_of_the_attribute_but_the_switch() {
+fn every_setting_except_enabled_is_an_option_of_the_attribute() {
     for table in TABLES.iter().filter(|table| !table.argument.is_empty()) {
         for row in table.settings.iter().filter(|row| row.option.is_empty()) {
-            assert_eq!(row.field, "enabled", "`{}` of `{}` is no option", row.field, table.kind);
+            assert_eq!(row.field, "enabled", "`{}` of `{}` is not an option", row.field, table.kind);
         }
     }
 }
 
-/// A value in the range, as a file writes it.
+/// A valid value, as in a settings file.
 fn sample(takes: Takes) -> Raw {
     let time = |nanos: u64| Raw::Text(format!("{nanos}ns"));
     match takes {
@@ -275,7 +276,7 @@ fn sample(takes: Takes) -> Raw {
 }
 
 #[test]
-fn every_setting_loads_from_outside() {
+fn every_setting_can_be_loaded_from_a_settings_file() {
     for table in TABLES {
         let kind: Kind = table.kind.parse().expect("a table has the name of its kind");
         for row in table.settings.iter().filter(|row| !row.field.is_empty()) {
@@ -287,7 +288,7 @@ fn every_setting_loads_from_outside() {
 }
 
 #[test]
-fn every_default_is_in_force() {
+fn every_documented_default_is_effective() {
     let registry = Registry::new();
     let effective: [(Kind, Vec<Effective>); 13] = [
         (Kind::CircuitBreaker, registry.circuit_breaker("x").effective()),
@@ -316,7 +317,7 @@ fn every_default_is_in_force() {
 }
 
 #[tokio::test]
-async fn the_functions_work() {
+async fn the_annotated_functions_work() {
     assert_eq!(breaker().unwrap(), 1);
     assert_eq!(retry("x".into()).unwrap(), "x");
     assert_eq!(shared_budget().unwrap(), 1);

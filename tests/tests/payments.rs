@@ -1,4 +1,4 @@
-//! The main example, run as a user runs it and driven over HTTP through an outage and the recovery from it.
+//! Runs the `payments` example as a process, and takes it through an outage and the recovery over HTTP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const TOKEN: &str = "a-token-for-the-tests";
 
-/// The program; killed when the test ends, however it ends.
+/// The running example. Dropping it kills the process.
 struct Payments {
     child: Child,
     service: String,
@@ -24,7 +24,7 @@ impl Drop for Payments {
     }
 }
 
-/// Built by `cargo xtask test` beforehand; else here.
+/// Path of the example. Builds it unless `cargo xtask test` has built it before.
 fn program() -> PathBuf {
     let mut folder = std::env::current_exe().expect("this test has a path");
     // target/PROFILE/deps/payments-HASH
@@ -56,21 +56,21 @@ impl Payments {
         let mut command = Command::new(program());
         command
             .args(["--port", "0", "--gateway-port", "0", "--load", "0", "--token", TOKEN])
-            // On a busy machine 1 s may be too short for the ping of a gateway that is well.
+            // On a busy machine, 1 s can be too short to ping a healthy gateway.
             .env("RESILIENT__TIMEOUT__PING__TOTAL", "60s")
             .args(more)
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
-        let output = child.stdout.take().expect("it is piped");
+        let output = child.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
         let service = lines.find_map(|line| line.strip_prefix("service ").map(str::to_owned));
-        // Read on, or the program would block when the pipe is full.
+        // Reads the rest of the output, because the program would block when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(10)))
             .build();
-        Self { child, service: service.expect("it prints its address"), agent: config.into() }
+        Self { child, service: service.expect("the example prints its address"), agent: config.into() }
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -106,7 +106,7 @@ impl Payments {
         self.get("/gateway/faults").body["connections"].as_u64().expect("a number")
     }
 
-    /// Charges orders until one is answered in this way.
+    /// Charges orders until the response is as wanted.
     fn charge_until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let patience = Instant::now() + Duration::from_secs(20);
         for number in 0.. {
@@ -114,15 +114,15 @@ impl Payments {
             if wanted(&body) {
                 return body;
             }
-            assert!(Instant::now() < patience, "{what}: the last answer was {body}");
+            assert!(Instant::now() < patience, "{what}: the last response was {body}");
             std::thread::yield_now();
         }
-        unreachable!("the loop has no end")
+        unreachable!("the loop does not end")
     }
 }
 
 fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
-    let mut response = response.expect("the service answers");
+    let mut response = response.expect("the service responds");
     let retry_after = response.headers().get("retry-after").and_then(|wish| wish.to_str().ok()?.parse().ok());
     let text = response.body_mut().read_to_string().expect("a body");
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -133,7 +133,7 @@ fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> An
 fn it_survives_an_outage_and_recovers() {
     let payments = Payments::start();
 
-    // All is well.
+    // The gateway is healthy.
     let first = payments.charge("first");
     assert_eq!((&first["status"], &first["level"]), (&json!("charged"), &json!("gateway")));
     let again = payments.charge("first");
@@ -151,13 +151,13 @@ fn it_survives_an_outage_and_recovers() {
     assert_eq!(payments.get("/api/resilience/health").body["status"], "pass");
 
     let deep = || payments.get("/api/resilience/health/deep");
-    let well = deep();
+    let healthy = deep();
     assert_eq!(
-        (well.status, &well.body["checks"]["gateway:responseTime"][0]["status"]),
+        (healthy.status, &healthy.body["checks"]["gateway:responseTime"][0]["status"]),
         (200, &json!("pass"))
     );
 
-    // The gateway fails: answers are degraded, and the circuit opens.
+    // The gateway fails: responses are degraded, and the circuit opens.
     payments.faults(&json!({ "error_rate": 1 }));
     let patience = Instant::now() + Duration::from_secs(20);
     while deep().status == 200 {
@@ -166,14 +166,14 @@ fn it_survives_an_outage_and_recovers() {
     }
     assert_eq!(payments.get("/api/resilience/health/live").status, 200);
     let known = payments.charge("first");
-    // The charge is the one of before, and the rate the last good one.
+    // The charge is replayed, and the exchange rate is the last known one.
     assert_eq!((&known["replayed"], &known["receipt"]), (&json!(true), &first["receipt"]));
     assert_eq!((&known["level"], &known["degraded"]), (&json!("local_cache"), &json!(true)));
     let queued = payments.charge_until("outage", |_| payments.breaker()["state"] == "open");
     assert_eq!((&queued["status"], &queued["level"]), (&json!("queued"), &json!("default")));
     assert!(payments.breaker()["reason"]["rule"].is_string(), "{}", payments.breaker());
 
-    // While it is open the gateway is left alone, and callers learn when to come back.
+    // While the circuit is open, the gateway gets no calls, and responses have `Retry-After`.
     let before = payments.connections();
     let refused = payments.get("/api/resilience/simple-protected");
     assert_eq!(refused.status, 503);
@@ -184,7 +184,7 @@ fn it_survives_an_outage_and_recovers() {
     assert_eq!((health.status, &health.body["status"]), (200, &json!("warn")));
     assert_eq!(health.body["checks"]["payment"][0]["output"], "the circuit is open");
 
-    // Hangs are bounded, resets are survived.
+    // Calls that hang time out, and connection resets are handled.
     payments.post("/api/resilience/reset/circuit_breaker/payment", "");
     payments.faults(&json!({ "hang_rate": 1 }));
     let start = Instant::now();
@@ -194,14 +194,14 @@ fn it_survives_an_outage_and_recovers() {
     payments.faults(&json!({ "reset_rate": 1 }));
     assert_eq!(payments.charge("reset")["degraded"], true);
 
-    // It recovers by itself.
+    // The service recovers automatically.
     payments.faults(&json!({}));
     payments.charge_until("recovery", |body| body["level"] == "gateway");
     payments.charge_until("recovered", |_| payments.breaker()["state"] == "closed");
     payments.charge_until("last", |body| body["level"] == "gateway");
     assert_eq!(payments.get("/api/resilience/health").body["status"], "pass");
 
-    // Every call has ended in one way (T130).
+    // Every call has exactly one outcome (T130).
     let stats = payments.get("/api/resilience/stats").body;
     for (name, operation) in stats["operations"].as_object().expect("operations") {
         let number = |ending: &str| operation[ending].as_u64().expect("a number");
@@ -215,7 +215,7 @@ fn it_survives_an_outage_and_recovers() {
 }
 
 #[test]
-fn its_answers_say_what_the_layers_know() {
+fn responses_have_the_headers_of_the_layers() {
     let payments = Payments::start();
     let send = |headers: &[(&str, &str)], order: &str| {
         let body = json!({ "order_id": order, "cents": 995 }).to_string();
@@ -249,38 +249,42 @@ fn its_answers_say_what_the_layers_know() {
 
 #[test]
 fn the_short_deadline_of_one_caller_does_not_open_the_circuit_for_others() {
-    // G2
     let payments = Payments::start();
     payments.faults(&json!({ "latency_ms": 50 }));
     for order in 0..40 {
         let body = json!({ "order_id": format!("hasty-{order}"), "cents": 995 }).to_string();
         let request = payments.agent.post(payments.url("/api/resilience/protected-endpoint"));
         let request = request.header("content-type", "application/json").header("grpc-timeout", "20m");
-        assert_ne!(answer(request.send(body)).body["level"], "gateway", "20 ms are too short for it");
+        assert_ne!(
+            answer(request.send(body)).body["level"],
+            "gateway",
+            "the gateway takes longer than 20 ms"
+        );
     }
     assert_eq!(payments.breaker()["state"], "closed");
     payments.charge_until("patient", |body| body["level"] == "gateway");
 }
 
 #[test]
-fn its_settings_are_edited_while_it_runs_and_its_records_outlive_it() {
+fn settings_can_be_edited_at_run_time_and_records_survive_a_restart() {
     let folder = std::env::temp_dir().join(format!("resilient-payments-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = |name: &str| folder.join(name).to_str().expect("a path in UTF-8").to_owned();
     let (config, records) = (file("payments.toml"), file("records"));
-    std::fs::write(&config, "# nothing yet").expect("it can be written");
+    std::fs::write(&config, "# nothing yet").expect("the file can be written");
     let payments = Payments::start_with(&["--config", &config, "--records", &records]);
     let first = payments.charge("kept");
     let rate = || payments.get("/api/resilience/stats/rate_limit/customers").body["limit"].clone();
     assert_eq!(rate(), 100);
-    std::fs::write(&config, "[rate_limit.customers]\nrate = \"2/h\"\nburst = 2").expect("it can be written");
+    std::fs::write(&config, "[rate_limit.customers]\nrate = \"2/h\"\nburst = 2")
+        .expect("the file can be written");
     let patience = Instant::now() + Duration::from_secs(20);
     while rate() != 2 {
-        assert!(Instant::now() < patience, "the file is not followed");
+        assert!(Instant::now() < patience, "the change of the file has no effect");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // What is wrong changes nothing.
-    std::fs::write(&config, "[rate_limit.customers]\nrate = \"soon\"").expect("it can be written");
+    // An invalid file changes nothing.
+    std::fs::write(&config, "[rate_limit.customers]\nrate = \"soon\"").expect("the file can be written");
     let order = |number: u32| {
         let body = json!({ "order_id": format!("{number}"), "cents": 1, "customer": "ada" }).to_string();
         payments.post("/api/resilience/protected-endpoint", &body)
@@ -294,11 +298,11 @@ fn its_settings_are_edited_while_it_runs_and_its_records_outlive_it() {
     let again = payments.charge("kept");
     assert_eq!((&again["replayed"], &again["receipt"]), (&json!(true), &first["receipt"]));
     drop(payments);
-    std::fs::remove_dir_all(&folder).expect("the folder is ours");
+    std::fs::remove_dir_all(&folder).expect("the folder can be removed");
 }
 
 #[test]
-fn bad_input_is_answered_and_does_no_harm() {
+fn invalid_requests_get_an_error_response() {
     let payments = Payments::start();
     let endpoint = "/api/resilience/protected-endpoint";
     assert_eq!(payments.post(endpoint, "{").status, 400);
@@ -321,17 +325,17 @@ fn bad_input_is_answered_and_does_no_harm() {
     assert_eq!(long.status, 404);
     assert!(long.body["detail"].as_str().is_some_and(|text| text.len() < 300));
 
-    // What no HTTP client would send.
+    // Requests that no HTTP client would send.
     let address = payments.service.strip_prefix("http://").expect("an address");
     for raw in [
         &b"GET /api/resilience/stats/bulkhead/%ff%fe HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"[..],
         b"\xff\xff\r\n\r\n",
     ] {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.write_all(raw).expect("it reads");
+        let mut stream = TcpStream::connect(address).expect("the service listens");
+        stream.write_all(raw).expect("the service reads");
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers");
+        stream.read_to_end(&mut answer).expect("the service responds");
         assert!(answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
     }
-    payments.charge_until("afterwards", |body| body["level"] == "gateway");
+    payments.charge_until("after", |body| body["level"] == "gateway");
 }

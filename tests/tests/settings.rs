@@ -1,4 +1,4 @@
-//! A settings file and the functions of the process, of which none was called yet.
+//! A settings file for annotated functions that have not been called yet.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ fn query() -> Result<u32, Rejection> {
     Ok(1)
 }
 
-/// The warnings of the library.
+/// Collects the warnings of the library.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -45,17 +45,16 @@ impl tracing::Subscriber for Warnings {
 
 #[test]
 fn a_misspelt_table_for_an_annotated_function_is_reported_at_load_and_by_validate() {
-    // A3
     let path = std::env::temp_dir().join(format!("resilient-misspelt-{}.toml", std::process::id()));
     std::fs::write(&path, "[circuit_breaker.postgress]\nopen_for = \"1s\"\n").unwrap();
     let warnings = Warnings::default();
     tracing::subscriber::with_default(warnings.clone(), || ConfigFile::new(&path).apply(registry()).unwrap());
     std::fs::remove_file(&path).unwrap();
-    let is_told = |text: &str| {
+    let is_reported = |text: &str| {
         text.contains("circuit_breaker `postgress`") && text.contains("did you mean `postgres`?")
     };
     let warnings = warnings.0.lock().unwrap().clone();
-    assert!(warnings.iter().any(|line| is_told(line)), "{warnings:?}");
+    assert!(warnings.iter().any(|line| is_reported(line)), "{warnings:?}");
     let problems = registry().validate().unwrap_err();
-    assert!(problems.problems().iter().any(|problem| is_told(problem)), "{:?}", problems.problems());
+    assert!(problems.problems().iter().any(|problem| is_reported(problem)), "{:?}", problems.problems());
 }

@@ -1,4 +1,4 @@
-//! Components without a registry: each protects on its own.
+//! Components without a registry.
 
 use std::future::ready;
 use std::io;
@@ -34,7 +34,7 @@ fn a_circuit_breaker_opens() {
 }
 
 #[test]
-fn a_rate_limiter_refuses() {
+fn a_rate_limiter_rejects() {
     let rate = Rate::new(1, Duration::from_hours(1)).unwrap();
     let limiter = RateLimiter::new(rate_limit::Config::default().rate(rate)).unwrap();
     assert!(limiter.call(ANSWER).is_ok());
@@ -42,7 +42,7 @@ fn a_rate_limiter_refuses() {
 }
 
 #[test]
-fn a_bulkhead_refuses_one_too_many() {
+fn a_full_bulkhead_rejects() {
     let bulkhead = Bulkhead::new(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let _held = bulkhead.try_acquire().unwrap();
     refused_as(RejectionKind::BulkheadFull, bulkhead.call(ANSWER));
@@ -57,7 +57,7 @@ fn a_load_shedder_sheds() {
 }
 
 #[test]
-fn a_retry_repeats_on_its_clock() {
+fn a_retry_uses_its_clock() {
     let config = retry::Config::default().max(2).base(Duration::from_hours(1)).max_delay(None);
     let time = ManualClock::new();
     let retry = Retry::with_name_and_clock("stock", time.clock(), config).unwrap();
@@ -70,12 +70,12 @@ fn a_retry_repeats_on_its_clock() {
 fn a_retry_budget_denies() {
     let budget = RetryBudget::new(budget::Config::default().reserve(0)).unwrap();
     (0..10).for_each(|_| budget.deposit());
-    assert!(budget.try_withdraw(), "ten calls pay for one retry");
+    assert!(budget.try_withdraw(), "ten calls deposit one token");
     assert!(!budget.try_withdraw());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_ends_a_call() {
+async fn a_timeout_cancels_a_call() {
     let config = timeout::Config::default().total(Duration::from_secs(5));
     let timeout = Timeout::with_name_and_clock("page", Clock::tokio(), config).unwrap();
     let outcome = timeout.call_async(std::future::pending).await;
@@ -92,7 +92,7 @@ async fn a_hedge_sends_another_attempt() {
 }
 
 #[tokio::test]
-async fn a_coalesce_shares_one_call() {
+async fn coalescing_shares_one_call() {
     let coalesce = Coalesce::new(coalesce::Config::default()).unwrap();
     let work = async || {
         tokio::task::yield_now().await;
@@ -103,7 +103,7 @@ async fn a_coalesce_shares_one_call() {
 }
 
 #[test]
-fn an_idempotency_replays() {
+fn idempotency_replays_a_result() {
     let once = Idempotency::new(idempotency::Config::default()).unwrap();
     let mail = |id: u32| once.call("ada", Fingerprint::NONE, || Some(id));
     assert_eq!((mail(1), mail(2)), (Some(1), Some(1)));
@@ -114,7 +114,7 @@ fn an_idempotency_replays() {
 }
 
 #[test]
-fn a_fallback_answers() {
+fn a_fallback_replaces_a_failure() {
     let fallback = Fallback::new(fallback::Config::default()).unwrap();
     let grey = || Chain::of(Level::Default, |_| Some("grey.png"));
     assert_eq!(fallback.call(|| None, grey), Some("grey.png"));
@@ -122,7 +122,7 @@ fn a_fallback_answers() {
 }
 
 #[tokio::test]
-async fn a_health_check_asks_its_probe() {
+async fn a_health_check_calls_its_probe() {
     let disk = HealthCheck::new(health::Config::default().failures(1)).unwrap();
     disk.probe(|| ready(Err(io::Error::other("no space left"))));
     let stats = disk.check().await;
@@ -130,7 +130,7 @@ async fn a_health_check_asks_its_probe() {
 }
 
 #[test]
-fn a_bad_configuration_is_refused_with_all_its_problems_as_by_a_registry() {
+fn an_invalid_configuration_is_rejected_with_all_its_problems() {
     let config = || bulkhead::Config::default().max_concurrent(0).max_queue(9);
     let refused = Bulkhead::new(config()).unwrap_err();
     assert_eq!(Registry::new().bulkhead("x").reconfigure(config()), Err(refused.clone()));
@@ -138,7 +138,7 @@ fn a_bad_configuration_is_refused_with_all_its_problems_as_by_a_registry() {
 }
 
 #[test]
-fn a_setting_that_names_a_part_of_a_registry_is_refused() {
+fn a_setting_that_names_a_component_of_a_registry_is_rejected() {
     fn field<C: Component>(made: Result<C, ConfigError>) -> &'static str {
         made.err().unwrap().problems()[0].field
     }
@@ -148,7 +148,7 @@ fn a_setting_that_names_a_part_of_a_registry_is_refused() {
 }
 
 #[test]
-fn it_is_what_a_registry_makes() {
+fn a_component_without_a_registry_works_like_one_of_a_registry() {
     let breaker = CircuitBreaker::new(circuit_breaker::Config::default().min_calls(3)).unwrap();
     assert_eq!(breaker.name(), "circuit_breaker");
     let changed: Vec<_> =
@@ -158,11 +158,11 @@ fn it_is_what_a_registry_makes() {
     breaker.reset();
     let nameless =
         CircuitBreaker::with_name_and_clock("", Clock::system(), circuit_breaker::Config::default());
-    assert_eq!(nameless.unwrap().name(), "(empty)", "a name is never refused");
+    assert_eq!(nameless.unwrap().name(), "(empty)", "a name is never rejected");
 }
 
 #[test]
-fn it_can_be_a_stage_of_a_pipeline() {
+fn a_component_without_a_registry_can_be_a_stage_of_a_pipeline() {
     let bulkhead = Bulkhead::new(bulkhead::Config::default().max_concurrent(1)).unwrap();
     let bulkhead = std::sync::Arc::new(bulkhead);
     let pipeline = Registry::new().pipeline("order").bulkhead(&bulkhead).build();

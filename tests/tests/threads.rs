@@ -1,5 +1,4 @@
-//! A process that uses the library has the threads it had before. Alone in its binary, so that the count is its
-//! own.
+//! The library starts no threads by default. This test has its own binary, so that other tests do not change the count.
 
 use resilient_runtime::{Rejection, resilient};
 
@@ -10,13 +9,13 @@ fn protected() -> Result<u32, Rejection> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn no_thread_is_started_that_could_keep_the_process_alive() {
+fn the_library_starts_no_threads() {
     // T75
-    let threads = || std::fs::read_dir("/proc/self/task").expect("it is Linux").count();
+    let threads = || std::fs::read_dir("/proc/self/task").expect("Linux has /proc").count();
     let before = threads();
     let mut events = resilient_runtime::registry().subscribe();
     for _ in 0..100 {
-        protected().expect("nothing refuses it");
+        protected().expect("the call succeeds");
     }
     assert!(events.try_recv().is_none() && !resilient_runtime::stats().to_string().is_empty());
     assert_eq!(threads(), before);

@@ -1,4 +1,4 @@
-//! Counts what each job allocates, and tells it as JSON. Run by the benchmark.
+//! Counts the allocations of each job and prints them as JSON. The benchmark runs this program.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -30,7 +30,7 @@ fn main() {
 }
 
 fn for_each_call(job: &Job) -> (f64, f64) {
-    // What is allocated once, by the first calls, is not the price of a call.
+    // Excludes one-time allocations of the first calls.
     job.run(CALLS);
     let (before, with) = (measure(|| job.run(0)), measure(|| job.run(CALLS)));
     let each = |with: u64, before: u64| with.saturating_sub(before) as f64 / CALLS as f64;
@@ -59,7 +59,7 @@ fn for_each_key(mut check: impl FnMut(u32) -> bool) -> f64 {
 
 fn for_each_component(make: Make) -> u64 {
     let registry = Registry::new();
-    make(&registry, "the first one, with which the registry may grow");
+    make(&registry, "the first component, which can make the registry grow");
     let held = measure(|| (0..MADE).for_each(|number| make(&registry, &format!("{number:03}"))));
     held.bytes_current.unsigned_abs() / MADE
 }

@@ -1,6 +1,7 @@
-//! One job, many times, for `callgrind` to count: `instructions <job>`; without a job it lists them.
+//! Runs one job many times, so that `callgrind` can count its instructions: `instructions <job>`.
 //!
-//! Instructions do not depend on what else the machine does, so that a budget for them can be a test.
+//! Without an argument, lists the jobs. Instruction counts do not depend on the load of the machine, so that a test can
+//! compare them with a budget.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use resilient_runtime::{
     timeout,
 };
 
-/// Calls that are counted.
+/// Number of counted calls.
 const CALLS: u32 = 1000;
 
 type Work = Box<dyn FnMut()>;
@@ -89,7 +90,7 @@ fn job<T>(mut work: impl FnMut() -> T + 'static) -> Work {
     })
 }
 
-/// By name, with what makes it.
+/// The jobs by name, with their constructors.
 const JOBS: &[(&str, Make)] = &[
     ("nothing", || job(number)),
     ("pipeline_without_stages", || {
@@ -230,7 +231,7 @@ fn limit() -> Arc<resilient_runtime::Timeout> {
     timeout
 }
 
-/// What is counted: everything called from here.
+/// The counted function: callgrind counts everything called from here.
 #[inline(never)]
 fn counted(work: &mut Work) {
     for _ in 0..CALLS {
@@ -244,13 +245,13 @@ fn main() {
         return;
     };
     let Some((_, make)) = JOBS.iter().find(|(name, _)| *name == asked) else {
-        eprintln!("there is no job `{asked}`");
+        eprintln!("unknown job `{asked}`");
         std::process::exit(2);
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _entered = runtime.enter();
     let mut work = make();
-    // What happens once is not the price of a call.
+    // Excludes one-time work of the first calls.
     (0..CALLS).for_each(|_| work());
     counted(&mut work);
 }

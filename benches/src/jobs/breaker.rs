@@ -49,9 +49,9 @@ fn ours_async(who: &'static str, breaker: Arc<CircuitBreaker>) -> Job {
     })
 }
 
-/// With an outcome that has no room for an error: what is missing is what the size of the error type costs.
+/// With an outcome that has no room for an error. The difference shows the cost of the size of the error type.
 fn ours_async_small(breaker: Arc<CircuitBreaker>) -> Job {
-    Job::new("resilient, by hand, an outcome of 16 bytes", move || {
+    Job::new("resilient, component, an outcome of 16 bytes", move || {
         let breaker = Arc::clone(&breaker);
         move || run(breaker.call_async(async || work_async::<BodyError>(number()).await.ok()))
     })
@@ -82,7 +82,8 @@ fn peer_recloser_async() -> Job {
     })
 }
 
-/// The same with the error type of ours, which has room for a rejection: what is moved is as large.
+/// `recloser` with the error type of this library, which has room for a rejection, so that the moved outcome has equal
+/// size.
 fn peer_recloser_same_error() -> Job {
     let breaker = Arc::new(AsyncRecloser::from(recloser_config()));
     Job::new("`recloser`, with an error type as large as ours", move || {
@@ -91,7 +92,7 @@ fn peer_recloser_same_error() -> Job {
     })
 }
 
-/// As its documentation builds it: consecutive failures or a success rate over 30 s.
+/// Built as in its documentation: consecutive failures or a success rate over 30 s.
 fn peer_failsafe() -> Job {
     let breaker = Failsafe::new().build();
     Job::new("`failsafe`", move || {
@@ -135,9 +136,9 @@ const CALLS: Window = Window::Count(100);
 const SPAN: Window = Window::Time(Duration::from_secs(30));
 
 fn closed_count() -> Group {
-    let jobs = vec![ours("resilient, by hand", breaker("count", CALLS)), peer_recloser(), peer_failsafe()];
+    let jobs = vec![ours("resilient, component", breaker("count", CALLS)), peer_recloser(), peer_failsafe()];
     Group::new("Circuit breaker, closed, the last 100 calls", jobs)
-        .headline()
+        .in_readme()
         .goals([Goal::Times(1.0, "`recloser`"), Goal::NoAllocation])
         .note("`recloser` counts failures only and keeps no statistics; `failsafe` keeps no window of calls.")
         .shared()
@@ -145,7 +146,7 @@ fn closed_count() -> Group {
 
 fn closed_count_async() -> Group {
     let jobs = vec![
-        ours_async("resilient, by hand", breaker("count, async", CALLS)),
+        ours_async("resilient, component", breaker("count, async", CALLS)),
         ours_async_small(breaker("count, async, small", CALLS)),
         peer_recloser_async(),
         peer_recloser_same_error(),
@@ -158,7 +159,7 @@ fn closed_count_async() -> Group {
             Goal::Times(1.0, "`recloser`, with an error type as large as ours"),
             Goal::NoAllocation,
         ])
-        .note("A future hands its outcome over in memory. What an outcome of 16 bytes takes less is what the size of the error type costs.")
+        .note("A future returns its outcome in memory. The difference to an outcome of 16 bytes is the cost of the size of the error type.")
         .shared()
 }
 
@@ -188,7 +189,7 @@ fn closed_time() -> Group {
             let pipeline = Arc::clone(&pipeline);
             move || pipeline.call(|| work::<Failed>(number()))
         }),
-        ours("resilient, by hand", breaker("time", SPAN)),
+        ours("resilient, component", breaker("time", SPAN)),
         Job::new("`failsafe`", move || {
             let breaker = failsafe.clone();
             move || failsafe::CircuitBreaker::call(&breaker, || work::<BodyError>(number()))
@@ -196,19 +197,19 @@ fn closed_time() -> Group {
     ];
     Group::new("Circuit breaker, closed, the last 30 s, with slow calls", jobs).headline()
         .goals([Goal::AtMost(35.0), Goal::NoAllocation, Goal::Gain(1.5)])
-        .note("By attribute and builder with statistics and latency percentiles; by hand without. `failsafe` has no slow calls.")
+        .note("The attribute and the builder include statistics and latency percentiles. `component` does not. `failsafe` has no slow calls.")
         .shared()
 }
 
 fn closed_time_async() -> Group {
     let jobs = vec![
         Job::new("resilient, attribute", || || run(annotated_async())),
-        ours_async("resilient, by hand", breaker("time, async", SPAN)),
+        ours_async("resilient, component", breaker("time, async", SPAN)),
         peer_tower(SPAN),
     ];
     Group::new("Circuit breaker, closed, the last 30 s, with slow calls, asynchronous", jobs)
         .goals([Goal::AtMost(35.0), Goal::Times(1.0, "`tower-resilience`"), Goal::NoAllocation])
-        .note("Two readings of the clock are 20 ns of it, the histogram 2 (see the yardsticks). `tower-resilience` looks at every call of its window with each call, and so was given a window of 10 ms.")
+        .note("Reading the clock twice takes 20 ns, the histogram 2 ns (see the yardsticks). `tower-resilience` iterates over its whole window in each call, and therefore has a window of 10 ms.")
         .shared()
 }
 
@@ -222,7 +223,7 @@ fn rejecting() -> Group {
     let failsafe = Failsafe::new().failure_policy(policy).build();
     drop(failsafe::CircuitBreaker::call(&failsafe, || Err::<(), _>(BodyError)));
     let jobs = vec![
-        ours("resilient, by hand", tripped_of_ours()),
+        ours("resilient, component", tripped_of_ours()),
         ours("resilient, forced open", open),
         Job::new("`recloser`", move || {
             let breaker = Arc::clone(&tripped);
@@ -233,10 +234,10 @@ fn rejecting() -> Group {
             move || failsafe::CircuitBreaker::call(&breaker, || work::<BodyError>(number()))
         }),
     ];
-    Group::new("Circuit breaker, open: a refusal", jobs)
+    Group::new("Circuit breaker, open: rejection", jobs)
         .headline()
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
-        .note("Ours says why, and for how long; for that it reads the clock, as the others do.")
+        .note("The rejection of resilient contains the reason and the retry-after time. All libraries read the clock.")
         .shared()
 }
 
@@ -259,13 +260,13 @@ fn rejecting_async() -> Group {
     run(service.force_open());
     let service = each(service);
     let jobs = vec![
-        ours_async("resilient, by hand", tripped_of_ours()),
+        ours_async("resilient, component", tripped_of_ours()),
         Job::new("`tower-resilience`", move || {
             let mut service = service();
             move || run(async { service.ready().await?.call(number()).await })
         }),
     ];
-    Group::new("Circuit breaker, open: a refusal, asynchronous", jobs)
+    Group::new("Circuit breaker, open: rejection, asynchronous", jobs)
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
-        .note("With one thread: two that ask `tower-resilience` at once wait for each other, and for an executor.")
+        .note("With one thread only: two threads in `tower-resilience` wait for each other, and need an executor.")
 }

@@ -31,7 +31,7 @@ fn annotated() -> Result<u64, Failed> {
 fn permit() -> Group {
     let (ours, theirs) = (bulkhead(64), Arc::new(Semaphore::new(64)));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let bulkhead = Arc::clone(&ours);
             move || bulkhead.try_acquire().is_ok()
         }),
@@ -41,16 +41,16 @@ fn permit() -> Group {
             move || semaphore.try_acquire().is_ok()
         }),
     ];
-    Group::new("Bulkhead, a permit taken and given back", jobs).headline()
+    Group::new("Bulkhead, permit acquired and released", jobs).in_readme()
         .goals([Goal::Times(1.2, "`tokio::sync::Semaphore`"), Goal::NoAllocation])
-        .note("By attribute with the statistics of the function. A permit is a word that all cores write: two threads take turns.")
+        .note("The attribute includes the statistics of the function. All cores write the same word for a permit, so that two threads alternate.")
         .shared()
 }
 
 fn permit_async() -> Group {
     let (ours, theirs) = (bulkhead(64), Arc::new(Semaphore::new(64)));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let bulkhead = Arc::clone(&ours);
             move || run(async { bulkhead.acquire().await.is_ok() })
         }),
@@ -59,7 +59,7 @@ fn permit_async() -> Group {
             move || run(async { semaphore.acquire().await.is_ok() })
         }),
     ];
-    Group::new("Bulkhead, a permit taken and given back, asynchronous", jobs)
+    Group::new("Bulkhead, permit acquired and released, asynchronous", jobs)
         .goals([Goal::Times(1.2, "`tokio::sync::Semaphore`"), Goal::NoAllocation])
         .shared()
 }
@@ -71,7 +71,7 @@ fn call_async() -> Group {
         BulkheadLayer::builder().max_concurrent_calls(64).build().expect("a setting within its range");
     let resilience = each(resilience.layer(tower::service_fn(work_async::<BodyError>)));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let bulkhead = Arc::clone(&ours);
             move || run(bulkhead.call_async(async || work_async::<Failed>(number()).await))
         }),
@@ -87,7 +87,7 @@ fn call_async() -> Group {
     Group::new("Bulkhead around an asynchronous call", jobs).goals([Goal::NoAllocation]).shared()
 }
 
-/// It finds its limit while it is measured, and never refuses one caller.
+/// An adaptive bulkhead. It adapts its limit during the measurement, and never rejects a single caller.
 fn finding() -> Arc<Bulkhead> {
     let bulkhead = Registry::new().bulkhead("bench");
     let config = bulkhead::Config::default().adaptive(true).adaptive_min(8);
@@ -134,12 +134,11 @@ fn adaptive() -> Group {
             }
         }),
     ];
-    Group::new("Bulkhead that finds its limit, a permit taken and settled", jobs)
-        .goals([
-            Goal::Above("resilient, a fixed limit", 15.0),
-            Goal::NoAllocation,
-        ])
-        .note("The limit needs to know how long a call takes: most of what it costs are two readings of the clock.")
+    Group::new("Adaptive bulkhead, permit acquired and settled", jobs)
+        .goals([Goal::Above("resilient, a fixed limit", 15.0), Goal::NoAllocation])
+        .note(
+            "An adaptive limit needs the duration of each call. Most of its cost is reading the clock twice.",
+        )
         .shared()
 }
 
@@ -150,17 +149,17 @@ fn adaptive_attribute() -> Group {
         Job::new("resilient, adaptive", || annotated_adaptive),
         Job::new("resilient, a fixed limit", || annotated),
     ];
-    Group::new("Bulkhead that finds its limit, by attribute", jobs)
+    Group::new("Adaptive bulkhead, attribute", jobs)
         .goals([Goal::Above("resilient, a fixed limit, with a timeout", 15.0), Goal::NoAllocation])
-        .note("A timeout needs the time anyway, and the stages share it. Without one the clock is read for the limit alone.")
+        .note("With a timeout, the stages share the readings of the clock. Without one, the clock is read only for the limit.")
 }
 
 fn full() -> Group {
     let (ours, theirs) = (bulkhead(1), Arc::new(Semaphore::new(0)));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let bulkhead = Arc::clone(&ours);
-            // Held for ever by each thread that finds it free, and so by the first.
+            // The first thread holds the permit forever.
             std::mem::forget(bulkhead.try_acquire());
             move || bulkhead.call(|| work::<Failed>(number()))
         }),
@@ -169,12 +168,12 @@ fn full() -> Group {
             move || semaphore.try_acquire().map_err(|_| BodyError).and_then(|_permit| work(number()))
         }),
     ];
-    Group::new("Bulkhead, full: a refusal", jobs)
+    Group::new("Bulkhead, full: rejection", jobs)
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
-        .note("Ours counts the refusal, and its error says of which bulkhead it is.")
+        .note("Resilient counts the rejection, and its error names the bulkhead.")
 }
 
-/// With two threads of its own, and no queue.
+/// A bulkhead with two threads and no queue.
 fn pool() -> Arc<Bulkhead> {
     let bulkhead = Registry::new().bulkhead("bench");
     let config = bulkhead::Config::default().threads(2);
@@ -192,7 +191,7 @@ async fn on_a_thread_async() -> Result<u64, Failed> {
     work(number())
 }
 
-/// What tokio has for blocking work.
+/// Tokio's function for blocking work.
 fn spawn_blocking() -> Result<u64, Failed> {
     let spawned = tokio::task::spawn_blocking(|| work(number()));
     Handle::current().block_on(spawned).unwrap_or(Err(Failed::Body))
@@ -201,36 +200,36 @@ fn spawn_blocking() -> Result<u64, Failed> {
 fn threads() -> Group {
     let ours = pool();
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let bulkhead = Arc::clone(&ours);
             move || bulkhead.call_in_threads(|| work::<Failed>(number()))
         }),
         Job::new("resilient, attribute", || on_a_thread),
         Job::new("`tokio::task::spawn_blocking`, blocked on", || spawn_blocking),
     ];
-    Group::new("Bulkhead with threads, to one and back", jobs)
+    Group::new("Bulkhead with threads, round trip", jobs)
         .goals([Goal::Times(1.2, "`tokio::task::spawn_blocking`, blocked on")])
-        .note("Two changes of threads: what the system takes for those is nearly all of it. Tokio has no bound on what waits, and no priorities.")
+        .note("Two thread switches of the operating system are nearly all of the cost. Tokio has no limit on waiting work, and no priorities.")
 }
 
 fn threads_async() -> Group {
     let ours = pool();
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let bulkhead = Arc::clone(&ours);
             move || Handle::current().block_on(bulkhead.call_in_threads_async(|| work::<Failed>(number())))
         }),
         Job::new("resilient, attribute", || || Handle::current().block_on(on_a_thread_async())),
         Job::new("`tokio::task::spawn_blocking`", || spawn_blocking),
     ];
-    Group::new("Bulkhead with threads, to one and back, asynchronous", jobs)
+    Group::new("Bulkhead with threads, round trip, asynchronous", jobs)
         .goals([Goal::Times(1.2, "`tokio::task::spawn_blocking`")])
         .note("Awaited on a thread that has nothing else to do.")
 }
 
 fn threads_full() -> Group {
     let ours = pool();
-    // Held for ever.
+    // Holds the permits forever.
     (0..2).for_each(|_| std::mem::forget(ours.try_acquire()));
     let pipeline = {
         let registry = Registry::new();
@@ -240,7 +239,7 @@ fn threads_full() -> Group {
         Arc::new(registry.pipeline("bench").bulkhead("bench").build())
     };
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let bulkhead = Arc::clone(&ours);
             move || bulkhead.call_in_threads(|| work::<Failed>(number()))
         }),
@@ -249,7 +248,7 @@ fn threads_full() -> Group {
             move || pipeline.request().call_in_threads(|| work::<Failed>(number()))
         }),
     ];
-    Group::new("Bulkhead with threads, full: a refusal", jobs)
+    Group::new("Bulkhead with threads, full: rejection", jobs)
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
-        .note("The work goes back to who brought it, and to no thread.")
+        .note("A rejected call returns the work to the caller without using a thread.")
 }

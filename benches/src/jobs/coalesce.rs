@@ -41,7 +41,7 @@ async fn annotated_async(id: u64) -> Answer {
 fn alone() -> Group {
     let (by_hand, built) = (coalesce(), around());
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let (coalesce, key) = (Arc::clone(&by_hand), own_key());
             move || coalesce.call(&key, || work(number()))
         }),
@@ -54,16 +54,16 @@ fn alone() -> Group {
             move || annotated(key)
         }),
     ];
-    Group::new("Coalesce, nobody else asks the same", jobs)
+    Group::new("Coalesce, no concurrent call with the same key", jobs)
         .goals([Goal::NoAllocation])
-        .note("Two keyed hashes of 64 bits, so that no two keys are taken for one, and a table's lock before and after the work. By attribute and builder with the statistics of the function.")
+        .note("Includes two keyed hashes of 64 bits, so that different keys do not collide, and a table lock before and after the work. The attribute and the builder include the statistics of the function.")
         .shared()
 }
 
 fn alone_async() -> Group {
     let (by_hand, built) = (coalesce(), around());
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let (coalesce, key) = (Arc::clone(&by_hand), own_key());
             move || run(coalesce.call_async(&key, async || work_async(number()).await))
         }),
@@ -76,5 +76,7 @@ fn alone_async() -> Group {
             move || run(annotated_async(key))
         }),
     ];
-    Group::new("Coalesce, nobody else asks the same, asynchronous", jobs).goals([Goal::NoAllocation]).shared()
+    Group::new("Coalesce, no concurrent call with the same key, asynchronous", jobs)
+        .goals([Goal::NoAllocation])
+        .shared()
 }

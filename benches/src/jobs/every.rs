@@ -1,4 +1,4 @@
-//! Every stage there is around one function.
+//! All stages around one function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) fn groups() -> Vec<Group> {
     vec![ready()]
 }
 
-/// What those who wait for it can have a copy of.
+/// A result that can be cloned for the waiting calls.
 type Answer = Result<u64, Rejection>;
 
 async fn work(n: u64) -> Answer {
@@ -87,6 +87,6 @@ fn ready() -> Group {
     Group::new("Every stage, asynchronous, ready at the first poll", jobs)
         .headline()
         .goals([Goal::NoAllocation])
-        .note("A fallback (in those with the attribute), coalescing and a rate limit by key, a total timeout, load shedding, retry, hedge, circuit breaker, bulkhead, with statistics and percentiles. Three keyed hashes are some 25 ns of it, the readings of the clock 10 each; the builder puts a hedged call into a box, so that other calls stay small.")
+        .note("A fallback (only with the attribute), coalescing and a rate limit by key, a total timeout, load shedding, retry, hedge, circuit breaker and bulkhead, with statistics and percentiles. Three keyed hashes take about 25 ns, and each reading of the clock takes 10 ns. The builder boxes a hedged call, so that other calls stay small.")
         .shared()
 }

@@ -28,7 +28,7 @@ async fn second_level_async(id: u64) -> Result<u64, Failed> {
     body(true, Failed::Body)
 }
 
-/// Keys of an application: a number, and a thousand of them in turn.
+/// A thousand keys, used in sequence.
 const KEYS: u64 = 1000;
 
 fn kept() -> Group {
@@ -43,16 +43,16 @@ fn kept() -> Group {
         }),
         Job::new("resilient, attribute, without the cache", || || annotated(false)),
     ];
-    Group::new("Fallback, not needed, the answer kept", jobs)
+    Group::new("Fallback, not needed, result cached", jobs)
         .goals([Goal::NoAllocation])
-        .note("Only functions with a built-in `local_cache` pay for it: two hashes of the key, a copy, a lock of sixteen.")
+        .note("Only functions with a built-in `local_cache` have this cost: two hashes of the key, a copy, and one of sixteen locks.")
         .shared()
 }
 
 fn served() -> Group {
     let jobs = vec![
         Job::new("resilient, from the local cache", || {
-            // Kept once, or there would be nothing to serve.
+            // Stores a value, which the fallback then serves.
             let known = keeps(7, false).is_ok();
             move || (known, keeps(7, true))
         }),
@@ -62,7 +62,9 @@ fn served() -> Group {
         Job::new("resilient, default", || || annotated(true)),
     ];
     Group::new("Fallback, used, by level", jobs)
-        .note("Counted by level, and told to whoever listens; collected, with the reason in words.")
+        .note(
+            "Includes statistics by level and an event for subscribers. `collected` also formats the reason.",
+        )
         .shared()
 }
 
@@ -80,7 +82,7 @@ fn group(fail: bool) -> Group {
     let layer = FallbackLayer::<u64, u64, BodyError>::value(0);
     let service = each(layer.layer(tower::service_fn(move |_: u64| async move { body(fail, BodyError) })));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let fallback = Arc::clone(&fallback);
             move || fallback.call(|| body(fail, Failed::Body), || Chain::of(Level::Default, |_| Ok(0)))
         }),
@@ -92,7 +94,8 @@ fn group(fail: bool) -> Group {
         }),
     ];
     if fail {
-        Group::new("Fallback, used", jobs).note("Ours counts it, by level, and tells it to whoever listens.")
+        Group::new("Fallback, used", jobs)
+            .note("Resilient counts fallbacks by level and emits an event for subscribers.")
     } else {
         Group::new("Fallback, not needed", jobs).goals([Goal::NoAllocation])
     }

@@ -1,4 +1,4 @@
-//! The four together: what a call of a well protected function costs.
+//! Four stages together: the cost of a call of a well protected function.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn none() -> Group {
     ];
     Group::new("No policy", jobs)
         .goals([Goal::Above("the bare function", 2.0), Goal::NoAllocation])
-        .note("A pipeline without stages still counts its calls by their ending, takes the time of one in eight, and tells a panic: that is what it costs. Who wants nothing leaves the attribute away.")
+        .note("A pipeline without stages still counts calls by outcome, measures the duration of one call in eight, and reports panics.")
         .shared()
 }
 
@@ -76,7 +76,7 @@ fn sync() -> Group {
             let pipeline = Arc::clone(&built);
             move || pipeline.call(|| work::<Failed>(number()))
         }),
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let (retry, breaker, bulkhead) =
                 (Arc::clone(&retry), Arc::clone(&breaker), Arc::clone(&bulkhead));
             move || retry.call(|| breaker.call(|| bulkhead.call(|| work::<Failed>(number()))))
@@ -93,13 +93,13 @@ fn sync() -> Group {
             }
         }),
     ];
-    Group::new("Breaker, retry and bulkhead together, synchronous", jobs).headline()
+    Group::new("Breaker, retry and bulkhead together, synchronous", jobs).in_readme()
         .goals([Goal::AtMost(60.0), Goal::Times(1.05, "resilient, builder"), Goal::NoAllocation])
-        .note("A synchronous body cannot be cut off, so there is no timeout. The three crates read no clock and keep no statistics.")
+        .note("A synchronous body cannot be cancelled, therefore there is no timeout. The three crates read no clock and have no statistics.")
         .shared()
 }
 
-/// What each of the crates recommends, one around the other.
+/// The recommended usage of each crate, nested.
 macro_rules! by_hand {
     ($who:literal, $work:ident) => {{
         let (breaker, semaphore) =
@@ -118,7 +118,7 @@ macro_rules! by_hand {
     }};
 }
 
-/// In the order its documentation puts them.
+/// In the order of its documentation.
 macro_rules! tower_resilience {
     ($work:ident) => {{
         let service = ServiceBuilder::new()
@@ -145,7 +145,7 @@ fn ready() -> Group {
             let pipeline = Arc::clone(&built);
             move || run(pipeline.call_async(async || work_async::<Failed>(number()).await))
         }),
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let (retry, breaker) = (Arc::clone(&retry), Arc::clone(&breaker));
             let (bulkhead, limit) = (Arc::clone(&bulkhead), Arc::clone(&limit));
             move || {
@@ -162,12 +162,12 @@ fn ready() -> Group {
         .goals([
             Goal::AtMost(60.0),
             Goal::Times(1.05, "resilient, builder"),
-            Goal::Times(1.0, "resilient, by hand"),
+            Goal::Times(1.0, "resilient, component"),
             Goal::Times(1.0, "`backon` + `recloser` + semaphore + timeout"),
             Goal::Times(0.125, "`tower-resilience` (three: no retry)"),
             Goal::NoAllocation,
         ])
-        .note("Ours with statistics and latency percentiles on.")
+        .note("Resilient includes statistics and latency percentiles.")
         .shared()
 }
 
@@ -186,8 +186,8 @@ fn pending() -> Group {
         tower_resilience!(work_later),
     ];
     Group::new("Four together, asynchronous, pending once", jobs)
-        .headline()
+        .in_readme()
         .goals([Goal::Above("`tokio::time::timeout` alone", 60.0), Goal::NoAllocation])
-        .note("A timer is armed at the first `Pending`, and cancelled. Above tokio's own stand two readings of the clock, one more to arm the timer, and the handle of the runtime, looked for so that its absence is an error and no panic (see the yardsticks); then what the other stages cost when the body is ready.")
+        .note("A timer is armed at the first `Pending` and then cancelled. In addition to the cost of tokio's timeout, the clock is read twice, once more to arm the timer, and the handle of the runtime is looked up, so that a missing runtime is an error instead of a panic (see the yardsticks). The other stages cost the same as with a ready body.")
         .shared()
 }

@@ -34,11 +34,11 @@ async fn annotated_later() -> Result<u64, Failed> {
 fn ready() -> Group {
     let (by_delay, by_percentile, built) = (fixed(), Registry::new().hedge("bench"), around(&fixed()));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let hedge = Arc::clone(&by_delay);
             move || run(hedge.call_async(|| work_async::<Failed>(number())))
         }),
-        Job::new("resilient, by hand, delay by percentile", move || {
+        Job::new("resilient, component, delay by percentile", move || {
             let hedge = Arc::clone(&by_percentile);
             move || run(hedge.call_async(|| work_async::<Failed>(number())))
         }),
@@ -50,14 +50,14 @@ fn ready() -> Group {
     ];
     Group::new("Hedge, not needed", jobs)
         .goals([Goal::NoAllocation])
-        .note("By attribute and builder with the statistics of the function. By percentile each attempt is timed: two readings of the clock.")
+        .note("The attribute and the builder include the statistics of the function. A delay by percentile measures each attempt, which reads the clock twice.")
         .shared()
 }
 
 fn pending() -> Group {
     let (by_delay, built) = (fixed(), around(&fixed()));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let hedge = Arc::clone(&by_delay);
             move || run(hedge.call_async(|| work_later::<Failed>(number())))
         }),

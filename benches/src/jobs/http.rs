@@ -1,4 +1,4 @@
-//! Layers around a server, and what the exports take.
+//! Layers around an HTTP service, and exports of statistics.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn bare() -> Router {
     Router::new().route("/", get(hello))
 }
 
-/// A request is made, answered, and its body dropped.
+/// A job that sends a request, receives the response and drops its body.
 fn asked<S>(who: &'static str, service: S) -> Job
 where
     S: Service<http::Request<Body>> + Clone + Send + 'static,
@@ -46,8 +46,8 @@ where
         move || {
             let request = http::Request::new(Body::empty());
             run(async {
-                std::future::poll_fn(|cx| service.poll_ready(cx)).await.expect("it is ready");
-                service.call(request).await.expect("it answers")
+                std::future::poll_fn(|cx| service.poll_ready(cx)).await.expect("the service is ready");
+                service.call(request).await.expect("the service responds")
             })
         }
     })
@@ -89,10 +89,10 @@ fn layers() -> Group {
             Goal::Above(BARE, 1000.0),
             Goal::Times(1.0, "`tower-resilience`: breaker, bulkhead, timeout"),
         ])
-        .note("The permit is held until the body of the answer is dropped. Ours allocates its future, which has no name of its own. With all layers, which axum boxes each, a correlation id is made and written, and two headers say how the client stands.")
+        .note("The permit is held until the response body is dropped. Resilient allocates its future. The row with all layers includes generating and writing a correlation id and two rate limit headers; axum boxes each layer.")
 }
 
-/// Each of the others alone.
+/// Each other layer separately.
 fn each_layer() -> Group {
     let registry = Registry::new();
     let limiter = registry.rate_limiter("http");
@@ -115,7 +115,7 @@ fn each_layer() -> Group {
     ];
     Group::new("The other layers around an HTTP service, each alone", jobs)
         .goals([Goal::Above(BARE, 1000.0)])
-        .note("The goal is measured at the first, which makes an id; of the others, too, none is to take 1000 ns more than the bare service.")
+        .note("The goal is checked for the first job, which generates an id. It also applies to the other layers.")
 }
 
 fn exports() -> Group {
@@ -139,5 +139,5 @@ fn exports() -> Group {
     ];
     Group::new("Exports of 1000 components", jobs)
         .goals([Goal::AtMost(5_000_000.0)])
-        .note("Of 250 operations, each with a circuit breaker, a retry and a bulkhead. For the metrics 20 ms are allowed.")
+        .note("250 operations, each with a circuit breaker, a retry and a bulkhead. The limit for the metrics is 20 ms.")
 }

@@ -41,7 +41,7 @@ fn replayed() -> Group {
     let by_hand = once(&Registry::new(), Duration::from_hours(1));
     let built = Arc::new(Pipeline::builder("bench: replayed").idempotency("bench: replayed").build());
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let (once, key) = (Arc::clone(&by_hand), own_key().to_string());
             move || once.call(&key, Fingerprint::NONE, || work(number()))
         }),
@@ -54,15 +54,15 @@ fn replayed() -> Group {
             move || run(annotated(key))
         }),
     ];
-    Group::new("Idempotency in memory, the answer of an earlier call", jobs)
-        .note("The key is written as text, and the answer read from its stored form.")
+    Group::new("Idempotency in memory, a replayed result", jobs)
+        .note("Includes formatting the key and deserializing the stored result.")
         .shared()
 }
 
 fn carried_out() -> Group {
-    // Time passes between two calls, so that each finds the record of the one before expired.
+    // Time passes between calls, so that the record of the previous call has expired.
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let time = ManualClock::new();
             let once = once(&Registry::with_clock(time.clock()), SECOND);
             let key = own_key().to_string();
@@ -81,7 +81,9 @@ fn carried_out() -> Group {
             }
         }),
     ];
-    Group::new("Idempotency in memory, carried out", jobs)
-        .note("Claimed, written in its stored form, and expired before the next call.")
+    Group::new("Idempotency in memory, an executed call", jobs)
+        .note(
+            "Includes claiming the key and serializing the result. The record expires before the next call.",
+        )
         .shared()
 }

@@ -36,21 +36,21 @@ fn admitted() -> Group {
     let semaphore = Arc::new(Semaphore::new(64));
     let jobs = vec![
         job("resilient, a fixed limit", Config::default().adaptive(false).max_in_flight(100)),
-        job("resilient, a limit that finds itself", Config::default()),
-        job("resilient, the throttle", Config::default().adaptive(false).throttle(true)),
+        job("resilient, adaptive limit", Config::default()),
+        job("resilient, client throttle", Config::default().adaptive(false).throttle(true)),
         Job::new("resilient, attribute", || annotated),
         Job::new("`tokio::sync::Semaphore`", move || {
             let semaphore = Arc::clone(&semaphore);
             move || semaphore.try_acquire().is_ok()
         }),
     ];
-    Group::new("Load shedding, a call admitted and ended", jobs)
+    Group::new("Load shedding, call admitted", jobs)
         .goals([Goal::NoAllocation])
-        .note("Ours reads the clock, once where the limit is fixed, else twice. A semaphore knows neither classes nor delays.")
+        .note("Resilient reads the clock once with a fixed limit, otherwise twice. A semaphore has no priorities and measures no delays.")
         .shared()
 }
 
-/// One that sheds all but critical calls, and will for some minutes.
+/// A shedder that sheds all calls except critical ones for some minutes.
 fn standing() -> Arc<LoadShedder> {
     let config = || Config::default().adaptive(false);
     let shedder = shedder(config().interval(Duration::from_millis(1)));
@@ -63,7 +63,7 @@ fn standing() -> Arc<LoadShedder> {
 
 fn shed() -> Group {
     let by_limit = shedder(Config::default().adaptive(false).max_in_flight(1));
-    // Held for ever.
+    // Holds the permit forever.
     std::mem::forget(by_limit.try_acquire());
     let by_delay = standing();
     let by_throttle = shedder(
@@ -79,20 +79,20 @@ fn shed() -> Group {
     let job = |who: &'static str, shedder: Arc<LoadShedder>| {
         Job::new(who, move || {
             let shedder = Arc::clone(&shedder);
-            // What the throttle lets pass fails, or it would soon let all pass.
+            // Admitted calls fail; otherwise the throttle would soon admit all calls.
             move || shedder.call_judged(|| work::<Failed>(number()), |_| DOWN)
         })
     };
     let jobs = vec![
         job("resilient, in flight", by_limit),
-        job("resilient, a standing delay", by_delay),
-        job("resilient, the throttle", by_throttle),
+        job("resilient, queue delay", by_delay),
+        job("resilient, client throttle", by_throttle),
         Job::new("`tokio::sync::Semaphore`", move || {
             let semaphore = Arc::clone(&semaphore);
             move || semaphore.try_acquire().map_err(|_| BodyError).and_then(|_permit| work(number()))
         }),
     ];
-    Group::new("Load shedding, a call shed", jobs)
+    Group::new("Load shedding, call rejected", jobs)
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
-        .note("Ours counts it, by class and by rule, and tells each when to come back, not all the same.")
+        .note("Resilient counts the rejection by priority and rule, and returns a jittered retry-after time.")
 }

@@ -1,4 +1,4 @@
-//! What is measured, in the order of the report.
+//! The benchmarks, in the order of the report.
 
 mod breaker;
 mod bulkhead;
@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::harness::Group;
 
-/// All of it.
+/// All groups.
 pub fn all() -> Vec<Group> {
     [
         four::groups(),
@@ -45,14 +45,14 @@ pub fn all() -> Vec<Group> {
     .collect()
 }
 
-/// Of each thread another key: they are not to wait for each other.
+/// A different key per thread, so that threads do not wait for each other.
 fn own_key() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     thread_local!(static KEY: u64 = NEXT.fetch_add(1, Ordering::Relaxed));
     KEY.with(|key| *key)
 }
 
-/// A tower service of which each thread takes a clone, whether or not it is `Sync`.
+/// A tower service that each thread clones, whether or not it is `Sync`.
 fn each<S: Clone + Send>(service: S) -> impl Fn() -> S + Sync {
     let service = Mutex::new(service);
     move || service.lock().unwrap_or_else(PoisonError::into_inner).clone()

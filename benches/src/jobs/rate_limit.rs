@@ -17,7 +17,7 @@ pub(super) fn groups() -> Vec<Group> {
 const GOVERNOR: &str = "`governor`";
 const KEYS: u64 = 100_000;
 
-/// So many at once that no measurement comes to the end of it.
+/// A burst that no measurement exhausts.
 const PLENTY: u32 = 4_000_000_000;
 
 fn limiter(count: u32, algorithm: Algorithm) -> Arc<RateLimiter> {
@@ -39,7 +39,7 @@ fn quota() -> Quota {
     Quota::per_second(NonZeroU32::MAX)
 }
 
-/// Once in a month.
+/// One call per month.
 fn seldom() -> Quota {
     Quota::with_period(Duration::from_hours(24 * 31)).expect("a period above zero")
 }
@@ -54,14 +54,14 @@ fn token() -> Group {
     let around = Pipeline::builder("bench: rate limit").rate_limit(plenty()).build();
     let around = Arc::new(around);
     let jobs = vec![
-        Job::new("resilient, by hand", {
+        Job::new("resilient, component", {
             let ours = Arc::clone(&ours);
             move || {
                 let limiter = Arc::clone(&ours);
                 move || limiter.try_acquire().is_ok()
             }
         }),
-        Job::new("resilient, by hand, five answers", move || {
+        Job::new("resilient, component, complete decision", move || {
             let limiter = Arc::clone(&ours);
             move || limiter.check()
         }),
@@ -75,17 +75,17 @@ fn token() -> Group {
             move || limiter.check().is_ok()
         }),
     ];
-    Group::new("Rate limit, a token taken", jobs)
-        .headline()
+    Group::new("Rate limit, token acquired", jobs)
+        .in_readme()
         .goals([Goal::Times(1.0, GOVERNOR), Goal::NoAllocation])
-        .note("Both wait for the same two things: the time stamp counter (see the yardsticks), and a compare-and-swap of the word that the call before wrote. Which is ahead by a tenth of a nanosecond changes from run to run. By attribute and builder with the statistics of the function.")
+        .note("Both libraries wait for the time stamp counter (see the yardsticks) and for a compare-and-swap of the word that the previous call wrote. Small differences between them vary from run to run. The attribute and the builder include the statistics of the function.")
         .shared()
 }
 
 fn token_async() -> Group {
     let (ours, theirs) = (plenty(), Arc::new(DefaultDirectRateLimiter::direct(quota())));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let limiter = Arc::clone(&ours);
             move || run(async { limiter.acquire().await.is_ok() })
         }),
@@ -94,16 +94,16 @@ fn token_async() -> Group {
             move || run(limiter.until_ready())
         }),
     ];
-    Group::new("Rate limit, a token taken, asynchronous", jobs)
+    Group::new("Rate limit, token acquired, asynchronous", jobs)
         .goals([Goal::Times(1.0, GOVERNOR), Goal::NoAllocation])
-        .note("As above: both wait for the clock and for the word that the call before wrote.")
+        .note("As in the table above, both libraries wait for the clock and for the word that the previous call wrote.")
         .shared()
 }
 
 fn one_key() -> Group {
     let (ours, theirs) = (plenty(), Arc::new(DefaultKeyedRateLimiter::<u64>::keyed(quota())));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let limiter = Arc::clone(&ours);
             move || limiter.try_acquire_key(&number()).is_ok()
         }),
@@ -117,7 +117,7 @@ fn one_key() -> Group {
         .shared()
 }
 
-/// Any of the keys, in no order: a multiplicative generator.
+/// A pseudorandom key: a multiplicative generator.
 fn any_key(state: &Cell<u64>) -> u64 {
     let next = state.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     state.set(next);
@@ -130,7 +130,7 @@ fn many_keys() -> Group {
         assert!(ours.check_key(&key).allowed && theirs.check_key(&key).is_ok());
     }
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let (limiter, state) = (Arc::clone(&ours), Cell::new(number()));
             move || limiter.try_acquire_key(&any_key(&state)).is_ok()
         }),
@@ -145,7 +145,7 @@ fn many_keys() -> Group {
     ];
     Group::new("Rate limit by key, 100 000 keys", jobs)
         .goals([Goal::Times(1.0, GOVERNOR), Goal::NoAllocation])
-        .note("In no order, so that a key is rarely in the nearest cache: each looks at a line or two of some megabytes, and how far away those are is the machine's affair, which it shares with others. The fastest samples say more than the medians.")
+        .note("The keys are in random order, so that a key is rarely in the fastest cache. Each call reads one or two cache lines out of some megabytes, and their latency depends on other load of the machine. The fastest samples are more meaningful than the medians.")
         .shared()
 }
 
@@ -153,7 +153,7 @@ fn refused() -> Group {
     let (ours, theirs) =
         (limiter(1, Algorithm::TokenBucket), Arc::new(DefaultDirectRateLimiter::direct(seldom())));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let limiter = Arc::clone(&ours);
             let _ = limiter.check();
             move || limiter.call(|| work::<Failed>(number()))
@@ -164,9 +164,9 @@ fn refused() -> Group {
             move || limiter.check().is_ok()
         }),
     ];
-    Group::new("Rate limit, nothing left: a refusal", jobs)
+    Group::new("Rate limit, exhausted: rejection", jobs)
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
-        .note("Ours counts the refusal, and its error says of which limiter it is, and for how long.")
+        .note("Resilient counts the rejection, and its error contains the name of the limiter and the retry-after time.")
         .shared()
 }
 
@@ -174,7 +174,7 @@ fn refused_key() -> Group {
     let (ours, theirs) =
         (limiter(1, Algorithm::TokenBucket), Arc::new(DefaultKeyedRateLimiter::<u64>::keyed(seldom())));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let limiter = Arc::clone(&ours);
             let _ = limiter.check_key(&number());
             move || limiter.try_acquire_key(&number()).is_ok()
@@ -185,9 +185,9 @@ fn refused_key() -> Group {
             move || limiter.check_key(&number()).is_ok()
         }),
     ];
-    Group::new("Rate limit by key, nothing left: a refusal", jobs)
+    Group::new("Rate limit by key, exhausted: rejection", jobs)
         .goals([Goal::AtMost(30.0), Goal::NoAllocation])
-        .note("The reading of the clock, the keyed hash, and a lock taken and given back, as for a key that is admitted; then an atomic addition that counts the refusal, and the error.")
+        .note("As for an admitted key: reading the clock, the keyed hash, acquiring and releasing a lock. In addition, an atomic addition that counts the rejection, and the error.")
         .shared()
 }
 
@@ -207,6 +207,6 @@ fn algorithms() -> Group {
     ];
     Group::new("Rate limit, a check by each algorithm", jobs)
         .goals([Goal::NoAllocation])
-        .note("What is full refuses.")
+        .note("A full limiter rejects.")
         .shared()
 }

@@ -36,6 +36,6 @@ pub(super) fn groups() -> Vec<Group> {
         Group::new("`stats()`", stats).note("A snapshot of every component; no call waits for it."),
         Group::new("A component looked up by its name", by_name)
             .goals([Goal::AtMost(200.0), Goal::NoAllocation])
-            .note("An annotated function does it once; afterwards it costs one load."),
+            .note("An annotated function does this lookup once. Later calls cost one load."),
     ]
 }

@@ -27,7 +27,7 @@ fn retry(config: Config) -> Arc<Retry> {
     retry
 }
 
-/// Retries at once, and has a token for each.
+/// A retry without delays that has a token for each retry.
 fn at_once() -> Arc<Retry> {
     let config = Config::default().backoff(Backoff::Constant).base(Duration::ZERO).jitter(Ratio::ZERO);
     retry(config.budget_ratio(Ratio::ONE).budget_reserve(1e6))
@@ -43,7 +43,7 @@ async fn annotated_async() -> Result<u64, Failed> {
     work_async(number()).await
 }
 
-/// One that fails every other time, beginning with the first.
+/// Work that fails every second time, beginning with the first.
 fn flaky<E>(error: fn() -> E) -> impl Fn() -> Result<u64, E> {
     let failing = Cell::new(false);
     move || {
@@ -55,9 +55,9 @@ fn flaky<E>(error: fn() -> E) -> impl Fn() -> Result<u64, E> {
 fn first_try() -> Group {
     let (direct, budget) = (retry(Config::default()), Registry::new().retry_budget("bench"));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let retry = Arc::clone(&direct);
-            // A call after another: what is the same in all of them is not to be done once before the first.
+            // Keeps the optimizer from hoisting work out of the loop.
             move || black_box(&*retry).call(|| work::<Failed>(number()))
         }),
         Job::new("resilient, attribute", || annotated),
@@ -68,9 +68,9 @@ fn first_try() -> Group {
         deposit(budget),
     ];
     Group::new("Retry, the first attempt succeeds", jobs)
-        .headline()
+        .in_readme()
         .goals([Goal::AtMost(12.0), Goal::NoAllocation])
-        .note("`backon` has no budget and counts no attempts for the code inside; ours deposits in a budget with each call.")
+        .note("`backon` has no budget and does not expose the attempt number. Resilient deposits into a budget with each call.")
         .shared()
 }
 
@@ -85,7 +85,7 @@ fn tower_resilience() -> RetryLayer<u64, u64, BodyError> {
     RetryLayer::builder().max_attempts(4).exponential_backoff(Duration::from_millis(100)).build()
 }
 
-/// Tower's own, with its budget and backoff.
+/// The retry of `tower`, with its budget and backoff.
 #[derive(Clone)]
 struct Policy {
     left: usize,
@@ -127,7 +127,7 @@ fn first_try_async() -> Group {
     let plain =
         each(tower::retry::RetryLayer::new(Policy::new()).layer(tower::service_fn(work_async::<BodyError>)));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let retry = Arc::clone(&direct);
             move || run(retry.call_async(async || work_async::<Failed>(number()).await))
         }),
@@ -154,7 +154,7 @@ fn one_failure() -> Group {
     let direct = at_once();
     let pipeline = Arc::new(Pipeline::builder("bench: one failure").retry(at_once()).build());
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let (retry, work) = (Arc::clone(&direct), flaky(|| Failed::Body));
             move || retry.call(&work)
         }),
@@ -169,14 +169,14 @@ fn one_failure() -> Group {
     ];
     Group::new("Retry, one failure and no delay", jobs)
         .goals([Goal::NoAllocation])
-        .note("Ours takes a token from the budget, under a lock, and asks for the time; `backon` has neither budget nor deadline.")
+        .note("Resilient takes a token from the budget under a lock, and reads the clock. `backon` has no budget and no deadline.")
         .shared()
 }
 
 fn one_failure_async() -> Group {
     let direct = at_once();
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let (retry, work) = (Arc::clone(&direct), flaky(|| Failed::Body));
             move || run(retry.call_async(async || work()))
         }),
@@ -187,5 +187,5 @@ fn one_failure_async() -> Group {
     ];
     Group::new("Retry, one failure and no delay, asynchronous", jobs)
         .goals([Goal::NoAllocation])
-        .note("`backon` without its timer, which it arms even for a delay of zero; `tower-resilience` has no other way.")
+        .note("`backon` runs without its timer, which it arms even for a delay of zero. `tower-resilience` always uses a timer.")
 }

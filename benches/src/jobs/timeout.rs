@@ -27,7 +27,7 @@ fn ready() -> Group {
     let tower =
         each(tower::timeout::TimeoutLayer::new(LIMIT).layer(tower::service_fn(work_async::<std::io::Error>)));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let timeout = Arc::clone(&ours);
             move || run(timeout.call_async(async || work_async::<Failed>(number()).await))
         }),
@@ -46,11 +46,11 @@ fn ready() -> Group {
     Group::new("Timeout, ready at the first poll", jobs)
         .headline()
         .goals([Goal::Times(1.0, "`tokio::time::timeout`"), Goal::NoAllocation])
-        .note("No timer is armed before the body has returned `Pending`.")
+        .note("A timer is armed only when the body returns `Pending`.")
         .shared()
 }
 
-/// One stage, with a clock that is read before the body and after it.
+/// A pipeline with one stage, which reads the clock before and after the body.
 fn alone(config: timeout::Config) -> Arc<Pipeline> {
     let registry = Registry::new();
     let timeout = registry.timeout("bench");
@@ -71,11 +71,11 @@ fn adaptive() -> Group {
         vec![Job::new("resilient, adaptive", job(adaptive)), Job::new("resilient, not adaptive", job(fixed))];
     Group::new("Adaptive timeout in a pipeline, ready at the first poll", jobs)
         .goals([Goal::Above("resilient, not adaptive", 3.0), Goal::NoAllocation])
-        .note("The attempt is recorded, and once in a second one of them looks at the percentiles. `histogram::AtomicHistogram::increment` alone takes 5 ns (see the yardsticks); ours is a load and a store in a histogram of the thread's own, behind the computation of the bucket, and the question whether that second is over.")
+        .note("Each attempt is recorded, and once a second an attempt computes the percentiles. `histogram::AtomicHistogram::increment` takes 5 ns (see the yardsticks). Resilient computes the bucket, does a load and a store in a histogram of the thread, and checks whether the second is over.")
         .shared()
 }
 
-/// As whoever ends an attempt looks at them once in a second, and `stats()`.
+/// Computes the percentiles, as the end of an attempt does once a second, and `stats()` does.
 fn percentiles() -> Group {
     let registry = Registry::new();
     let timeout = registry.timeout("bench");
@@ -95,7 +95,7 @@ fn pending() -> Group {
     let (ours, limiter) = (ours(), TimeLimiterLayer::builder().timeout_duration(LIMIT).build());
     let resilience = each(limiter.layer(tower::service_fn(work_later::<BodyError>)));
     let jobs = vec![
-        Job::new("resilient, by hand", move || {
+        Job::new("resilient, component", move || {
             let timeout = Arc::clone(&ours);
             move || run(timeout.call_async(async || work_later::<Failed>(number()).await))
         }),

@@ -1,4 +1,4 @@
-//! What the machine and well-known libraries charge for the parts a call is made of.
+//! Cost of the building blocks of a call on this machine, and of well-known libraries.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub(super) fn groups() -> Vec<Group> {
     }));
     vec![
         Group::new("Yardsticks", jobs)
-            .note("What a call cannot go below, once for each time it needs one.")
+            .note("Lower bounds of the cost of a call, for each use of a building block.")
             .shared(),
     ]
 }

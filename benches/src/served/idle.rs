@@ -1,4 +1,4 @@
-//! Many connections that send nothing.
+//! Many idle connections.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -12,13 +12,13 @@ pub(super) struct Idle {
     pub(super) slowest: Duration,
 }
 
-/// Opens this many, and asks for something, on a connection of its own, after each hundredth.
+/// Opens `connections` idle connections, and sends a request on another connection after each hundredth.
 pub(super) fn harm(path: &Path, connections: usize) -> Result<Idle, String> {
     let program = Program::start(path, &["--load", "0"])?;
     let mut idle = Vec::with_capacity(connections);
     let (mut requests, mut slowest) = (0, Duration::ZERO);
     for number in 1..=connections {
-        // Out of file descriptors: as many as this process may have do as well.
+        // Stops at the file descriptor limit of this process.
         let Ok(stream) = TcpStream::connect(program.address()) else { break };
         idle.push(stream);
         if number % 100 == 0 {
@@ -26,8 +26,8 @@ pub(super) fn harm(path: &Path, connections: usize) -> Result<Idle, String> {
             let answer = agent().get(program.url("/api/resilience/simple-protected")).call();
             match answer {
                 Ok(answer) if answer.status() == 200 => {}
-                Ok(answer) => return Err(format!("beside {number} idle connections: {}", answer.status())),
-                Err(error) => return Err(format!("beside {number} idle connections: {error}")),
+                Ok(answer) => return Err(format!("with {number} idle connections: {}", answer.status())),
+                Err(error) => return Err(format!("with {number} idle connections: {error}")),
             }
             slowest = slowest.max(began.elapsed());
             requests += 1;

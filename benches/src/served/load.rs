@@ -1,4 +1,4 @@
-//! Load while the gateway fails: is every request answered and counted, and is memory level?
+//! Load while the gateway fails: checks that every request is answered and counted, and that memory does not grow.
 
 use std::io::Read;
 use std::path::Path;
@@ -11,9 +11,9 @@ use super::program::{Program, agent};
 use super::spent;
 
 const CLIENTS: u64 = 16;
-/// Orders that are sent again and again; others are new.
+/// Number of orders that are sent repeatedly; the others are new.
 const KNOWN: u64 = 500;
-/// What the gateway does, a second each.
+/// Faults of the gateway, for one second each.
 const FAULTS: [&str; 8] = [
     r#"{"error_rate": 0.5}"#,
     "{}",
@@ -24,7 +24,7 @@ const FAULTS: [&str; 8] = [
     r#"{"error_rate": 1}"#,
     r#"{"error_rate": 0.2, "hang_rate": 0.1, "reset_rate": 0.1, "latency_ms": 20}"#,
 ];
-/// Keys and what was counted are kept for a moment, so that what is left is what leaks; no client is limited.
+/// Short lifetimes, so that remaining memory is a leak, and no limit per client.
 const SETTINGS: &str = "
 [idempotency.orders]
 ttl = \"2s\"
@@ -36,57 +36,57 @@ open_for = \"500ms\"
 [timeout.payment]
 attempt = \"400ms\"
 ";
-/// Memory at the end in times of that after a quarter: less than this is level.
+/// Maximum growth of memory from the first quarter to the end.
 const LEVEL: f64 = 1.25;
 
-/// What came of it.
+/// Result of the load.
 #[derive(Debug)]
 pub struct Load {
-    /// Requests sent.
+    /// Number of sent requests.
     pub requests: u64,
-    /// Those that got no answer.
+    /// Number of requests without a response.
     pub unanswered: u64,
-    /// Bytes after a quarter of the time.
+    /// Memory after a quarter of the time, in bytes.
     pub early_memory: u64,
-    /// Bytes at the end.
+    /// Memory at the end, in bytes.
     pub late_memory: u64,
-    /// Answers by the first digit of their status.
+    /// Responses by the first digit of their status.
     classes: [u64; 6],
     times: Vec<Duration>,
 }
 
 impl Load {
-    /// The time in which this share of the requests was answered.
+    /// The quantile `share` of the response times.
     pub fn at(&self, share: f64) -> Duration {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let index = (self.times.len() as f64 * share) as usize;
         self.times.get(index).copied().unwrap_or_default()
     }
 
-    /// Memory at the end in times of that after a quarter.
+    /// Memory at the end relative to memory after a quarter of the time.
     pub fn growth(&self) -> f64 {
         self.late_memory as f64 / self.early_memory.max(1) as f64
     }
 
-    /// Whether nothing leaks, as far as this can be seen.
+    /// Whether memory does not grow.
     pub fn is_level(&self) -> bool {
         self.growth() < LEVEL
     }
 
-    /// Answers with 2xx, 4xx and 5xx.
+    /// Numbers of responses with 2xx, 4xx and 5xx.
     pub fn by_class(&self) -> String {
         format!("{}, {}, {}", self.classes[2], self.classes[4], self.classes[5])
     }
 }
 
-/// Sends requests for this long, whatever the gateway does meanwhile.
+/// Sends requests for `span` while the gateway has changing faults.
 ///
 /// # Errors
-/// When the program does not start, panics, or has counted other than was sent.
+/// Returns an error if the program does not start, panics, or counts a different number of requests.
 pub fn under_load(path: &Path, span: Duration) -> Result<Load, String> {
     let settings = std::env::temp_dir().join(format!("resilient-load-{}.toml", std::process::id()));
     std::fs::write(&settings, SETTINGS).map_err(|error| error.to_string())?;
-    let arguments = ["--load", "0", "--config", settings.to_str().ok_or("a path that is no text")?];
+    let arguments = ["--load", "0", "--config", settings.to_str().ok_or("the path is not UTF-8")?];
     let program = Program::start(path, &arguments);
     let measured = program.and_then(|program| {
         let load = sent(&program, span)?;
@@ -133,7 +133,7 @@ fn sent(program: &Program, span: Duration) -> Result<Load, String> {
     })
 }
 
-/// Makes the gateway fail in ever other ways; the memory after a quarter of the time, and at the end.
+/// Changes the faults of the gateway. Returns the memory after a quarter of the time and at the end.
 fn watch(program: &Program, span: Duration) -> Result<(u64, u64), String> {
     let began = Instant::now();
     let mut early = None;
@@ -155,7 +155,7 @@ fn watch(program: &Program, span: Duration) -> Result<(u64, u64), String> {
 
 type Answers = ([u64; 6], u64, Vec<Duration>);
 
-/// One client: every second request is an order, every fourth a new one.
+/// One client. Every second request is an order, every fourth a new order.
 fn ask(program: &Program, client: u64, fresh: &AtomicU64, stop: &AtomicBool) -> Answers {
     let agent = agent();
     let (orders, simple) =
@@ -170,7 +170,7 @@ fn ask(program: &Program, client: u64, fresh: &AtomicU64, stop: &AtomicBool) -> 
             agent.get(&simple).call()
         } else {
             let order = if number % 4 == 1 { fresh.fetch_add(1, Ordering::Relaxed) } else { number % KNOWN };
-            // A customer each, or one limit would be theirs together.
+            // Each order has its own customer; otherwise all orders would share one rate limit.
             let order = format!(r#"{{"order_id": "{order}", "cents": 995, "customer": "c{order}"}}"#);
             agent.post(&orders).header("content-type", "application/json").send(order)
         };
@@ -207,7 +207,7 @@ fn counted(program: &Program, load: &Load) -> Result<(), String> {
             endings.into_iter().map(|ending| number(&operation[ending])).collect::<Result<_, _>>()?;
         let (calls, sum) = (number(&operation["calls"])?, endings.iter().sum::<u64>());
         if calls != sum || endings[7] > 0 || number(&operation["in_flight"])? > 0 {
-            return Err(format!("`{name}`: calls are not the sum of their ends: {operation}"));
+            return Err(format!("`{name}`: the number of calls is not the sum of the outcomes: {operation}"));
         }
     }
     let behind_the_layers = number(&operations["http"]["calls"])?;
@@ -217,7 +217,7 @@ fn counted(program: &Program, load: &Load) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "{answered} requests were answered, but {behind_the_layers} counted and {limited} limited"
+            "{answered} requests were answered, but {behind_the_layers} were counted and {limited} were rate limited"
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! A running example.
+//! A running `payments` example.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The example as a process; it ends with this.
+/// The process of the example. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Program {
     child: Child,
@@ -18,17 +18,17 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it, on free ports.
+    /// Starts the example on free ports.
     ///
     /// # Errors
-    /// When it does not start, or says no address.
+    /// Returns an error if the process does not start or does not print its address.
     pub fn start(path: &Path, arguments: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(path);
         command.args(["--port", "0", "--gateway-port", "0"]).args(arguments);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| format!("{}: {error}", path.display()))?;
         let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err("its output is not piped".to_owned());
+            return Err("the output of the example is not piped".to_owned());
         };
         let complaints = Arc::<Mutex<String>>::default();
         let heard = Arc::clone(&complaints);
@@ -41,13 +41,13 @@ impl Program {
         });
         let mut lines = BufReader::new(output).lines().map_while(Result::ok);
         let service = lines.find_map(|line| line.strip_prefix("service ").map(str::to_owned));
-        // Read on, or the program would block when the pipe is full.
+        // Reads the rest of the output, because the program would block when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
-        let service = service.ok_or("it said no address")?;
+        let service = service.ok_or("the example printed no address")?;
         Ok(Self { child, service, agent: agent(), complaints })
     }
 
-    /// Where it is, without a scheme.
+    /// The address, without a scheme.
     pub fn address(&self) -> &str {
         self.service.strip_prefix("http://").unwrap_or(&self.service)
     }
@@ -57,15 +57,15 @@ impl Program {
         format!("{}{path}", self.service)
     }
 
-    /// Its number.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What is at a path.
+    /// Requests a path.
     ///
     /// # Errors
-    /// When it is not answered with JSON.
+    /// Returns an error if the request fails or the response is not JSON.
     pub fn get(&self, path: &str) -> Result<Value, String> {
         let answer = self.agent.get(self.url(path)).call().map_err(|error| format!("{path}: {error}"))?;
         let mut text = String::new();
@@ -77,10 +77,10 @@ impl Program {
         serde_json::from_str(&text).map_err(|error| format!("{path}: {error}"))
     }
 
-    /// Makes the gateway fail so.
+    /// Sets the faults of the gateway.
     ///
     /// # Errors
-    /// When the program does not take it.
+    /// Returns an error if the request fails or is rejected.
     pub fn set_faults(&self, faults: &str) -> Result<(), String> {
         let request = self.agent.put(self.url("/gateway/faults")).header("content-type", "application/json");
         match request.send(faults) {
@@ -90,7 +90,7 @@ impl Program {
         }
     }
 
-    /// What it said on its standard error.
+    /// The standard error of the example.
     pub fn complaints(&self) -> String {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -103,7 +103,7 @@ impl Drop for Program {
     }
 }
 
-/// A client that keeps its connections and takes every status for an answer.
+/// A client with keep-alive connections that accepts every status.
 pub(super) fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false);
     config.timeout_global(Some(Duration::from_secs(10))).build().into()

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::program::Program;
 use super::spent;
 
-/// How much of a core the program takes, alone and with this many viewers.
+/// Share of a core that the program uses without viewers and with `viewers` viewers.
 pub(super) fn shares_of_a_core(path: &Path, viewers: usize, span: Duration) -> Result<(f64, f64), String> {
-    // With the load that it has of itself: where nothing changes nothing is told.
+    // With the built-in load of the example, because events are sent only if something changes.
     let program = Program::start(path, &[])?;
     std::thread::sleep(Duration::from_secs(2));
     let alone = busy(&program, span, &mut [])?;
@@ -24,10 +24,10 @@ fn view(program: &Program) -> Result<TcpStream, String> {
     let mut head = [0; 12];
     let told = stream.write_all(request).and_then(|()| stream.read_exact(&mut head));
     told.and_then(|()| stream.set_nonblocking(true)).map_err(|error| error.to_string())?;
-    if head.ends_with(b"200") { Ok(stream) } else { Err("a viewer is refused".to_owned()) }
+    if head.ends_with(b"200") { Ok(stream) } else { Err("a viewer was rejected".to_owned()) }
 }
 
-/// The share of a core that the program takes while all these read.
+/// Share of a core that the program uses while all viewers read.
 fn busy(program: &Program, span: Duration, streams: &mut [TcpStream]) -> Result<f64, String> {
     let (before, _) = spent(program.id())?;
     let began = Instant::now();
@@ -37,7 +37,7 @@ fn busy(program: &Program, span: Duration, streams: &mut [TcpStream]) -> Result<
         for (stream, frames) in streams.iter_mut().zip(&mut frames) {
             loop {
                 match stream.read(&mut buffer) {
-                    Ok(0) => return Err("a viewer was cut off".to_owned()),
+                    Ok(0) => return Err("the connection of a viewer was closed".to_owned()),
                     Ok(count) => *frames += buffer[..count].windows(2).filter(|two| two == b"\n\n").count(),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(format!("a viewer: {error}")),
@@ -47,10 +47,10 @@ fn busy(program: &Program, span: Duration, streams: &mut [TcpStream]) -> Result<
         std::thread::sleep(Duration::from_millis(50));
     }
     let took = spent(program.id())?.0.saturating_sub(before);
-    // One a second, and none but the slow ones miss any.
+    // There is one frame per second, and only slow viewers miss frames.
     let fewest = usize::try_from(span.as_secs()).unwrap_or_default().saturating_sub(2);
     if frames.iter().any(|&frames| frames < fewest) {
-        return Err(format!("viewers were told little: {frames:?} times"));
+        return Err(format!("viewers received too few frames: {frames:?}"));
     }
     Ok(took.as_secs_f64() / began.elapsed().as_secs_f64())
 }

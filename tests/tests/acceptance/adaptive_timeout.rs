@@ -1,4 +1,4 @@
-//! Learns how long a call may take.
+//! Adaptive timeout: derives the limit of an attempt from measured latencies.
 
 use std::io;
 use std::time::Duration;
@@ -41,7 +41,7 @@ async fn the_limit_of_an_attempt_is_the_95th_percentile_times_1_5() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn until_it_has_learned_the_configured_limit_is_in_force() {
+async fn the_configured_limit_applies_until_there_are_enough_samples() {
     let registry = Registry::with_clock(Clock::tokio());
     let pipeline = adaptive(&registry);
     for _ in 0..50 {
@@ -53,7 +53,7 @@ async fn until_it_has_learned_the_configured_limit_is_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn percentiles_of_the_attempts_can_be_read() {
+async fn statistics_contain_the_percentiles_of_the_attempts() {
     let registry = Registry::with_clock(Clock::tokio());
     let pipeline = adaptive(&registry);
     join_all((1..=1000).map(|number| query(&pipeline, MS(number)))).await;

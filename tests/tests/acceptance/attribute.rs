@@ -1,4 +1,4 @@
-//! `#[resilient(..)]` on a function.
+//! The attribute `#[resilient(..)]` on functions.
 
 use std::cell::Cell;
 use std::io;
@@ -29,8 +29,8 @@ async fn an_asynchronous_function_is_protected() {
         Err(refused())
     }
     let (registry, calls) = (Registry::with_clock(resilient_runtime::clock::Clock::tokio()), Cell::new(0));
-    assert_eq!(charge(&registry, &calls).await.unwrap(), 0, "the fallback answers");
+    assert_eq!(charge(&registry, &calls).await.unwrap(), 0, "the fallback is used");
     assert_eq!(charge(&registry, &calls).await.unwrap(), 0);
-    assert_eq!(calls.get(), 2, "with the circuit open nothing is called");
+    assert_eq!(calls.get(), 2, "an open circuit prevents further calls");
     assert_eq!(registry.circuit_breaker("async").state(), State::Open);
 }

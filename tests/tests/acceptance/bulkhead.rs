@@ -1,4 +1,4 @@
-//! Isolates dependencies from each other.
+//! Bulkhead: isolates dependencies from each other.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use resilient_runtime::{Component, RejectionKind};
 use crate::registry;
 
 #[test]
-fn a_full_bulkhead_refuses_at_once() {
+fn a_full_bulkhead_rejects_at_once() {
     let (_, registry) = registry();
     let gateway = registry.bulkhead("gateway");
     gateway.reconfigure(Config::default().max_concurrent(2)).unwrap();
@@ -19,11 +19,11 @@ fn a_full_bulkhead_refuses_at_once() {
         Some(RejectionKind::BulkheadFull)
     );
     drop(held);
-    assert!(gateway.call(|| Ok::<_, io::Error>(())).is_ok(), "dropped permits come back");
+    assert!(gateway.call(|| Ok::<_, io::Error>(())).is_ok(), "dropping a permit releases it");
 }
 
 #[test]
-fn a_slow_dependency_leaves_the_permits_of_others_alone() {
+fn a_slow_dependency_does_not_use_the_permits_of_others() {
     let (_, registry) = registry();
     let (slow, quick) = (registry.bulkhead("slow"), registry.bulkhead("quick"));
     slow.reconfigure(Config::default().max_concurrent(1)).unwrap();

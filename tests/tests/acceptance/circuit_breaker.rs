@@ -1,4 +1,4 @@
-//! Stops calls to a dependency that fails.
+//! Circuit breaker: stops calls to a failing dependency.
 
 use std::cell::Cell;
 use std::io;
@@ -11,7 +11,7 @@ use resilient_runtime::{Component, Ratio, RejectionKind};
 
 use crate::{SECOND, refused, registry};
 
-/// Opens after two failures in a row, for ten seconds; two successful probes close it.
+/// A breaker that opens for ten seconds after two consecutive failures, and closes after two successful probes.
 fn breaker() -> (ManualClock, Arc<CircuitBreaker>) {
     let (time, registry) = registry();
     let breaker = registry.circuit_breaker("payment");
@@ -29,12 +29,12 @@ fn succeed(breaker: &CircuitBreaker) {
 }
 
 #[test]
-fn it_opens_after_the_configured_number_of_failures_in_a_row() {
+fn it_opens_after_the_configured_number_of_consecutive_failures() {
     let (_, breaker) = breaker();
     fail(&breaker);
     succeed(&breaker);
     fail(&breaker);
-    assert_eq!(breaker.state(), State::Closed, "a success in between starts the count again");
+    assert_eq!(breaker.state(), State::Closed, "a success resets the count");
     fail(&breaker);
     assert_eq!(breaker.state(), State::Open);
 }
@@ -50,13 +50,13 @@ fn it_opens_when_half_of_twenty_calls_fail() {
         succeed(&breaker);
     }
     succeed(&breaker);
-    assert_eq!(breaker.state(), State::Closed, "19 calls are too few to judge by");
+    assert_eq!(breaker.state(), State::Closed, "19 calls are below `min_calls`");
     fail(&breaker);
     assert_eq!((breaker.state(), breaker.stats().window.failed), (State::Open, 10));
 }
 
 #[test]
-fn an_open_circuit_refuses_without_a_call() {
+fn an_open_circuit_rejects_without_a_call() {
     let (_, breaker) = breaker();
     (0..2).for_each(|_| fail(&breaker));
     let called = Cell::new(false);
@@ -65,12 +65,16 @@ fn an_open_circuit_refuses_without_a_call() {
         Ok(())
     });
     let refusal = RejectionKind::found_in(&refused.unwrap_err());
-    assert_eq!(refusal, Some((RejectionKind::CircuitOpen, Some(10 * SECOND))), "and says when to try again");
+    assert_eq!(
+        refusal,
+        Some((RejectionKind::CircuitOpen, Some(10 * SECOND))),
+        "the rejection has a retry-after time"
+    );
     assert!(!called.get());
 }
 
 #[test]
-fn probes_that_succeed_close_the_circuit() {
+fn successful_probes_close_the_circuit() {
     let (time, breaker) = breaker();
     (0..2).for_each(|_| fail(&breaker));
     time.advance(10 * SECOND);
@@ -82,17 +86,17 @@ fn probes_that_succeed_close_the_circuit() {
 }
 
 #[test]
-fn a_probe_that_fails_opens_the_circuit_for_twice_as_long() {
+fn failed_probes_open_the_circuit_for_twice_as_long() {
     let (time, breaker) = breaker();
     (0..2).for_each(|_| fail(&breaker));
     time.advance(10 * SECOND);
-    // With three probes and two successes needed, two failures decide.
+    // Two of three probes must succeed, so that two failures open the circuit.
     (0..2).for_each(|_| fail(&breaker));
     assert_eq!((breaker.state(), breaker.stats().retry_after), (State::Open, Some(20 * SECOND)));
 }
 
 #[test]
-fn slow_calls_open_it_like_failed_ones() {
+fn slow_calls_open_the_circuit() {
     let (time, registry) = registry();
     let breaker = registry.circuit_breaker("payment");
     let slow = Config::default().slow_call(SECOND).slow_rate(Ratio::HALF).min_calls(4);

@@ -1,4 +1,4 @@
-//! Answers in the place of a call that fails.
+//! Fallback chain: replaces the result of a failed call.
 
 use std::cell::RefCell;
 use std::io;
@@ -7,7 +7,7 @@ use resilient_runtime::{Degradation, Level, resilient};
 
 use crate::refused;
 
-/// Which levels were asked, and in which order.
+/// The levels that were called, in order.
 type Asked = RefCell<Vec<&'static str>>;
 
 fn ask(asked: &Asked, name: &'static str, works: &str) -> io::Result<&'static str> {
@@ -27,12 +27,16 @@ fn rate(asked: &Asked, works: &str) -> io::Result<&'static str> {
 }
 
 #[test]
-fn the_next_level_answers_when_one_fails() {
+fn the_next_level_is_used_when_one_fails() {
     let levels = ["primary", "replica", "distributed cache", "local cache", "backup"];
     for (number, works) in levels.into_iter().enumerate() {
         let asked = Asked::default();
         assert_eq!(rate(&asked, works).unwrap(), works);
-        assert_eq!(*asked.borrow(), levels[..=number], "each level once, in the order of the chain");
+        assert_eq!(
+            *asked.borrow(),
+            levels[..=number],
+            "each level is called once, in the order of the chain"
+        );
     }
 }
 
@@ -44,12 +48,12 @@ fn the_default_is_the_last_of_six_levels() {
 }
 
 #[test]
-fn an_answer_of_a_level_is_marked_as_degraded() {
+fn the_result_of_a_level_is_marked_as_degraded() {
     let asked = Asked::default();
     let (_, degraded) = Degradation::collect(|| rate(&asked, "primary"));
     assert!(degraded.is_none());
     let (_, degraded) = Degradation::collect(|| rate(&asked, "backup"));
-    let degraded = degraded.expect("marked");
+    let degraded = degraded.expect("the result is marked as degraded");
     assert_eq!(degraded.level, Level::Backup);
     assert!(degraded.reasons[0].text.contains("connection refused"), "{:?}", degraded.reasons);
 }

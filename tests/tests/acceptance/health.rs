@@ -1,4 +1,4 @@
-//! Says whether the process works.
+//! Health checks: report whether the process works.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use resilient_runtime::{Component, HealthCheck, Registry};
 
 use crate::registry;
 
-/// A readiness check of a database that works or not.
+/// A readiness check of a simulated database, and the switch for its failure.
 fn database(registry: &Registry) -> (Arc<HealthCheck>, Arc<AtomicBool>) {
     let check = registry.health("database");
     check.reconfigure(Config::default().cache(Duration::ZERO)).unwrap();
@@ -23,7 +23,7 @@ fn database(registry: &Registry) -> (Arc<HealthCheck>, Arc<AtomicBool>) {
 }
 
 #[tokio::test]
-async fn three_failures_in_a_row_fail_a_check() {
+async fn a_check_fails_after_three_consecutive_failures() {
     let (_, registry) = registry();
     let (check, works) = database(&registry);
     assert_eq!(check.check().await.status, Status::Pass);
@@ -42,17 +42,17 @@ async fn three_failures_in_a_row_fail_a_check() {
 }
 
 #[tokio::test]
-async fn one_success_passes_again() {
+async fn a_check_passes_again_after_one_success() {
     let (_, registry) = registry();
     let (check, works) = database(&registry);
     works.store(false, Ordering::Relaxed);
-    assert_eq!(check.check().await.status, Status::Fail, "it has never passed");
+    assert_eq!(check.check().await.status, Status::Fail, "a check that has never passed fails at once");
     works.store(true, Ordering::Relaxed);
     assert_eq!(check.check().await.status, Status::Pass);
 }
 
 #[tokio::test]
-async fn an_open_circuit_degrades_readiness_and_never_liveness() {
+async fn an_open_circuit_degrades_readiness_but_not_liveness() {
     let (_, registry) = registry();
     registry.circuit_breaker("payment").force_open();
     let (ready, live) =

@@ -1,4 +1,4 @@
-//! Lets calls out at an even pace.
+//! Leaky bucket: admits calls at equal intervals.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use resilient_runtime::{Component, Registry, RejectionKind};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// Ten a second, one at a time; a call waits for at most `max_wait`.
+/// A limiter of ten calls per second, in which a call waits for at most `max_wait`.
 fn limiter(max_wait: Duration) -> std::sync::Arc<RateLimiter> {
     let limiter = Registry::with_clock(Clock::tokio()).rate_limiter("mail");
     let config = Config::default().rate("10/s".parse::<Rate>().unwrap()).algorithm(Algorithm::LeakyBucket);
@@ -16,7 +16,7 @@ fn limiter(max_wait: Duration) -> std::sync::Arc<RateLimiter> {
     limiter
 }
 
-/// When each of `calls` that come at once is let out; or why it is not.
+/// Starts `calls` calls at the same time. Returns when each was admitted, or why it was rejected.
 async fn together(limiter: &std::sync::Arc<RateLimiter>, calls: u32) -> Vec<Result<Duration, RejectionKind>> {
     let start = tokio::time::Instant::now();
     let calls: Vec<_> = (0..calls)
@@ -36,17 +36,17 @@ async fn together(limiter: &std::sync::Arc<RateLimiter>, calls: u32) -> Vec<Resu
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_leave_one_at_each_interval_in_the_order_of_arrival() {
+async fn calls_are_admitted_at_equal_intervals_in_the_order_of_arrival() {
     let limiter = limiter(MS(1000));
     let left = together(&limiter, 5).await;
     for (number, at) in (0..).zip(left) {
         let (at, due) = (at.unwrap(), MS(100 * number));
-        assert!(at >= due && at <= due + MS(5), "call {number} left at {at:?}");
+        assert!(at >= due && at <= due + MS(5), "call {number} was admitted at {at:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_would_wait_too_long_is_refused() {
+async fn a_call_that_would_wait_too_long_is_rejected() {
     let limiter = limiter(MS(250));
     let left = together(&limiter, 5).await;
     assert!(left[..3].iter().all(Result::is_ok), "{left:?}");
@@ -54,7 +54,7 @@ async fn a_call_that_would_wait_too_long_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_saves_no_burst() {
+async fn an_idle_limiter_accumulates_no_burst() {
     let limiter = limiter(MS(1000));
     tokio::time::sleep(Duration::from_hours(1)).await;
     let left = together(&limiter, 2).await;

@@ -1,4 +1,4 @@
-//! Repeats what is worth it.
+//! Retry: repeats calls with transient errors.
 
 use std::cell::Cell;
 use std::io;
@@ -10,7 +10,7 @@ use resilient_runtime::{Component, EventKind, resilient};
 use crate::{SECOND, not_found, refused, registry};
 
 #[test]
-fn a_call_that_fails_for_the_moment_is_repeated() {
+fn a_call_with_a_transient_error_is_retried() {
     let (_, registry) = registry();
     let calls = Cell::new(0);
     let stock = registry.retry("stock").call(|| {
@@ -33,7 +33,7 @@ fn after_the_last_attempt_the_caller_gets_the_last_error() {
 }
 
 #[test]
-fn an_error_that_would_come_again_is_not_repeated() {
+fn a_call_with_a_permanent_error_is_not_retried() {
     #[resilient(retry(max = 3))]
     fn find(calls: &Cell<u32>) -> io::Result<()> {
         calls.set(calls.get() + 1);
@@ -45,7 +45,7 @@ fn an_error_that_would_come_again_is_not_repeated() {
 }
 
 #[test]
-fn pauses_double_and_are_jittered_by_half() {
+fn delays_double_and_are_jittered_by_half() {
     let (_, registry) = registry();
     let retry = registry.retry("stock");
     retry.reconfigure(Config::default().max(6).base(SECOND).max_delay(10 * SECOND)).unwrap();
@@ -62,5 +62,5 @@ fn pauses_double_and_are_jittered_by_half() {
         let (least, most) = (SECOND * seconds / 2, (SECOND * seconds * 3 / 2).min(10 * SECOND));
         assert!((least..=most).contains(pause), "{pause:?} is not {seconds} s +- 50 %");
     }
-    assert_ne!(pauses[4], pauses[5], "jitter acts at the cap, too");
+    assert_ne!(pauses[4], pauses[5], "jitter also applies at the maximum delay");
 }

@@ -1,4 +1,4 @@
-//! Bounds the retries of all calls together.
+//! Retry budget: limits the retries of all calls together.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use resilient_runtime::{Component, Registry};
 
 use crate::{SECOND, refused, registry};
 
-/// Three retries without a pause, so that only the budget bounds them.
+/// Three retries without a delay, so that only the budget limits them.
 fn retry(registry: &Registry) -> Arc<Retry> {
     let retry = registry.retry("gateway");
     retry.reconfigure(Config::default().max(3).base(Duration::ZERO)).unwrap();
@@ -21,7 +21,7 @@ fn fail(retry: &Retry) {
 }
 
 #[test]
-fn in_a_storm_retries_are_a_tenth_of_the_calls() {
+fn retries_are_limited_to_a_tenth_of_the_calls_if_all_calls_fail() {
     let (time, registry) = registry();
     let retry = retry(&registry);
     for _ in 0..60_000 {
@@ -29,12 +29,12 @@ fn in_a_storm_retries_are_a_tenth_of_the_calls() {
         time.advance(Duration::from_millis(1));
     }
     let retries = retry.stats().retries;
-    // And a reserve of three for each of the 60 seconds, 30 of them at the beginning.
+    // The reserve adds three retries for each of the 60 seconds, and 30 at the beginning.
     assert!((6_000..=6_000 + 60 * 3 + 30 + 100).contains(&retries), "{retries} retries of 60000 calls");
 }
 
 #[test]
-fn a_quiet_service_can_always_retry() {
+fn a_service_with_few_calls_can_always_retry() {
     let (time, registry) = registry();
     let retry = retry(&registry);
     for _ in 0..100 {
@@ -45,13 +45,13 @@ fn a_quiet_service_can_always_retry() {
 }
 
 #[test]
-fn a_drained_budget_fills_again_with_calls_that_succeed() {
+fn successful_calls_refill_an_exhausted_budget() {
     let (_, registry) = registry();
     let retry = retry(&registry);
     (0..5_000).for_each(|_| fail(&retry));
     let drained = retry.stats();
     assert!(drained.denied_by_budget > 0, "{drained:?}");
-    // What was lent while calls were few is paid back first.
+    // The calls first pay back the reserve, which was used while there were few calls.
     for _ in 0..40_000 {
         let _ = retry.call(|| Ok::<_, io::Error>(()));
     }

@@ -1,4 +1,4 @@
-//! The registry, its statistics, and its reset.
+//! Registry: names, statistics and reset.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use resilient_runtime::{Component, Kind};
 use crate::{not_found, refused, registry};
 
 #[test]
-fn a_name_is_one_component() {
+fn a_name_identifies_one_component() {
     let (_, registry) = registry();
     assert!(Arc::ptr_eq(&registry.bulkhead("gateway"), &registry.bulkhead("gateway")));
     assert!(!Arc::ptr_eq(&registry.bulkhead("gateway"), &registry.bulkhead("stock")));
@@ -25,7 +25,7 @@ fn stats_list_every_component_by_its_name() {
     assert_eq!(stats.bulkhead["gateway"].limit, 64);
     let json = serde_json::to_value(&stats).unwrap();
     assert_eq!(json["circuit_breaker"]["payment"]["state"], "forced_open");
-    assert!(stats.to_string().contains("payment"), "and as a table for people");
+    assert!(stats.to_string().contains("payment"), "the statistics print as a table");
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn every_call_is_counted_once() {
 }
 
 #[test]
-fn a_reset_makes_a_component_as_good_as_new() {
+fn a_reset_restores_the_initial_state_of_a_component() {
     let (_, registry) = registry();
     let breaker = registry.circuit_breaker("payment");
     for _ in 0..5 {

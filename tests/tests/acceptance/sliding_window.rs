@@ -1,4 +1,4 @@
-//! Never admits more than the rate in any window.
+//! Sliding window: never admits more than the rate in any window.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use resilient_runtime::rate_limit::{Algorithm, Config, Rate, RateLimiter};
 
 use crate::{SECOND, registry};
 
-/// A hundred a minute.
+/// A limiter of a hundred calls per minute.
 fn limiter() -> (ManualClock, Arc<RateLimiter>) {
     let (time, registry) = registry();
     let limiter = registry.rate_limiter("quota");
@@ -19,14 +19,14 @@ fn limiter() -> (ManualClock, Arc<RateLimiter>) {
 }
 
 #[test]
-fn a_window_admits_the_whole_rate_at_once_and_no_more() {
+fn a_window_admits_the_whole_rate_at_once_but_not_more() {
     let (_, limiter) = limiter();
     let admitted = (0..300).filter(|_| limiter.check().allowed).count();
     assert_eq!(admitted, 100);
 }
 
 #[test]
-fn no_window_holds_more_than_the_rate_wherever_it_begins() {
+fn no_window_admits_more_than_the_rate_wherever_it_begins() {
     let (time, limiter) = limiter();
     let mut admitted = Vec::new();
     time.advance(Duration::from_secs(5));
@@ -42,7 +42,7 @@ fn no_window_holds_more_than_the_rate_wherever_it_begins() {
 }
 
 #[test]
-fn keys_have_a_window_each() {
+fn each_key_has_its_own_window() {
     let (time, limiter) = limiter();
     assert!((0..100).all(|_| limiter.check_key("ada").allowed));
     assert!(!limiter.check_key("ada").allowed);

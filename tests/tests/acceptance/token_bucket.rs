@@ -1,4 +1,4 @@
-//! Admits a burst, and then the rate.
+//! Token bucket: admits a burst, and then the rate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use resilient_runtime::rate_limit::{Config, Rate, RateLimiter};
 
 use crate::{SECOND, registry};
 
-/// Ten a second, five at once.
+/// A limiter of ten calls per second, with a burst of five.
 fn limiter() -> (ManualClock, Arc<RateLimiter>) {
     let (time, registry) = registry();
     let limiter = registry.rate_limiter("api");
@@ -22,7 +22,7 @@ fn admitted(limiter: &RateLimiter, calls: u32) -> usize {
 }
 
 #[test]
-fn it_admits_the_burst_and_then_one_at_each_interval() {
+fn it_admits_the_burst_and_then_one_call_per_interval() {
     let (time, limiter) = limiter();
     assert_eq!(admitted(&limiter, 20), 5);
     time.advance(Duration::from_millis(99));
@@ -32,7 +32,7 @@ fn it_admits_the_burst_and_then_one_at_each_interval() {
 }
 
 #[test]
-fn a_long_pause_saves_no_more_than_the_burst() {
+fn an_idle_limiter_accumulates_at_most_the_burst() {
     let (time, limiter) = limiter();
     assert_eq!(admitted(&limiter, 20), 5);
     time.advance(3600 * SECOND);
@@ -40,7 +40,7 @@ fn a_long_pause_saves_no_more_than_the_burst() {
 }
 
 #[test]
-fn a_refusal_says_when_the_next_token_is_there() {
+fn a_rejection_says_when_the_next_token_is_available() {
     let (time, limiter) = limiter();
     admitted(&limiter, 5);
     let refused = limiter.check();
