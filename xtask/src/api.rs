@@ -1,14 +1,14 @@
-//! The API as programs see it: `tests/api/check.py`, with Schemathesis, the parsers of Prometheus and its `promtool`.
+//! Test of the HTTP API: runs `tests/api/check.py` with Schemathesis, the parsers of Prometheus and `promtool`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::run::{has, installed, root, succeed, target};
 
-/// Runs the script against the main example, which was built before.
+/// Runs the script against the `payments` example, which must be built already.
 pub(crate) fn check() -> Result<(), String> {
     if !has("python3") {
-        return Err("`python3` is needed for the test of the API".to_owned());
+        return Err("the test of the HTTP API needs `python3`".to_owned());
     }
     let tests = root().join("tests/api");
     let needed = tests.join("requirements.txt");
@@ -23,21 +23,21 @@ pub(crate) fn check() -> Result<(), String> {
     let promtool = promtool(&environment.join("prometheus"));
     let program = target().join("debug/examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
     let mut python = Command::new(in_it("python"));
-    // What it learns of failures is for who looks at one.
+    // The script writes details of failures to its working directory.
     python.arg(tests.join("check.py")).arg(program).arg(in_it("schemathesis")).current_dir(&environment);
     match promtool {
         Some(promtool) => {
             python.arg(promtool).arg(root().join("resilient-http/monitoring/prometheus-rules.yml"))
         }
         None => {
-            println!("`promtool` is not to be had here: its parsers alone read the metrics");
+            println!("`promtool` is not available: only the parsers check the metrics");
             &mut python
         }
     };
     succeed(&mut python)
 }
 
-/// The checker of Prometheus: of this system, or out of its package, which is not installed for that.
+/// `promtool` of Prometheus: the installed one, or one that is unpacked from its package without installing it.
 fn promtool(folder: &Path) -> Option<PathBuf> {
     let unpacked = folder.join("usr/bin/promtool");
     if has("promtool") {
@@ -59,9 +59,9 @@ fn promtool(folder: &Path) -> Option<PathBuf> {
     unpacked.exists().then_some(unpacked)
 }
 
-/// A place of its own for what Python needs.
+/// Creates a Python virtual environment.
 fn make(environment: &Path) -> Result<(), String> {
     let make = || succeed(Command::new("python3").args(["-m", "venv"]).arg(environment));
-    // On some systems it is a package of its own.
+    // On some systems, `venv` is a separate package.
     make().or_else(|problem| if installed("python3-venv") { make() } else { Err(problem) })
 }

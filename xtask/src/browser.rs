@@ -1,23 +1,35 @@
-//! The dashboard in a real browser: `tests/browser/dashboard.mjs`, with Chromium and Playwright.
+//! Tests and screenshots of the dashboard: runs the scripts of `tests/browser` with Chromium and Playwright.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::run::{has, installed, root, succeed, target};
 
-const FILES: [&str; 5] = ["dashboard.mjs", "audit.mjs", "service.mjs", "package.json", "package-lock.json"];
+const FILES: [&str; 6] =
+    ["dashboard.mjs", "screenshots.mjs", "audit.mjs", "service.mjs", "package.json", "package-lock.json"];
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// Runs the script against the main example, which was built before.
+/// Runs the dashboard tests against the main example, which must be built.
 pub(crate) fn check() -> Result<(), String> {
+    run("dashboard.mjs", "debug", &[])
+}
+
+/// Takes the pictures in `docs/images` of the main example, which must be built with `--release`.
+pub(crate) fn screenshots() -> Result<(), String> {
+    run("screenshots.mjs", "release", &[root().join("docs/images").as_os_str()])
+}
+
+/// Runs a script of `tests/browser` with the path of the main example as its first argument.
+fn run(script: &str, profile: &str, rest: &[&OsStr]) -> Result<(), String> {
     for needed in ["node", "npm"] {
         if !has(needed) {
-            return Err(format!("`{needed}` is needed for the test of the dashboard"));
+            return Err(format!("`{needed}` is required: install Node.js"));
         }
     }
     let browser = browser()?;
     let (root, target) = (root(), target());
-    // What npm installs is not to lie among the sources.
+    // npm installs its packages here, outside the source folders.
     let folder = target.join("browser");
     let copy =
         |file: &&str| std::fs::copy(root.join("tests/browser").join(file), folder.join(file)).map(drop);
@@ -27,18 +39,19 @@ pub(crate) fn check() -> Result<(), String> {
     let mut install = Command::new("npm");
     install.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
     succeed(&mut install)?;
-    let program = target.join("debug/examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
+    let program =
+        target.join(profile).join("examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
     let mut node = Command::new("node");
-    node.arg("dashboard.mjs").arg(program).env("CHROMIUM", browser).current_dir(&folder);
+    node.arg(script).arg(program).args(rest).env("CHROMIUM", browser).current_dir(&folder);
     succeed(&mut node)
 }
 
-/// Where Chromium is.
+/// Path of Chromium.
 fn browser() -> Result<PathBuf, String> {
     let found = || BROWSERS.iter().find_map(|name| path_of(name));
-    found().or_else(|| installed("chromium").then(found).flatten()).ok_or_else(|| {
-        "Chromium is needed for the test of the dashboard: `apt-get install chromium`".to_owned()
-    })
+    found()
+        .or_else(|| installed("chromium").then(found).flatten())
+        .ok_or_else(|| "Chromium is required: `apt-get install chromium`".to_owned())
 }
 
 fn path_of(program: &str) -> Option<PathBuf> {

@@ -1,18 +1,21 @@
-//! The import graph of `resilient-runtime`, by top-level module: it has no circles, and no component knows another one.
+//! Checks the import graph of `resilient-runtime` by top-level module.
+//!
+//! The graph has no cycles, and no component imports another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// What is built of components.
+/// Modules that use components.
 const ABOVE: [&str; 5] = ["config", "pipeline", "registry", "rt", "site"];
 
-/// Imports that a component may have of another one.
+/// Allowed imports of a component by another one.
 const ALLOWED: [(&str, &str); 2] = [("retry", "budget"), ("hedge", "budget")];
 
-/// Who imports whom, and where.
+/// Imported modules and the importing file, by importing module.
 type Graph = BTreeMap<String, BTreeMap<String, PathBuf>>;
 
-/// The modules of the components, from their table: they know neither each other nor what is built of them.
+/// The modules of the components, from the table of kinds. They must not import each other or modules that use
+/// components.
 fn components() -> Vec<String> {
     let table = std::fs::read_to_string(source().join("kind/table.rs")).unwrap();
     let rows = table.lines().filter_map(|line| line.trim().strip_suffix(';')?.split_once("::{"));
@@ -76,7 +79,7 @@ fn without_tests_and_comments(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What stands right behind `crate::`, alone or in braces.
+/// The names after `crate::`, single or in braces.
 fn imported(text: &str) -> BTreeSet<String> {
     let mut items = BTreeSet::new();
     for (start, _) in text.match_indices("crate::") {
@@ -96,7 +99,7 @@ fn word(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The module whose item the library exports by this name.
+/// The module that defines an item which the library reexports.
 fn exported_by<'l>(library: &'l str, item: &str) -> Option<&'l str> {
     let exports = library.lines().filter_map(|line| line.strip_prefix("pub use "));
     exports.filter_map(|export| export.split_once("::")).find_map(|(module, items)| {
@@ -108,8 +111,8 @@ fn is_allowed(from: &str, to: &str) -> bool {
     ALLOWED.contains(&(from, to))
 }
 
-/// The modules of a circle, in order.
-fn circle(
+/// The modules of an import cycle, in order.
+fn cycle(
     graph: &Graph,
     module: &str,
     path: &mut Vec<String>,
@@ -124,8 +127,8 @@ fn circle(
     path.push(module.to_owned());
     let next = graph.get(module).into_iter().flat_map(BTreeMap::keys);
     for to in next {
-        if let Some(circle) = circle(graph, to, path, done) {
-            return Some(circle);
+        if let Some(cycle) = cycle(graph, to, path, done) {
+            return Some(cycle);
         }
     }
     path.pop();
@@ -133,7 +136,7 @@ fn circle(
 }
 
 #[test]
-fn no_component_knows_another_one_or_what_is_built_of_components() {
+fn no_component_imports_another_one_or_a_module_that_uses_components() {
     let (graph, components) = (graph(), components());
     assert!(components.len() > 12, "{components:?}");
     for component in &components {
@@ -146,11 +149,11 @@ fn no_component_knows_another_one_or_what_is_built_of_components() {
 }
 
 #[test]
-fn the_import_graph_has_no_circle() {
+fn the_import_graph_has_no_cycle() {
     let (graph, mut done) = (graph(), BTreeSet::new());
     for module in graph.keys() {
-        let found = circle(&graph, module, &mut Vec::new(), &mut done);
-        assert_eq!(found, None, "these import each other in a circle");
+        let found = cycle(&graph, module, &mut Vec::new(), &mut done);
+        assert_eq!(found, None, "these modules form an import cycle");
     }
 }
 

@@ -1,5 +1,6 @@
-//! Instructions for each call, counted by callgrind and held against a budget. They do not depend on what else the
-//! machine does, and so can be a test; time cannot.
+//! Compares the instructions per call, counted by callgrind, with a budget.
+//!
+//! Instruction counts do not depend on the load of the machine, so that they can be tested. Times cannot.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,13 +9,13 @@ use std::process::Command;
 
 use crate::run::{has, installed};
 
-/// A job may take this much more than its budget, in per cent: another processor has other library functions.
+/// How much a job may exceed its budget, in percent. Library functions differ between processors.
 const TOLERANCE: u64 = 3;
-/// Calls that a job makes while it is counted.
+/// Number of counted calls of a job.
 const CALLS: u64 = 1000;
 const HEAD: &str = "# Instructions for each call, by job. Written by `cargo xtask instructions --write`.\n";
 
-/// Counts and compares.
+/// Counts the instructions and compares them with the budgets.
 pub(crate) fn check() -> Result<(), String> {
     let budgets =
         parse(&std::fs::read_to_string(file()).map_err(|error| format!("{}: {error}", file().display()))?);
@@ -28,17 +29,17 @@ pub(crate) fn check() -> Result<(), String> {
         }
     }
     for gone in budgets.keys().filter(|job| !counted.contains_key(*job)) {
-        let _ = writeln!(problems, "there is a budget for `{gone}`, and no such job");
+        let _ = writeln!(problems, "budget without a job: `{gone}`");
     }
     if problems.is_empty() {
         return Ok(());
     }
     Err(format!(
-        "{problems}If that is as it must be: `cargo xtask instructions --write`, and say why in the commit."
+        "{problems}If the change is intended, run `cargo xtask instructions --write` and explain it in the commit message."
     ))
 }
 
-/// Counts, and makes that the budget.
+/// Counts the instructions and writes them as the new budgets.
 pub(crate) fn write() -> Result<(), String> {
     let lines = count()?.into_iter().fold(HEAD.to_owned(), |mut text, (job, count)| {
         let _ = writeln!(text, "{job} {count}");
@@ -66,11 +67,11 @@ fn count() -> Result<BTreeMap<String, u64>, String> {
     let build = ["build", "--release", "--package", "resilient-benches", "--bin", "instructions"];
     let status = Command::new(cargo).args(build).current_dir(root()).status();
     if !status.is_ok_and(|status| status.success()) {
-        return Err("the counted program does not compile".into());
+        return Err("cannot build the `instructions` binary".into());
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release/instructions");
-    let jobs = told(Command::new(&program))?;
+    let jobs = output_of(Command::new(&program))?;
     jobs.lines().map(|job| Ok((job.to_owned(), count_one(&program, job)?))).collect()
 }
 
@@ -82,25 +83,25 @@ fn count_one(program: &Path, job: &str) -> Result<u64, String> {
         "--toggle-collect=instructions::counted*",
     ]);
     command.arg(program).arg(job);
-    let said = told(command)?;
-    let collected = said.lines().find_map(|line| line.split_once("Collected : "));
+    let output = output_of(command)?;
+    let collected = output.lines().find_map(|line| line.split_once("Collected : "));
     let count = collected.and_then(|(_, count)| count.trim().parse::<u64>().ok());
-    count.map(|count| count / CALLS).ok_or_else(|| format!("valgrind counted nothing for `{job}`:\n{said}"))
+    count.map(|count| count / CALLS).ok_or_else(|| format!("valgrind counted nothing for `{job}`:\n{output}"))
 }
 
-/// What a command says, on both of its ways out.
-fn told(mut command: Command) -> Result<String, String> {
+/// Standard output and standard error of a command.
+fn output_of(mut command: Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if output.status.success() { Ok(said) } else { Err(format!("{command:?} failed:\n{said}")) }
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if output.status.success() { Ok(text) } else { Err(format!("{command:?} failed:\n{text}")) }
 }
 
 fn need_valgrind() -> Result<(), String> {
     if has("valgrind") || installed("valgrind") {
         return Ok(());
     }
-    Err("valgrind is needed: `apt-get install valgrind`".into())
+    Err("this task needs valgrind: `apt-get install valgrind`".into())
 }
 
 #[cfg(test)]
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_budgets_has_one_for_each_line() {
+    fn every_line_of_the_budget_file_is_a_budget() {
         let text = std::fs::read_to_string(file()).unwrap();
         assert_eq!(parse(&text).len() + 1, text.lines().count());
     }

@@ -1,21 +1,21 @@
-//! Keeps every core busy while the tests run: a test must not depend on how fast the machine is.
+//! Keeps every core busy while the tests run, because a test must not depend on the speed of the machine.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
-/// The argument that turns this program into one busy core.
+/// The argument that makes this program keep one core busy.
 pub(crate) const BUSY: &str = "busy-core";
 
-/// Processes that compute until this is dropped.
+/// Processes that keep the cores busy. Dropping it ends them.
 pub(crate) struct Load(Vec<Child>);
 
 impl Load {
-    /// One process for each core.
+    /// Starts one process per core.
     pub(crate) fn start() -> std::io::Result<Self> {
         let cores = std::thread::available_parallelism()?.get();
         let program = std::env::current_exe()?;
         let busy = |_| Command::new(&program).arg(BUSY).stdin(Stdio::piped()).spawn();
-        println!("=== with {cores} cores kept busy");
+        println!("=== keeping {cores} cores busy");
         (0..cores).map(busy).collect::<Result<_, _>>().map(Self)
     }
 }
@@ -29,7 +29,7 @@ impl Drop for Load {
     }
 }
 
-/// Computes until standard input is closed: when the task ends, however it ends.
+/// Computes until standard input is closed, which happens when the task ends or is killed.
 pub(crate) fn keep_busy() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);

@@ -1,11 +1,14 @@
-//! What a contributor and CI run: `cargo xtask` lists it.
+//! Tasks for contributors and CI: `cargo xtask` lists them.
 
 mod api;
 mod browser;
 #[cfg(test)]
 mod imports;
 mod instructions;
+#[cfg(test)]
+mod invariants;
 mod load;
+mod prose;
 mod public_api;
 mod run;
 
@@ -19,25 +22,31 @@ type Task = (&'static str, &'static str, fn() -> Vec<Step>);
 const TASKS: &[Task] = &[
     (
         "test",
-        "format, lints, every test, models, documentation: what CI runs; `--under-load` keeps all cores busy meanwhile",
+        "format, lints, all tests, models and documentation, as in CI; `--under-load` keeps all cores busy",
         test,
     ),
-    ("tests", "the tests alone; `--under-load` keeps all cores busy meanwhile", tests),
-    ("models", "the lock-free parts under the loom model checker", models),
+    ("tests", "only the tests; `--under-load` keeps all cores busy", tests),
+    ("models", "checks the lock-free code with the loom model checker", models),
     (
         "instructions",
-        "instructions for each call against their budget; `--write` sets it",
+        "compares the instructions per call with their budgets; `--write` updates the budgets",
         count_instructions,
     ),
-    ("bench", "the benchmarks beside the peers: writes benches/RESULTS.md; `--quick` only shows", bench),
-    ("browser", "the dashboard in Chromium, driven by Playwright (installs both)", look),
-    ("api", "the API against its document, by Schemathesis, and its metrics (installs it)", ask),
+    ("bench", "benchmarks with other libraries: writes benches/RESULTS.md; `--quick` only prints", bench),
+    ("browser", "tests the dashboard in Chromium with Playwright (installs both)", test_dashboard),
+    (
+        "api",
+        "tests the HTTP API against its OpenAPI document with Schemathesis, and its metrics (installs it)",
+        test_api,
+    ),
     (
         "public-api",
         "writes docs/public-api.txt, on a nightly toolchain (installs cargo-public-api)",
         list_public_items,
     ),
-    ("deny", "licences and sources of all dependencies (installs cargo-deny)", deny),
+    ("screenshots", "takes the pictures of the documentation, in Chromium", screenshots),
+    ("prose", "searches all texts for phrases that readers find hard (xtask/prose/words.txt)", prose),
+    ("deny", "checks licences and sources of all dependencies (installs cargo-deny)", deny),
 ];
 
 fn main() -> ExitCode {
@@ -48,7 +57,7 @@ fn main() -> ExitCode {
     let task = TASKS.iter().find(|(name, ..)| Some(*name) == asked.as_deref());
     let Some((_, _, plan)) = task else {
         if let Some(unknown) = &asked {
-            eprintln!("there is no task `{unknown}`");
+            eprintln!("unknown task `{unknown}`");
         }
         println!("cargo xtask <task>");
         for (name, about, _) in TASKS {
@@ -60,7 +69,7 @@ fn main() -> ExitCode {
     match load {
         Ok(_load) => steps(&plan()),
         Err(error) => {
-            eprintln!("the cores cannot be kept busy: {error}");
+            eprintln!("cannot start the load: {error}");
             ExitCode::FAILURE
         }
     }
@@ -70,12 +79,13 @@ fn test() -> Vec<Step> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     let mut steps = vec![
         Step::cargo("format", &["fmt", "--all", "--check"]),
+        search_prose(),
         Step::cargo("lints", &clippy),
         Step::cargo("no default features", &["check", "-p", "resilient-runtime", "--no-default-features"]),
     ];
     steps.extend(features_alone());
     steps.extend(tests());
-    steps.push(Step::cargo("documentation's examples", &["test", "--workspace", "--all-features", "--doc"]));
+    steps.push(Step::cargo("doc tests", &["test", "--workspace", "--all-features", "--doc"]));
     let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
     steps.push(Step::cargo("documentation", &doc).env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend([browser(), api()]);
@@ -89,14 +99,14 @@ fn tests() -> Vec<Step> {
     let tests = if run::has("cargo-nextest") {
         Step::cargo("tests", &["nextest", "run", "--workspace", "--all-features"])
     } else {
-        // All targets but the documentation's, and not the benchmarks, which would run.
+        // All targets except doc tests, and except benchmarks, which would run.
         let test = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--examples"];
         Step::cargo("tests", &test)
     };
     vec![example, tests]
 }
 
-/// Each feature without the others: what one needs must not come with another.
+/// Checks each feature without the others, because a feature must not depend on another one being enabled.
 fn features_alone() -> impl Iterator<Item = Step> {
     const FEATURES: [(&str, &[&str]); 2] = [
         (
@@ -109,20 +119,20 @@ fn features_alone() -> impl Iterator<Item = Step> {
         FEATURES.into_iter().flat_map(|(package, features)| features.iter().map(move |one| (package, *one)));
     all.map(|(package, feature)| {
         let check = ["check", "--quiet", "-p", package, "--no-default-features", "--features", feature];
-        Step::cargo("a feature alone", &check)
+        Step::cargo("a single feature", &check)
     })
 }
 
-fn look() -> Vec<Step> {
+fn test_dashboard() -> Vec<Step> {
     vec![Step::cargo("the main example", &["build", "--example", "payments"]), browser()]
 }
 
-fn ask() -> Vec<Step> {
+fn test_api() -> Vec<Step> {
     vec![Step::cargo("the main example", &["build", "--example", "payments"]), api()]
 }
 
 fn api() -> Step {
-    Step::task("the API against its document", api::check)
+    Step::task("the HTTP API", api::check)
 }
 
 fn browser() -> Step {
@@ -135,7 +145,7 @@ fn count_instructions() -> Vec<Step> {
 }
 
 fn models() -> Vec<Step> {
-    // A folder of its own: other flags would rebuild everything, twice.
+    // A separate target directory, because other flags would rebuild everything twice.
     let models = ["test", "-p", "resilient-runtime", "--lib", "--release", "--target-dir", "target/models"];
     vec![Step::cargo("models", &[&models[..], &["loom"]].concat()).env("RUSTFLAGS", "--cfg resilient_loom")]
 }
@@ -148,6 +158,19 @@ fn bench() -> Vec<Step> {
     let run: Vec<&str> = run.into_iter().chain(rest.iter().map(String::as_str)).collect();
     let example = Step::cargo("the main example", &["build", "--release", "--example", "payments"]);
     vec![build, example, Step::cargo("benchmarks", &run)]
+}
+
+fn screenshots() -> Vec<Step> {
+    let build = Step::cargo("the main example", &["build", "--release", "--example", "payments"]);
+    vec![build, Step::task("screenshots", browser::screenshots)]
+}
+
+fn prose() -> Vec<Step> {
+    vec![search_prose()]
+}
+
+fn search_prose() -> Step {
+    Step::task("prose", prose::check)
 }
 
 fn list_public_items() -> Vec<Step> {

@@ -1,4 +1,4 @@
-//! The public surface of the libraries as a text, so that a review sees what a change does to it.
+//! Lists the public items of the libraries in a text file, so that a review shows changes of the public API.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::run::{has, root, succeed, target};
 
-/// The public libraries. The attribute is no library: its arguments are in `docs/settings.md`.
+/// The public libraries. `resilient-macros` has no listable items: `docs/settings.md` lists the arguments of the
+/// attribute.
 const PACKAGES: [&str; 3] = ["resilient-options", "resilient-runtime", "resilient-http"];
 const HEAD: &str = "# Public items of the libraries, with all features, without implementations that are derived, \
                     automatic or blanket.\n# Written by `cargo xtask public-api`.\n";
@@ -15,7 +16,9 @@ const HEAD: &str = "# Public items of the libraries, with all features, without 
 pub(crate) fn write() -> Result<(), String> {
     if !has_nightly() {
         let install = "rustup toolchain install nightly --profile minimal";
-        return Err(format!("a nightly toolchain is needed, for rustdoc's JSON: `{install}`"));
+        return Err(format!(
+            "this task needs a nightly toolchain for the JSON output of rustdoc: `{install}`"
+        ));
     }
     let tool = tool()?;
     let mut listing = HEAD.to_owned();
@@ -33,7 +36,7 @@ fn has_nightly() -> bool {
     })
 }
 
-/// `cargo-public-api`: of this system, or built into the target folder.
+/// `cargo-public-api`: the installed one, or one built in the target directory.
 fn tool() -> Result<PathBuf, String> {
     if has("cargo-public-api") {
         return Ok("cargo-public-api".into());
@@ -48,18 +51,18 @@ fn tool() -> Result<PathBuf, String> {
     Ok(tool)
 }
 
-/// The public items of a package, one a line.
+/// The public items of a package, one per line.
 fn items(tool: &PathBuf, package: &str) -> Result<String, String> {
     let mut list = Command::new(tool);
     list.args(["--package", package, "--all-features", "--color", "never", "-sss"]).current_dir(root());
-    // Rustdoc's log stays visible: the first run compiles all dependencies.
+    // Shows the log of rustdoc, because the first run compiles all dependencies.
     let listed = list.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let listed = listed.map_err(|error| format!("{}: {error}", tool.display()))?;
     if !listed.status.success() {
-        return Err(format!("the public items of `{package}`: {}", listed.status));
+        return Err(format!("cannot list the public items of `{package}`: {}", listed.status));
     }
     let items = String::from_utf8(listed.stdout).map_err(|error| error.to_string())?;
-    // What macros such as `pin_project!` generate has such names, and says nothing to a reader.
+    // Omits items that macros such as `pin_project!` generate.
     Ok(items
         .lines()
         .filter(|item| !item.contains("::__private::"))

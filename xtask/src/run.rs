@@ -1,10 +1,10 @@
-//! Runs steps one after the other, says how long each took, and stops at the first that fails.
+//! Runs steps in sequence, prints how long each took, and stops at the first that fails.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-/// One thing to do.
+/// One step of a task.
 pub(crate) struct Step {
     name: &'static str,
     action: Action,
@@ -22,12 +22,12 @@ impl Step {
         Self { name, action: Action::Cargo { args, env: Vec::new() } }
     }
 
-    /// A function of ours.
+    /// A function of this crate.
     pub(crate) fn task(name: &'static str, task: fn() -> Result<(), String>) -> Self {
         Self { name, action: Action::Task(task) }
     }
 
-    /// With this in its environment.
+    /// Sets an environment variable of a cargo command.
     pub(crate) fn env(mut self, key: &'static str, value: &'static str) -> Self {
         if let Action::Cargo { env, .. } = &mut self.action {
             env.push((key, value));
@@ -56,12 +56,12 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
 }
 
-/// Where everything is built.
+/// The target directory.
 pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Runs a command that must end well.
+/// Runs a command that must succeed.
 pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     match command.stdin(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
@@ -76,7 +76,7 @@ pub(crate) fn has(command: &str) -> bool {
     silent.is_ok_and(|status| status.success())
 }
 
-/// Installs a package of the system, if its user may: a machine of CI is new each time. Whether that went well.
+/// Installs a system package, for CI machines, which are new each time. Returns whether it succeeded.
 pub(crate) fn installed(package: &str) -> bool {
     let apt = |args: &[&str]| {
         let status = Command::new("apt-get").args(args).stdout(Stdio::null()).status();
@@ -100,11 +100,11 @@ pub(crate) fn steps(steps: &[Step]) -> ExitCode {
         }
         times.push((step.name, start.elapsed()));
     }
-    println!("\n=== all well");
+    println!("\n=== all steps succeeded");
     for (name, time) in &times {
         println!("{:>7.1} s  {name}", time.as_secs_f64());
     }
     let total: Duration = times.iter().map(|(_, time)| *time).sum();
-    println!("{:>7.1} s  in all", total.as_secs_f64());
+    println!("{:>7.1} s  total", total.as_secs_f64());
     ExitCode::SUCCESS
 }
