@@ -19,7 +19,7 @@ impl Settings {
     #[resilient(
         retry(max = 2, base = "20ms", when = is_retryable),
         bulkhead("disk", max_concurrent = 4),
-        fallback = |failure| { eprintln!("using the default: {failure:?}"); Ok("colour = blue".to_owned()) }
+        fallback = |failure| { eprintln!("using the default: {failure:?}"); Ok("color = blue".to_owned()) }
     )]
     fn read(&self) -> io::Result<String> {
         println!("attempt {} to read {}", resilient_runtime::attempt(), self.path.display());

@@ -32,7 +32,7 @@ impl From<FallbackFailed> for Failed {
 #[error("the work failed")]
 pub struct BodyError;
 
-/// A number that is opaque to the optimiser.
+/// A number that is opaque to the optimizer.
 #[inline]
 pub fn number() -> u64 {
     black_box(7)

@@ -56,7 +56,7 @@ impl fmt::Debug for Job {
 impl Job {
     /// Creates a job. `make` is called once per thread, so that threads share only what it captures.
     ///
-    /// The returned closure is called repeatedly. Its result is not optimised away.
+    /// The returned closure is called repeatedly. Its result is not optimized away.
     pub fn new<T, W: FnMut() -> T + 'static>(
         who: &'static str,
         make: impl Fn() -> W + Sync + 'static,
@@ -338,7 +338,7 @@ pub fn check(effort: Effort) -> Result<Vec<Row>, String> {
     let (empty, known) = (rows[0].one.median(), rows[1].one.median());
     if !(0.1..2.0).contains(&empty) {
         return Err(format!(
-            "an empty body takes {empty:.2} ns: the loop was optimised away, or other programs interfered"
+            "an empty body takes {empty:.2} ns: the loop was optimized away, or other programs interfered"
         ));
     }
     // The body notices the end of the 100 ns only when it reads the clock again.

@@ -2,7 +2,7 @@
 //!
 //! The service accepts orders over HTTP and charges them at the gateway over TCP.
 //!
-//!     cargo run --release --example payments [-- --scenario]
+//!     cargo run --example payments [-- --scenario]
 
 mod api;
 mod client;

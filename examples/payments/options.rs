@@ -22,7 +22,7 @@ pub(crate) struct Options {
 pub(crate) const HELP: &str = "\
 A payment service with a live dashboard, and a gateway that fails on request.
 
-Usage: cargo run --release --example payments -- [OPTIONS]
+Usage: cargo run --example payments -- [OPTIONS]
 
   --scenario          simulate an outage of the gateway, and its recovery
   --load N            orders per second that the program sends to itself (default: 5)

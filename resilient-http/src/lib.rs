@@ -117,6 +117,7 @@ mod documentation {
     pages! {
         Readme: "../../README.md",
         AdminApi: "../../docs/admin-api.md",
+        Attribute: "../../docs/attribute.md",
         Bulkhead: "../../docs/bulkhead.md",
         CircuitBreaker: "../../docs/circuit-breaker.md",
         Configuration: "../../docs/configuration.md",

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use resilient_runtime::registry::PipelineBuilder;
 use resilient_runtime::{Pipeline, Registry};
 
-/// The default maximum number of hosts that have a pipeline of their own.
+/// The default maximum number of hosts that have a separate pipeline.
 const DEFAULT_MAX_HOSTS: usize = 1024;
 
 type Build = dyn Fn(PipelineBuilder, &str) -> PipelineBuilder + Send + Sync;
@@ -80,7 +80,7 @@ impl PerHost {
         }
     }
 
-    /// Sets how many hosts can have a pipeline of their own; 1024 by default.
+    /// Sets how many hosts can have a separate pipeline; 1024 by default.
     ///
     /// ```
     /// use resilient_runtime::Registry;

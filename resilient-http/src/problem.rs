@@ -129,7 +129,7 @@ impl Problem {
 /// |---|---|
 /// | 429 | a rate limit |
 /// | 413 | a call that weighs more than its rate limit ever admits |
-/// | 504 | a timeout of the call, of an attempt, of a connect, of a read, or in a queue |
+/// | 504 | a timeout of the call, an attempt, a connect, a read, or the wait in a queue |
 /// | 500 | an error of the program itself: an unsupported call, a missing idempotency store, or a runtime without timers |
 /// | 503 | most other rejections, such as an open circuit, a full bulkhead or shed load |
 ///

@@ -335,7 +335,7 @@ fn every_path_in_the_openapi_document_exists() {
     assert_eq!(document["openapi"], "3.1.0");
     for (path, item) in document["paths"].as_object().unwrap() {
         let path =
-            path.replace("{kind}", "circuit_breaker").replace("{name}", "payment").replace("{lever}", "open");
+            path.replace("{kind}", "circuit_breaker").replace("{name}", "payment").replace("{action}", "open");
         if path.ends_with("/events") || path.ends_with("/stream") {
             continue;
         }

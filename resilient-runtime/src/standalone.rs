@@ -61,7 +61,7 @@ macro_rules! constructors {
                 /// ```
                 ///
                 /// # Errors
-                /// The same as for [`new`](Self::new).
+                /// Same as [`new`](Self::new).
                 pub fn with_name_and_clock(
                     name: &'static str,
                     clock: Clock,

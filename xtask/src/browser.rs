@@ -12,16 +12,16 @@ const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "g
 
 /// Runs the dashboard tests against the main example, which must be built.
 pub(crate) fn check() -> Result<(), String> {
-    run("dashboard.mjs", "debug", &[])
+    run("dashboard.mjs", &[])
 }
 
-/// Takes the pictures in `docs/images` of the main example, which must be built with `--release`.
+/// Takes the pictures in `docs/images` of the main example, which must be built.
 pub(crate) fn screenshots() -> Result<(), String> {
-    run("screenshots.mjs", "release", &[root().join("docs/images").as_os_str()])
+    run("screenshots.mjs", &[root().join("docs/images").as_os_str()])
 }
 
 /// Runs a script of `tests/browser` with the path of the main example as its first argument.
-fn run(script: &str, profile: &str, rest: &[&OsStr]) -> Result<(), String> {
+fn run(script: &str, rest: &[&OsStr]) -> Result<(), String> {
     for needed in ["node", "npm"] {
         if !has(needed) {
             return Err(format!("`{needed}` is required: install Node.js"));
@@ -39,8 +39,7 @@ fn run(script: &str, profile: &str, rest: &[&OsStr]) -> Result<(), String> {
     let mut install = Command::new("npm");
     install.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
     succeed(&mut install)?;
-    let program =
-        target.join(profile).join("examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
+    let program = target.join("debug/examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
     let mut node = Command::new("node");
     node.arg(script).arg(program).args(rest).env("CHROMIUM", browser).current_dir(&folder);
     succeed(&mut node)

@@ -44,9 +44,9 @@ const TASKS: &[Task] = &[
         "writes docs/public-api.txt, on a nightly toolchain (installs cargo-public-api)",
         list_public_items,
     ),
-    ("screenshots", "takes the pictures of the documentation, in Chromium", screenshots),
+    ("screenshots", "takes the screenshots in the documentation, in Chromium", screenshots),
     ("prose", "searches all texts for phrases that readers find hard (xtask/prose/words.txt)", prose),
-    ("deny", "checks licences and sources of all dependencies (installs cargo-deny)", deny),
+    ("deny", "checks licenses and sources of all dependencies (installs cargo-deny)", deny),
 ];
 
 fn main() -> ExitCode {
@@ -161,7 +161,7 @@ fn bench() -> Vec<Step> {
 }
 
 fn screenshots() -> Vec<Step> {
-    let build = Step::cargo("the main example", &["build", "--release", "--example", "payments"]);
+    let build = Step::cargo("the main example", &["build", "--example", "payments"]);
     vec![build, Step::task("screenshots", browser::screenshots)]
 }
 

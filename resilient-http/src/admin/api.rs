@@ -41,7 +41,7 @@ pub(super) fn routes(app: App) -> Router {
         .route("/events", get(stream::events))
         .route("/stream", get(stream::ticks))
         .route("/reset/{kind}/{name}", post(reset))
-        .route("/circuit_breaker/{name}/{lever}", post(circuit_breaker))
+        .route("/circuit_breaker/{name}/{action}", post(circuit_breaker))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not support this method")
         });
@@ -170,11 +170,11 @@ async fn openapi(State(app): State<App>) -> Response {
 }
 
 async fn circuit_breaker(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
-    let Path((name, lever)) = path.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let Path((name, action)) = path.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     // The lookup by name would create the breaker.
     app.registry.component_stats(Kind::CircuitBreaker, &name).map_err(|error| unknown(&error))?;
     let breaker = app.registry.circuit_breaker(&name);
-    match lever.as_str() {
+    match action.as_str() {
         "open" => breaker.force_open(),
         "close" => breaker.force_closed(),
         "disable" => breaker.disable(),
@@ -184,7 +184,7 @@ async fn circuit_breaker(State(app): State<App>, path: Named) -> Result<Json<Val
             return Err(Problem::new(StatusCode::NOT_FOUND, known));
         }
     }
-    audit(&app, &lever, Kind::CircuitBreaker, &name);
+    audit(&app, &action, Kind::CircuitBreaker, &name);
     Ok(Json(json!({ "circuit_breaker": name, "state": breaker.state() })))
 }
 

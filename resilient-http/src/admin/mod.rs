@@ -165,7 +165,7 @@ impl Admin {
 
     /// Sets a random token and returns it.
     ///
-    /// This is for programs that print the token where only their user can see it.
+    /// Print the token where only the user of the program can read it.
     ///
     /// ```
     /// use resilient_http::Admin;

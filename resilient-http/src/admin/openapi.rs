@@ -61,16 +61,16 @@ pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
     });
     let clear_overrides = operation("Remove all settings changed at run time", &component, &json);
     add("/config/{kind}/{name}", json!({ "patch": change, "delete": clear_overrides }));
-    let lever = json!({
-        "name": "lever", "in": "path", "required": true,
+    let action = json!({
+        "name": "action", "in": "path", "required": true,
         "schema": { "enum": ["open", "close", "disable", "resume"] },
     });
-    let lever = operation(
+    let control = operation(
         "Force a circuit breaker open or closed, disable it, or resume automatic operation",
-        &[text("name"), lever],
+        &[text("name"), action],
         &json,
     );
-    add("/circuit_breaker/{name}/{lever}", json!({ "post": lever }));
+    add("/circuit_breaker/{name}/{action}", json!({ "post": control }));
     json!({
         "openapi": "3.1.0",
         // Relative to this document: the router may be mounted below another path.

@@ -24,7 +24,7 @@
 //! Constructors such as `ServerLayer::bulkhead(&component)` and `ClientLayer::retry(&component)` make a layer of one
 //! component, without a pipeline of your own.
 //!
-//! # Behaviour
+//! # Behavior
 //!
 //! No layer spawns a task. Every layer calls the inner service only after `poll_ready` has succeeded. [`ServerLayer`],
 //! [`HttpClientLayer`] and [`ClientLayer`] poll it again for each attempt, within the limits of the call.

@@ -821,7 +821,7 @@ async fn a_client_retries_and_polls_readiness_for_each_attempt() {
 }
 
 #[tokio::test]
-async fn an_http_client_judges_by_status_and_honours_retry_after() {
+async fn an_http_client_judges_by_status_and_honors_retry_after() {
     let registry = Registry::new();
     let retry = resilient_runtime::retry::Config::default()
         .base(Duration::ZERO)

@@ -86,8 +86,8 @@ impl Format {
 
 /// Writes the current metrics of a registry, after evaluating its alerts.
 ///
-/// A scrape is too rare to evaluate alerts on time: run the [admin API](crate::Admin) or [`Registry::watch_alerts`],
-/// too.
+/// Scrapes are too rare to evaluate alerts in time. To use alerts, also run the [admin API](crate::Admin) or
+/// [`Registry::watch_alerts`].
 ///
 /// ```
 /// use resilient_http::metrics::{Format, render};

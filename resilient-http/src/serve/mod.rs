@@ -37,8 +37,8 @@ use connections::{BESIDE, Connections, SMALL_SHARE};
 ///   never sent a request, otherwise the one that has been idle longest. A connection whose request is being processed
 ///   is never replaced, unless its client is slow. If none can be replaced, the new connection waits, and the server
 ///   closes connections of the address with the most connections on which it waits for the client.
-/// - The same applies to an address that uses its full share. Its new connection waits for at most one second and then
-///   gets 503; connections of other addresses do not wait for it. Open and waiting connections together are limited to
+/// - The same rules apply to an address that uses its full share. Its new connection waits for at most one second and
+///   then gets 503; connections of other addresses do not wait for it. Open and waiting connections together are limited to
 ///   nine eighths of the maximum. Above this limit, a new connection of such an address gets 503 at once.
 /// - A request is slow if the server waits for the client one second longer than a rate of 1 KiB per second allows,
 ///   either to receive the body or to send the response. Only the last one to two seconds count. If one address has
@@ -53,7 +53,7 @@ use connections::{BESIDE, Connections, SMALL_SHARE};
 /// - HTTP/2 needs prior knowledge of the client (h2c, as gRPC uses without TLS). A connection has at most 64 concurrent
 ///   requests, and counts as one connection. It is closed if its client opens and resets requests faster than the
 ///   server accepts them ("rapid reset"), or if no response data can be sent for 30 s. A client stream of gRPC is a
-///   body, so that it must end within 30 s.
+///   request body, so it must end within 30 s.
 /// - TLS and upgrades (WebSocket) are not supported: use a reverse proxy or `axum::serve`.
 /// - A handler that panics results in a 500 response.
 /// - The peer address is available as [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo).
@@ -335,7 +335,8 @@ impl HttpServer {
 
     /// Serves connections of `listener` until `stop` completes.
     ///
-    /// Then idle connections are closed, and requests in flight have the [grace period](Self::grace) to complete.
+    /// When `stop` completes, the server closes idle connections, and requests in flight have the
+    /// [grace period](Self::grace) to complete.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

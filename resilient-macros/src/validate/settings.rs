@@ -40,7 +40,7 @@ pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
             (count(breaker, "min_calls"), count(breaker, "window"))
             && calls > window
         {
-            errors.span(span, format!("`min_calls = {calls}` is more than the window of {window} calls, so the circuit could never open"));
+            errors.span(span, format!("`min_calls = {calls}` is more than the window of {window} calls, so the rates would never be checked"));
         }
         open_period(breaker, errors);
         if let (Some((_, span)), None) = (find(breaker, "slow_rate"), find(breaker, "slow_call")) {

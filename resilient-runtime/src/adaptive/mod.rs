@@ -21,15 +21,15 @@
 //!   does not drift up because of its own queue, and does not fall to the minimum with each slowdown.
 //! - The limit grows only while it is in use, which means that more calls are in flight than a probe would admit.
 //! - If more than 5 % of the calls are **overloaded**, the limit is lowered by their share, at most by half, once
-//!   per window. A call is overloaded if the dependency reports overload, or if the call was cut off although it
-//!   had taken at least the usual time.
+//!   per window. A call is overloaded if the dependency reports overload, or if a timeout or a broken
+//!   connection ended it after at least the usual time.
 //! - **Failed** calls count if they took at least as long as usual. Fast failures are no evidence of capacity.
 //!
 //! A call pays for this with a few additions to counters of its own thread. The call that finds the window over
 //! evaluates it.
 //!
-//! The algorithm cannot distinguish a slow dependency from a dependency on which many other clients wait: it
-//! attributes latency that does not depend on its own calls to the dependency. If many clients share a dependency,
+//! The algorithm cannot distinguish a slow dependency from one that other clients overload: it attributes latency
+//! that does not depend on its own calls to the dependency. If many clients share a dependency,
 //! let the dependency report overload, and set a maximum limit.
 //!
 //! ```
@@ -76,8 +76,8 @@ pub(crate) enum Sample {
     Success,
     /// It failed. Its latency counts unless it is shorter than usual.
     Failed,
-    /// It was cut off by a timeout or a broken connection. This indicates overload if the call had taken at least
-    /// the usual time.
+    /// A timeout or a broken connection ended it. This indicates overload if the call had taken at least the usual
+    /// time.
     CutOff,
     /// The dependency reported overload.
     Overloaded,

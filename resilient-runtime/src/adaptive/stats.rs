@@ -20,7 +20,7 @@ use crate::seconds::optional_seconds;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AdaptiveLimitStats {
-    /// The number of calls that can be in flight.
+    /// The maximum number of calls in flight.
     pub limit: u32,
     /// The lower bound of the limit.
     pub min: u32,
@@ -53,7 +53,7 @@ pub struct AdaptiveLimitStats {
 pub enum LimitReason {
     /// No window has been evaluated yet. The limit has its initial value.
     Initial,
-    /// Too few calls were in flight to draw conclusions. The limit stays.
+    /// Too few calls were in flight to evaluate. The limit is not changed.
     LowDemand,
     /// Calls hardly wait for each other. The limit grows.
     Growing,
@@ -61,7 +61,7 @@ pub enum LimitReason {
     Steady,
     /// Calls wait for each other. The limit is lowered.
     Queueing,
-    /// Calls were overloaded or cut off. The limit is lowered.
+    /// Too many calls were overloaded. The limit is lowered.
     Overloaded,
     /// The limit is lowered for one window to test whether calls wait for each other.
     Probing,

@@ -24,10 +24,10 @@ use crate::settings::{ConfigError, settings, words};
 pub enum Signal {
     /// The share of calls that failed, were rejected, timed out or panicked, from 0 to 1.
     ///
-    /// Calls answered by a fallback do not count as errors.
+    /// Calls served by a fallback do not count as errors.
     #[default]
     ErrorRate,
-    /// The share of calls answered by a fallback, from 0 to 1.
+    /// The share of calls served by a fallback, from 0 to 1.
     DegradedRate,
     /// The median latency, in seconds.
     LatencyP50,
@@ -93,30 +93,30 @@ impl Config {
             !limit.is_finite() || if self.below { limit > 0.0 } else { limit < 1.0 || !is_share }
         };
         let passable =
-            "a limit that the signal can cross: less than 1 for a share; with `below`, more than 0";
+            "must be a limit that the signal can cross: less than 1 for a share; with `below`, more than 0";
         error.require(self.warning.is_none_or(reached), "warning", self.warning, passable);
         error.require(self.critical.is_none_or(reached), "critical", self.critical, passable);
         if let (Some(warning), Some(critical)) = (self.warning, self.critical) {
             let worse = if self.below { critical <= warning } else { critical >= warning };
             let side = if self.below { "at most" } else { "at least" };
-            error.require(worse, "critical", self.critical, format!("{side} warning = {warning}"));
+            error.require(worse, "critical", self.critical, format!("must be {side} warning = {warning}"));
         }
         let objective = self.objective.is_none_or(|share| share < Ratio::ONE);
-        error.require(objective, "objective", self.objective, "more than 0, less than 1");
+        error.require(objective, "objective", self.objective, "must be more than 0 and less than 1");
         let burns = self.signal == Signal::BurnRate;
         let fits = burns == self.objective.is_some();
         error.require(
             fits,
             "objective",
             self.objective,
-            "required for signal = burn_rate, not allowed for other signals",
+            "it is required for signal = burn_rate, and not allowed for other signals",
         );
         let limits = !burns || self.warning.is_none() && self.critical.is_none();
         error.require(
             limits,
             "critical",
             self.critical,
-            "not allowed for signal = burn_rate: its limits are built in",
+            "it is not allowed for signal = burn_rate, because its limits are built in",
         );
     }
 

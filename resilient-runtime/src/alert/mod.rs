@@ -10,7 +10,7 @@
 //!   [`Registry::watch_alerts`](crate::Registry::watch_alerts). Alerts add no work to calls and start no thread.
 //! - After a gap between evaluations of more than 3 s and more than a quarter of the window, `hold` starts again. A
 //!   rate never covers more than the window and such a gap.
-//! - An alert that has a table in a [configuration file](crate::config) is created without any code.
+//! - An alert that has a table in a [settings file](crate::config) is created without any code.
 //! - Firing and ending are reported as [events](crate::EventKind::AlertChanged).
 //!
 //! ```
@@ -51,7 +51,7 @@ use reading::Past;
 
 /// Fires when a signal stays beyond a limit.
 ///
-/// See the [module documentation](self). A new config keeps the collected data, unless it changes the operation,
+/// See the [module documentation](self). New settings keep the collected data, unless they change the operation,
 /// the signal or the window.
 ///
 /// ```

@@ -28,7 +28,7 @@ pub struct Stats {
     pub calls: u64,
     /// The number of granted retries.
     pub withdrawn: u64,
-    /// The number of retries granted without a token because calls were few or the budget is off.
+    /// The number of retries granted without a token because calls were few or the budget is disabled.
     pub free: u64,
     /// The number of denied retries.
     pub denied: u64,

@@ -47,18 +47,18 @@ impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         let pooled = self.threads.is_some();
         let waits = !pooled || self.max_wait.is_none();
-        let allowed = "not allowed with `threads`, where the timeout limits the wait: remove it";
+        let allowed = "it has no effect with `threads`; calls wait for a thread until the timeout expires";
         error.require(waits, "max_wait", self.max_wait, allowed);
         let bounded = self.max_queue == 0 || self.max_wait.is_some() || pooled;
         error.require(
             bounded,
             "max_queue",
             self.max_queue,
-            "a queue needs max_wait, or calls could wait forever",
+            "it needs `max_wait`, because otherwise calls could wait forever",
         );
         let useful = self.max_wait.is_none() || self.max_queue > 0;
-        error.require(useful, "max_wait", self.max_wait, "`max_wait` requires a queue: set `max_queue`");
-        let allowed = "a bulkhead with `threads` cannot be switched off, because calls run on them";
+        error.require(useful, "max_wait", self.max_wait, "it has no effect without a queue; set `max_queue`");
+        let allowed = "a bulkhead with `threads` cannot be disabled, because calls run on its threads";
         error.require(self.enabled || !pooled, "enabled", self.enabled, allowed);
         self.check_reserves(error);
         if self.adaptive {
@@ -78,7 +78,9 @@ impl Config {
         };
         let reserved = u64::from(self.reserve_critical) + u64::from(self.reserve_high);
         let some_left = reserved < u64::from(permits) || permits == 0;
-        let allowed = format!("all reserves together must be less than {of} = {permits}");
+        let allowed = format!(
+            "the reserves add up to {reserved}, which leaves none of {of} = {permits} for normal calls"
+        );
         let field = if self.reserve_high > 0 { "reserve_high" } else { "reserve_critical" };
         let value = if self.reserve_high > 0 { self.reserve_high } else { self.reserve_critical };
         error.require(some_left, field, value, allowed);
@@ -105,9 +107,9 @@ impl Config {
 
     fn check_adaptive(&self, error: &mut ConfigError) {
         let (min, max) = (self.adaptive_min, self.adaptive_max);
-        error.require(min <= max, "adaptive_min", min, format!("at most adaptive_max = {max}"));
+        error.require(min <= max, "adaptive_min", min, format!("must be at most adaptive_max = {max}"));
         let begins_within = self.adaptive_initial.is_none_or(|initial| (min..=max).contains(&initial));
-        let allowed = format!("adaptive_min = {min} to adaptive_max = {max}");
+        let allowed = format!("must be from adaptive_min = {min} to adaptive_max = {max}");
         error.require(begins_within || min > max, "adaptive_initial", self.adaptive_initial, allowed);
     }
 

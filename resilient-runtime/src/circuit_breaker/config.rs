@@ -40,15 +40,21 @@ impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         // T18: a window that cannot hold enough calls would never open the circuit.
         if let (Some(calls), Window::Count(size)) = (self.min_calls, self.window) {
-            let allowed = format!("at most window = {size}, or the rates are never checked");
+            let allowed =
+                format!("it is more than the window of {size} calls, so the rates would never be checked");
             error.require(calls <= size, "min_calls", self.min_calls, allowed);
         }
         let slow = self.slow_call.is_some();
-        let allowed = "requires `slow_call`, which defines a slow call";
+        let allowed = "it needs `slow_call`, the duration from which a call is slow";
         error.require(slow || self.slow_rate.is_none(), "slow_rate", self.slow_rate, allowed);
         error.require(slow || !self.slow_in_flight, "slow_in_flight", self.slow_in_flight, allowed);
         if let Some(longest) = self.open_max.filter(|longest| *longest < self.open_for) {
-            error.require(false, "open_max", longest, format!("open_for = {:?} to 24 h", self.open_for));
+            error.require(
+                false,
+                "open_max",
+                longest,
+                format!("must be from open_for = {:?} to 24 h", self.open_for),
+            );
         }
     }
 
@@ -110,7 +116,7 @@ mod tests {
         ];
         assert_eq!(refused(&config), fields);
         let text = config.validate().unwrap_err().to_string();
-        assert!(text.contains("`open_max` = 8s is refused: open_for = 9s to 24 h"), "{text}");
+        assert!(text.contains("`open_max` = 8s is invalid: must be from open_for = 9s to 24 h"), "{text}");
     }
 
     #[test]

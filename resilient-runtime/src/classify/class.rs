@@ -11,8 +11,8 @@ use super::Judgement;
 /// |---|---|---|---|---|---|
 /// | `Transient` | none | yes | failure | freed | yes |
 /// | `Overload` | none | yes, after `retry_after` | failure; `retry_after` extends the open period | freed | yes |
-/// | `Uncertain` | possible | only if the function is `idempotent` | failure | stays taken | yes |
-/// | `Unknown` | unknown | yes; with an idempotency key like `Uncertain` | failure | stays taken | yes |
+/// | `Uncertain` | possible | only if the function is `idempotent` | failure | stays claimed | yes |
+/// | `Unknown` | unknown | yes; with an idempotency key like `Uncertain` | failure | stays claimed | yes |
 /// | `Permanent` | none | no | failure | freed | yes |
 /// | `Ignored` | none | no | not counted | freed | no |
 /// | `NotExecuted` | none | only after `retry_after` | not counted | freed | yes |
@@ -43,7 +43,7 @@ pub enum Class {
     },
     /// The error does not implement `Classify`, and its `source()` chain contains no known cause.
     ///
-    /// The attempt may have had an effect. A retry repeats it. The idempotency key, if any, stays taken.
+    /// The attempt may have had an effect. A retry repeats it. The idempotency key, if any, stays claimed.
     Unknown {
         /// How long the server asks to wait before the next attempt.
         retry_after: Option<Duration>,

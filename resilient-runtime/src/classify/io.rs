@@ -68,7 +68,7 @@ impl Classify for Error {
     /// | nothing was sent, such as connection refused | transient |
     /// | connection broken, timeout, incomplete write, invalid data | uncertain |
     /// | rejected by the operating system, such as permission denied | permanent |
-    /// | contains a [`Rejection`](crate::Rejection), or is of another kind and contains a known cause | the class of that |
+    /// | contains a [`Rejection`](crate::Rejection), or is of another kind and contains a known cause | the class of the rejection or cause |
     /// | others | unknown |
     fn classify(&self) -> Class {
         self.__judged().class().unwrap_or(Class::UNKNOWN)

@@ -6,10 +6,11 @@ use super::{Class, Classify, Verdict, found, found_in_value};
 use crate::outcome::Outcome;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// A [`Verdict`], with optional decisions whether to retry and whether the circuit breaker counts a failure.
+/// A [`Verdict`] with optional decisions about retry and circuit breaker.
 ///
-/// `retry(when = ..)` and `circuit_breaker("x", when = ..)` of the attribute set these decisions. Without the
-/// attribute, a judge can return a `Judgement` instead of a verdict.
+/// The decisions are whether to retry, and whether the circuit breaker counts a failure. In the
+/// attribute, `retry(when = ..)` and `circuit_breaker("x", when = ..)` set them. Without the attribute, a judge can
+/// return a `Judgement` instead of a verdict.
 ///
 /// ```
 /// use resilient_runtime::{Component, Judgement, Registry, Verdict};
@@ -138,8 +139,9 @@ impl Judgement {
         }
     }
 
-    /// Sets whether to retry, regardless of the class. The limits of the retry still apply: `max`, budget and
-    /// deadlines.
+    /// Sets whether to retry, regardless of the class.
+    ///
+    /// The limits of the retry still apply: `max`, budget and deadlines.
     ///
     /// ```
     /// use resilient_runtime::{Class, Judgement, Registry, clock::ManualClock};

@@ -32,7 +32,9 @@ pub use judgement::Judgement;
 use known::{found, found_in_value};
 pub use verdict::Verdict;
 
-/// An error that has a [`Class`]. Implement it for your error type to control retry and circuit breaker.
+/// An error that has a [`Class`].
+///
+/// Implement it for your error type to control retry and circuit breaker.
 ///
 /// An error without `Classify` is classified by the first known cause in its `source()` chain ([`Class::found_in`]). If
 /// there is none, it is [`Class::Unknown`].
@@ -201,8 +203,8 @@ impl Classify for http::StatusCode {
     /// | all others | ignored |
     ///
     /// A server that returns 5xx may have executed the request before it failed. A retry repeats such a request. The
-    /// idempotency key of the call, if any, stays taken. If the request must not be sent twice, send an idempotency key to
-    /// the server, use a client that considers the method (`ClientLayer::http` or `ReqwestMiddleware` of
+    /// idempotency key of the call, if any, stays claimed. If the request must not be sent twice, send an idempotency key
+    /// to the server, use a client that considers the method (`ClientLayer::http` or `ReqwestMiddleware` of
     /// `resilient-http`), or set `retry(when = ..)`.
     fn classify(&self) -> Class {
         match self.as_u16() {

@@ -5,7 +5,9 @@ use std::error::Error;
 use super::{Class, Classify, Judgement};
 use crate::outcome::Outcome;
 
-/// The verdict on an attempt: success, or a class of failure. Retry, circuit breaker and fallback act on it.
+/// The verdict on an attempt: success, or a class of failure.
+///
+/// Retry, circuit breaker and fallback act on it.
 ///
 /// ```
 /// use resilient_runtime::{Class, Component, Registry, Verdict};

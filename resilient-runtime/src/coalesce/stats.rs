@@ -77,7 +77,7 @@ impl Counters {
 pub struct Stats {
     /// Number of keys with a running call.
     pub in_flight: u64,
-    /// Calls that ran as the first with their key, so that others could share the result.
+    /// Calls that ran their work as the leader for their key.
     pub led: u64,
     /// Calls that returned the result of another call.
     pub shared: u64,

@@ -116,7 +116,7 @@ pub trait Component: Sealed + Send + Sync + 'static {
     /// ```
     ///
     /// # Errors
-    /// A setting is out of range or conflicts with another one. Nothing is changed then.
+    /// Returns an error if a setting is out of range or conflicts with another one. In that case nothing changes.
     fn reconfigure(&self, config: Self::Config) -> Result<(), ConfigError> {
         self.core().reconfigure(Self::KIND, config, |config| self.apply(config))
     }
@@ -149,7 +149,7 @@ components!(all seal);
 
 /// The part of a component that only this crate uses.
 pub(crate) trait Create: Component + Sized {
-    /// Why the component cannot be switched off, if it cannot.
+    /// Why the component cannot be disabled, if it cannot.
     const ALWAYS_ON: Option<&str> = None;
     /// The rejections and timeouts that it can return to a call.
     const REFUSALS: &[RejectionKind] = &[];

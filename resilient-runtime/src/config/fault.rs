@@ -1,4 +1,4 @@
-//! Problems of settings, and their places.
+//! Problems in settings, and their places.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-/// A problem of the settings.
+/// A problem in the settings.
 ///
 /// ```
 /// use resilient_runtime::config::{ConfigFile, Place};
@@ -55,7 +55,7 @@ pub struct Fault {
     pub what: String,
 }
 
-/// Refused settings, with all of their problems.
+/// The error for refused settings, with all problems.
 ///
 /// None of the settings has been applied.
 ///

@@ -133,7 +133,7 @@ impl Parsed {
             Err(what) => return self.fault(text, span, what),
         };
         if earlier.is_some() {
-            self.fault(text, span, format!("`{field}` is set twice, in a group and by its full name"));
+            self.fault(text, span, format!("`{field}` is specified twice, in a group and by its full name"));
         }
     }
 
@@ -155,7 +155,7 @@ impl Parsed {
         let fault = |problem: &crate::settings::SettingProblem| {
             let place = places(problem.field).unwrap_or(Place::Whole);
             let (field, value, allowed) = (problem.field, &problem.value, &problem.allowed);
-            Fault { place, what: format!("{kind} `{name}`: `{field}` = {value} is refused: {allowed}") }
+            Fault { place, what: format!("{kind} `{name}`: `{field}` = {value} is invalid: {allowed}") }
         };
         error.problems().iter().map(fault).collect()
     }
@@ -174,9 +174,9 @@ fn raw(value: &DeValue<'_>) -> Result<Raw, String> {
             let parsed = number.as_str().parse();
             parsed.map(Raw::Float).map_err(|_| format!("`{}` is not a number", number.as_str()))
         }
-        DeValue::Datetime(_) => Err("a setting cannot be a date".into()),
+        DeValue::Datetime(_) => Err("a setting must not be a date".into()),
         DeValue::Array(_) | DeValue::Table(_) => {
-            Err("a setting must be text, a number, true or false; groups cannot be nested".into())
+            Err("a setting must be a string, a number, `true` or `false`; groups cannot be nested".into())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads and applies a configuration file and environment variables.
+//! Reads and applies a settings file and environment variables.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::fnv1a::fnv1a;
 /// The maximum file size, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
-/// A configuration file, and the environment variables that override it.
+/// A settings file, and the environment variables that override it.
 ///
 /// See the [module documentation](super).
 ///
@@ -31,7 +31,7 @@ const LARGEST: u64 = 1024 * 1024;
 ///
 /// std::fs::write(&path, "[bulkhead.gateway]\nmax_concurent = 9\n")?;
 /// let error = ConfigFile::new(&path).apply(&registry).unwrap_err();
-/// assert!(error.to_string().ends_with(":2:1: there is no setting `max_concurent`; did you mean `max_concurrent`?"));
+/// assert!(error.to_string().ends_with(":2:1: unknown setting `max_concurent`; did you mean `max_concurrent`?"));
 /// # std::fs::remove_file(&path)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

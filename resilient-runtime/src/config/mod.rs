@@ -1,4 +1,4 @@
-//! Settings from a configuration file and the environment.
+//! Reads settings from a settings file and from environment variables.
 //!
 //! Settings are layered. Each of these overrides the ones before: the library's default, the attribute, the file's
 //! `default` table of the kind, the file's table of the component, the environment, a change at run time.
@@ -31,8 +31,8 @@
 //!   last valid content stays in effect.
 //! - `enabled = false` at the top of the file, or `RESILIENT__ENABLED=false`, turns all protection off, like
 //!   [`Registry::set_enabled`](crate::Registry::set_enabled). `enabled = false` in a table such as
-//!   `[circuit_breaker.payment]` turns off that component only. Fallbacks, idempotency and health checks cannot be
-//!   turned off.
+//!   `[circuit_breaker.payment]` disables only that component. Fallbacks, idempotency and health checks cannot be
+//!   disabled.
 //! - Settings for a component that does not exist are reported when they are loaded, if the name looks misspelled
 //!   or all annotated functions are known. [`Registry::validate`](crate::Registry::validate) reports all of them,
 //!   so create components that are used without the attribute before you call it.

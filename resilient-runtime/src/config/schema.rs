@@ -1,4 +1,4 @@
-//! The JSON Schema of the configuration file, for editors.
+//! The JSON Schema of the settings file, for editors.
 
 use resilient_options::{Setting, TABLES, Takes, Value as Default};
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::component::by_kind as kinds;
 use crate::settings::duration_text;
 
-/// Returns the JSON Schema of a configuration file.
+/// Returns the JSON Schema of a settings file.
 ///
 /// The repository contains it as `resilient.schema.json`.
 ///

@@ -12,7 +12,7 @@ use crate::settings::settings;
 use crate::sync::Mutex;
 
 settings! {
-    /// The config of a source, which has no settings.
+    /// The settings of a source. There are none.
     ///
     /// ```
     /// use resilient_runtime::{config::SourceConfig, settings::Settings};
@@ -112,8 +112,7 @@ impl Source {
 }
 
 impl Create for Source {
-    const ALWAYS_ON: Option<&str> =
-        Some("a source of settings cannot be switched off; remove the file instead");
+    const ALWAYS_ON: Option<&str> = Some("a source of settings cannot be disabled; remove the file instead");
 
     fn create(core: Core<Config>) -> Self {
         Self { core, stats: Mutex::default(), log_limit: LogLimit::new() }

@@ -1,4 +1,4 @@
-//! The target of a configuration file.
+//! The target of a settings file.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

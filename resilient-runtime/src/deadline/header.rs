@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A request header that contains how long the client waits.
+/// A request header that tells the server how long the client waits.
 ///
 /// Writing rounds down, so that the receiver never has more time than the sender. Reading is strict.
 ///
@@ -99,7 +99,8 @@ impl Header {
     /// ```
     ///
     /// # Errors
-    /// If the text does not match the format exactly: signs, spaces, fractions and additional digits are errors.
+    /// Returns an error if the text does not match the format exactly. Signs, spaces, fractions and additional
+    /// digits are errors.
     pub fn read(self, text: &str) -> Result<Duration, NoTimeout> {
         let error = || NoTimeout { header: self, text: text.chars().take(24).collect() };
         let (number, scale, most) = match self {

@@ -90,7 +90,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Makes a deadline `span` from now, on the clock of the process's [`registry`](crate::registry()).
+    /// Creates a deadline `span` from now, on the clock of the [global registry](crate::registry()).
     ///
     /// ```
     /// use std::time::Duration;
@@ -103,7 +103,7 @@ impl Deadline {
         Self::after_on(crate::registry().clock(), span)
     }
 
-    /// Makes a deadline `span` from now on this clock.
+    /// Creates a deadline `span` from now, on this clock.
     ///
     /// ```
     /// use std::time::Duration;

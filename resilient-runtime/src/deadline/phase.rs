@@ -62,7 +62,7 @@ pub fn connect<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
 /// ```
 ///
 /// # Errors
-/// A `ConnectTimeout`, or a `TotalTimeout` if the deadline passed first.
+/// Returns a `ConnectTimeout`, or a `TotalTimeout` if the deadline passed first.
 ///
 /// # Cancel safety
 /// Dropping the future drops the work.
@@ -118,7 +118,7 @@ pub fn read<F: Future<Output: ReportsTimeout>>(work: F) -> Bounded<F> {
 /// ```
 ///
 /// # Errors
-/// A `ReadTimeout`, or a `TotalTimeout` if the deadline passed first.
+/// Returns a `ReadTimeout`, or a `TotalTimeout` if the deadline passed first.
 ///
 /// # Cancel safety
 /// Dropping the future drops the work.

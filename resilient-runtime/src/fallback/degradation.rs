@@ -134,7 +134,7 @@ impl Degradation {
     /// Runs `work`, and returns its output together with the calls in it that fallback levels served.
     ///
     /// # Cancel safety
-    /// The same as for `work`. When the future is dropped, the enclosing scopes keep the reasons recorded so far.
+    /// Same as `work`. When the future is dropped, the enclosing scopes keep the reasons recorded so far.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -228,7 +228,9 @@ pub(crate) fn is_watched() -> bool {
     context::notes_degradation()
 }
 
-/// A record that levels served calls: the level farthest from the real result, and the age of the oldest value.
+/// Records that fallback levels served calls.
+///
+/// It holds the level farthest from the real result, and the age of the oldest value.
 ///
 /// ```
 /// use resilient_runtime::{Level, Registry, fallback::{Chain, Seen, ReasonCollector}};
@@ -330,9 +332,10 @@ impl<F: Future> Future for DegradationScope<F> {
     }
 }
 
-/// Detects whether work receives degraded results. A result computed from them is not stored in the local cache.
+/// Detects whether work receives degraded results.
 ///
-/// It clears a thread-local flag before the work and reads it afterwards, so it costs almost nothing.
+/// A result computed from them is not stored in the local cache. The collector clears a thread-local flag before
+/// the work and reads it afterwards, so it costs almost nothing.
 ///
 /// ```
 /// use resilient_runtime::{Level, Registry, fallback::{Chain, ReasonCollector}};

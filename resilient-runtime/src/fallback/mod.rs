@@ -359,7 +359,7 @@ impl<'f> Levels<'f> for &'f Fallback {
 
 impl Create for Fallback {
     const ALWAYS_ON: Option<&str> =
-        Some("a fallback cannot be switched off: without it a failed call might have no value to return");
+        Some("a fallback cannot be disabled: without it a failed call might have no value to return");
     const REFUSALS: &[RejectionKind] = &[RejectionKind::FallbackFailed];
 
     fn create(core: Core<Config>) -> Self {

@@ -91,7 +91,7 @@ impl Config {
 
     pub(super) fn check(&self, error: &mut ConfigError) {
         let response = self.max_response.is_none_or(|span| span <= self.timeout);
-        let allowed = format!("more than 0, at most timeout = {:?}", self.timeout);
+        let allowed = format!("must be more than 0, at most timeout = {:?}", self.timeout);
         error.require(response, "max_response", self.max_response, allowed);
     }
 }

@@ -337,7 +337,7 @@ async fn within<T>(
 
 impl Create for HealthCheck {
     const ALWAYS_ON: Option<&str> = Some(
-        "a health check cannot be switched off: failures would go unnoticed; set `degrades_only = true` to report warnings instead",
+        "a health check cannot be disabled: failures would go unnoticed; set `degrades_only = true` to report warnings instead",
     );
 
     fn create(core: Core<Config>) -> Self {
@@ -371,7 +371,7 @@ impl Component for HealthCheck {
         self.0.core.events().deliver();
     }
 
-    /// Applies a new config. A check that has not been probed yet takes the initial state of its new kind.
+    /// Applies new settings. A check that has not been probed yet takes the initial state of its new kind.
     fn reconfigure(&self, config: Config) -> Result<(), ConfigError> {
         let before = self.0.core.config().kind;
         self.0.core.reconfigure(Self::KIND, config, |config| {

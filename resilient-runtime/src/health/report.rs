@@ -36,7 +36,7 @@ pub enum Ask {
     Readiness,
     /// Readiness and deep checks: whether the real work gets done.
     Deep,
-    /// All checks except deep ones.
+    /// All liveness and readiness checks.
     All,
     /// All checks of this group, of any kind.
     Group(String),

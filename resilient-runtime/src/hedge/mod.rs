@@ -9,9 +9,9 @@
 //! - If an attempt fails, the next one is sent immediately, and the call continues while another attempt runs. A
 //!   failure that is [`Class::Permanent`], [`Class::Ignored`] or [`Class::Overload`], or that has a `retry_after`, ends
 //!   the call.
-//! - In a pipeline with a retry, a call is executed at most `1 + max` of the retry `+ max` of the hedge times. An
-//!   attempt that is sent because another failed counts towards the `max` of the retry. All rounds of the retry
-//!   together send at most `max` of the hedge attempts in parallel with slow ones. The body can call
+//! - In a pipeline with a retry, a call is executed at most `1 + r + h` times, where `r` is the `max` of the retry and
+//!   `h` the `max` of the hedge. An attempt that is sent because another failed counts towards `r`. At most `h`
+//!   attempts of the call are sent in parallel with slow ones, in all rounds of the retry together. The body can call
 //!   [`is_hedge`](crate::is_hedge) and [`attempt`](crate::attempt) to find out which attempt it is.
 //! - Attempts that lose are dropped immediately. A circuit breaker does not count them.
 //! - Each further attempt withdraws from a retry budget. In a pipeline with a retry it is the budget of that retry.
@@ -132,7 +132,7 @@ impl Hedge {
     /// ```
     ///
     /// # Cancel safety
-    /// The same as for [`call_async`](Self::call_async).
+    /// Same as [`call_async`](Self::call_async).
     pub async fn call_judged_async<R, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         mut work: impl FnMut() -> F,

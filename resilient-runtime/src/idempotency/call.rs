@@ -40,8 +40,8 @@ impl Idempotency {
 
     /// Like [`call_async`](Self::call_async), with a custom judge and a codec.
     ///
-    /// A judge such as [`Verdict::by_class`](crate::Verdict::by_class) tells a failure without an effect from one that
-    /// might have had an effect. The `codec` defines which errors can be stored.
+    /// A judge such as [`Verdict::by_class`](crate::Verdict::by_class) distinguishes a failure without an effect
+    /// from one that may have had an effect. The `codec` defines which errors can be stored.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -60,7 +60,7 @@ impl Idempotency {
     /// ```
     ///
     /// # Cancel safety
-    /// See [`call_async`](Self::call_async).
+    /// Same as [`call_async`](Self::call_async).
     pub async fn call_judged_async<R: Reject, J: Into<Judgement>>(
         &self,
         key: &str,
@@ -90,7 +90,8 @@ impl Idempotency {
 
     /// Like [`call_async`](Self::call_async), but blocks the thread.
     ///
-    /// The lease is not renewed while `work` runs: set `lease` to more than it can take. Every failure frees the key.
+    /// The lease is not renewed while `work` runs: set `lease` to more time than it can take. Every failure frees the
+    /// key.
     ///
     /// ```
     /// use resilient_runtime::{Registry, idempotency::Fingerprint};

@@ -44,8 +44,8 @@ impl Idempotency {
     /// Like [`claim`](Self::claim), for a key that belongs to an untrusted client.
     ///
     /// A store can limit each client to a share of its capacity, as [`MemoryStore`](super::MemoryStore) does. The call
-    /// waits up to `max_wait` for a running call; the `max_wait` setting is ignored. A lease that is dropped expires at
-    /// once.
+    /// waits up to the argument `max_wait` for a running call, and the setting `max_wait` is ignored. A lease that is
+    /// dropped expires at once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -71,7 +71,7 @@ impl Stored<'_> {
     /// instead of a partial read.
     ///
     /// # Errors
-    /// The stored value has another type, or another operation stored it.
+    /// Returns an error if the stored value has another type, or if another operation stored it.
     pub fn read<T: serde::Serialize + serde::de::DeserializeOwned>(&self) -> Result<T, Rejection> {
         self.replayed(replay::read(&self.bytes, self.operation))
     }

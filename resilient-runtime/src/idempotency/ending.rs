@@ -12,9 +12,9 @@ pub(crate) enum Effect {
     Permanent,
     /// It failed without an effect, and can be attempted again.
     None,
-    /// It ended by itself and might have had an effect (T105).
+    /// It ended by itself and may have had an effect (T105).
     Lost,
-    /// It was stopped, might have had an effect, and might still be running in part.
+    /// It was stopped, may have had an effect, and might still be running in part.
     Unknown,
 }
 
@@ -31,7 +31,7 @@ impl Effect {
         }
     }
 
-    /// Whether a call that did not succeed might have had an effect.
+    /// Whether a call that did not succeed may have had an effect.
     pub(crate) fn may_be(self) -> bool {
         matches!(self, Self::Lost | Self::Unknown)
     }

@@ -66,7 +66,7 @@ pub(super) struct Shown {
     /// When the lease expires if it is not renewed, in nanoseconds of the clock; 0 once it is lost. Relaxed: it is only
     /// advice, the store decides.
     pub(super) until: AtomicU64,
-    /// Whether a body has started that has not ended, or that might have had an effect. Relaxed: only one task uses it.
+    /// Whether a body has started that has not ended, or that may have had an effect. Relaxed: only one task uses it.
     begun: AtomicBool,
 }
 
@@ -369,7 +369,7 @@ impl Shown {
     }
 }
 
-/// Notes that a body running under the current lease was suspended or might have had an effect.
+/// Notes that a body running under the current lease was suspended or may have had an effect.
 #[cold]
 pub(crate) fn has_begun() {
     around().has_begun();

@@ -8,7 +8,7 @@
 //! - A call with the same key and another payload is rejected before any wait or replay
 //!   ([`KeyReused`](RejectionKind::KeyReused)).
 //! - A failure that had no effect frees the key.
-//! - A failure that might have had an effect (a timeout, a broken connection, a crash of the process) or whose effect
+//! - A failure that may have had an effect (a timeout, a broken connection, a crash of the process) or whose effect
 //!   is unknown ([`Class::Unknown`](crate::Class::Unknown)) leaves the key claimed. `on_unknown` decides about the next
 //!   call: `reject` rejects it (at most once), `reexecute` executes it (at least once). The decision applies at once if
 //!   the call ended by itself, otherwise when its lease expires.
@@ -27,7 +27,7 @@
 //!   `idempotent("charge", ..)`. Direct calls through [`Idempotency::call`] or [`Idempotency::claim`] have no
 //!   operation, so only the type is compared.
 //! - The lease of an asynchronous call is renewed while the call is polled. The lease of a synchronous call is not
-//!   renewed: set `lease` to more than the call can take. Code in the call can check [`lease_is_lost`] before an
+//!   renewed: set `lease` to more time than the call can take. Code in the call can check [`lease_is_lost`] before an
 //!   irreversible effect.
 //! - Records are stored in a [`MemoryStore`], in a file (`DurableStore`, with the feature `durable`), or in your own
 //!   store, which several processes can share. If the store fails, `on_store_failure` decides whether calls run.
@@ -237,7 +237,7 @@ fn unknown_store(name: &str, known: &[Arc<str>]) -> String {
 
 impl Create for Idempotency {
     const ALWAYS_ON: Option<&str> = Some(
-        "idempotency cannot be switched off: a repeated call would be executed twice; use a short `ttl` instead",
+        "idempotency cannot be disabled: a repeated call would be executed twice; use a short `ttl` instead",
     );
     const REFUSALS: &[RejectionKind] = &[
         RejectionKind::InProgress,

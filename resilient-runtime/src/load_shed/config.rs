@@ -41,12 +41,12 @@ settings! {
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         let least = self.min_in_flight <= self.most() || !self.adaptive;
-        let allowed = format!("1 to max_in_flight = {}", self.most());
+        let allowed = format!("must be from 1 to max_in_flight = {}", self.most());
         error.require(least, "min_in_flight", self.min_in_flight, allowed);
         let low = self.share_low <= self.share_normal;
-        error.require(low, "share_low", self.share_low, "more than 0, at most share_normal");
+        error.require(low, "share_low", self.share_low, "must be more than 0, at most share_normal");
         let normal = self.share_normal <= self.share_high;
-        error.require(normal, "share_normal", self.share_normal, "at most share_high");
+        error.require(normal, "share_normal", self.share_normal, "must be at most share_high");
     }
 
     /// Returns the settings in effect: without limits if the shedder is disabled.

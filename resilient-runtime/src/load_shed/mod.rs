@@ -6,9 +6,9 @@
 //!
 //! | Rule | Active | Rejects |
 //! |---|---|---|
-//! | In flight | Always; `adaptive` finds the limit, up to `max_in_flight` | A class whose share of the limit is full: by default low calls fill a half of it, normal calls four fifths, high calls nine tenths, critical calls all of it |
+//! | In flight | Always; `adaptive` finds the limit, up to `max_in_flight` | A class whose share of the limit is full: by default low calls fill half of it, normal calls four fifths, high calls nine tenths, critical calls all of it |
 //! | Standing delay | If a delay is measured | The lowest class, if even the shortest wait of an `interval` is longer than `target_delay`; then the next class; never critical calls |
-//! | Throttle | With `throttle` | Calls that the callee would reject: it sends about `throttle_factor` calls for each accepted one, for each class separately |
+//! | Throttle | With `throttle` | Calls that the dependency would reject: it sends about `throttle_factor` calls for each accepted one, for each class separately |
 //!
 //! There are three sources of delays:
 //! - The pipeline measures the wait in the queue of the bulkhead behind the shedder.
@@ -17,7 +17,7 @@
 //! - With `target_latency`, the shedder measures the time from admission to the end of a call, for queues that cannot
 //!   be observed.
 //!
-//! The throttle protects the callee of an outgoing call; the other rules protect this process. It is part of this
+//! The throttle protects the dependency of a call; the other rules protect this process. It is part of this
 //! component because it makes the same decision at the same point of a call, with the same classes. The throttle works
 //! alone with `adaptive = false` and no `max_in_flight`.
 //!
@@ -320,7 +320,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// Whether the callee accepted the call and responded, with a success or an error.
+    /// Whether the dependency accepted the call and responded, with a success or an error.
     fn is_accepted(self) -> bool {
         matches!(self, Self::Judged(Verdict::Success | Verdict::Failure(Class::Ignored | Class::Permanent)))
     }

@@ -252,7 +252,7 @@ pub struct ClassStats {
     pub limit: Option<u32>,
     /// Number of calls in the throttle's window, including those that it rejected.
     pub requests: u32,
-    /// Number of calls in the window that the callee accepted.
+    /// Number of calls in the window that the dependency accepted.
     pub accepts: u32,
     /// Probability that the throttle rejects a call.
     pub throttled: Ratio,

@@ -422,7 +422,7 @@ fn a_changed_factor_and_window_apply_at_once_and_keep_the_counts() {
     assert!((stats.throttled.get() - 0.5).abs() < 0.01);
     assert!((300..500).contains(&fixture.admitted(Priority::Normal)));
     fixture.shedder.reconfigure(Config::default().adaptive(false)).unwrap();
-    assert_eq!(fixture.admitted(Priority::Normal), 800, "switched off");
+    assert_eq!(fixture.admitted(Priority::Normal), 800, "disabled");
 }
 
 // All rules ----------------------------------------------------------------------------------------------
@@ -520,7 +520,7 @@ fn invalid_settings_are_rejected_as_a_whole() {
     assert_eq!(fields, expected);
     assert_eq!(shedder.stats().limit, Some(10));
     let above = shedder.reconfigure(Config::default().max_in_flight(5)).unwrap_err();
-    assert_eq!(above.to_string(), "`min_in_flight` = 10 is refused: 1 to max_in_flight = 5");
+    assert_eq!(above.to_string(), "`min_in_flight` = 10 is invalid: must be from 1 to max_in_flight = 5");
 }
 
 #[test]

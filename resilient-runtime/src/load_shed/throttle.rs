@@ -1,4 +1,4 @@
-//! Client-side throttling: rejects calls that the callee would reject.
+//! Client-side throttling: rejects calls that the dependency would reject.
 //!
 //! A backend pays for each call that it rejects, so its clients hold calls back. A client counts its *requests* and
 //! the *accepted* ones in a rolling window, and rejects a call with the probability

@@ -81,7 +81,7 @@ pub enum EventKind {
         /// How long to wait before the next call.
         retry_after: Option<Duration>,
     },
-    /// A load shedder started or stopped shedding priorities because of a lasting queue delay.
+    /// A load shedder started or stopped shedding calls of some priorities because of a standing delay.
     Shedding {
         /// The highest priority shed before. Lower priorities are shed too.
         from: Option<Priority>,
@@ -114,11 +114,11 @@ pub enum EventKind {
     },
     /// A failed attempt was not retried because it may have had an effect and the call is not idempotent.
     NotRepeated,
-    /// A call returned the stored outcome of an earlier call with the same idempotency key.
+    /// A call returned the stored result of an earlier call with the same idempotency key.
     Replayed,
     /// A running call lost the lease on its idempotency key.
     LeaseLost,
-    /// The outcome of an idempotent call was not stored. A call with the same key will not get it.
+    /// The result of an idempotent call was not stored. It cannot be replayed to a call with the same key.
     Unsaved {
         /// The reason, such as `too_large`.
         reason: &'static str,

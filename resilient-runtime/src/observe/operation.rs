@@ -271,7 +271,7 @@ pub struct OperationStats {
     pub rejected: u64,
     /// The number of calls that timed out.
     pub timed_out: u64,
-    /// The number of calls answered by a fallback.
+    /// The number of calls served by a fallback.
     pub fell_back: u64,
     /// The number of calls whose future was dropped.
     pub cancelled: u64,

@@ -16,7 +16,7 @@ use crate::ratio::Ratio;
 /// breaker.call(|| None::<u32>);
 /// let reason = breaker.stats().reason.unwrap();
 /// assert_eq!(reason, OpenReason::Consecutive { failures: 1 });
-/// assert_eq!(reason.to_string(), "1 failures in a row");
+/// assert_eq!(reason.to_string(), "1 failure in a row");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "rule")]
@@ -70,6 +70,7 @@ impl fmt::Display for OpenReason {
             Self::SlowRate { observed, limit, calls } => {
                 write!(f, "{observed} of {calls} calls were slow, limit {limit}")
             }
+            Self::Consecutive { failures: 1 } => f.write_str("1 failure in a row"),
             Self::Consecutive { failures } => write!(f, "{failures} failures in a row"),
             Self::SlowInFlight { calls } => write!(f, "{calls} calls in flight are slow already"),
             Self::ProbesFailed { failed, ended } => write!(f, "{failed} of {ended} probes failed"),

@@ -98,7 +98,7 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J> {
     /// ```
     ///
     /// # Cancel safety
-    /// The same as for [`call_async`](Self::call_async).
+    /// Same as [`call_async`](Self::call_async).
     pub async fn call_held_async(self, work: impl Future<Output = R>) -> (R, HeldPermits) {
         let mut call = begin(self.pipeline, self.options);
         let admitted = match call.honoured_by(Entry::Held, Demands::NONE) {

@@ -2,7 +2,7 @@
 //!
 //! The attribute `#[resilient(..)]`, [`Pipeline`] and [`Request`] share this engine, so they behave the same.
 //!
-//! | # | stage | behaviour |
+//! | # | stage | behavior |
 //! |---|---|---|
 //! | 1 | observe | writes one record for each logical call |
 //! | 2 | fallback | runs once, after every inner stage gave up |
@@ -134,7 +134,7 @@ impl Pipeline {
 
     /// Returns the operation's statistics.
     ///
-    /// For the utilisation of its components, see [`Registry::stats`](crate::Registry::stats).
+    /// For the saturation of its components, see [`Registry::stats`](crate::Registry::stats).
     ///
     /// ```
     /// use resilient_runtime::Registry;

@@ -18,9 +18,9 @@ use crate::observe::Ending;
 use crate::outcome::Reject;
 use crate::rejection::{Rejection, RejectionKind};
 
-/// A call that stays open after its outcome was returned, such as a response whose body is not read yet.
+/// A call that stays open after its outcome was returned.
 ///
-/// It is returned by [`Request::call_open_async`].
+/// An example is a response whose body is not read yet. It is returned by [`Request::call_open_async`].
 ///
 /// Until it ends, it holds its bulkhead permit and its load shedder slot, and the circuit breaker has no result of it.
 /// It ends once, in one of these ways:
@@ -247,9 +247,10 @@ impl OpenCall {
         })
     }
 
-    /// Ends the call with this judgement, after the body was read to its end or broke off.
+    /// Ends the call with this judgement.
     ///
-    /// It is not retried, because the outcome was returned. Further calls of this method have no effect.
+    /// Call it after the body was read to its end or broke off. The call is not retried, because the outcome
+    /// was returned. Further calls of this method have no effect.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -357,7 +358,7 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J, Opened<'_>> {
     /// ```
     ///
     /// # Cancel safety
-    /// The same as for [`Pipeline::call_async`]. Once the outcome was returned, dropping the [`OpenCall`] ends the
+    /// Same as [`Pipeline::call_async`]. Once the outcome was returned, dropping the [`OpenCall`] ends the
     /// call.
     pub async fn call_open_async<F: Future<Output = R>>(self, mut work: impl FnMut() -> F) -> (R, OpenCall) {
         let pipeline = self.answer.0;

@@ -58,7 +58,7 @@ impl Pipeline {
             let key = if matches!(class, Class::Uncertain { .. } | Class::Unknown { .. }) {
                 "the idempotency key stays claimed"
             } else {
-                "the idempotency key is released"
+                "the idempotency key is freed"
             };
             Self::outcome(outcome, &[self.repeated(class), self.counted(class), self.with_key(key)])
         }));

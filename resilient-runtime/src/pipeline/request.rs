@@ -357,7 +357,7 @@ impl<'p, R, J, A, K> Request<'p, R, J, A, K> {
     /// let load = || Err::<u32, _>(std::io::Error::other("the disk is gone"));
     /// let call = || pipeline.request().describe(|error: &std::io::Error, words| words.error(error)).call(load).unwrap_err();
     /// call();
-    /// assert!(call().to_string().contains("1 failures in a row, last error: the disk is gone"));
+    /// assert!(call().to_string().contains("1 failure in a row, last error: the disk is gone"));
     /// ```
     #[inline]
     pub fn describe<D: Fn(&R::Error, &mut Words)>(self, describe: D) -> Request<'p, R, Described<J, D>, A, K>

@@ -69,16 +69,16 @@ const LONGEST_REFILL: u128 = 100 * 365 * 24 * 3600 * 1_000_000_000;
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
         let bursts = self.burst.is_none() || self.algorithm == Algorithm::TokenBucket;
-        error.require(bursts, "burst", self.burst, "only the `token_bucket` algorithm has a burst");
+        error.require(bursts, "burst", self.burst, "it has an effect only with `token_bucket`");
         let refill = u128::from(self.limit()) * u128::from(self.rate.map_or(0, Rate::interval));
-        let allowed = "the burst must refill within 100 years at the rate";
+        let allowed = "it would take more than 100 years to refill at this rate";
         error.require(refill <= LONGEST_REFILL, "burst", self.burst, allowed);
         let waits = self.max_wait.is_some() || self.algorithm != Algorithm::LeakyBucket;
-        let allowed = "with `leaky_bucket` calls wait for their turn: set how long, such as 1s";
+        let allowed = "a `leaky_bucket` delays calls, so it needs `max_wait`, such as 1s";
         error.require(waits, "max_wait", self.max_wait, allowed);
         let logged =
             self.algorithm != Algorithm::SlidingLog || self.rate.is_none_or(|rate| rate.count() <= 10_000);
-        let allowed = "`sliding_log` stores each call: use at most 10000 calls, or `sliding_window`";
+        let allowed = "a `sliding_log` stores each call, at most 10000 of them; reduce the rate, or use `sliding_window`";
         error.require(logged, "rate", self.rate, allowed);
     }
 

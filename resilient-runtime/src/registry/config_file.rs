@@ -1,4 +1,4 @@
-//! Applies configuration files to a registry.
+//! Applies settings files to a registry.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ macro_rules! shown {
         impl Display for Stats {
             fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
                 if !self.enabled {
-                    writeln!(f, "! protection is switched off")?;
+                    writeln!(f, "! protection is turned off")?;
                 }
                 lines(f, "operation", &self.operations)?;
                 $(lines(f, Kind::$kind.as_str(), &self.$name)?;)*

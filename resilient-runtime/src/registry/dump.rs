@@ -1,4 +1,4 @@
-//! Writes the effective settings as a configuration file.
+//! Writes the effective settings as a settings file.
 
 use std::fmt::{self, Write};
 
@@ -8,7 +8,7 @@ use crate::kind::Kind;
 use crate::settings::{Effective, Value, duration_text};
 
 impl Registry {
-    /// Returns all effective settings of all components as a TOML configuration file.
+    /// Returns all effective settings of all components as a settings file in TOML.
     ///
     /// A comment shows the origin of each setting. Applied in another process, the file gives the components there
     /// the same settings.

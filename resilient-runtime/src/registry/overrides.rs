@@ -12,7 +12,7 @@ use crate::nearest::nearest;
 use crate::settings::{ConfigError, Origin, Raw, Setting, SettingLayers};
 use crate::site;
 
-/// Why settings were not changed.
+/// Why settings could not be changed.
 ///
 /// ```
 /// use resilient_runtime::{Kind, Registry, registry::ChangeError};

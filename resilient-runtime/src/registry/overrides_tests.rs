@@ -279,7 +279,7 @@ fn settings_that_stay_invalid_without_the_function_are_reported() {
         .apply("file", &tables(&[(Kind::Bulkhead, "never completed", "max_queue", Raw::Integer(1))]))
         .unwrap();
     assert_eq!(registry.bulkhead("never completed").config().max_queue, 0);
-    assert!(problems(&registry)[0].contains("a queue needs max_wait"), "{:?}", problems(&registry));
+    assert!(problems(&registry)[0].contains("it needs `max_wait`"), "{:?}", problems(&registry));
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn each_kind_can_be_switched_off_or_reports_why_not() {
         let outcome = crate::component::by_kind::read(kind, "enabled", &Raw::Flag(false));
         match kind {
             Kind::Fallback | Kind::Idempotency | Kind::Health | Kind::ConfigSource => {
-                assert!(outcome.unwrap_err().contains("cannot be switched off"));
+                assert!(outcome.unwrap_err().contains("cannot be disabled"));
             }
             _ => assert_eq!(outcome, Ok(("enabled", Value::Flag(false))), "{kind}"),
         }

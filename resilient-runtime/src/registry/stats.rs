@@ -25,7 +25,7 @@ macro_rules! stats {
         #[derive(Clone, Debug, Serialize)]
         #[non_exhaustive]
         pub struct Stats {
-            /// Whether protection is [switched on](Registry::set_enabled).
+            /// Whether protection is [turned on](Registry::set_enabled).
             pub enabled: bool,
             /// The golden signals of all operations together. Nested calls count separately.
             pub total: OperationStats,

@@ -18,7 +18,7 @@ impl Registry {
     /// the switch when it began, and releases what it acquired. Components used directly are not affected.
     /// Idempotency keys are not affected either, because they protect users from duplicate effects.
     ///
-    /// `enabled = false` at the top of a configuration file has the same effect, and so does
+    /// `enabled = false` at the top of a settings file has the same effect, and so does
     /// `RESILIENT__ENABLED=false`. A value set by this method overrides them until both agree again.
     ///
     /// ```
@@ -50,7 +50,7 @@ impl Registry {
         let before = self.0.switch.set(enabled);
         drop(orders);
         if before != enabled {
-            tracing::warn!(target: "resilient_runtime::registry", enabled, "protection switched on or off");
+            tracing::warn!(target: "resilient_runtime::registry", enabled, "protection turned on or off");
         }
     }
 

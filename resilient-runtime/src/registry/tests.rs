@@ -163,7 +163,7 @@ fn a_leaky_bucket_is_not_saturated_after_each_call() {
 }
 
 #[test]
-fn a_snapshot_serialises_and_displays() {
+fn a_snapshot_serializes_and_displays() {
     let registry = Registry::new();
     let pipeline = registry
         .pipeline("op")
@@ -317,8 +317,8 @@ fn an_attribute_setting_that_comes_too_late_is_reported_and_the_others_apply() {
     assert_eq!(registry.retry("r").config().max, 7);
     assert_eq!(*registry.bulkhead("b").config(), two.max_queue(3).max_wait(Duration::from_millis(1)));
     let error = registry.validate().unwrap_err().to_string();
-    assert!(error.contains("retry `r`: `budget` = shared is refused"), "{error}");
-    assert!(error.contains("bulkhead `b`: `reserve_critical` = 4 is refused"), "{error}");
+    assert!(error.contains("retry `r`: `budget` = shared is invalid"), "{error}");
+    assert!(error.contains("bulkhead `b`: `reserve_critical` = 4 is invalid"), "{error}");
 }
 
 #[test]

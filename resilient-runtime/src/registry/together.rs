@@ -177,6 +177,6 @@ pub(super) fn quantity(name: &str) -> Option<&'static str> {
         Some("a duration")
     } else {
         // A number alone can identify a shard or a tenant.
-        text.strip_suffix('%').is_some_and(is_number).then_some("a share")
+        text.strip_suffix('%').is_some_and(is_number).then_some("a percentage")
     }
 }

@@ -47,7 +47,7 @@ impl Rejection {
     /// let load = || Err::<u32, _>(std::io::Error::other("no such user: root"));
     /// pipeline.request().describe(|error: &std::io::Error, words| words.error(error)).call(load).unwrap_err();
     /// let refused = registry.circuit_breaker("db").try_acquire().unwrap_err();
-    /// assert!(refused.to_string().contains("1 failures in a row, last error: no such user: root"));
+    /// assert!(refused.to_string().contains("1 failure in a row, last error: no such user: root"));
     /// assert!(!refused.without_errors().to_string().contains("root"));
     /// ```
     pub fn without_errors(&self) -> impl fmt::Display {

@@ -39,7 +39,7 @@ pub enum RejectionKind {
     RateLimited,
     /// The weight of the call exceeds the limit of a rate limiter, so the call can never be admitted.
     WeightExceedsLimit,
-    /// A load shedder rejected the call because this process or the callee is overloaded.
+    /// A load shedder rejected the call because this process or the dependency is overloaded.
     Shed,
     /// A call with the same idempotency key is in progress.
     InProgress,
@@ -57,7 +57,7 @@ pub enum RejectionKind {
     FallbackFailed,
     /// The store named in the settings is not registered.
     NoStore,
-    /// The pipeline has a stage that the calling method does not support.
+    /// The pipeline has a stage that the method used for the call does not support.
     Unsupported,
     /// The call needs a timer, and there is no tokio runtime built with `enable_time`.
     NoTimer,

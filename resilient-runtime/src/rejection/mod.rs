@@ -192,7 +192,9 @@ impl Rejection {
         self.mark.component
     }
 
-    /// Returns how long to wait, from the rejection on, until another call can succeed. `None` if that is unknown.
+    /// Returns how long to wait until another call can succeed.
+    ///
+    /// The time counts from the rejection. `None` if it is unknown.
     ///
     /// ```
     /// use std::time::Duration;
@@ -248,7 +250,9 @@ impl Rejection {
         }
     }
 
-    /// Returns the texts of the errors of earlier attempts, if the call was rejected or timed out after them.
+    /// Returns the texts of the errors of earlier attempts.
+    ///
+    /// `None` unless the call was rejected or timed out after a failed attempt.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -162,7 +162,7 @@ impl Retry {
     /// ```
     ///
     /// # Cancel safety
-    /// The same as for [`call_async`](Self::call_async).
+    /// Same as [`call_async`](Self::call_async).
     pub async fn call_judged_async<R, F: Future<Output = R>, J: Into<Judgement>>(
         &self,
         work: impl FnMut() -> F,

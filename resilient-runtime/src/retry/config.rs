@@ -44,7 +44,7 @@ impl Config {
     fn check(&self, error: &mut ConfigError) {
         if let Some(longest) = self.max_delay {
             // The default base is not an error, because it is limited to `max_delay`.
-            let allowed = format!("at least base = {:?}, the first delay", self.base);
+            let allowed = format!("must be at least base = {:?}, the first delay", self.base);
             let fits = longest >= self.base || self.base == Self::default().base;
             error.require(fits, "max_delay", longest, allowed);
         }
@@ -52,7 +52,7 @@ impl Config {
         if let Some(span) = self.max_elapsed.filter(|span| !span.is_zero() && *span <= first && self.max > 0)
         {
             let allowed = format!(
-                "more than {first:?}, the shortest delay before the first retry; otherwise no retry is made"
+                "must be more than {first:?}, the shortest delay before the first retry; otherwise no retry is made"
             );
             error.require(false, "max_elapsed", span, allowed);
         }
@@ -92,7 +92,7 @@ impl Config {
         self.budget.as_ref().filter(|name| &***name != OFF)
     }
 
-    /// Applies the budget settings of this configuration to `own`.
+    /// Applies the budget settings of this config to `own`.
     pub(super) fn budget_config(&self, own: budget::Config) -> budget::Config {
         own.ratio(self.budget_ratio).reserve(self.budget_reserve).free(self.budget_free)
     }

@@ -84,7 +84,7 @@ use stats::Counters;
 #[derive(Debug)]
 pub struct Retry {
     core: Core<Config>,
-    /// Shared if the configuration names a budget.
+    /// Shared if the settings name a budget.
     budget: Arc<RetryBudget>,
     counters: Mutex<Counters>,
     last_error: ErrorSlot,
@@ -153,7 +153,7 @@ impl Retry {
         self.bit
     }
 
-    /// Returns its retry budget.
+    /// Returns the retry budget.
     ///
     /// ```
     /// use resilient_runtime::{Component, Registry, clock::ManualClock};

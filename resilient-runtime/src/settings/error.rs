@@ -1,4 +1,4 @@
-//! Errors of a configuration.
+//! Errors of settings.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,22 +19,22 @@ use super::{Parameter, Value};
 pub struct SettingProblem {
     /// The name of the field.
     pub field: &'static str,
-    /// The value that was refused.
+    /// The invalid value.
     pub value: Value,
-    /// The allowed values.
+    /// The requirement for the value, or the reason why it is invalid.
     pub allowed: Cow<'static, str>,
 }
 
-/// A refused configuration, with all of its problems.
+/// The error for invalid settings, with all problems.
 ///
-/// None of it has been applied.
+/// None of the settings has been applied.
 ///
 /// ```
 /// use resilient_runtime::{Component, Registry, bulkhead::Config};
 ///
 /// let error = Registry::new().bulkhead("gateway").reconfigure(Config::default().max_concurrent(0));
 /// let message = error.unwrap_err().to_string();
-/// assert_eq!(message, "`max_concurrent` = 0 is refused: 1 to 1000000 calls");
+/// assert_eq!(message, "`max_concurrent` = 0 is invalid: must be from 1 to 1000000 calls");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConfigError {
@@ -91,7 +91,7 @@ impl fmt::Display for ConfigError {
         for (index, problem) in self.problems.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             let SettingProblem { field, value, allowed } = problem;
-            write!(f, "{separator}`{field}` = {value} is refused: {allowed}")?;
+            write!(f, "{separator}`{field}` = {value} is invalid: {allowed}")?;
         }
         Ok(())
     }

@@ -47,9 +47,9 @@ pub enum Value {
     Duration(Duration),
     /// A whole number.
     Count(u64),
-    /// A share from 0 to 1.
+    /// A number from 0 to 1.
     Ratio(f64),
-    /// A number other than a count or a share.
+    /// A number that is not a count or a ratio.
     Number(f64),
     /// A name or another word.
     Text(Cow<'static, str>),
@@ -157,9 +157,9 @@ pub enum Origin {
     Default,
     /// A setting in the attribute.
     Attribute,
-    /// A table in a configuration file with defaults for the component kind.
+    /// The `default` table of the component kind in a settings file.
     FileDefault,
-    /// A component's table in a configuration file.
+    /// The table of the component in a settings file.
     File,
     /// An environment variable.
     Environment,
@@ -365,9 +365,16 @@ pub(crate) fn check_ranges<C: Settings>(config: &C, error: &mut ConfigError) {
     for field in C::FIELDS {
         let (Some(row), Some(value)) = (C::table().field(field), config.get(field)) else { continue };
         if !value.is_in(&row.takes) {
-            error.problems.push(SettingProblem { field, value, allowed: row.takes.to_string().into() });
+            error.problems.push(SettingProblem { field, value, allowed: must_be(row.takes).into() });
         }
     }
+}
+
+/// Describes the range in the words of the attribute, as in `must be from 1 to 100 calls`.
+fn must_be(takes: resilient_options::Takes) -> String {
+    let range = takes.to_string();
+    let from = if range.starts_with(|letter: char| letter.is_ascii_digit()) { "from " } else { "" };
+    format!("must be {from}{range}")
 }
 
 pub(crate) fn assign<T: Parameter>(
@@ -379,15 +386,15 @@ pub(crate) fn assign<T: Parameter>(
         *place = parsed;
         return Ok(());
     }
-    let mut allowed = T::expected();
+    let mut allowed = format!("must be {}", T::expected());
     if let Some(meant) = meant::<T>(value) {
-        allowed = format!("{allowed}; did you mean {meant}?").into();
+        allowed = format!("{allowed}; did you mean {meant}?");
     }
-    let problem = SettingProblem { field, value: value.clone(), allowed };
+    let problem = SettingProblem { field, value: value.clone(), allowed: allowed.into() };
     Err(ConfigError { problems: vec![problem] })
 }
 
-/// Returns a suggestion for a refused value.
+/// Returns a suggestion for an invalid value.
 fn meant<T: Parameter>(value: &Value) -> Option<String> {
     let number = match value {
         Value::Count(count) => Some(*count),
@@ -404,8 +411,8 @@ fn meant<T: Parameter>(value: &Value) -> Option<String> {
 
 pub(crate) fn unknown(field: &'static str, value: &Value, known: &[&str]) -> ConfigError {
     let allowed = match crate::nearest::nearest(field, known.iter().copied()) {
-        Some(name) => format!("there is no such setting; did you mean `{name}`?"),
-        None => format!("there is no such setting; known: {}", known.join(", ")),
+        Some(name) => format!("unknown setting; did you mean `{name}`?"),
+        None => format!("unknown setting; known settings: {}", known.join(", ")),
     };
     ConfigError { problems: vec![SettingProblem { field, value: value.clone(), allowed: allowed.into() }] }
 }

@@ -55,7 +55,7 @@ impl Parameter for Ratio {
         Value::Ratio(self.get())
     }
     fn expected() -> Cow<'static, str> {
-        "a share from 0 to 1".into()
+        "a number from 0 to 1, such as 0.5, or a percentage, such as 50%".into()
     }
 }
 

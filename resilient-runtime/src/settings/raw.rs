@@ -84,8 +84,8 @@ pub(crate) fn read<C: Settings>(field: &str, raw: &Raw) -> Result<(&'static str,
     let Some(known) = C::FIELDS.iter().find(|known| **known == field) else {
         let field: String = field.chars().take(64).collect();
         return Err(match meant::<C>(&field) {
-            Some(name) => format!("there is no setting `{field}`; did you mean `{name}`?"),
-            None => format!("there is no setting `{field}`; known: {}", C::FIELDS.join(", ")),
+            Some(name) => format!("unknown setting `{field}`; did you mean `{name}`?"),
+            None => format!("unknown setting `{field}`; known settings: {}", C::FIELDS.join(", ")),
         });
     };
     let mut refused = None;

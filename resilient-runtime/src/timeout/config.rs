@@ -48,7 +48,8 @@ impl Config {
         for (field, limit, usual) in parts {
             // A default is not an error, because the time left of the total limits it anyway.
             if let (Some(total), Some(part), true) = (self.total, limit, limit != usual) {
-                let allowed = format!("at most total = {total:?}, or it could never fire");
+                let allowed =
+                    format!("must be at most total = {total:?}, because a longer timeout can never expire");
                 error.require(part <= total, field, part, allowed);
             }
         }
@@ -57,7 +58,7 @@ impl Config {
 
     fn check_adaptive(&self, error: &mut ConfigError) {
         if self.min > self.max {
-            error.require(false, "min", self.min, format!("at most max = {:?}", self.max));
+            error.require(false, "min", self.min, format!("must be at most max = {:?}", self.max));
         }
         if self.adaptive {
             self.check_together(error);
@@ -66,7 +67,7 @@ impl Config {
 
     fn check_together(&self, error: &mut ConfigError) {
         if let Some(window) = self.window.filter(|window| *window < self.max.saturating_mul(2)) {
-            let allowed = format!("at least twice max = {:?}", self.max);
+            let allowed = format!("must be at least twice max = {:?}", self.max);
             error.require(false, "window", window, allowed);
         }
         if let Some(total) = self.total.filter(|total| *total < self.min) {
@@ -74,12 +75,14 @@ impl Config {
                 false,
                 "min",
                 self.min,
-                format!("at most total = {total:?}, or it could never fire"),
+                format!("must be at most total = {total:?}, because a longer timeout can never expire"),
             );
         }
         if let Some(attempt) = self.attempt.filter(|attempt| *attempt < self.min || *attempt > self.max) {
-            let allowed =
-                format!("from min = {:?} to max = {:?}, because it is the initial limit", self.min, self.max);
+            let allowed = format!(
+                "must be from min = {:?} to max = {:?}, because it is the initial value of the adaptive timeout",
+                self.min, self.max
+            );
             error.require(false, "attempt", attempt, allowed);
         }
     }

@@ -119,13 +119,13 @@ impl Describe for Stats {
         let limit = |span: Option<Duration>| span.map_or_else(|| "-".to_owned(), |span| format!("{span:?}"));
         let (total, attempt) = (limit(self.total), limit(self.attempt));
         let (totals, attempts) = (self.total_timeouts, self.attempt_timeouts);
-        write!(f, "total {total} fired {totals}, attempt {attempt} fired {attempts}")?;
+        write!(f, "total {total} expired {totals}, attempt {attempt} expired {attempts}")?;
         let others = [
             ("queue", self.queue_timeouts),
             ("connect", self.connect_timeouts),
             ("read", self.read_timeouts),
         ];
-        counts(f, ", ", &others, |f, place, fired| write!(f, "{place} fired {fired}"))?;
+        counts(f, ", ", &others, |f, place, fired| write!(f, "{place} expired {fired}"))?;
         if let Some(adaptive) = &self.adaptive {
             let (samples, censored) = (adaptive.samples, adaptive.censored);
             let at =

@@ -480,7 +480,7 @@ fn explain_shows_the_handling_of_each_failure() {
     let of = |name| &explained.outcomes.iter().find(|outcome| outcome.outcome == name).unwrap().treatment;
     assert!(of("unknown").contains("`on_unknown = reexecute` allows the retry"));
     assert!(of("unknown").contains("the idempotency key stays claimed"));
-    assert!(of("transient").contains("the idempotency key is released"));
+    assert!(of("transient").contains("the idempotency key is freed"));
     assert_eq!(of("key_reused"), "not retried");
     assert!(of("error").contains("first known cause in its `source()` chain"));
 }

@@ -5,24 +5,24 @@ import { h, svg } from './parts.js';
 const HEIGHT = 200;
 const DASHES = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
 
-/** Each of `lines` is `[figure, label, colour]`. */
+/** Each of `lines` is `[figure, label, color]`. */
 export function chart(title, unit, lines) {
   const name = `${title} (${unit})`;
   const box = h('section', { class: 'chart', 'aria-label': name }, h('h2', {}, name));
   const legend = h('div', { class: 'legend' });
   const style = getComputedStyle(document.documentElement);
-  // Read with each drawing: the colour scheme can change.
-  const colour = (of) => () => style.getPropertyValue(`--${of}`).trim();
+  // Read for each drawing, because the color scheme can change.
+  const color = (of) => () => style.getPropertyValue(`--${of}`).trim();
   const width = () => Math.max(200, box.clientWidth - 14);
   let plot = null;
   const make = (data) => {
-    const axis = { stroke: colour('soft'), grid: { stroke: colour('line'), width: 1 }, ticks: { stroke: colour('line') } };
+    const axis = { stroke: color('soft'), grid: { stroke: color('line'), width: 1 }, ticks: { stroke: color('line') } };
     const clock = (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString('en-GB'));
     plot = new window.uPlot({
       width: width(),
       height: HEIGHT,
       series: [{}, ...lines.map(([, label, of], index) => ({
-        label, stroke: colour(of), width: 2, dash: DASHES[index % DASHES.length], spanGaps: true,
+        label, stroke: color(of), width: 2, dash: DASHES[index % DASHES.length], spanGaps: true,
       }))],
       axes: [{ ...axis, values: clock, space: 80, size: 34 }, { ...axis, size: 60 }],
       scales: { x: { range: (_, low, high) => [Math.min(low, high - 60), high] }, y: { range: (_, low, high) => [0, unit === '%' ? 100 : Math.max(1, (high ?? 1) * 1.1)] } },

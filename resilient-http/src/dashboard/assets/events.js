@@ -8,7 +8,7 @@ const SHOWN = 200;
 /** Events of single calls, which are frequent under load. */
 const OF_CALLS = ['rejected', 'retrying', 'hedged', 'replayed', 'fallback_served', 'fallback_missed', 'fallback_failed', 'budget_exhausted', 'retry_after_too_long'];
 
-/** The filter; stays while other pages are shown. */
+/** The filter; kept while other pages are shown. */
 const wanted = { text: '', event: '' };
 
 const component = ({ kind, component: name }) => `${kindWords(kind)} ${name}`;

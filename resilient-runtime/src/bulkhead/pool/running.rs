@@ -240,7 +240,7 @@ pub(crate) fn in_place<R>(clock: &Clock, scope: Scope, work: impl FnOnce() -> R)
 
 /// Runs the work on a blocking thread of tokio, or on this thread without a tokio runtime.
 ///
-/// For asynchronous callers, whose thread must not block, when no bulkhead has threads: protection is switched off,
+/// For asynchronous callers, whose thread must not block, when no bulkhead has threads: protection is turned off,
 /// or there is no bulkhead.
 pub(crate) fn beside<R: Send + 'static>(
     clock: &Clock,

@@ -16,7 +16,7 @@ fn a_rejection_contains_the_reason_and_the_time_to_wait() {
     fixture.time.advance(SECOND);
     let rejection = fixture.refused();
     assert_eq!(rejection.retry_after(), Some(4 * SECOND));
-    let text = "circuit breaker `x` is open (1 failures in a row; opened 1.0s ago); try again in 4.0s";
+    let text = "circuit breaker `x` is open (1 failure in a row; opened 1.0s ago); try again in 4.0s";
     assert_eq!(rejection.to_string(), text);
 }
 

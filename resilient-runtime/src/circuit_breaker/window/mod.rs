@@ -100,7 +100,7 @@ impl Parameter for Window {
     }
 
     fn expected() -> Cow<'static, str> {
-        "a duration with a unit, such as 30s, or a number of calls".into()
+        "a duration with a unit, such as 30s, or a number of calls, such as 100".into()
     }
 }
 

@@ -42,11 +42,11 @@ when = { a = 1 }
         (":2:2: ", "did you mean `circuit_breaker`?"),
         (":5:1: ", "did you mean `open_for`?"),
         (":6:1: ", "a duration with a unit"),
-        (":7:3: ", "a share from 0 to 1"),
+        (":7:3: ", "a number from 0 to 1"),
         (":9:1: ", "must be in the table of a component"),
         (":11:1: ", "100/s"),
         (":13:1: ", "did you mean `exponential`?"),
-        (":14:10: ", "there is no setting `when_a`"),
+        (":14:10: ", "unknown setting `when_a`"),
     ];
     assert_eq!(faults.len(), expected.len(), "{faults:#?}");
     for (fault, (place, what)) in faults.iter().zip(expected) {
@@ -127,7 +127,9 @@ fn inherited_settings_are_validated_on_their_own_and_reported_once() {
     let text = "[bulkhead.default]\nmax_queue = 5\n[bulkhead.a]\nmax_concurrent = 3\n";
     let faults = faults(text);
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].starts_with(":2:13: bulkhead `default`: `max_queue` = 5 is refused: a queue needs"));
+    assert!(
+        faults[0].starts_with(":2:13: bulkhead `default`: `max_queue` = 5 is invalid: it needs `max_wait`")
+    );
 }
 
 #[test]
@@ -168,7 +170,7 @@ fn groups_are_read_as_in_the_attribute() {
 
     let wrong = [
         ("[retry.a]\nbudget = { ration = 0.2 }", ":2:12: ", "did you mean `budget_ratio`?"),
-        ("[retry.a]\nbudget_ratio = 1\nbudget = { ratio = 0.2 }", ":2:", "is set twice"),
+        ("[retry.a]\nbudget_ratio = 1\nbudget = { ratio = 0.2 }", ":2:", "is specified twice"),
         ("[retry.a]\nbudget = { ratio = { a = 1 } }", ":2:20: ", "groups cannot be nested"),
         ("[retry.a]\nbudget = {}", ":2:10: ", "the group is empty"),
     ];

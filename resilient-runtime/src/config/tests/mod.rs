@@ -328,8 +328,7 @@ fn a_file_or_variable_turns_protection_off() {
         "{off}"
     );
     assert!(
-        off.contains("a fallback cannot be switched off")
-            && off.contains("a health check cannot be switched off")
+        off.contains("a fallback cannot be disabled") && off.contains("a health check cannot be disabled")
     );
     assert!(off.contains("RESILIENT__ENABLED: turns all protection on or off"), "{off}");
     assert!(registry.is_enabled(), "nothing has changed");

@@ -69,8 +69,8 @@ impl DurableStore {
     /// ```
     ///
     /// # Errors
-    /// The file is open elsewhere, cannot be read or written, is damaged, or belongs to another program. The file is
-    /// not changed then.
+    /// Returns an error if the file is open elsewhere, cannot be read or written, is damaged, or belongs to another
+    /// program. In that case the file is not changed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_bounded(path, RECORDS)
     }

@@ -129,7 +129,7 @@ impl<'p> Call<'p> {
         }
         let pipeline = self.pipeline;
         let Some(hedge) = &pipeline.stages.hedge else {
-            // Boxed: it happens only while the registry is switched off.
+            // Boxed: it happens only while protection is turned off.
             self.begin_attempt();
             let outcome = Box::pin(self.attempt(work())).await?;
             let judgement = by.judge(&outcome);

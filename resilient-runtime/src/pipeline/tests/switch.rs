@@ -22,7 +22,7 @@ fn while_off_a_call_bypasses_all_stages_and_is_counted() {
     let stats = pipeline.stats();
     assert_eq!((stats.calls, stats.succeeded, stats.failed, stats.in_flight), (2, 1, 1, 0));
     assert_eq!(fixture.registry.circuit_breaker("x").stats().rejected, 0);
-    assert!(fixture.registry.stats().to_string().starts_with("! protection is switched off"));
+    assert!(fixture.registry.stats().to_string().starts_with("! protection is turned off"));
     drop(permit);
     fixture.registry.set_enabled(true);
     assert!(pipeline.call(|| Outcome::Ok(1)).is_err(), "the circuit is open");

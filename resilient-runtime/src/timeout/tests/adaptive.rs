@@ -191,11 +191,11 @@ fn all_contradictory_settings_are_reported_together() {
     }
     let second = Duration::from_secs(1);
     let crossed = refused(adaptive().min(2 * second).max(second));
-    assert_eq!(crossed, "`min` = 2s is refused: at most max = 1s");
+    assert_eq!(crossed, "`min` = 2s is invalid: must be at most max = 1s");
     assert!(refused(adaptive().window(9 * second)).contains("at least twice max = 5s"));
     assert!(
         refused(adaptive().total(MS(5)).attempt(MS(5)))
-            .contains("`min` = 10ms is refused: at most total = 5ms")
+            .contains("`min` = 10ms is invalid: must be at most total = 5ms")
     );
     assert!(refused(adaptive().attempt(6 * second)).contains("from min = 10ms to max = 5s"));
     assert!(refused(adaptive().min(Duration::ZERO)).contains("more than 0"));

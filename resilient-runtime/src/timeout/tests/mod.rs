@@ -134,7 +134,7 @@ fn contradictory_settings_are_rejected() {
     let error = timeout.reconfigure(Config::default().total(MS(10)).attempt(MS(20))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`attempt` = 20ms is refused: at most total = 10ms, or it could never fire"
+        "`attempt` = 20ms is invalid: must be at most total = 10ms, because a longer timeout can never expire"
     );
     let error = timeout.reconfigure(Config::default().total(Duration::ZERO)).unwrap_err();
     assert_eq!(error.problems().len(), 1);
