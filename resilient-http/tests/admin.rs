@@ -334,8 +334,10 @@ fn every_path_in_the_openapi_document_exists() {
     let document = served.get("/openapi.json").json;
     assert_eq!(document["openapi"], "3.1.0");
     for (path, item) in document["paths"].as_object().unwrap() {
-        let path =
-            path.replace("{kind}", "circuit_breaker").replace("{name}", "payment").replace("{action}", "open");
+        let path = path
+            .replace("{kind}", "circuit_breaker")
+            .replace("{name}", "payment")
+            .replace("{action}", "open");
         if path.ends_with("/events") || path.ends_with("/stream") {
             continue;
         }
