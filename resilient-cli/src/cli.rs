@@ -26,15 +26,20 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// URL of the service [env: RESILIENT_URL] [default: http://127.0.0.1:3000]
-    #[arg(long, global = true, value_name = "URL")]
+    // The value is found in `connection`, which also knows the file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "URL of the service [env: RESILIENT_URL] [default: http://127.0.0.1:3000]"
+    )]
     pub(crate) url: Option<String>,
 
     /// Path of the admin API at this URL, as set by `Admin::prefix` [default: /api/resilience]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) prefix: Option<String>,
 
-    /// Admin token, visible in the list of processes: prefer RESILIENT_TOKEN or `--token-file`
+    /// Admin token, visible in the list of processes: prefer `RESILIENT_TOKEN` or `--token-file`
     #[arg(long, global = true, value_name = "TOKEN", conflicts_with = "token_file")]
     pub(crate) token: Option<Secret>,
 

@@ -47,7 +47,7 @@ impl Connection {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let mut warnings = Vec::new();
         let file = match config_path(&variable) {
-            Some(path) => OwnConfig::read(path)?,
+            Some(path) => OwnConfig::read(&path)?,
             None => OwnConfig::default(),
         };
         let text = |name: &str, value: OsString| {
@@ -199,11 +199,11 @@ struct OwnConfig {
 
 impl OwnConfig {
     /// Reads the file. A missing file is empty.
-    fn read(path: PathBuf) -> Result<Self, Failure> {
-        if fs::metadata(&path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        if fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
             return Ok(Self::default());
         }
-        let text = read(&path)?;
+        let text = read(path)?;
         let wrong = |at: usize, why: &str| {
             let line = text.get(..at).unwrap_or(&text).matches('\n').count() + 1;
             Failure::usage(format!("{}:{line}: {why}", path.display()))
@@ -212,7 +212,7 @@ impl OwnConfig {
         let parsed = DeTable::parse(&text);
         let table =
             parsed.map_err(|error| wrong(error.span().map_or(0, |span| span.start), "not valid TOML"))?;
-        let mut config = Self { path: path.clone(), ..Self::default() };
+        let mut config = Self { path: path.to_owned(), ..Self::default() };
         for (key, value) in table.get_ref() {
             let known = KEYS.join("`, `");
             let DeValue::String(value) = value.get_ref() else {
@@ -222,7 +222,7 @@ impl OwnConfig {
                 "url" => config.url = Some(value.to_string()),
                 "prefix" => config.prefix = Some(value.to_string()),
                 "token" => config.token = Some(Secret::new(value)),
-                "token_file" => config.token_file = Some(path.parent().unwrap_or(&path).join(&**value)),
+                "token_file" => config.token_file = Some(path.parent().unwrap_or(path).join(&**value)),
                 "timeout" => {
                     let timeout = duration::parse(value);
                     config.timeout =

@@ -2,6 +2,7 @@
 //!
 //! All text passes through [`text::safe`], so that names and error texts of a service cannot control the terminal.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
@@ -69,6 +70,7 @@ pub(crate) struct Output {
     columns: Option<usize>,
 }
 
+#[allow(clippy::unused_self)] // all output goes through this type
 impl Output {
     pub(crate) fn new() -> Self {
         let stdout = io::stdout();
@@ -148,7 +150,8 @@ fn escaped(json: &str) -> String {
         } else {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
             }
         }
     }

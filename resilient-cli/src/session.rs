@@ -15,6 +15,7 @@ pub(crate) struct Session {
     pub(crate) out: Output,
 }
 
+#[allow(clippy::unused_self)] // a command writes only through its session
 impl Session {
     pub(crate) fn new(global: Global) -> Self {
         Self { global, out: Output::new() }

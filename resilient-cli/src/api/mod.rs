@@ -3,6 +3,7 @@
 mod answer;
 mod stream;
 
+use std::fmt::Write as _;
 use std::io::Read;
 
 use serde_json::Value;
@@ -145,7 +146,7 @@ pub(crate) fn segment(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
     let mut path = String::with_capacity(name.len());
     for byte in name.bytes() {
-        if plain(byte) { path.push(byte.into()) } else { path += &format!("%{byte:02X}") }
+        if plain(byte) { path.push(byte.into()) } else { _ = write!(path, "%{byte:02X}") }
     }
     path
 }

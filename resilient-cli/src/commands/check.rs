@@ -79,7 +79,7 @@ fn as_json(path: &Path, fault: &Fault) -> Value {
     let mut problem = json!({ "file": path.display().to_string(), "problem": fault.what });
     match &fault.place {
         Place::Position { line, column } => {
-            (problem["line"], problem["column"]) = (json!(line), json!(column))
+            (problem["line"], problem["column"]) = (json!(line), json!(column));
         }
         Place::Variable(name) => {
             problem = json!({ "variable": name, "problem": fault.what });

@@ -15,7 +15,7 @@ use crate::text;
 /// Show the settings in force and where each value comes from
 #[derive(Debug, clap::Args)]
 pub(crate) struct Config {
-    /// Kind, or kind and name, such as circuit_breaker/payment
+    /// Kind, or kind and name, such as `circuit_breaker/payment`
     #[arg(value_name = "KIND[/NAME]")]
     component: Option<String>,
     /// Show only settings that are not the default

@@ -24,10 +24,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Reconnects if the connection is lost. Press Ctrl-C to stop. The time is when the event arrived here, in UTC.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Events {
-    /// Only events of components of this kind, such as circuit_breaker; can be repeated
+    /// Only events of components of this kind, such as `circuit_breaker`; can be repeated
     #[arg(long, value_delimiter = ',', value_parser = kind)]
     kind: Vec<Kind>,
-    /// Only events with this name, such as transition; can be repeated
+    /// Only events with this name, such as `transition`; can be repeated
     #[arg(long, value_delimiter = ',', value_name = "EVENT")]
     event: Vec<String>,
     /// Only events of the component with this name

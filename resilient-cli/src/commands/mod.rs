@@ -97,9 +97,9 @@ impl Component {
 /// Prints the answer of the service to a change: as JSON, or as a sentence.
 fn changed(session: &Session, answer: &Value, sentence: String) -> Result<ExitCode, Failure> {
     if session.is_json() {
-        session.out.json(answer)?
+        session.out.json(answer)?;
     } else {
-        session.out.line([sentence])?
+        session.out.line([sentence])?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,7 @@ use crate::session::Session;
 pub(crate) struct Set {
     #[command(flatten)]
     component: Component,
-    /// Settings, such as open_for=10s failure_rate=30%
+    /// Settings, such as `open_for=10s failure_rate=30%`
     #[arg(required = true, value_name = "KEY=VALUE", value_parser = assignment)]
     settings: Vec<(String, Value)>,
 }

@@ -18,7 +18,7 @@ use crate::table::Table;
 /// Show counters and states since the start of the service
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stats {
-    /// Kind, such as circuit_breaker or operations, or kind and name, such as circuit_breaker/payment
+    /// Kind, such as `circuit_breaker` or `operations`, or kind and name, such as `circuit_breaker/payment`
     #[arg(value_name = "KIND[/NAME]")]
     component: Option<String>,
 }
@@ -183,15 +183,15 @@ fn last_error(value: &Value) -> Span {
 fn circuits(stats: &Value) -> Table {
     let mut table = Table::new(&["name", "state", ">for", ">window", ">failed", ">slow", ">refused", "note"]);
     for (name, circuit) in members(stats, "circuit_breaker") {
-        let state = text(circuit, "state");
+        let current = text(circuit, "state");
         let note = match circuit["retry_after"].as_f64() {
             Some(wait) => format!("next probe in {}; ", short(wait)),
             None => String::new(),
         };
-        let error = error_text(&circuit["last_error"]).filter(|_| state != "closed").unwrap_or_default();
+        let error = error_text(&circuit["last_error"]).filter(|_| current != "closed").unwrap_or_default();
         table.row(vec![
             name.as_str().into(),
-            Span::new(tone(state), state),
+            Span::new(tone(current), current),
             short(number(circuit, "/unchanged_for")).into(),
             count(number(circuit, "/window/calls")).into(),
             percent(number(circuit, "/window/failure_rate")).into(),

@@ -81,6 +81,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::stats::rate;
 
     fn stats(calls: u32) -> Value {
         let operation = json!({ "calls": calls, "succeeded": calls });
@@ -100,7 +101,7 @@ mod tests {
             );
         }
         // From 200 calls after 20 s to 310 calls after 30 s.
-        assert_eq!(history.operation("pay").unwrap().per_second, 11.0);
+        assert_eq!(rate(history.operation("pay").unwrap().per_second), "11.0");
         assert_eq!(history.operation("unknown"), None);
         assert_eq!(history.span(), SPAN);
     }
@@ -114,7 +115,7 @@ mod tests {
         history.add(&stats(4), start + Duration::from_secs(2));
         assert_eq!(history.total(), None);
         history.add(&stats(10), start + Duration::from_secs(3));
-        assert_eq!(history.total().unwrap().per_second, 6.0);
+        assert_eq!(rate(history.total().unwrap().per_second), "6.0");
     }
 
     #[test]
@@ -124,6 +125,6 @@ mod tests {
         for minute in 0..5 {
             history.add(&stats(minute * 60), start + Duration::from_mins(minute.into()));
         }
-        assert_eq!(history.total().unwrap().per_second, 1.0);
+        assert_eq!(rate(history.total().unwrap().per_second), "1.0");
     }
 }

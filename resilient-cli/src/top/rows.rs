@@ -179,9 +179,9 @@ impl Problem {
             })
         });
         let checks = members(stats, "health").filter_map(|(name, check)| {
-            let status = text(check, "status");
-            matches!(status, "warn" | "fail").then(|| Self {
-                severity: status.to_owned(),
+            let severity = text(check, "status");
+            matches!(severity, "warn" | "fail").then(|| Self {
+                severity: severity.to_owned(),
                 name: name.clone(),
                 what: format!("{} check: {}", text(check, "kind"), text(check, "output"))
                     .trim_end_matches(": ")

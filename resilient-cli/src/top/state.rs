@@ -107,7 +107,7 @@ impl App {
                 self.failure = Some((failure, since));
             }
             Update::Version(version) => {
-                self.other_version = Some(version).filter(|version| version != OWN_VERSION)
+                self.other_version = Some(version).filter(|version| version != OWN_VERSION);
             }
             Update::Acted(Ok(what)) => self.message = Some((Tone::Good, what)),
             Update::Acted(Err(failure)) => {
@@ -144,6 +144,14 @@ impl App {
     /// Number of operations and of circuits without the filter.
     pub(super) fn totals(&self) -> [usize; 2] {
         [self.all_operations.len(), self.all_circuits.len()]
+    }
+
+    /// Number of circuits that reject all calls.
+    pub(super) fn open_circuits(&self) -> usize {
+        self.all_circuits
+            .iter()
+            .filter(|circuit| matches!(circuit.state.as_str(), "open" | "forced_open"))
+            .count()
     }
 
     pub(super) fn selection(&mut self) -> &mut Selection {

@@ -161,10 +161,12 @@ impl List {
         let name_width = look.room.saturating_sub(taken + 1);
         let mut head = format!(" {}", padded(title, name_width));
         for (title, width) in more {
-            head += &format!(" {}", padded(title, *width));
+            head.push(' ');
+            head += &padded(title, *width);
         }
         for column in columns {
-            head += &format!(" {}", right(column.head, column.width));
+            head.push(' ');
+            head += &right(column.head, column.width);
         }
         let head_style = style(Tone::Faint).add_modifier(Modifier::UNDERLINED);
         let line = |(index, row): (usize, &R)| {

@@ -73,9 +73,9 @@ impl Seen {
                 let symbol = buffer[(x, y)].symbol();
                 // The second cell of a wide character is not shown.
                 if hidden == 0 {
-                    row += symbol
+                    row += symbol;
                 } else {
-                    hidden -= 1
+                    hidden -= 1;
                 }
                 if text::width(symbol) > 1 {
                     hidden = text::width(symbol) - 1;

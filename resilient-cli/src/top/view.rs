@@ -58,7 +58,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, now: Instant) {
         overlay(frame, app);
         return;
     };
-    lines.push(totals(app, columns));
+    lines.push(totals(app, columns, area.height < BOTH_LISTS));
     let has_room = area.height >= BOTH_LISTS;
     let detail = has_room.then(|| detail(app, columns));
     let end = area.height - 1 - u16::from(detail.is_some());
@@ -146,25 +146,32 @@ fn problems(app: &App, columns: usize, height: u16) -> Vec<Line<'static>> {
 }
 
 /// All calls together.
-fn totals(app: &App, columns: usize) -> Line<'static> {
+fn totals(app: &App, columns: usize, is_low: bool) -> Line<'static> {
     let Some(total) = app.history.total() else { return Line::styled("measuring ..", style(Tone::Faint)) };
     let is_narrow = columns < 76;
     let unit = if is_narrow { "/s" } else { " calls/s" };
     let mut spans = vec![Span::styled(format!("{}{unit}", rate(total.per_second)), style(Tone::Strong))];
     let [ok, degraded, failed, refused] = total.endings.shares().map_or([None; 4], |shares| shares.map(Some));
-    // The worst first, because a narrow terminal cuts off the end.
-    let parts = [
+    let mut parts = [
         ("ok", ok, Tone::Good),
+        ("degraded", degraded, Tone::Warning),
         ("failed", failed, Tone::Bad),
         ("refused", refused, Tone::Bad),
-        ("degraded", degraded, Tone::Warning),
     ];
+    if is_narrow {
+        // The worst first, because the end is cut off.
+        parts[1..].reverse();
+    }
     let mut add = |text: String, tone: Tone| {
         let used: usize = spans.iter().map(Span::width).sum();
         if used + text.len() <= columns {
             spans.push(Span::styled(text, style(tone)));
         }
     };
+    let open = app.open_circuits();
+    if is_low && open > 0 {
+        add(format!("  {open} open"), Tone::Bad);
+    }
     for (name, share, bad) in parts {
         match share {
             Some(share) if share > 0.0 => add(format!("  {name} {}", percent(share)), bad),
@@ -304,7 +311,7 @@ fn footer(app: &App, columns: usize) -> Line<'static> {
     match app.pane {
         Pane::Operations => keys.push("Tab circuits".into()),
         Pane::Circuits => {
-            keys.extend(["o open", "c close", "a automatic", "r reset", "Tab operations"].map(str::to_owned))
+            keys.extend(["o open", "c close", "a automatic", "r reset", "Tab operations"].map(str::to_owned));
         }
     }
     // The end is cut off first.

@@ -130,7 +130,8 @@ pub(crate) fn prepared(answers: Vec<Option<String>>) -> String {
     format!("http://{address}")
 }
 
-/// An HTTP response.
+/// An HTTP response, for [`prepared`].
+#[allow(clippy::unnecessary_wraps)] // `prepared` takes options
 pub(crate) fn response(status: &str, headers: &str, body: &str) -> Option<String> {
     Some(format!(
         "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
