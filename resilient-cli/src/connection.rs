@@ -26,10 +26,10 @@ const KEYS: [&str; 5] = ["url", "prefix", "token", "token_file", "timeout"];
 pub(crate) struct Connection {
     /// The URL of the API, without a slash at the end.
     pub(crate) base: String,
-    /// What set the URL, for error messages.
+    /// The origin of the URL, for error messages.
     pub(crate) url_from: String,
     pub(crate) token: Option<Secret>,
-    /// What set the token, for error messages.
+    /// The origin of the token, for error messages.
     pub(crate) token_from: String,
     pub(crate) timeout: Duration,
 }

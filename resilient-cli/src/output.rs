@@ -107,7 +107,7 @@ impl Output {
         self.raw(&(escaped(&value.to_string()) + "\n"))
     }
 
-    /// Prints text of this program, such as the JSON schema, as it is.
+    /// Prints text of this program, such as the JSON schema, unchanged.
     pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;

@@ -1,4 +1,4 @@
-//! What all commands share: the global options, the output and the connection.
+//! The parts that all commands share: the global options, the output and the connection.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What the commands say if there is no service, another program, a proxy, or another version.
+//! Error messages if there is no service, another program, a proxy, or another version.
 
 mod common;
 
@@ -64,7 +64,7 @@ fn the_token_is_not_sent_to_the_target_of_a_redirect() {
     let ran = run(command(&url, &["stats"]).env("RESILIENT_TOKEN", common::TOKEN));
     assert_eq!(ran.code, 3);
     target.set_nonblocking(true).unwrap();
-    assert!(target.accept().is_err(), "nobody connected");
+    assert!(target.accept().is_err(), "no client connected");
 }
 
 #[test]

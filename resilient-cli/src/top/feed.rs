@@ -92,7 +92,7 @@ pub(super) fn act(api: Arc<Api>, action: Action, inputs: Sender<Input>) {
             Lever::Reset => format!("circuit `{}` is reset", action.circuit),
             _ => format!("circuit `{}` is {}", action.circuit, text(&answer, "state")),
         });
-        // If the view has ended, nobody waits for these.
+        // If the view has ended, the channel is closed.
         let _ = inputs.send(Input::Update(Update::Acted(result)));
         let _ = inputs.send(Input::Update(read(&api)));
     });

@@ -1,4 +1,4 @@
-//! What each key does.
+//! Handles the keys.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -23,7 +23,7 @@ pub(super) const HELP: [(&str, &str); 10] = [
 /// Maximum length of the filter, in characters.
 const LONGEST: usize = 100;
 
-/// What follows from a key, besides a change of the state.
+/// The reaction to a key, besides a change of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reaction {
     None,
@@ -150,7 +150,7 @@ impl Lever {
         }
     }
 
-    /// What the change means for the calls.
+    /// The effect of the change on the calls.
     pub(super) fn effect(self) -> &'static str {
         match self {
             Self::Open => "It rejects all calls until you press `a`.",

@@ -32,7 +32,7 @@ use state::App;
 /// The age of the data is drawn at least this often.
 const REDRAW: Duration = Duration::from_secs(1);
 
-/// What the main thread waits for.
+/// Input of the main thread.
 enum Input {
     Key(KeyEvent),
     /// The terminal has another size, or has the focus again.

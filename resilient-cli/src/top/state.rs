@@ -1,4 +1,4 @@
-//! What the view shows: the last statistics, the selection, and what the user is doing.
+//! The state of the view: the last statistics, the selection and the mode of the keys.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ pub(super) enum Pane {
     Circuits,
 }
 
-/// What the keys do.
+/// The meaning of the keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
     #[default]
@@ -195,7 +195,7 @@ impl App {
         if self.pane == Pane::Circuits { self.circuits.get(self.selected(Pane::Circuits)) } else { None }
     }
 
-    /// What is known about the selected row: its last error, or why it opened.
+    /// A text about the selected row: its last error, or why it opened.
     pub(super) fn detail(&self) -> Option<(&str, &str)> {
         match self.pane {
             Pane::Operations => {

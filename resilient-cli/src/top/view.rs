@@ -74,7 +74,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, now: Instant) {
     overlay(frame, app);
 }
 
-/// Old figures are faint, so that nobody takes them for the present.
+/// Old figures are faint, so that they do not look current.
 fn stale((index, line): (usize, Line<'static>)) -> Line<'static> {
     if index == 0 { line } else { line.patch_style(style(Tone::Faint)) }
 }
@@ -107,7 +107,7 @@ fn title(app: &App, columns: usize, now: Instant) -> Line<'static> {
     ])
 }
 
-/// What needs attention: no service, protection switched off, another version, alerts, health checks.
+/// Problems of the service: no answer, protection switched off, another version, alerts, health checks.
 fn problems(app: &App, columns: usize, height: u16) -> Vec<Line<'static>> {
     let line = |label: &str, tone: Tone, what: &str| {
         let label = format!("{label:<8} ");
@@ -257,7 +257,7 @@ fn with_count(head: Line<'static>, count: usize, total: usize, view: &Visible) -
     let of = if count == total { format!("{count}") } else { format!("{count} ({total})") };
     let note = if count == 0 { format!(" 0 ({total})") } else { format!(" {}-{last}/{of}", view.offset + 1) };
     let text: String = head.spans.iter().map(|span| span.content.as_ref()).collect();
-    // Behind the word in the name's column, if it is wide enough.
+    // After the word in the column of the name, if it is wide enough.
     let word = text.trim_start().find(' ').map_or(0, |end| end + 1);
     let is_free = text.get(word..=word + note.len()).is_some_and(|gap| gap.trim().is_empty());
     if !is_free {
@@ -327,7 +327,7 @@ fn waiting(app: &App, columns: usize) -> Vec<Line<'static>> {
         lines.extend(wrapped(&format!("hint: {hint}"), columns, Style::new()));
     }
     lines.push(Line::default());
-    lines.extend(wrapped("Connects as soon as it is there.", columns, style(Tone::Faint)));
+    lines.extend(wrapped("Connects when the service answers.", columns, style(Tone::Faint)));
     lines
 }
 
