@@ -1,0 +1,4 @@
+//! Chaos engineering for Resilient.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
