@@ -51,7 +51,7 @@ fn all_problems_are_shown_with_their_lines_and_remedies() {
     assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{ran:?}");
     let text = ran.out.replace(&path, "wrong.toml");
     let wanted = "\
-wrong.toml:2:1: there is no setting `open_fr`; did you mean `open_for`?
+wrong.toml:2:1: unknown setting `open_fr`; did you mean `open_for`?
   2 | open_fr = \"10s\"
     | ^
 
@@ -69,7 +69,7 @@ wrong.toml:2:1: there is no setting `open_fr`; did you mean `open_for`?
 }
 
 #[test]
-fn a_valid_file_is_told_and_the_variables_are_checked_once() {
+fn a_valid_file_is_reported_and_the_variables_are_checked_once() {
     let folder = Folder::new("variables");
     let (a, b) = (folder.write("a.toml", "[retry.stock]\nmax = 5\n"), folder.write("b.toml", "# nothing\n"));
     let ran = local(&["check", &a, &b]);
