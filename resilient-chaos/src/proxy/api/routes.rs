@@ -45,6 +45,7 @@ pub(super) fn router(proxies: Proxies) -> Router {
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(proxies.clone(), guard))
         .layer(middleware::from_fn(limit_time))
+        .layer(middleware::map_response(as_json))
         .with_state(proxies)
 }
 
@@ -56,6 +57,19 @@ pub(super) fn problem(status: StatusCode, error: &str) -> Response {
 async fn limit_time(request: Request, next: Next) -> Response {
     let late = |_| problem(StatusCode::SERVICE_UNAVAILABLE, "the request took longer than 25 s");
     tokio::time::timeout(TIME, next.run(request)).await.unwrap_or_else(late)
+}
+
+/// Replaces errors of the framework, such as a body that is too large, by the JSON of all errors.
+async fn as_json(response: Response) -> Response {
+    let status = response.status();
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|it| it.as_bytes().starts_with(b"application/json"));
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    problem(status, status.canonical_reason().unwrap_or("error"))
 }
 
 impl ProxyError {

@@ -57,7 +57,7 @@ impl Proxies {
     /// Returns [`ServeError::Open`] if no token is set and the listener is reachable from other machines.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connections of the API. The proxies continue as long as a clone of `self` exists.
+    /// Dropping the future closes the connections of the API. The proxies continue as long as another clone of `self` exists.
     ///
     /// ```
     /// use resilient_chaos::proxy::Proxies;
@@ -68,20 +68,17 @@ impl Proxies {
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// println!("toxiproxy API at http://{}", listener.local_addr()?);
     /// let proxies = Proxies::new();
-    /// let api = tokio::spawn({
-    ///     let proxies = proxies.clone();
-    ///     async move { proxies.serve(listener).await }
-    /// });
+    /// let api = tokio::spawn(proxies.clone().serve(listener));
     /// // .. clients create proxies and toxics ..
     /// api.abort();
     /// # Ok(()) }
     /// ```
-    pub async fn serve(&self, listener: TcpListener) -> Result<(), ServeError> {
+    pub async fn serve(self, listener: TcpListener) -> Result<(), ServeError> {
         let address = listener.local_addr()?;
         if self.access().is_none() && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Open { address });
         }
-        let service = TowerToHyperService::new(router(self.clone()));
+        let service = TowerToHyperService::new(router(self));
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
