@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use resilient_chaos::proxy::{Effect, Proxy, Toxic};
+use resilient_chaos::proxy::{Effect, Proxy, Toxic, ToxicGuard};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,7 +26,7 @@ async fn main() -> Result<()> {
     let (source, echo) = (source().await?, echo().await?);
     let proxy = async |upstream: SocketAddr, toxics: Vec<Toxic>| -> Result<Proxy> {
         let proxy = Proxy::start("127.0.0.1:0", &upstream.to_string()).await?;
-        toxics.into_iter().try_for_each(|toxic| proxy.add(toxic).map(|guard| guard.keep()))?;
+        toxics.into_iter().try_for_each(|toxic| proxy.add(toxic).map(ToxicGuard::keep))?;
         Ok(proxy)
     };
     let untouched = || vec![Toxic::black_hole().toxicity(0.0), Toxic::new(Effect::Noop)];

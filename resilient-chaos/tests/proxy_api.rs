@@ -4,7 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use resilient_chaos::proxy::{Proxies, ProxySpec, ServeError};
+use resilient_chaos::proxy::{Effect, Proxies, ProxySpec, ServeError, Toxic, TransferRate};
 use serde_json::{Value, json};
 use support::{Server, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,7 +53,7 @@ impl Api {
 
     async fn raw(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let headers: String = headers.iter().flat_map(|header| [header, "\r\n"]).collect();
         let length = body.len();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n{body}"
@@ -180,6 +180,19 @@ async fn a_toxic_is_created_shown_changed_and_removed() {
     ] {
         assert_eq!((answer.status, answer.error().as_str()), (404, "toxic not found: `latency_downstream`"));
     }
+}
+
+// The unit of the API is kB/s.
+#[tokio::test]
+async fn a_change_of_the_toxicity_keeps_an_effect_that_the_json_rounds() {
+    let api = Api::new().await;
+    api.create("redis").await;
+    let proxy = api.proxies.get("redis").unwrap();
+    let rate = TransferRate::bytes(500);
+    proxy.add(Toxic::bandwidth(rate)).unwrap().keep();
+    let changed = api.post("/proxies/redis/toxics/bandwidth_downstream", json!({ "toxicity": 0.5 })).await;
+    assert_eq!(changed.json()["attributes"], json!({ "rate": 0 }));
+    assert_eq!(*proxy.toxics()[0].effect(), Effect::Bandwidth { rate });
 }
 
 #[tokio::test]
@@ -436,7 +449,7 @@ async fn concurrent_changes_leave_one_consistent_state() {
     let api = Api::new().await;
     api.create("redis").await;
     let change = async |number: usize| {
-        let body = json!({ "enabled": number % 2 == 0 });
+        let body = json!({ "enabled": number.is_multiple_of(2) });
         assert_eq!(api.post("/proxies/redis", body).await.status, 200);
         api.create("other").await.status
     };

@@ -39,7 +39,7 @@ pub enum ProxyError {
     /// A body is not the expected JSON.
     #[error("bad request body: {reason}")]
     InvalidBody {
-        /// What is wrong, and where.
+        /// The reason and the position.
         reason: String,
     },
     /// An address is not of the form `host:port`, or cannot be resolved.
@@ -49,7 +49,7 @@ pub enum ProxyError {
         field: &'static str,
         /// The address.
         address: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
     /// The upstream is the address on which the proxy itself listens.
@@ -106,7 +106,7 @@ pub enum ProxyError {
     InvalidToxic {
         /// The name of the toxic.
         name: String,
-        /// What is wrong.
+        /// The reason.
         reason: Invalid,
     },
     /// An effect of another kind cannot replace the effect of a toxic.
@@ -149,7 +149,7 @@ pub enum ProxyError {
     },
 }
 
-/// What is wrong with a value of a toxic.
+/// The reason why a value of a toxic is invalid.
 ///
 /// ```
 /// use resilient_chaos::proxy::Invalid;

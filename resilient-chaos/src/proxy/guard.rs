@@ -95,6 +95,9 @@ impl Drop for ToxicGuard {
 
 impl fmt::Debug for ToxicGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ToxicGuard").field("proxy", &self.shared.name).field("toxic", &self.name).finish()
+        f.debug_struct("ToxicGuard")
+            .field("proxy", &self.shared.name)
+            .field("toxic", &self.name)
+            .finish_non_exhaustive()
     }
 }

@@ -67,13 +67,13 @@ impl<'c> Lane<'c> {
                 self.buffer.clear();
                 self.written = 0;
             }
-            let mut changes = self.toxics.clone();
+            let mut updates = self.toxics.clone();
             let transfer = async {
                 if self.chain.is_idle() { self.direct().await.map(Some) } else { self.through_toxics().await }
             };
             tokio::select! {
                 biased;
-                changed = changes.changed() => changed.map_err(|_| Closing::Close)?,
+                changed = updates.changed() => changed.map_err(|_| Closing::Close)?,
                 done = transfer => if let Some(()) = done? { return Ok(()) },
             }
         }
@@ -83,12 +83,13 @@ impl<'c> Lane<'c> {
     async fn direct(&mut self) -> Result<(), Closing> {
         loop {
             while self.written < self.buffer.len() {
-                self.written += self.sink.write(&self.buffer[self.written..]).await.map_err(closing)?;
+                self.written +=
+                    self.sink.write(&self.buffer[self.written..]).await.map_err(|error| closing(&error))?;
             }
             self.buffer.clear();
             self.written = 0;
-            if self.source.read_buf(&mut self.buffer).await.map_err(closing)? == 0 {
-                return self.sink.shutdown().await.map_err(closing);
+            if self.source.read_buf(&mut self.buffer).await.map_err(|error| closing(&error))? == 0 {
+                return self.sink.shutdown().await.map_err(|error| closing(&error));
             }
         }
     }
@@ -104,16 +105,18 @@ impl<'c> Lane<'c> {
             }
             let output = match self.chain.output().front() {
                 Some(Item::Data(bytes)) => Some(bytes.clone()),
-                Some(Item::End) => return self.sink.shutdown().await.map(Some).map_err(closing),
+                Some(Item::End) => {
+                    return self.sink.shutdown().await.map(Some).map_err(|error| closing(&error));
+                }
                 Some(Item::Close) => return Err(Closing::Close),
                 None => None,
             };
             tokio::select! {
                 written = self.sink.write(output.as_deref().unwrap_or_default()), if output.is_some() => {
-                    self.sent(written.map_err(closing)?);
+                    self.sent(written.map_err(|error| closing(&error))?);
                 }
                 read = self.source.read_buf(&mut self.buffer), if is_open => {
-                    self.received(read.map_err(closing)?);
+                    self.received(read.map_err(|error| closing(&error))?);
                 }
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
                 // All toxics wait for a change, such as a bandwidth of 0.
@@ -168,7 +171,7 @@ impl Drop for Affected {
 }
 
 /// An error of a socket ends the connection. A reset of one side is passed on to the other.
-fn closing(error: io::Error) -> Closing {
+fn closing(error: &io::Error) -> Closing {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Closing::Reset,
         _ => Closing::Close,

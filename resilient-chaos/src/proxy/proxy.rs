@@ -384,7 +384,7 @@ impl Proxy {
         self.shared.toxics.clear();
     }
 
-    /// Returns all toxics in the order in which data passes them, those of the upstream direction first.
+    /// Returns all toxics in the order in which data passes them. The upstream direction is first.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 /// A generator of random numbers, not for cryptography.
 ///
-/// The algorithm is SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+/// The algorithm is `SplitMix64`: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 

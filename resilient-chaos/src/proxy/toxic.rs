@@ -81,7 +81,7 @@ impl TransferRate {
     }
 }
 
-/// What a toxic does to the data of one direction.
+/// The effect of a toxic on the data of one direction.
 ///
 /// The module documentation has a table of all effects. Times are at most 30 days.
 ///

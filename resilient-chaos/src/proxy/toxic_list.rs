@@ -55,7 +55,7 @@ impl ToxicList {
         self.next_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All toxics: those of the upstream direction first.
+    /// All toxics, the upstream direction first.
     pub(super) fn all(&self) -> Vec<Arc<Entry>> {
         let _lock = self.lock();
         self.entries()

@@ -17,7 +17,7 @@ use crate::proxy::Proxies;
 /// Maximum number of open connections. Further ones wait.
 const CONNECTIONS: usize = 128;
 /// How long a client may take to send the head of a request, and how long a connection may be idle.
-const HEADER_TIME: Duration = Duration::from_secs(60);
+const HEADER_TIME: Duration = Duration::from_mins(1);
 /// Pause after a failed accept. Most likely there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -175,7 +175,8 @@ impl ToxicChange {
         let given = self.attributes.unwrap_or_default();
         let effect = effect(kind, &given, &attributes(toxic.effect()))
             .map_err(|reason| reason.of(&toxic.name(), kind))?;
-        let toxic = toxic.with_effect(effect);
+        // The JSON of an effect is rounded to its units, so that an effect without a change must not pass through it.
+        let toxic = if given.values().all(Value::is_null) { toxic } else { toxic.with_effect(effect) };
         Ok(match self.toxicity {
             Some(toxicity) => toxic.toxicity(toxicity),
             None => toxic,

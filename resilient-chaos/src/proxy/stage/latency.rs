@@ -13,7 +13,7 @@ use crate::proxy::toxic::Effect;
 const IN_FLIGHT: usize = 1 << 20;
 
 pub(super) struct Latency {
-    latency: Duration,
+    mean: Duration,
     jitter: Duration,
     queue: Fifo,
     /// The share of the jitter of each item, from -1 to 1. The delay follows from it and from the current settings, so
@@ -24,12 +24,12 @@ pub(super) struct Latency {
 
 impl Latency {
     pub(super) fn new(latency: Duration, jitter: Duration, random: Random) -> Self {
-        Self { latency, jitter, queue: Fifo::new(IN_FLIGHT), shares: VecDeque::new(), random }
+        Self { mean: latency, jitter, queue: Fifo::new(IN_FLIGHT), shares: VecDeque::new(), random }
     }
 
     fn delay(&self, share: f64) -> Duration {
         let jitter = self.jitter.mul_f64(share.abs());
-        if share < 0.0 { self.latency.saturating_sub(jitter) } else { self.latency + jitter }
+        if share < 0.0 { self.mean.saturating_sub(jitter) } else { self.mean + jitter }
     }
 }
 
@@ -60,7 +60,7 @@ impl Stage for Latency {
 
     fn update(&mut self, effect: &Effect, _now: Instant) {
         if let Effect::Latency { latency, jitter } = *effect {
-            (self.latency, self.jitter) = (latency, jitter);
+            (self.mean, self.jitter) = (latency, jitter);
         }
     }
 

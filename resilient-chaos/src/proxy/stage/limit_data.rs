@@ -32,7 +32,7 @@ impl Stage for LimitData {
     }
 
     fn push(&mut self, item: Item, now: Instant) {
-        // What arrives after the limit is discarded, also if the limit was raised since: bytes before it are missing.
+        // Data after the limit is discarded, also if the limit was raised since: bytes before it are missing.
         if self.is_closed {
             return;
         }

@@ -9,14 +9,14 @@ use crate::proxy::toxic::Effect;
 
 pub(super) struct Timeout {
     /// Zero means never.
-    timeout: Duration,
+    close_after: Duration,
     since: Instant,
     has_ended: bool,
 }
 
 impl Timeout {
     pub(super) fn new(timeout: Duration, now: Instant) -> Self {
-        Self { timeout, since: now, has_ended: false }
+        Self { close_after: timeout, since: now, has_ended: false }
     }
 }
 
@@ -34,10 +34,10 @@ impl Stage for Timeout {
         if self.has_ended {
             return Due::Stop(Closing::Close);
         }
-        if self.timeout.is_zero() {
+        if self.close_after.is_zero() {
             return Due::Unknown;
         }
-        match Due::at(self.since + self.timeout, now) {
+        match Due::at(self.since + self.close_after, now) {
             Due::Now => Due::Stop(Closing::Close),
             due => due,
         }
@@ -49,7 +49,7 @@ impl Stage for Timeout {
 
     fn update(&mut self, effect: &Effect, _now: Instant) {
         if let Effect::Timeout { timeout } = *effect {
-            self.timeout = timeout;
+            self.close_after = timeout;
         }
     }
 
