@@ -248,7 +248,7 @@ async fn slicer_sends_small_packets() {
 #[tokio::test]
 async fn limit_data_passes_exactly_the_limit_and_closes() {
     let server = Server::new(async |mut stream| {
-        let _ = stream.write_all(&[7; 100_000]).await;
+        let _ = stream.write_all(&vec![7; 100_000]).await;
         // Until the proxy closes.
         let _ = stream.read(&mut [0; 1]).await;
     })
@@ -289,7 +289,7 @@ async fn toxics_change_open_connections_at_once() {
     slow.update(Effect::Latency { latency: ms(200), jitter: Duration::ZERO }).unwrap();
     assert!(round_trip(&mut client).await >= ms(200));
     // A response that waits for a minute arrives when the toxic is removed.
-    slow.update(Effect::Latency { latency: Duration::from_secs(60), jitter: Duration::ZERO }).unwrap();
+    slow.update(Effect::Latency { latency: Duration::from_mins(1), jitter: Duration::ZERO }).unwrap();
     client.write_all(b"ping").await.unwrap();
     let mut received = [0; 4];
     assert!(tokio::time::timeout(ms(50), client.read_exact(&mut received)).await.is_err());

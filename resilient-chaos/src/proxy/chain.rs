@@ -35,7 +35,7 @@ impl Chain {
         self.random.for_part(entry.id).below_one() < entry.toxic.share()
     }
 
-    /// Replaces the toxics by those of the list that affect this connection.
+    /// Applies a new list: keeps only the toxics that affect this connection.
     ///
     /// A toxic that is in both keeps its queue and its count. The items of a removed toxic continue without delay.
     pub(super) fn apply(&mut self, toxics: &[Arc<Entry>], now: Instant) -> Result<(), Closing> {

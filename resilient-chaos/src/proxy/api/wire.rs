@@ -73,7 +73,7 @@ fn attributes(effect: &Effect) -> Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The effect of a type, with `given` attributes over those of `base`. Without a base, missing attributes are 0.
+/// The effect of a type, with the `given` attributes. Missing attributes are as in `base`, or 0.
 fn effect(kind: &str, given: &Map<String, Value>, base: &Map<String, Value>) -> Result<Effect, Unsuitable> {
     let known = KINDS.iter().find(|(name, _)| *name == kind);
     let (kind, known) = known.ok_or(Unsuitable::Kind)?;
