@@ -329,6 +329,37 @@ async fn no_byte_is_lost_while_toxics_change() {
     assert_eq!(received, sent);
 }
 
+// The direct path holds data that it cannot write while the client does not read.
+#[tokio::test]
+async fn data_that_waits_on_the_direct_path_passes_the_new_toxic() {
+    const BYTES: usize = 64 << 20;
+    let (blocked, mut is_blocked) = tokio::sync::mpsc::channel(1);
+    let server = Server::new(move |mut stream| {
+        let blocked = blocked.clone();
+        async move {
+            let data: Vec<u8> = (0..BYTES).map(|n| (n % 251) as u8).collect();
+            let mut sent = 0;
+            while sent < BYTES {
+                let write = stream.write(&data[sent..]);
+                match tokio::time::timeout(ms(100), write).await {
+                    Ok(written) => sent += written.unwrap(),
+                    Err(_) => drop(blocked.try_send(())),
+                }
+            }
+        }
+    })
+    .await;
+    let proxy = server.proxy().await;
+    let mut client = connect(&proxy).await;
+    is_blocked.recv().await.unwrap();
+    let _slices = proxy.add(Toxic::slicer(60_000, 1000, Duration::ZERO)).unwrap();
+    eventually("the toxic is in the path", || proxy.stats().affected == 1).await;
+    let mut received = Vec::new();
+    client.read_to_end(&mut received).await.unwrap();
+    assert_eq!(received.len(), BYTES);
+    assert!((0..BYTES).all(|n| usize::from(received[n]) == n % 251), "the order changed");
+}
+
 #[tokio::test]
 async fn toxicity_affects_its_share_of_connections() {
     let (proxy, _server) = echo_through().await;

@@ -41,8 +41,18 @@ pub(super) fn check_upstream(upstream: &str) -> Result<(), ProxyError> {
     Ok(())
 }
 
-/// Resolves the address of a listener. A missing host means all addresses of the machine.
-pub(super) async fn resolve_listen(listen: &str) -> Result<SocketAddr, ProxyError> {
+/// Resolves the address of a listener, which only this machine can reach, unless `allow_remote`.
+///
+/// A missing host means all addresses of the machine.
+pub(super) async fn resolve_listen(listen: &str, allow_remote: bool) -> Result<SocketAddr, ProxyError> {
+    let address = resolve(listen).await?;
+    if !allow_remote && !address.ip().to_canonical().is_loopback() {
+        return Err(ProxyError::NotLoopback { address });
+    }
+    Ok(address)
+}
+
+async fn resolve(listen: &str) -> Result<SocketAddr, ProxyError> {
     let (host, port) = host_and_port("listen", listen)?;
     if host.is_empty() {
         return Ok((Ipv4Addr::UNSPECIFIED, port).into());
@@ -71,11 +81,8 @@ pub(super) fn is_own(upstream: &str, listen: SocketAddr) -> bool {
     port == listen.port() && ip.is_some_and(is_here)
 }
 
-/// Opens a listener that only this machine can reach, unless `allow_remote`.
-pub(super) async fn listen(address: SocketAddr, allow_remote: bool) -> Result<TcpListener, ProxyError> {
-    if !allow_remote && !address.ip().to_canonical().is_loopback() {
-        return Err(ProxyError::NotLoopback { address });
-    }
+/// Opens a listener.
+pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, ProxyError> {
     TcpListener::bind(address).await.map_err(|source| {
         let explanation = explain(&source, address);
         ProxyError::Listen { address, explanation, source }
@@ -121,18 +128,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_without_a_host_is_not_loopback() {
-        let resolved = resolve_listen(":0").await.unwrap();
-        assert!(resolved.ip().is_unspecified());
-        assert!(matches!(listen(resolved, false).await, Err(ProxyError::NotLoopback { .. })));
-        assert_eq!(resolve_listen("localhost:80").await.unwrap(), "127.0.0.1:80".parse().unwrap());
-        assert!(resolve_listen("local373").await.is_err());
-        assert!(resolve_listen("[::ffff:127.0.0.1]:0").await.is_ok());
+        assert!(resolve_listen(":0", true).await.unwrap().ip().is_unspecified());
+        for remote in [":0", "0.0.0.0:0", "[::]:0", "10.0.0.1:0", "[::ffff:10.0.0.1]:0"] {
+            let refused = resolve_listen(remote, false).await;
+            assert!(matches!(refused, Err(ProxyError::NotLoopback { .. })), "{remote}");
+        }
+        assert_eq!(resolve_listen("localhost:80", false).await.unwrap(), "127.0.0.1:80".parse().unwrap());
+        assert!(resolve_listen("local373", false).await.is_err());
+        assert!(resolve_listen("[::ffff:127.0.0.1]:0", false).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_explained() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let error = listen(taken.local_addr().unwrap(), false).await.unwrap_err().to_string();
+        let error = listen(taken.local_addr().unwrap()).await.unwrap_err().to_string();
         assert!(error.contains("address already in use") && error.contains("ss -ltnp"), "{error}");
     }
 

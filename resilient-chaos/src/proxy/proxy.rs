@@ -135,10 +135,7 @@ impl Proxy {
         upstream: &str,
     ) -> Result<Self, ProxyError> {
         check_upstream(upstream)?;
-        let address = resolve_listen(listen).await?;
-        if !allow_remote && !address.ip().to_canonical().is_loopback() {
-            return Err(ProxyError::NotLoopback { address });
-        }
+        let address = resolve_listen(listen, allow_remote).await?;
         let place =
             Place { listen: listen.to_owned(), address, upstream: Arc::from(upstream), is_enabled: false };
         check_not_own(&place)?;
@@ -291,7 +288,7 @@ impl Proxy {
             self.stop(&mut running).await;
             self.set_place(Place { is_enabled: false, ..new.clone() });
         }
-        let listener = listen(new.address, self.allow_remote).await?;
+        let listener = listen(new.address).await?;
         new.address = listener.local_addr().unwrap_or(new.address);
         // With port 0, the port was not known before.
         check_not_own(&new)?;
@@ -310,11 +307,7 @@ impl Proxy {
         if listen == old.listen {
             return Ok(old.address);
         }
-        let address = resolve_listen(listen).await?;
-        if !self.allow_remote && !address.ip().to_canonical().is_loopback() {
-            return Err(ProxyError::NotLoopback { address });
-        }
-        Ok(address)
+        resolve_listen(listen, self.allow_remote).await
     }
 
     /// Whether the proxy already has this address and this upstream.

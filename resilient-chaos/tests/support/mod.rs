@@ -4,8 +4,8 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use resilient_chaos::proxy::Proxy;
@@ -18,6 +18,18 @@ pub(crate) const LATE: Duration = Duration::from_secs(20);
 
 pub(crate) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
+}
+
+/// Ends the tests if one of them waits forever, because most reads have no time limit.
+static WATCHDOG: Once = Once::new();
+const LONGEST: Duration = Duration::from_mins(5);
+
+fn watch() {
+    std::thread::spawn(|| {
+        std::thread::sleep(LONGEST);
+        eprintln!("a test of the proxy did not end within {LONGEST:?}");
+        std::process::abort();
+    });
 }
 
 /// A server that runs until it is dropped.
@@ -50,6 +62,7 @@ impl Server {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        WATCHDOG.call_once(watch);
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
