@@ -3,23 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::run::{has, installed, root, succeed, target};
+use crate::run::{has, python_environment, root, succeed, target};
 
 /// Runs the script against the `payments` example, which must be built already.
 pub(crate) fn check() -> Result<(), String> {
-    if !has("python3") {
-        return Err("the test of the HTTP API needs `python3`".to_owned());
-    }
     let tests = root().join("tests/api");
     let needed = tests.join("requirements.txt");
     let environment = target().join("api");
     let in_it = |program: &str| environment.join("bin").join(program);
-    if !in_it("pip").exists() {
-        make(&environment)?;
-    }
-    let mut install = Command::new(in_it("pip"));
-    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(needed);
-    succeed(&mut install)?;
+    python_environment(&environment, &needed)?;
     let promtool = promtool(&environment.join("prometheus"));
     let program = target().join("debug/examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
     let mut python = Command::new(in_it("python"));
@@ -57,11 +49,4 @@ fn promtool(folder: &Path) -> Option<PathBuf> {
         run("dpkg", &["-x", package.to_str()?, "."])?;
     }
     unpacked.exists().then_some(unpacked)
-}
-
-/// Creates a Python virtual environment.
-fn make(environment: &Path) -> Result<(), String> {
-    let make = || succeed(Command::new("python3").args(["-m", "venv"]).arg(environment));
-    // On some systems, `venv` is a separate package.
-    make().or_else(|problem| if installed("python3-venv") { make() } else { Err(problem) })
 }

@@ -9,6 +9,7 @@ mod instructions;
 mod invariants;
 mod load;
 mod prose;
+mod proxy;
 mod public_api;
 mod run;
 
@@ -38,6 +39,11 @@ const TASKS: &[Task] = &[
         "api",
         "tests the HTTP API against its OpenAPI document with Schemathesis, and its metrics (installs it)",
         test_api,
+    ),
+    (
+        "proxy",
+        "tests the fault proxy with clients of Toxiproxy for Node and Python (installs them)",
+        test_proxy,
     ),
     (
         "public-api",
@@ -89,6 +95,7 @@ fn test() -> Vec<Step> {
     let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
     steps.push(Step::cargo("documentation", &doc).env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend([browser(), api()]);
+    steps.extend(test_proxy());
     steps.extend(models());
     steps.extend(count_instructions());
     steps
@@ -108,12 +115,13 @@ fn tests() -> Vec<Step> {
 
 /// Checks each feature without the others, because a feature must not depend on another one being enabled.
 fn features_alone() -> impl Iterator<Item = Step> {
-    const FEATURES: [(&str, &[&str]); 2] = [
+    const FEATURES: [(&str, &[&str]); 3] = [
         (
             "resilient-runtime",
             &["anyhow", "eyre", "http", "redis", "reqwest", "sqlx", "tonic", "config-file", "durable"],
         ),
         ("resilient-http", &["reqwest", "otel", "metrics"]),
+        ("resilient-chaos", &["proxy"]),
     ];
     let all =
         FEATURES.into_iter().flat_map(|(package, features)| features.iter().map(move |one| (package, *one)));
@@ -129,6 +137,14 @@ fn test_dashboard() -> Vec<Step> {
 
 fn test_api() -> Vec<Step> {
     vec![Step::cargo("the main example", &["build", "--example", "payments"]), api()]
+}
+
+fn test_proxy() -> Vec<Step> {
+    let build = ["build", "-p", "resilient-chaos", "--example", "fault_proxy"];
+    vec![
+        Step::cargo("the fault proxy", &build),
+        Step::task("the fault proxy with clients of Toxiproxy", proxy::check),
+    ]
 }
 
 fn api() -> Step {

@@ -85,6 +85,22 @@ pub(crate) fn installed(package: &str) -> bool {
     apt(&["-qq", "update"]) && apt(&["-qq", "install", "-y", "--no-install-recommends", package])
 }
 
+/// Creates a Python virtual environment, unless it exists, and installs the packages of a requirements file in it.
+pub(crate) fn python_environment(folder: &Path, requirements: &Path) -> Result<(), String> {
+    if !has("python3") {
+        return Err("this task needs `python3`".to_owned());
+    }
+    let pip = folder.join("bin/pip");
+    if !pip.exists() {
+        let make = || succeed(Command::new("python3").args(["-m", "venv"]).arg(folder));
+        // On some systems, `venv` is a separate package.
+        make().or_else(|problem| if installed("python3-venv") { make() } else { Err(problem) })?;
+    }
+    let mut install = Command::new(pip);
+    install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements);
+    succeed(&mut install)
+}
+
 /// Runs all steps.
 pub(crate) fn steps(steps: &[Step]) -> ExitCode {
     let mut times: Vec<(&str, Duration)> = Vec::new();
