@@ -219,6 +219,19 @@ impl Registry {
         &self.0.environment.clock
     }
 
+    /// Returns whether both values refer to the same registry.
+    ///
+    /// ```
+    /// use resilient_runtime::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// assert!(registry.is_same(&registry.clone()));
+    /// assert!(!registry.is_same(&Registry::new()));
+    /// ```
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Sets the rule for the texts of errors.
     ///
     /// It applies to statistics, events, logs, spans, the reasons of rejections and degraded results, and the
