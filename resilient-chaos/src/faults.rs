@@ -64,3 +64,18 @@ pub(crate) fn check(fault: &Json) -> Result<(), Vec<String>> {
     }
     Ok(())
 }
+
+/// Fields of a fault that a step gives, and the field of the step.
+const GIVEN_BY_STEP: [(&str, &str); 4] = [("percent", "rate"), ("rate", "rate"), ("ttl", "for"), ("seed", "seed")];
+
+/// Checks the fault of a step, which must not have what the step gives. Returns all of its problems.
+pub(crate) fn check_of_step(fault: &Json) -> Vec<String> {
+    let given = GIVEN_BY_STEP.iter().filter(|(field, _)| fault.get(*field).is_some());
+    let given: Vec<_> = given
+        .map(|(field, instead)| match *instead {
+            "seed" => "the fault must not have `seed`: `[scenario]` gives it".to_owned(),
+            instead => format!("the fault must not have `{field}`: the step gives it by `{instead}`"),
+        })
+        .collect();
+    if given.is_empty() { check(fault).err().unwrap_or_default() } else { given }
+}

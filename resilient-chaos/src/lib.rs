@@ -12,6 +12,8 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 pub mod faults;
+pub mod game_day;
+pub mod monkey;
 pub mod probe;
 pub mod report;
 pub mod runner;
@@ -20,6 +22,8 @@ pub mod scenario;
 mod random;
 mod text;
 
+pub use game_day::GameDay;
+pub use monkey::Monkey;
 pub use report::Report;
 pub use runner::Runner;
 pub use scenario::Scenario;

@@ -105,6 +105,15 @@ pub enum EntryKind {
         /// The text.
         text: String,
     },
+    /// The chaos monkey decided.
+    Decision {
+        /// The fault that it injects, if it does.
+        fault: Option<String>,
+        /// The reason.
+        reason: String,
+        /// The local date and time.
+        local: String,
+    },
     /// The steady state or an expectation failed.
     Deviated {
         /// A description.

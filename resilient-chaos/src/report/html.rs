@@ -10,7 +10,7 @@ use crate::text::span;
 const STYLE: &str = include_str!("style.css");
 
 /// Escapes a text for HTML, also in attributes.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

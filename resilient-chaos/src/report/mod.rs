@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use entry::{Began, Check, CheckKind, Entry, EntryKind, Outcome, Phase, ProbeInfo, StepInfo};
 pub use journal::Journal;
 
-pub(crate) use html::page;
+pub(crate) use html::{escape, page};
 
 use crate::text::share;
 

@@ -10,7 +10,7 @@ use crate::faults::{Arm, FaultId, Faults};
 use crate::report::{EntryKind, Journal};
 
 /// The injected faults, in the order of their injection. Dropping it removes all of them, the last one first.
-pub(super) struct Armed {
+pub(crate) struct Armed {
     faults: Arc<dyn Faults>,
     clock: Clock,
     journal: Journal,
@@ -24,19 +24,19 @@ impl fmt::Debug for Armed {
 }
 
 impl Armed {
-    pub(super) fn new(faults: Arc<dyn Faults>, clock: Clock, journal: Journal) -> Self {
+    pub(crate) fn new(faults: Arc<dyn Faults>, clock: Clock, journal: Journal) -> Self {
         Self { faults, clock, journal, stack: Vec::new() }
     }
 
     /// Injects the fault of a step.
-    pub(super) fn arm(&mut self, step: &str, arm: &Arm<'_>) -> Result<(), String> {
+    pub(crate) fn arm(&mut self, step: &str, arm: &Arm<'_>) -> Result<(), String> {
         let id = self.faults.arm(arm)?;
         self.stack.push((step.to_owned(), id));
         Ok(())
     }
 
     /// Extends the leases. Returns the first step whose fault has ended.
-    pub(super) fn renew(&self, ttl: Duration) -> Option<&str> {
+    pub(crate) fn renew(&self, ttl: Duration) -> Option<&str> {
         let gone = self.stack.iter().find(|(_, id)| !self.faults.renew(*id, ttl));
         gone.map(|(step, _)| step.as_str())
     }
@@ -48,7 +48,7 @@ impl Armed {
     }
 
     /// Removes the fault of a step, and returns how many calls it hit.
-    pub(super) fn remove(&mut self, step: &str) -> u64 {
+    pub(crate) fn remove(&mut self, step: &str) -> u64 {
         let Some(index) = self.stack.iter().rposition(|(armed, _)| armed == step) else { return 0 };
         let (_, id) = self.stack.remove(index);
         let injected = self.faults.injected(id).unwrap_or_default();
@@ -56,17 +56,12 @@ impl Armed {
         injected
     }
 
-    /// Returns how many calls the fault of a step has hit until now.
-    pub(super) fn injected(&self, step: &str) -> Option<u64> {
-        self.faults.injected(self.id(step)?)
-    }
-
     fn id(&self, step: &str) -> Option<FaultId> {
         self.stack.iter().find(|(armed, _)| armed == step).map(|(_, id)| *id)
     }
 
     /// Removes all faults, the last one first. Returns the steps with the number of calls that they hit.
-    pub(super) fn roll_back(&mut self) -> Vec<(String, u64)> {
+    pub(crate) fn roll_back(&mut self) -> Vec<(String, u64)> {
         let start = self.clock.now();
         let mut removed = Vec::new();
         while let Some((step, id)) = self.stack.pop() {

@@ -29,6 +29,7 @@ pub(super) struct Experiment {
     folder: Option<PathBuf>,
     pub(super) probes_only: bool,
     pub(super) claim: Claim,
+    pub(super) lease: Duration,
     pub(super) armed: Armed,
     pub(super) world: World,
     events: Subscription,
@@ -89,7 +90,8 @@ pub(super) fn began(
 
 impl Experiment {
     pub(super) fn new(runner: Runner, journal: Journal, claim: Claim, probes_only: bool) -> Self {
-        let Runner { registry, scenario, faults, folder, functions, .. } = runner;
+        let Runner { registry, scenario, faults, folder, functions, lease, .. } = runner;
+        let lease = lease.unwrap_or_default().max(scenario.interval * 2);
         let clock = registry.clock().clone();
         let probes = scenario.steady_state.iter().map(|each| &each.probe);
         let world = World::new(
@@ -125,6 +127,7 @@ impl Experiment {
             folder,
             probes_only,
             claim,
+            lease,
         }
     }
 

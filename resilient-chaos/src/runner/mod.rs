@@ -29,11 +29,15 @@ use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use resilient_runtime::Registry;
 
 pub use plan::Plan;
+pub(crate) use armed::Armed;
 pub(crate) use plan::{describe, describe_rate};
+pub(crate) use prepare::environment as refused_in;
+pub(crate) use running::Claim;
 pub use running::{Running, running};
 
 use crate::faults::Faults;
@@ -41,7 +45,6 @@ use crate::report::{EntryKind, Journal, Outcome, Report};
 use crate::scenario::Scenario;
 use experiment::Experiment;
 use outside::Functions;
-use running::Claim;
 
 /// The environment variable with the name of the environment.
 pub const ENVIRONMENT: &str = "RESILIENT_ENVIRONMENT";
@@ -71,6 +74,7 @@ pub struct Runner {
     journal: Option<Journal>,
     functions: Functions,
     started: Option<String>,
+    lease: Option<Duration>,
 }
 
 impl fmt::Debug for Runner {
@@ -93,6 +97,7 @@ impl Runner {
             journal: None,
             functions,
             started: None,
+            lease: None,
         }
     }
 
@@ -133,6 +138,16 @@ impl Runner {
     /// Sets the date and time that the report shows. By default, the current time.
     pub fn started(mut self, text: &str) -> Self {
         self.started = Some(text.to_owned());
+        self
+    }
+
+    /// Sets how long a fault lasts if the runner does not run any more. By default two intervals of the scenario, which
+    /// is also the shortest possible time.
+    ///
+    /// The time is measured on the registry's clock and on the machine's clock. Lengthen it if the machine is so slow
+    /// that the runner misses two intervals.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
         self
     }
 

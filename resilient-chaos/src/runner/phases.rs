@@ -126,7 +126,7 @@ impl Experiment {
         if let Some(problem) = self.journal.problem() {
             return Some(End::Aborted(problem));
         }
-        let lease = self.scenario.interval * 2;
+        let lease = self.lease;
         if let Some(step) = self.armed.renew(lease) {
             return Some(End::Aborted(format!(
                 "the fault of step `{step}` ended early: it was removed, or the runner did not run for {}; lengthen `interval` if the machine is slow",
@@ -218,7 +218,7 @@ impl Experiment {
                 rate: step.rate.at(elapsed - step.start),
                 // Different steps hit different calls.
                 seed: self.scenario.seed.wrapping_add(index as u64),
-                ttl: self.scenario.interval * 2,
+                ttl: self.lease,
                 max_active: self.scenario.blast_radius.max_active,
                 by: &format!("experiment {} step {}", self.scenario.name, step.id),
             };

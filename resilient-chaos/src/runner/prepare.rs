@@ -9,7 +9,7 @@ use crate::scenario::{Expected, Scenario};
 use crate::text::{hint, matches};
 
 /// Returns every reason why the experiment must not start in this environment.
-pub(super) fn environment(allowed: &[String], environment: Option<&str>) -> Option<String> {
+pub(crate) fn environment(allowed: &[String], environment: Option<&str>) -> Option<String> {
     let list = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match environment {
         None => Some(format!(

@@ -90,14 +90,14 @@ impl fmt::Debug for Running {
 
 /// The right to run an experiment in a registry. Released when it is dropped.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     registry: Registry,
     pub(super) stop: Arc<Stop>,
 }
 
 impl Claim {
     /// Claims the registry. Fails with the name of the experiment that already runs there.
-    pub(super) fn new(registry: &Registry, name: &str, journal: &Journal) -> Result<Self, String> {
+    pub(crate) fn new(registry: &Registry, name: &str, journal: &Journal) -> Result<Self, String> {
         let mut all = all();
         if let Some(other) = all.iter().find(|running| running.registry.is_same(registry)) {
             return Err(other.name.to_string());

@@ -160,8 +160,7 @@ impl<'t> Reader<'t> {
 
     fn unknown(&self, table: &'static Table, word: Option<&str>, name: &str) -> String {
         let known: Vec<_> = table.fields_of(word).map(|field| field.name).collect();
-        if nearest(name, known.iter().copied()).is_none()
-            && let Some((decider, variants)) = table.variants
+        if let Some((decider, variants)) = table.variants
             && let Some(other) = variants.iter().find(|variant| variant.fields.iter().any(|f| f.name == name))
             && let Some(word) = word
         {
@@ -359,4 +358,11 @@ fn json(value: &DeValue<'_>) -> Json {
             table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref()))).collect(),
         ),
     }
+}
+
+/// Returns whether a field accepts a value, as written in TOML.
+#[cfg(test)]
+pub(crate) fn is_valid(field: &'static Field, written: &str) -> bool {
+    let mut reader = Reader { text: written, problems: Vec::new() };
+    DeValue::parse(written).is_ok_and(|value| reader.value(field, &value).is_some())
 }

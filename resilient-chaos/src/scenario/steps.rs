@@ -8,9 +8,6 @@ use super::{BlastRadius, Rate, Step};
 use crate::faults;
 use crate::text::{hint, matches, share, span};
 
-/// Fields of a fault that the step gives.
-const GIVEN_BY_STEP: [(&str, &str); 3] = [("percent", "rate"), ("rate", "rate"), ("ttl", "for")];
-
 pub(super) fn build(
     reader: &mut Reader<'_>,
     reads: &[Read],
@@ -106,20 +103,9 @@ fn starts(reader: &mut Reader<'_>, reads: &[Read]) -> Vec<Option<Duration>> {
 fn fault(reader: &mut Reader<'_>, read: &Read, limit: &BlastRadius) -> Option<serde_json::Value> {
     let fault = read.fault("fault")?;
     let place = read.place_of("fault");
-    let mut is_valid = true;
-    for (field, instead) in GIVEN_BY_STEP {
-        if fault.get(field).is_some() {
-            reader.problem(
-                &place,
-                format!("the fault must not have `{field}`: the step gives it by `{instead}`"),
-            );
-            is_valid = false;
-        }
-    }
-    if is_valid && let Err(problems) = faults::check(&fault) {
-        problems.into_iter().for_each(|what| reader.problem(&place, what));
-        is_valid = false;
-    }
+    let problems = faults::check_of_step(&fault);
+    let mut is_valid = problems.is_empty();
+    problems.into_iter().for_each(|what| reader.problem(&place, what));
     for target in faults::targets(&fault) {
         if let Some(pattern) = limit.exclude.iter().find(|pattern| matches(pattern, target)) {
             let what =
