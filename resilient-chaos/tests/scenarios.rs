@@ -80,7 +80,7 @@ async fn store_lost_holds_with_a_fallback() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_storm_holds_with_a_breaker() {
-    holds_unless("retry-storm", Broken::Breaker, "circuit `payment` is open within 6 s").await;
+    holds_unless("retry-storm", Broken::Breaker, "circuit `payment` is open within 8 s").await;
 }
 
 #[tokio::test(start_paused = true)]

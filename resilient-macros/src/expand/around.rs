@@ -168,19 +168,10 @@ impl Writer<'_> {
         if self.args.threads().is_some() {
             return self.run_in_pool(attempt, leave);
         }
-        if !self.shape.is_async() {
-            return quote_spanned! {mixed=>
-                #copies
-                let __out = __call.attempt_sync(#attempt);
-                #finish
-            };
-        }
-        if self.args.timeout.is_none() {
-            return quote_spanned! {mixed=>
-                #copies
-                let __out = __call.attempt_untimed(#attempt).await;
-                #finish
-            };
+        let is_async = self.shape.is_async();
+        if self.args.timeout.is_none() || !is_async {
+            let run = self.run_untimed(attempt, leave, &finish);
+            return quote_spanned!(mixed=> #copies #run);
         }
         let stopped = self.stopped("CutOff", leave);
         quote_spanned! {mixed=>
@@ -190,6 +181,31 @@ impl Writer<'_> {
                 ::core::result::Result::Err(__rejection) => { #stopped }
             }
         }
+    }
+
+    /// Returns the attempt without a time limit, whose only rejections are those of fault injection.
+    fn run_untimed(&self, attempt: &TokenStream, leave: &Leave, finish: &TokenStream) -> TokenStream {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let is_async = self.shape.is_async();
+        if self.args.can_reject() || self.args.fallback.is_some() || self.args.map_err.is_some() {
+            let stopped = self.stopped("CutOff", leave);
+            let run = if is_async {
+                quote_spanned!(mixed=> __call.attempt_untimed(#attempt).await)
+            } else {
+                quote_spanned!(mixed=> __call.attempt_sync(#attempt))
+            };
+            return quote_spanned! {mixed=>
+                #krate::__rt::attempted!((#run) __out { #finish } __rejection { #stopped })
+            };
+        }
+        // The return type may not be able to hold a rejection. Nothing is known about an opaque type.
+        let output = (!has_hole(output)).then_some(output);
+        let run = if is_async {
+            quote_spanned!(mixed=> #krate::__rt::attempt_untimed!(__call (#attempt) #output).await)
+        } else {
+            quote_spanned!(mixed=> #krate::__rt::attempt_sync!(__call (#attempt) #output))
+        };
+        quote_spanned!(mixed=> let __out = #run; #finish)
     }
 
     /// Returns the attempt on a thread of the bulkhead. rustc errors about its captures point to the word `threads`.

@@ -11,6 +11,7 @@ pub use crate::level::Level;
 pub use crate::outcome::{BoxError, FallbackFailed};
 pub use crate::outcome::{Failure, Outcome, Reject};
 pub use crate::pipeline::Pipeline;
+pub use crate::pipeline::attempted::Attempted;
 pub use crate::pipeline::call::{Call, Next};
 pub use crate::pipeline::stages::coalesce::{Shared, led, led_async};
 pub use crate::pipeline::stages::idempotency::{held, held_async};
@@ -31,7 +32,8 @@ pub use resilient_options::ide;
 
 pub use crate::{
     __add_the_moved_argument_to_clone_in_the_attribute as add_the_moved_argument_to_clone_in_the_attribute,
-    __all_failed as all_failed, __can_be_marked as can_be_marked, __describe as describe,
+    __all_failed as all_failed, __attempt_sync as attempt_sync, __attempt_untimed as attempt_untimed,
+    __attempted as attempted, __can_be_marked as can_be_marked, __describe as describe,
     __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
     __judge_static as judge_static, __keep as keep, __last_good as last_good, __mark as mark,
     __rejected as rejected, __rule as rule, __rule_static as rule_static, __submit_site as submit_site,
@@ -295,6 +297,76 @@ macro_rules! __last_good {
         use $crate::__rt::leveling::*;
         (&&&$crate::__rt::Leveled::<$output>::new()).last_good($call, $key)
     }};
+}
+
+/// Continues with the outcome of the attempt `$run`, or with the rejection that fault injection put in its place.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempted {
+    (($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {{
+        let $out = $($run)*;
+        $($finish)*
+    }};
+}
+
+/// Continues with the outcome of the attempt `$run`, or with the rejection that fault injection put in its place.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempted {
+    (($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {
+        match $($run)* {
+            ::core::result::Result::Ok($out) => { $($finish)* }
+            ::core::result::Result::Err($rejection) => { $($stopped)* }
+        }
+    };
+}
+
+/// Runs an attempt of a function without a stage that can reject.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempt_sync {
+    ($call:ident ($($body:tt)*) $($output:ty)?) => {
+        $call.attempt_sync($($body)*)
+    };
+}
+
+/// Runs an attempt of a function without a stage that can reject.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempt_sync {
+    ($call:ident ($($body:tt)*)) => {
+        $call.attempt_sync_or($($body)*, |_| ::core::option::Option::None)
+    };
+    ($call:ident ($($body:tt)*) $output:ty) => {
+        $call.attempt_sync_or($($body)*, |rejection| $crate::__rt::rejected!($output, &rejection))
+    };
+}
+
+/// Returns the future of an attempt of a function without a stage that can reject.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempt_untimed {
+    ($call:ident ($($body:tt)*) $($output:ty)?) => {
+        $call.attempt_untimed($($body)*)
+    };
+}
+
+/// Returns the future of an attempt of a function without a stage that can reject.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempt_untimed {
+    ($call:ident ($($body:tt)*)) => {
+        $call.attempt_untimed_or($($body)*, |_| ::core::option::Option::None)
+    };
+    ($call:ident ($($body:tt)*) $output:ty) => {
+        $call.attempt_untimed_or($($body)*, |rejection| $crate::__rt::rejected!($output, &rejection))
+    };
 }
 
 /// Requires the bound, for its diagnostics.
