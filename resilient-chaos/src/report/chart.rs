@@ -93,7 +93,18 @@ const fn class(kind: MarkKind) -> &'static str {
 
 /// Writes the names of the phases and marks above the lanes.
 fn marks(html: &mut String, timeline: &Timeline<'_>) {
-    html.push_str("<div class=\"lane head\"><div class=\"label\"></div><div class=\"picture\">");
+    // The texts of marks that are close to each other are in different rows.
+    let mut rows: [f64; 3] = [f64::MIN; 3];
+    let mut placed = Vec::new();
+    for mark in &timeline.marks {
+        let left = mark.at / timeline.end * 100.0;
+        let row = rows.iter().position(|taken| left - taken >= 18.0).unwrap_or(2);
+        rows[row] = left;
+        placed.push((mark, left, row));
+    }
+    let count = placed.iter().map(|(.., row)| row + 1).max().unwrap_or_default();
+    let height = 26 + 23 * count;
+    let _ = write!(html, "<div class=\"lane head\"><div class=\"label\"></div><div class=\"picture\" style=\"height:{height}px\">");
     for (phase, from, to) in &timeline.phases {
         let (name, class) = match phase {
             Phase::Before => ("steady state", "before"),
@@ -106,16 +117,12 @@ fn marks(html: &mut String, timeline: &Timeline<'_>) {
             "<span class=\"phase {class}\" style=\"left:{left:.2}%;width:{width:.2}%\">{name}</span>"
         );
     }
-    // The texts of marks that are close to each other are in different rows.
-    let mut rows: [f64; 3] = [f64::MIN; 3];
-    for mark in &timeline.marks {
-        let left = mark.at / timeline.end * 100.0;
-        let row = rows.iter().position(|taken| left - taken >= 18.0).unwrap_or(2);
-        rows[row] = left;
+    for (mark, left, row) in placed {
+        let (top, line) = (23 * row, height - 23 * row);
         let side = if left > 82.0 { " end" } else { "" };
         let _ = write!(
             html,
-            "<span class=\"flag {}{side} row{row}\" style=\"left:{left:.2}%\">{} {}</span>",
+            "<span class=\"flag {}{side}\" style=\"left:{left:.2}%;top:{top}px;--line:{line}px\">{} {}</span>",
             class(mark.kind),
             mark.text,
             relative(mark.at - timeline.zero)
@@ -171,15 +178,17 @@ fn circuit(html: &mut String, timeline: &Timeline<'_>, name: &str, spans: &[Span
     let times = if opened == 1 { "once".to_owned() } else { format!("{opened} times") };
     let detail = format!("opened {times}, open for {open_for:.1} s");
     open(html, timeline, "circuit", (&format!("circuit {name}"), &detail), LOW);
-    for span in spans {
+    // Short half-open states are drawn over the open ones.
+    let (half, rest): (Vec<_>, Vec<_>) = spans.iter().partition(|span| span.state == "half_open");
+    for span in rest.into_iter().chain(half) {
         let (from, to) = (x(timeline, span.from), x(timeline, span.to));
         let (class, top) = match span.state {
             "open" | "forced_open" => ("open", 2.0),
-            "half_open" => ("half", 10.0),
+            "half_open" => ("half", 2.0),
             _ => ("closed", 16.0),
         };
         // A state that is too short to see gets a visible width.
-        let width = (to - from).max(1.5);
+        let width = (to - from).max(3.0);
         let _ = write!(
             html,
             "<rect class=\"{class}\" x=\"{from:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{}\"/>",
@@ -333,7 +342,10 @@ fn axis(html: &mut String, timeline: &Timeline<'_>) {
         };
         let text = match seconds {
             zero if zero.abs() < 1e-9 => "0".to_owned(),
-            short if short.abs() < 60.0 && step < 60.0 => format!("{} s", crate::text::number(short)),
+            short if short.abs() < 60.0 && step < 60.0 => {
+                let sign = if short < 0.0 { "−" } else { "" };
+                format!("{sign}{} s", crate::text::number(short.abs()))
+            }
             long => format!(
                 "{}{}:{:02}",
                 if long < 0.0 { "−" } else { "" },

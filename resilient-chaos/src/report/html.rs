@@ -101,7 +101,8 @@ fn figures(html: &mut String, report: &Report, timeline: &Timeline<'_>) {
     let mut figure = |name: &str, value: &str, detail: &str| {
         if !value.is_empty() {
             let (value, detail) = (escape(value), escape(detail));
-            let _ = write!(html, "<div><dt>{name}</dt><dd>{value}<small>{detail}</small></dd></div>");
+            let class = if value.len() > 9 { " class=\"long\"" } else { "" };
+            let _ = write!(html, "<div><dt>{name}</dt><dd{class}>{value}<small>{detail}</small></dd></div>");
         }
     };
     let (passed, total) = report.score();
@@ -117,8 +118,9 @@ fn figures(html: &mut String, report: &Report, timeline: &Timeline<'_>) {
         figure("Recovery", &span(recovery), &within);
     }
     let hit: u64 = timeline.steps.iter().filter_map(|bar| bar.injected).sum();
+    let by = if timeline.steps.len() == 1 { "by 1 step".to_owned() } else { format!("by {} steps", timeline.steps.len()) };
     if timeline.steps.iter().any(|bar| bar.injected.is_some()) {
-        figure("Calls hit", &hit.to_string(), &format!("by {} steps", timeline.steps.len()));
+        figure("Calls hit", &hit.to_string(), &by);
     }
     let length = std::time::Duration::try_from_secs_f64(timeline.end).unwrap_or_default();
     if !timeline.phases.is_empty() {
