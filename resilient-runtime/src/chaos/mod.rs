@@ -35,6 +35,7 @@ mod limits;
 mod point;
 mod problem;
 mod shared;
+mod spec;
 mod target;
 mod waiters;
 
@@ -55,6 +56,7 @@ pub(crate) use point::InjectionPoint;
 pub use point::Membership;
 pub use problem::InvalidFault;
 pub(crate) use shared::Shared;
+pub use spec::FaultSpec;
 pub(crate) use target::Aim;
 
 /// The names of the operations that exist.

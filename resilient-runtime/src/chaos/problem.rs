@@ -17,6 +17,10 @@ use std::fmt;
 pub struct InvalidFault(Vec<String>);
 
 impl InvalidFault {
+    pub(super) fn of(problem: &str) -> Self {
+        Self(vec![problem.to_owned()])
+    }
+
     /// Returns the problems, one sentence each.
     ///
     /// ```
@@ -48,6 +52,10 @@ impl Problems {
         if !holds {
             self.0.push(problem());
         }
+    }
+
+    pub(super) fn extend(&mut self, error: InvalidFault) {
+        self.0.extend(error.0);
     }
 
     pub(super) fn finish(self) -> Result<(), InvalidFault> {
