@@ -55,7 +55,7 @@ async fn dependency_down_holds_with_a_breaker() {
 async fn dependency_down_holds_with_a_fallback() {
     let report = run("dependency-down", Broken::Fallback).await;
     assert_eq!(report.outcome, Outcome::Deviated, "{}", report.to_markdown());
-    assert!(report.reasons[0].contains("`order` sees an error"), "{:?}", report.reasons);
+    assert!(report.reasons.iter().any(|text| text.contains("`order` sees an error")), "{:?}", report.reasons);
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,8 +69,8 @@ async fn errors_10_percent_holds_with_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn overload_holds_with_a_short_queue() {
-    holds_unless("overload", Broken::Queue, "sees an error").await;
+async fn overload_holds_with_a_fallback() {
+    holds_unless("overload", Broken::Fallback, "sees an error").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +90,8 @@ async fn the_same_seed_hits_the_same_calls() {
         let line = report.to_markdown();
         line.lines().find(|line| line.starts_with("| errors |")).map(str::to_owned)
     };
-    let (one, other) = (run("errors-10-percent", Broken::Nothing).await, run("errors-10-percent", Broken::Nothing).await);
+    let (one, other) =
+        (run("errors-10-percent", Broken::Nothing).await, run("errors-10-percent", Broken::Nothing).await);
     assert_eq!(hits(&one), hits(&other));
     assert!(hits(&one).is_some());
 }
@@ -103,10 +104,17 @@ async fn a_game_day_of_all_scenarios_ends_with_one_report() {
         || std::env::temp_dir().join(format!("resilient-game-day-{}", std::process::id())),
         |folder| std::path::Path::new(&folder).join("game-day"),
     );
-    let day = GameDay::of("payments", "Game day of the payments team", "Ada", Shipped::all().iter().map(|each| each.name)).unwrap();
-    let runner = game_day::GameDayRunner::with_faults(&payments.registry, day, Arc::clone(&payments.injector) as _)
-        .reports_in(&folder)
-        .configure(|runner| runner.environment("test").lease(Duration::from_mins(5)));
+    let day = GameDay::of(
+        "payments",
+        "Game day of the payments team",
+        "Ada",
+        Shipped::all().iter().map(|each| each.name),
+    )
+    .unwrap();
+    let runner =
+        game_day::GameDayRunner::with_faults(&payments.registry, day, Arc::clone(&payments.injector) as _)
+            .reports_in(&folder)
+            .configure(|runner| runner.environment("test").lease(Duration::from_mins(5)));
     let start = tokio::time::Instant::now();
     let report = runner.play(&mut game_day::Unattended::quiet(), std::future::pending()).await.unwrap();
     assert_eq!((report.exit_code(), report.acts.len()), (0, 6), "{}", report.summary());

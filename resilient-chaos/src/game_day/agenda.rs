@@ -23,7 +23,13 @@ impl fmt::Display for Agenda<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let day = self.0;
         writeln!(f, "# {}\n", day.title)?;
-        writeln!(f, "Lead: {}. {} acts, about {} without the pauses.\n", day.lead, day.acts.len(), span(round(day.duration())))?;
+        writeln!(
+            f,
+            "Lead: {}. {} acts, about {} without the pauses.\n",
+            day.lead,
+            day.acts.len(),
+            span(round(day.duration()))
+        )?;
         if let Some(briefing) = &day.briefing {
             writeln!(f, "{briefing}\n")?;
         }
@@ -51,7 +57,10 @@ impl fmt::Display for Agenda<'_> {
             }
             writeln!(f)?;
         }
-        writeln!(f, "Stop at any moment: Ctrl-C, or the stop button of the dashboard. All faults are removed at once.")
+        writeln!(
+            f,
+            "Stop at any moment: Ctrl-C, or the stop button of the dashboard. All faults are removed at once."
+        )
     }
 }
 

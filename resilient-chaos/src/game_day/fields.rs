@@ -23,8 +23,18 @@ pub(super) const GAME_DAY: Table = Table {
     variants: None,
     fields: &[
         field("version", Count { min: 1, max: 1 }, Required("1"), "Version of this format."),
-        field("name", Identifier, Required("\"payments-november\""), "Name of the game day, also used for the names of its reports."),
-        field("title", Text, Required("\"Game day of the payments team\""), "Heading of the agenda and of the report."),
+        field(
+            "name",
+            Identifier,
+            Required("\"payments-november\""),
+            "Name of the game day, also used for the names of its reports.",
+        ),
+        field(
+            "title",
+            Text,
+            Required("\"Game day of the payments team\""),
+            "Heading of the agenda and of the report.",
+        ),
         field("lead", Text, Required("\"Ada\""), "The person who leads it and can stop it."),
         field("briefing", Text, Optional, "What everybody must know before it begins."),
     ],
@@ -34,7 +44,12 @@ pub(super) const ACT: Table = Table {
     about: "An experiment of the game day.",
     variants: None,
     fields: &[
-        field("scenario", Text, Required("\"dependency-down\""), "Name of a shipped scenario, or path of a scenario file, relative to this file."),
+        field(
+            "scenario",
+            Text,
+            Required("\"dependency-down\""),
+            "Name of a shipped scenario, or path of a scenario file, relative to this file.",
+        ),
         field("title", Text, Optional, "Heading of the act. By default, the name of the scenario."),
         field("watch", Text, Optional, "What people watch during the act."),
         field("debrief", Text, Optional, "A question after the act. The answers are notes in its journal."),

@@ -89,7 +89,8 @@ impl GameDay {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, InvalidScenario> {
         let (path, shown) = (path.as_ref(), path.as_ref().display().to_string());
         let text = std::fs::read_to_string(path);
-        let text = text.map_err(|error| InvalidScenario::whole(&shown, format!("cannot be read: {error}")))?;
+        let text =
+            text.map_err(|error| InvalidScenario::whole(&shown, format!("cannot be read: {error}")))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         build(&text, folder).map_err(|problems| InvalidScenario::new(&shown, problems))
     }
@@ -116,7 +117,13 @@ impl GameDay {
             Ok(Act { title: name.to_owned(), scenario: shipped.scenario(), watch: None, debrief: None })
         };
         let acts = scenarios.into_iter().map(act).collect::<Result<_, String>>()?;
-        Ok(Self { name: name.to_owned(), title: title.to_owned(), lead: lead.to_owned(), briefing: None, acts })
+        Ok(Self {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            lead: lead.to_owned(),
+            briefing: None,
+            acts,
+        })
     }
 
     /// Returns the agenda, which displays as Markdown.
@@ -141,7 +148,9 @@ impl GameDay {
     /// assert!(day.duration() < Duration::from_mins(3));
     /// ```
     pub fn duration(&self) -> Duration {
-        let of = |act: &Act| act.scenario.observe_before + act.scenario.end_of_steps() + act.scenario.recovery.hold;
+        let of = |act: &Act| {
+            act.scenario.observe_before + act.scenario.end_of_steps() + act.scenario.recovery.hold
+        };
         self.acts.iter().map(of).sum()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use resilient_runtime::Registry;
 
 use super::{Act, Choice, GameDay, Prompt, Question};
-use crate::faults::Faults;
+use crate::faults::{Faults, of_registry};
 use crate::report::{Journal, Outcome, Report, escape, page};
 use crate::runner::Runner;
 use crate::text::span;
@@ -45,6 +45,19 @@ pub struct GameDayReport {
 }
 
 impl GameDayRunner {
+    /// Creates a runner of a game day in a registry.
+    ///
+    /// ```
+    /// use resilient_chaos::{GameDay, game_day::GameDayRunner};
+    ///
+    /// let day = GameDay::of("test", "A test", "Ada", ["overload"]).unwrap();
+    /// let runner = GameDayRunner::new(&resilient_runtime::Registry::new(), day);
+    /// # let _ = runner;
+    /// ```
+    pub fn new(registry: &Registry, day: GameDay) -> Self {
+        Self::with_faults(registry, day, of_registry(registry))
+    }
+
     /// Creates a runner that injects faults with `faults` instead of the fault injection of the registry.
     pub fn with_faults(registry: &Registry, day: GameDay, faults: Arc<dyn Faults>) -> Self {
         Self { registry: registry.clone(), day, faults, folder: None, change: Box::new(|runner| runner) }
@@ -126,7 +139,8 @@ impl GameDayRunner {
             None => Journal::new(),
         };
         notes.iter().for_each(|(by, text)| journal.note(by, text));
-        let runner = Runner::with_faults(&self.registry, scenario, Arc::clone(&self.faults)).journal(&journal);
+        let runner =
+            Runner::with_faults(&self.registry, scenario, Arc::clone(&self.faults)).journal(&journal);
         let runner = match &self.folder {
             Some(folder) => runner.reports_in(folder),
             None => runner,
@@ -141,7 +155,9 @@ impl GameDayRunner {
         for reason in &report.reasons {
             prompt.show(&format!("  {reason}"));
         }
-        let Some(debrief) = act.debrief.as_ref().filter(|_| !is_cancelled) else { return Ok((report, is_cancelled)) };
+        let Some(debrief) = act.debrief.as_ref().filter(|_| !is_cancelled) else {
+            return Ok((report, is_cancelled));
+        };
         let question = Question { text: debrief.clone(), can_skip: false };
         let answer = tokio::select! {
             biased;
@@ -158,11 +174,13 @@ impl GameDayRunner {
 }
 
 fn introduction(index: usize, day: &GameDay, act: &Act) -> String {
-    let mut text = format!("Act {} of {}: {}\n{}", index + 1, day.acts.len(), act.title, act.scenario.hypothesis);
+    let mut text =
+        format!("Act {} of {}: {}\n{}", index + 1, day.acts.len(), act.title, act.scenario.hypothesis);
     if let Some(watch) = &act.watch {
         let _ = write!(text, "\nWatch: {watch}");
     }
-    let _ = write!(text, "\nIt takes about {}.", span(act.scenario.observe_before + act.scenario.end_of_steps()));
+    let _ =
+        write!(text, "\nIt takes about {}.", span(act.scenario.observe_before + act.scenario.end_of_steps()));
     text
 }
 
@@ -174,7 +192,8 @@ impl GameDayReport {
 
     /// Summarizes the result, one line per act.
     pub fn summary(&self) -> String {
-        let mut text = format!("{}: {} of {} acts were played", self.day.title, self.acts.len(), self.day.acts.len());
+        let mut text =
+            format!("{}: {} of {} acts were played", self.day.title, self.acts.len(), self.day.acts.len());
         for (_, report) in &self.acts {
             let _ = write!(text, "\n  {}", report.summary());
         }
@@ -183,7 +202,10 @@ impl GameDayReport {
 
     /// Returns the report as Markdown.
     pub fn to_markdown(&self) -> String {
-        let mut text = format!("# {}\n\nLead: {}\n\n| act | result | score | recovery |\n|---|---|---|---|\n", self.day.title, self.day.lead);
+        let mut text = format!(
+            "# {}\n\nLead: {}\n\n| act | result | score | recovery |\n|---|---|---|---|\n",
+            self.day.title, self.day.lead
+        );
         for (index, act) in self.day.acts.iter().enumerate() {
             let played = self.acts.iter().find(|(number, _)| *number == index).map(|(_, report)| report);
             let (result, score, recovery) = cells(played);
@@ -215,7 +237,10 @@ impl GameDayReport {
             let played = self.acts.iter().find(|(number, _)| *number == index).map(|(_, report)| report);
             let (result, score, recovery) = cells(played);
             let title = escape(&act.title);
-            let link = played.map_or_else(|| title.clone(), |report| format!("<a href=\"#{}\">{title}</a>", escape(&report.began.name)));
+            let link = played.map_or_else(
+                || title.clone(),
+                |report| format!("<a href=\"#{}\">{title}</a>", escape(&report.began.name)),
+            );
             let class = if played.is_some() { result } else { "" };
             let _ = writeln!(
                 head,

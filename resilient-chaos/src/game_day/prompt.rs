@@ -142,7 +142,10 @@ impl Prompt for Terminal {
 
     fn ask<'a>(&'a mut self, question: &'a Question) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>> {
         let skip = if question.can_skip { ", `skip` skips it" } else { "" };
-        println!("\n{}\n(each line is a note; an empty line continues{skip}, `stop` ends the game day)", question.text);
+        println!(
+            "\n{}\n(each line is a note; an empty line continues{skip}, `stop` ends the game day)",
+            question.text
+        );
         Box::pin(async {
             let read = tokio::task::spawn_blocking(|| answer(std::io::stdin().lock()));
             read.await.unwrap_or_else(|_| Answer::new(Choice::Stop))
@@ -180,7 +183,10 @@ mod tests {
     #[test]
     fn lines_are_notes_until_an_empty_line() {
         let read = answer(&b"the pager rang\nada: after 10 s\n\nlater\n"[..]);
-        assert_eq!(read, Answer::new(Choice::Continue).note("team", "the pager rang").note("ada", "after 10 s"));
+        assert_eq!(
+            read,
+            Answer::new(Choice::Continue).note("team", "the pager rang").note("ada", "after 10 s")
+        );
         assert_eq!(answer(&b"skip\n"[..]).choice, Choice::Skip);
         assert_eq!(answer(&b"note\nstop\n"[..]).choice, Choice::Stop);
         assert_eq!(answer(&b""[..]).choice, Choice::Stop, "the end of the input must not start faults");

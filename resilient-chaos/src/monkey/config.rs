@@ -111,7 +111,8 @@ impl Config {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, InvalidScenario> {
         let (path, shown) = (path.as_ref(), path.as_ref().display().to_string());
         let text = std::fs::read_to_string(path);
-        let text = text.map_err(|error| InvalidScenario::whole(&shown, format!("cannot be read: {error}")))?;
+        let text =
+            text.map_err(|error| InvalidScenario::whole(&shown, format!("cannot be read: {error}")))?;
         build(&text).map_err(|problems| InvalidScenario::new(&shown, problems))
     }
 }
@@ -122,7 +123,8 @@ fn build(text: &str) -> Result<Config, Vec<Problem>> {
     let mut seen = BTreeSet::new();
     for read in file.tables("fault") {
         if let Some(id) = read.text("id").filter(|id| !seen.insert(id.clone())) {
-            reader.problem(&read.place_of("id"), format!("two faults have the id `{id}`: rename one of them"));
+            reader
+                .problem(&read.place_of("id"), format!("two faults have the id `{id}`: rename one of them"));
         }
     }
     let config = file.table("monkey").and_then(|head| head_of(&mut reader, head));
@@ -141,7 +143,10 @@ fn head_of(reader: &mut Reader<'_>, head: &Read) -> Option<Config> {
     let minutes = |name| head.count(name).map(|minutes| Duration::from_mins(minutes));
     let (from, to) = (minutes("from")?, minutes("to")?);
     if from >= to {
-        reader.problem(&head.place_of("to"), "`to` must be later than `from`; business hours cannot include midnight");
+        reader.problem(
+            &head.place_of("to"),
+            "`to` must be later than `from`; business hours cannot include midnight",
+        );
     }
     Some(Config {
         name: head.text("name")?,

@@ -96,8 +96,10 @@ impl Decider {
             return skip("today is not one of `days`".to_owned());
         }
         let time = Duration::from_secs(
-            u64::try_from(i64::from(local.hour()) * 3600 + i64::from(local.minute()) * 60 + i64::from(local.second()))
-                .unwrap_or_default(),
+            u64::try_from(
+                i64::from(local.hour()) * 3600 + i64::from(local.minute()) * 60 + i64::from(local.second()),
+            )
+            .unwrap_or_default(),
         );
         if time < self.config.from || time >= self.config.to {
             return skip("it is outside of the business hours".to_owned());

@@ -25,13 +25,43 @@ pub(super) const MONKEY: Table = Table {
         field("version", Count { min: 1, max: 1 }, Required("1"), "Version of this format."),
         field("name", Identifier, Required("\"staging-monkey\""), "Name of the monkey."),
         field("owner", Text, Required("\"team-pay\""), "The team or person to ask about it."),
-        field("environment", Texts, Required("[\"staging\"]"), "Environments in which it may run. `*` stands for any characters."),
-        field("seed", Count { min: 0, max: i64::MAX as u64 }, Default("0"), "Decides when, and which faults. The same seed makes the same decisions."),
-        field("budget_per_hour", Count { min: 1, max: 60 }, Default("2"), "Largest number of faults in any hour."),
-        field("time_zone", Text, Default("\"UTC\""), "Time zone of `from`, `to` and `days`, such as `Europe/Berlin`."),
+        field(
+            "environment",
+            Texts,
+            Required("[\"staging\"]"),
+            "Environments in which it may run. `*` stands for any characters.",
+        ),
+        field(
+            "seed",
+            Count { min: 0, max: i64::MAX as u64 },
+            Default("0"),
+            "Decides when, and which faults. The same seed makes the same decisions.",
+        ),
+        field(
+            "budget_per_hour",
+            Count { min: 1, max: 60 },
+            Default("2"),
+            "Largest number of faults in any hour.",
+        ),
+        field(
+            "time_zone",
+            Text,
+            Default("\"UTC\""),
+            "Time zone of `from`, `to` and `days`, such as `Europe/Berlin`.",
+        ),
         field("from", Time, Default("\"09:00\""), "Start of the business hours."),
-        field("to", Time, Default("\"17:00\""), "End of the business hours. A fault that would end later is not injected."),
-        field("days", Texts, Default("[\"mon\", \"tue\", \"wed\", \"thu\", \"fri\"]"), "Days on which faults are injected."),
+        field(
+            "to",
+            Time,
+            Default("\"17:00\""),
+            "End of the business hours. A fault that would end later is not injected.",
+        ),
+        field(
+            "days",
+            Texts,
+            Default("[\"mon\", \"tue\", \"wed\", \"thu\", \"fri\"]"),
+            "Days on which faults are injected.",
+        ),
     ],
 };
 
@@ -40,10 +70,25 @@ pub(super) const FAULT: Table = Table {
     variants: None,
     fields: &[
         field("id", Identifier, Required("\"slow-gateway\""), "Name of the fault in the journal."),
-        field("group", Identifier, Default("\"default\""), "The monkey never injects two faults of one group at the same time."),
-        field("fault", Fault, Required("{ type = \"error\", on = \"charge\" }"), "The fault, without a share and without a time to live: `rate` and `for` give them."),
+        field(
+            "group",
+            Identifier,
+            Default("\"default\""),
+            "The monkey never injects two faults of one group at the same time.",
+        ),
+        field(
+            "fault",
+            Fault,
+            Required("{ type = \"error\", on = \"charge\" }"),
+            "The fault, without a share and without a time to live: `rate` and `for` give them.",
+        ),
         field("rate", Share, Required("0.1"), "Share of the calls that are hit."),
         field("for", Span { min: 1000, max: 3_600_000 }, Required("\"1m\""), "Duration of the fault."),
-        field("weight", Count { min: 1, max: 100 }, Default("1"), "How often it is chosen, compared with the others."),
+        field(
+            "weight",
+            Count { min: 1, max: 100 },
+            Default("1"),
+            "How often it is chosen, compared with the others.",
+        ),
     ],
 };

@@ -25,7 +25,7 @@ use resilient_runtime::{EventKind as Happened, Registry};
 pub use config::{AllowedFault, Config};
 pub use decide::Decision;
 
-use crate::faults::{Arm, Faults};
+use crate::faults::{Arm, Faults, of_registry};
 use crate::report::{EntryKind, Journal};
 use crate::runner::{Armed, Claim, ENVIRONMENT, refused_in, running};
 use decide::Decider;
@@ -61,6 +61,20 @@ struct Active {
 }
 
 impl Monkey {
+    /// Creates a monkey in a registry.
+    ///
+    /// ```
+    /// use resilient_chaos::monkey::{Config, Monkey};
+    ///
+    /// # let text = "[monkey]\nversion = 1\nname = \"m\"\nowner = \"o\"\nenvironment = [\"staging\"]\n[[fault]]\nid = \"a\"\nfault = { type = \"hang\", on = \"charge\" }\nrate = 0.1\nfor = \"1m\"";
+    /// let monkey = Monkey::new(&resilient_runtime::Registry::new(), Config::parse(text)?);
+    /// # let _ = monkey;
+    /// # Ok::<_, resilient_chaos::scenario::InvalidScenario>(())
+    /// ```
+    pub fn new(registry: &Registry, config: Config) -> Self {
+        Self::with_faults(registry, config, of_registry(registry))
+    }
+
     /// Creates a monkey that injects faults with `faults` instead of the fault injection of the registry.
     pub fn with_faults(registry: &Registry, config: Config, faults: Arc<dyn Faults>) -> Self {
         Self {
@@ -126,9 +140,12 @@ impl Monkey {
             if now >= decider.next() {
                 self.decide(now, &mut decider, &mut armed, &mut active);
             }
-            let pause = if active.is_empty() { decider.next().saturating_sub(now).max(INTERVAL) } else { INTERVAL };
+            let pause =
+                if active.is_empty() { decider.next().saturating_sub(now).max(INTERVAL) } else { INTERVAL };
             let Some(mut delay) = clock.delay(pause) else {
-                return Err("there is no tokio runtime with `enable_time`, so the monkey cannot wait".to_owned());
+                return Err(
+                    "there is no tokio runtime with `enable_time`, so the monkey cannot wait".to_owned()
+                );
             };
             loop {
                 let event = tokio::select! {
@@ -184,9 +201,10 @@ impl Monkey {
     }
 
     fn decide(&self, now: Duration, decider: &mut Decider, armed: &mut Armed, active: &mut Vec<Active>) {
-        let local = (self.wall)().to_zoned(self.config.time_zone.clone()).datetime();
+        let local = (self.wall)().to_zoned_datetime(self.config.time_zone.clone()).datetime();
         let other = running(&self.registry).filter(|_| active.is_empty());
-        let blocked = self.alert().or_else(|| other.map(|other| format!("the experiment `{}` runs", other.name())));
+        let blocked =
+            self.alert().or_else(|| other.map(|other| format!("the experiment `{}` runs", other.name())));
         let busy: BTreeSet<_> = active.iter().map(|active| active.group.clone()).collect();
         let mut decision = decider.decide(now, local, blocked.as_deref(), &busy);
         if let Decision::Inject { fault } = &decision

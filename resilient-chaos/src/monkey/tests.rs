@@ -123,8 +123,13 @@ async fn the_same_seed_makes_the_same_decisions_within_the_budget() {
     other.run(monday(10), 6).await;
     let decisions = one.decisions();
     assert_eq!(decisions, other.decisions());
-    assert!((35..=37).contains(&decisions.len()), "one decision per slot of ten minutes: {}", decisions.len());
-    let injected: Vec<_> = decisions.iter().filter(|(_, fault, _)| fault.is_some()).map(|(at, ..)| *at).collect();
+    assert!(
+        (35..=37).contains(&decisions.len()),
+        "one decision per slot of ten minutes: {}",
+        decisions.len()
+    );
+    let injected: Vec<_> =
+        decisions.iter().filter(|(_, fault, _)| fault.is_some()).map(|(at, ..)| *at).collect();
     assert!(injected.len() >= 12, "{decisions:#?}");
     for at in &injected {
         let hour = injected.iter().filter(|other| (*at..at + 3600.0).contains(other)).count();

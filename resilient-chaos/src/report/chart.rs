@@ -104,7 +104,10 @@ fn marks(html: &mut String, timeline: &Timeline<'_>) {
     }
     let count = placed.iter().map(|(.., row)| row + 1).max().unwrap_or_default();
     let height = 26 + 23 * count;
-    let _ = write!(html, "<div class=\"lane head\"><div class=\"label\"></div><div class=\"picture\" style=\"height:{height}px\">");
+    let _ = write!(
+        html,
+        "<div class=\"lane head\"><div class=\"label\"></div><div class=\"picture\" style=\"height:{height}px\">"
+    );
     for (phase, from, to) in &timeline.phases {
         let (name, class) = match phase {
             Phase::Before => ("steady state", "before"),

@@ -118,7 +118,11 @@ fn figures(html: &mut String, report: &Report, timeline: &Timeline<'_>) {
         figure("Recovery", &span(recovery), &within);
     }
     let hit: u64 = timeline.steps.iter().filter_map(|bar| bar.injected).sum();
-    let by = if timeline.steps.len() == 1 { "by 1 step".to_owned() } else { format!("by {} steps", timeline.steps.len()) };
+    let by = if timeline.steps.len() == 1 {
+        "by 1 step".to_owned()
+    } else {
+        format!("by {} steps", timeline.steps.len())
+    };
     if timeline.steps.iter().any(|bar| bar.injected.is_some()) {
         figure("Calls hit", &hit.to_string(), &by);
     }

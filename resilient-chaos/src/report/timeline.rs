@@ -167,8 +167,12 @@ pub(super) fn sentence(what: &EntryKind) -> Option<String> {
         EntryKind::Alert { alert, severity: None } => format!("alert `{alert}` ends"),
         EntryKind::Health { check, status } => format!("health check `{check}`: {status}"),
         EntryKind::Warning { text } => format!("warning: {text}"),
-        EntryKind::Decision { fault: Some(fault), local, .. } => format!("the monkey injects `{fault}` ({local})"),
-        EntryKind::Decision { reason, local, .. } => format!("the monkey injects nothing: {reason} ({local})"),
+        EntryKind::Decision { fault: Some(fault), local, .. } => {
+            format!("the monkey injects `{fault}` ({local})")
+        }
+        EntryKind::Decision { reason, local, .. } => {
+            format!("the monkey injects nothing: {reason} ({local})")
+        }
         EntryKind::Note { by, text } => format!("note of {by}: {text}"),
         EntryKind::Deviated { what } => format!("deviation: {what}"),
         EntryKind::Aborted { reason } => format!("aborted: {reason}"),

@@ -80,7 +80,8 @@ pub(super) fn began(
         owner: scenario.owner.clone(),
         seed: scenario.seed,
         environment: environment.map(str::to_owned),
-        started: started.unwrap_or_else(|| jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S %Z").to_string()),
+        started: started
+            .unwrap_or_else(|| jiff::ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S %Z").to_string()),
         probes_only,
         probes: steady.chain(aborts).collect(),
         steps: if probes_only { Vec::new() } else { steps.collect() },

@@ -33,14 +33,14 @@ use std::time::Duration;
 
 use resilient_runtime::Registry;
 
-pub use plan::Plan;
 pub(crate) use armed::Armed;
+pub use plan::Plan;
 pub(crate) use plan::{describe, describe_rate};
 pub(crate) use prepare::environment as refused_in;
 pub(crate) use running::Claim;
 pub use running::{Running, running};
 
-use crate::faults::Faults;
+use crate::faults::{Faults, of_registry};
 use crate::report::{EntryKind, Journal, Outcome, Report};
 use crate::scenario::Scenario;
 use experiment::Experiment;
@@ -84,6 +84,19 @@ impl fmt::Debug for Runner {
 }
 
 impl Runner {
+    /// Creates a runner of a scenario in a registry.
+    ///
+    /// ```
+    /// use resilient_chaos::{Runner, scenario::shipped};
+    ///
+    /// let registry = resilient_runtime::Registry::new();
+    /// let runner = Runner::new(&registry, shipped("overload").unwrap().scenario());
+    /// println!("{}", runner.plan());
+    /// ```
+    pub fn new(registry: &Registry, scenario: Scenario) -> Self {
+        Self::with_faults(registry, scenario, of_registry(registry))
+    }
+
     /// Creates a runner that injects faults with `faults` instead of the fault injection of the registry.
     pub fn with_faults(registry: &Registry, scenario: Scenario, faults: Arc<dyn Faults>) -> Self {
         let environment = std::env::var(ENVIRONMENT).ok().filter(|name| !name.is_empty());
@@ -165,6 +178,10 @@ impl Runner {
             prepare::environment(&self.scenario.environment, self.environment.as_deref())
                 .into_iter()
                 .collect();
+        for step in &self.scenario.steps {
+            let refused = self.faults.check(&step.fault).into_iter();
+            problems.extend(refused.map(|what| format!("step `{}`: {what}", step.id)));
+        }
         problems.extend(prepare::names(&self.scenario, &self.registry.stats(), &self.functions));
         problems
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resilient_runtime::clock::Clock;
-use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, MemoryStore, Owner, StoreError};
+use resilient_runtime::idempotency::{
+    Answer, Claim, Claimed, IdempotencyStore, MemoryStore, Owner, StoreError,
+};
 
 use super::faults::Injector;
 
@@ -42,7 +44,13 @@ impl IdempotencyStore for Losable {
         self.unless_lost(self.store.renew(key, owner, lease))
     }
 
-    fn complete<'a>(&'a self, key: &'a str, owner: Owner, answer: Vec<u8>, ttl: Duration) -> Answer<'a, bool> {
+    fn complete<'a>(
+        &'a self,
+        key: &'a str,
+        owner: Owner,
+        answer: Vec<u8>,
+        ttl: Duration,
+    ) -> Answer<'a, bool> {
         self.unless_lost(self.store.complete(key, owner, answer, ttl))
     }
 

@@ -133,6 +133,8 @@ pub(crate) struct Armed {
     pub(super) target: Target,
     pub(super) by: Arc<str>,
     seed: u64,
+    /// The share of the attempts that are hit, as the bits of an `f64`. A controller can change it.
+    rate: AtomicU64,
     max_active: Option<u32>,
     clock: Clock,
     since: Instant,
@@ -172,6 +174,7 @@ impl Armed {
         Self {
             id,
             seed: fault.seed.unwrap_or(seed),
+            rate: AtomicU64::new(fault.target.rate.to_bits()),
             max_active: fault.max_active,
             since: clock.now(),
             lease: Lease::of(clock, fault.ttl),
@@ -198,6 +201,14 @@ impl Armed {
 
     pub(super) fn renew(&self, ttl: Duration) {
         self.lease.renew(&self.clock, ttl);
+    }
+
+    pub(super) fn rate(&self) -> f64 {
+        f64::from_bits(self.rate.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_rate(&self, rate: f64) {
+        self.rate.store(rate.to_bits(), Ordering::Relaxed);
     }
 
     /// Returns the time left, or zero if it is over.
@@ -231,7 +242,7 @@ impl Armed {
         }
         let number = self.matched.fetch_add(1, Ordering::Relaxed) + 1;
         let mut dice = Dice::of(self.seed, number);
-        if !number.is_multiple_of(self.target.every) || dice.share() >= self.target.rate {
+        if !number.is_multiple_of(self.target.every) || dice.share() >= self.rate() {
             return None;
         }
         // Dropping it gives the place back.

@@ -67,6 +67,32 @@ impl FaultGuard {
         self.armed.snapshot()
     }
 
+    /// Changes the share of the attempts that are hit, for example for a ramp.
+    ///
+    /// The attempts are drawn as before: with a higher rate, all attempts are still hit that a lower rate would hit.
+    ///
+    /// ```
+    /// use resilient_runtime::{Class, Registry, chaos::Fault};
+    ///
+    /// let registry = Registry::new();
+    /// let load = registry.pipeline("load").build();
+    /// let fault = registry.chaos().inject(Fault::error(Class::TRANSIENT).on("load").rate(0.000_001)).unwrap();
+    /// assert_eq!(load.call(|| Some(7)), Some(7));
+    /// fault.set_rate(1.0).unwrap();
+    /// assert_eq!(load.call(|| Some(7)), None);
+    /// assert!(fault.set_rate(1.5).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the rate is not over 0 and at most 1.
+    pub fn set_rate(&self, rate: f64) -> Result<(), InvalidFault> {
+        let mut problems = Problems::default();
+        super::target::check_rate(rate, &mut problems);
+        problems.finish()?;
+        self.armed.set_rate(rate);
+        Ok(())
+    }
+
     /// Extends the time to live: the fault ends `ttl` from now. A controller that renews a short time to live at each
     /// step leaves nothing behind when it dies.
     ///

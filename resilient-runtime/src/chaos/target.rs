@@ -48,6 +48,12 @@ pub(crate) trait Aim {
     fn uses(&self, kind: Kind, name: &str) -> bool;
 }
 
+pub(super) fn check_rate(rate: f64, problems: &mut Problems) {
+    problems.require(rate > 0.0 && rate <= 1.0, || {
+        format!("the rate {rate} is not over 0 and at most 1; 0.1 stands for 10 % of the calls")
+    });
+}
+
 impl Target {
     /// Whether calls of the pipeline can meet the conditions.
     pub(super) fn aims_at(&self, pipeline: &dyn Aim) -> bool {
@@ -83,10 +89,7 @@ impl Target {
         problems.require(self.patterns.len() <= MOST_PATTERNS, || {
             format!("the fault has {} patterns; at most {MOST_PATTERNS} are allowed", self.patterns.len())
         });
-        let rate = self.rate;
-        problems.require(rate > 0.0 && rate <= 1.0, || {
-            format!("the rate {rate} is not over 0 and at most 1; 0.1 stands for 10 % of the calls")
-        });
+        check_rate(self.rate, problems);
         problems.require(self.every > 0, || "`every` = 0 is refused: at least 1".to_owned());
         problems.require(self.times != Some(0), || "`times` = 0 is refused: at least 1".to_owned());
     }
