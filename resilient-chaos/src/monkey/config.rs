@@ -140,7 +140,7 @@ fn head_of(reader: &mut Reader<'_>, head: &Read) -> Option<Config> {
     if head.texts("environment").is_empty() {
         reader.problem(&head.place_of("environment"), "`environment` is empty, so the monkey could run nowhere; list environments, such as `[\"staging\"]`");
     }
-    let minutes = |name| head.count(name).map(|minutes| Duration::from_mins(minutes));
+    let minutes = |name| head.count(name).map(Duration::from_mins);
     let (from, to) = (minutes("from")?, minutes("to")?);
     if from >= to {
         reader.problem(

@@ -57,7 +57,7 @@ struct Active {
     group: String,
     until: Duration,
     /// Keeps experiments away. Shared by all faults at this time.
-    _claim: Arc<Claim>,
+    claim: Arc<Claim>,
 }
 
 impl Monkey {
@@ -230,7 +230,7 @@ impl Monkey {
         active: &mut Vec<Active>,
     ) -> Result<(), String> {
         let claim = match active.first() {
-            Some(first) => Arc::clone(&first._claim),
+            Some(first) => Arc::clone(&first.claim),
             None => Arc::new(
                 Claim::new(&self.registry, &self.config.name, &self.journal)
                     .map_err(|other| format!("the experiment `{other}` runs"))?,
@@ -248,7 +248,7 @@ impl Monkey {
         armed.arm(&fault.id, &arm)?;
         self.journal.add(EntryKind::Step { step: fault.id.clone(), runs: true, injected: None });
         let (id, group) = (fault.id.clone(), fault.group.clone());
-        active.push(Active { id, group, until: now + fault.duration, _claim: claim });
+        active.push(Active { id, group, until: now + fault.duration, claim });
         Ok(())
     }
 }

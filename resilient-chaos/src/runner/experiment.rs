@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use resilient_runtime::clock::Instant;
 use resilient_runtime::registry::Stats;
-use resilient_runtime::{EventKind, Registry, Subscription};
+use resilient_runtime::{EventKind as Happened, Registry, Subscription};
 
 use super::armed::Armed;
 use super::outside::World;
@@ -140,7 +140,7 @@ impl Experiment {
         self.last_read = read;
         self.journal.set_now(self.now);
         while let Some(event) = self.events.try_recv() {
-            self.take(event.component, event.what);
+            self.take(event.component, &event.what);
         }
         self.stats = self.registry.stats();
         self.world.step(self.now);
@@ -150,23 +150,23 @@ impl Experiment {
     }
 
     /// Records an event. Returns whether it can decide something at once.
-    fn take(&mut self, component: &str, what: EventKind) -> bool {
+    fn take(&mut self, component: &str, what: &Happened) -> bool {
         let name = component.to_owned();
         match what {
-            EventKind::Transition { to, .. } => {
-                self.changes.circuits.push((name.clone(), to.to_owned()));
-                self.journal.add(EntryKind::Circuit { breaker: name, state: to.to_owned() });
+            Happened::Transition { to, .. } => {
+                self.changes.circuits.push((name.clone(), (*to).to_owned()));
+                self.journal.add(EntryKind::Circuit { breaker: name, state: (*to).to_owned() });
                 true
             }
-            EventKind::AlertChanged { severity, .. } => {
+            Happened::AlertChanged { severity, .. } => {
                 if let Some(severity) = severity {
-                    self.changes.alerts.push((name.clone(), severity.to_owned()));
+                    self.changes.alerts.push((name.clone(), (*severity).to_owned()));
                 }
                 self.journal.add(EntryKind::Alert { alert: name, severity: severity.map(str::to_owned) });
                 true
             }
-            EventKind::HealthChanged { status } => {
-                self.journal.add(EntryKind::Health { check: name, status: status.to_owned() });
+            Happened::HealthChanged { status } => {
+                self.journal.add(EntryKind::Health { check: name, status: (*status).to_owned() });
                 true
             }
             _ => false,
@@ -197,7 +197,7 @@ impl Experiment {
                 Some(event) => {
                     let at = self.now + self.registry.clock().now().since(self.last_read);
                     self.journal.set_now(at);
-                    if self.take(event.component, event.what) {
+                    if self.take(event.component, &event.what) {
                         return Ok(());
                     }
                 }

@@ -215,7 +215,7 @@ impl Experiment {
             }
             let arm = Arm {
                 fault: &step.fault,
-                rate: step.rate.at(elapsed - step.start),
+                rate: step.rate.at(elapsed.saturating_sub(step.start)),
                 // Different steps hit different calls.
                 seed: self.scenario.seed.wrapping_add(index as u64),
                 ttl: self.lease,

@@ -1,6 +1,7 @@
 //! The plan of an experiment, printed before it runs.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::scenario::{OnDeviation, Rate, Scenario, Step};
@@ -49,11 +50,11 @@ pub(crate) fn describe(fault: &serde_json::Value) -> String {
     let mut line = fault.get("type").map(text).unwrap_or_default().replace('_', " ");
     let targets = crate::faults::targets(fault);
     if !targets.is_empty() {
-        line.push_str(&format!(" on {}", targets.join(", ")));
+        let _ = write!(line, " on {}", targets.join(", "));
     }
     let fields = fault.as_object().into_iter().flatten().filter(|(name, _)| *name != "type" && *name != "on");
     for (name, value) in fields {
-        line.push_str(&format!(", {} {}", name.replace('_', " "), text(value)));
+        let _ = write!(line, ", {} {}", name.replace('_', " "), text(value));
     }
     line
 }

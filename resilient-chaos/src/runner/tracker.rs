@@ -121,7 +121,7 @@ impl Tracker {
             && !matches!(self.spec.what, Expected::Breaker { .. } | Expected::Alert { .. })
         {
             self.verdict = Some(false);
-            self.detail = "no call was made during the step, so it shows nothing; send load".to_owned();
+            "no call was made during the step, so it shows nothing; send load".clone_into(&mut self.detail);
         }
         self.verdict == Some(false)
     }

@@ -1,5 +1,6 @@
 //! Probes that are watched while an experiment runs.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use resilient_runtime::registry::Stats;
@@ -79,7 +80,7 @@ impl Watched {
             (Some(value), measure) => format!("{id} is {}, expected {limit}", measure.unit().show(value)),
         };
         if !self.debounce.is_zero() && self.failing_since.is_some() {
-            text.push_str(&format!(", for {}", span(self.debounce)));
+            let _ = write!(text, ", for {}", span(self.debounce));
         }
         text
     }

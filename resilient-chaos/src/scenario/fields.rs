@@ -103,7 +103,7 @@ const SEVERITY: Field = field(
     Default("\"critical\""),
     "The lowest severity that counts as firing.",
 );
-const ANY: Takes = Number { min: f64::MIN, max: f64::MAX };
+const ANY: Takes = Takes::AnyNumber;
 const MIN: Field = field("min", ANY, Optional, "Smallest value that is accepted.");
 const MAX: Field = field("max", ANY, Optional, "Largest value that is accepted.");
 

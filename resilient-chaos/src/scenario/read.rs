@@ -146,7 +146,7 @@ impl<'t> Reader<'t> {
                     }
                 }
                 None if is_decided => {
-                    let what = self.unknown(table, word, name);
+                    let what = unknown(table, word, name);
                     self.problem(&key.span(), what);
                 }
                 None => {}
@@ -156,21 +156,6 @@ impl<'t> Reader<'t> {
             self.missing(field, &mut read);
         }
         read
-    }
-
-    fn unknown(&self, table: &'static Table, word: Option<&str>, name: &str) -> String {
-        let known: Vec<_> = table.fields_of(word).map(|field| field.name).collect();
-        if let Some((decider, variants)) = table.variants
-            && let Some(other) = variants.iter().find(|variant| variant.fields.iter().any(|f| f.name == name))
-            && let Some(word) = word
-        {
-            let other = other.word;
-            return format!(
-                "`{name}` does not exist with `{decider} = \"{word}\"`, only with `{decider} = \"{other}\"`; {}",
-                hint(name, known)
-            );
-        }
-        format!("unknown field `{name}`; {}", hint(name, known))
     }
 
     fn missing(&mut self, field: &'static Field, read: &mut Read) {
@@ -201,7 +186,7 @@ impl<'t> Reader<'t> {
     fn value(&mut self, field: &'static Field, written: &Spanned<DeValue<'_>>) -> Option<Value> {
         let place = written.span();
         match (&field.takes, written.get_ref()) {
-            (Takes::Table(table), DeValue::Table(inner)) => {
+            (Takes::Table(table) | Takes::Rate(table), DeValue::Table(inner)) => {
                 Some(Value::Table(self.table(table, inner, place)))
             }
             (Takes::Tables(table), DeValue::Array(list)) => {
@@ -224,9 +209,6 @@ impl<'t> Reader<'t> {
                 let what = format!("`{0}` is a list: write `[[{0}]]` instead of `[{0}]`", field.name);
                 self.problem(&place, what);
                 None
-            }
-            (Takes::Rate(table), DeValue::Table(inner)) => {
-                Some(Value::Table(self.table(table, inner, place)))
             }
             (Takes::Fault, DeValue::Table(_)) => Some(Value::Fault(json(written.get_ref()))),
             (Takes::Texts, DeValue::Array(list)) => {
@@ -284,6 +266,22 @@ impl<'t> Reader<'t> {
     }
 }
 
+/// Describes a field that does not exist, and the nearest one that does.
+fn unknown(table: &'static Table, word: Option<&str>, name: &str) -> String {
+    let known: Vec<_> = table.fields_of(word).map(|field| field.name).collect();
+    if let Some((decider, variants)) = table.variants
+        && let Some(other) = variants.iter().find(|variant| variant.fields.iter().any(|f| f.name == name))
+        && let Some(word) = word
+    {
+        let other = other.word;
+        return format!(
+            "`{name}` does not exist with `{decider} = \"{word}\"`, only with `{decider} = \"{other}\"`; {}",
+            hint(name, known)
+        );
+    }
+    format!("unknown field `{name}`; {}", hint(name, known))
+}
+
 fn scalar(takes: &Takes, value: &DeValue<'_>) -> Option<Value> {
     let text = value.as_str();
     match takes {
@@ -306,6 +304,7 @@ fn scalar(takes: &Takes, value: &DeValue<'_>) -> Option<Value> {
             let number = number(value)?;
             (*min..=*max).contains(&number).then_some(Value::Number(number))
         }
+        Takes::AnyNumber => number(value).map(Value::Number),
         Takes::Share | Takes::Rate(_) => share(value).map(Value::Number),
         Takes::Span { min, max } => {
             let span = parse_duration(text?)?;

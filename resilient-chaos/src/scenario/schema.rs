@@ -92,7 +92,7 @@ fn takes(takes: &Takes) -> Json {
         Takes::Words(words) => json!({ "enum": words }),
         Takes::Flag => json!({ "type": "boolean" }),
         Takes::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        Takes::Number { min, max } if *min == f64::MIN && *max == f64::MAX => json!({ "type": "number" }),
+        Takes::AnyNumber => json!({ "type": "number" }),
         Takes::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Takes::Share => share(),
         Takes::Span { .. } => {

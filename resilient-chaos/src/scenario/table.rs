@@ -50,6 +50,8 @@ pub(crate) enum Takes {
         min: u64,
         max: u64,
     },
+    /// Any number.
+    AnyNumber,
     /// A number in this range.
     Number {
         min: f64,
@@ -103,8 +105,7 @@ impl Takes {
             }
             Self::Count { min, max } if min == max => format!("{min}"),
             Self::Count { min, max } => format!("a whole number from {min} to {max}"),
-            Self::Number { min, max } if *max == f64::MAX && *min == f64::MIN => "a number".into(),
-            Self::Number { min, max } if *max == f64::MAX => format!("a number of at least {min}"),
+            Self::AnyNumber => "a number".into(),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
             Self::Share => "a share from 0 to 1, or `\"30%\"`".into(),
             Self::Span { min, max } => format!("a duration from {} to {}", span(*min), span(*max)),

@@ -215,7 +215,7 @@ fn the_defaults_in_the_tables_are_valid() {
         for field in table.fields.iter().chain(variants.iter().flat_map(|variant| variant.fields)) {
             match &field.takes {
                 table::Takes::Table(inner) | table::Takes::Tables(inner) | table::Takes::Rate(inner) => {
-                    check(inner)
+                    check(inner);
                 }
                 _ => {}
             }
