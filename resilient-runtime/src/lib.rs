@@ -82,6 +82,7 @@ mod key;
 mod kind;
 mod last_error;
 mod level;
+mod membership;
 mod name;
 mod nearest;
 mod outage;

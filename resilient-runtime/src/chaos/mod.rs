@@ -53,7 +53,6 @@ pub(crate) use injection::{Blocked, Injection};
 pub use latency::Latency;
 pub use limits::Limits;
 pub(crate) use point::InjectionPoint;
-pub use point::Membership;
 pub use problem::InvalidFault;
 pub(crate) use shared::Shared;
 pub use spec::FaultSpec;

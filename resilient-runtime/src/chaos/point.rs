@@ -5,20 +5,9 @@ use std::sync::Arc;
 use super::armed::{Facts, Hit};
 use super::shared::Shared;
 use super::target::Aim;
+use crate::membership::Membership;
 use crate::observe::LogLimit;
 use crate::sync::{AtomicU64, Ordering};
-
-/// Whether the attribute lets faults affect a function.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Membership {
-    /// No argument: it is a target by its name and its components.
-    #[default]
-    Target,
-    /// `chaos = off`
-    Exempt,
-    /// `chaos = "group"`
-    Group(&'static str),
-}
 
 /// The injection point of a pipeline. It knows whether a fault in force can affect the pipeline, so that an attempt
 /// tests one bit.

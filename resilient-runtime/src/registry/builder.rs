@@ -89,7 +89,7 @@ macro_rules! stages {
                     switch: registry.0.switch.clone(),
                     bypass: Bypass::default(),
                     #[cfg(feature = "chaos")]
-                    chaos: registry.injection_point(),
+                    chaos: registry.injection_point(crate::membership::Membership::Target),
                     stages: self,
                     levels: &[],
                     keeps: false,

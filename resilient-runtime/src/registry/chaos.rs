@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{Inner, Registry};
-use crate::chaos::{Chaos, InjectionPoint, Known, Membership};
+use crate::chaos::{Chaos, InjectionPoint, Known};
+use crate::membership::Membership;
 use crate::site;
 
 impl Registry {
@@ -22,8 +23,8 @@ impl Registry {
         Chaos { shared: Arc::clone(&self.0.chaos), known: Arc::clone(&self.0) as _ }
     }
 
-    pub(super) fn injection_point(&self) -> InjectionPoint {
-        InjectionPoint::new(&self.0.chaos, Membership::Target)
+    pub(super) fn injection_point(&self, membership: Membership) -> InjectionPoint {
+        InjectionPoint::new(&self.0.chaos, membership)
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) enum Origin {
     Refusal,
     /// Fault injection, in place of an error of the body with this class.
     Transient,
+    /// The same, with the error of `chaos(error = ..)` if there is one.
+    Typed,
     Uncertain,
     Overload,
     Permanent,
@@ -71,7 +73,9 @@ impl Mark {
             Origin::Uncertain => Class::Uncertain { retry_after },
             Origin::Overload => Class::Overload { retry_after },
             Origin::Permanent => Class::Permanent,
-            Origin::Real | Origin::Refusal | Origin::Transient => Class::Transient { retry_after },
+            Origin::Real | Origin::Refusal | Origin::Transient | Origin::Typed => {
+                Class::Transient { retry_after }
+            }
         }
     }
 }
@@ -83,6 +87,20 @@ impl Rejection {
         let mut mark = Mark::new(RejectionKind::Injected, operation, class.retry_after());
         mark.origin = Origin::of(class);
         Self { mark, detail: Detail::Injected(Arc::new(by)) }
+    }
+
+    /// The error of `chaos(error = ..)`, or a transient error if the function has none.
+    #[cold]
+    pub(crate) fn injected_error(operation: &'static str, by: InjectedBy) -> Self {
+        let mut rejection = Self::injected(operation, Class::TRANSIENT, by);
+        rejection.mark.origin = Origin::Typed;
+        rejection
+    }
+
+    /// Whether the error of `chaos(error = ..)` takes its place.
+    #[doc(hidden)]
+    pub fn is_typed(&self) -> bool {
+        self.mark.origin == Origin::Typed
     }
 
     /// A rejection in place of one of a stage.

@@ -8,6 +8,7 @@ pub use crate::component::Kind;
 pub use crate::fallback::{CollectReasons, NoAnswer, ReasonCollector};
 pub use crate::idempotency::{ClaimOutcome, Fingerprint};
 pub use crate::level::Level;
+pub use crate::membership::Membership;
 pub use crate::outcome::{BoxError, FallbackFailed};
 pub use crate::outcome::{Failure, Outcome, Reject};
 pub use crate::pipeline::Pipeline;
@@ -37,7 +38,7 @@ pub use crate::{
     __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
     __judge_static as judge_static, __keep as keep, __last_good as last_good, __mark as mark,
     __rejected as rejected, __rule as rule, __rule_static as rule_static, __submit_site as submit_site,
-    __why as why, __wording as wording,
+    __typed as typed, __why as why, __wording as wording,
 };
 
 mod answer;
@@ -328,7 +329,7 @@ macro_rules! __attempted {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __attempt_sync {
-    ($call:ident ($($body:tt)*) $($output:ty)?) => {
+    ($call:ident ($($body:tt)*) $($output:ty)? $(; $($typed:tt)+)?) => {
         $call.attempt_sync($($body)*)
     };
 }
@@ -344,6 +345,13 @@ macro_rules! __attempt_sync {
     ($call:ident ($($body:tt)*) $output:ty) => {
         $call.attempt_sync_or($($body)*, |rejection| $crate::__rt::rejected!($output, &rejection))
     };
+    ($call:ident ($($body:tt)*) $($output:ty)?; $($typed:tt)+) => {
+        $call.attempt_sync_or($($body)*, |rejection| if rejection.is_typed() {
+            ::core::option::Option::Some($($typed)+)
+        } else {
+            $crate::__rt::rejection_of!(rejection $($output)?)
+        })
+    };
 }
 
 /// Returns the future of an attempt of a function without a stage that can reject.
@@ -351,7 +359,7 @@ macro_rules! __attempt_sync {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __attempt_untimed {
-    ($call:ident ($($body:tt)*) $($output:ty)?) => {
+    ($call:ident ($($body:tt)*) $($output:ty)? $(; $($typed:tt)+)?) => {
         $call.attempt_untimed($($body)*)
     };
 }
@@ -367,6 +375,75 @@ macro_rules! __attempt_untimed {
     ($call:ident ($($body:tt)*) $output:ty) => {
         $call.attempt_untimed_or($($body)*, |rejection| $crate::__rt::rejected!($output, &rejection))
     };
+    ($call:ident ($($body:tt)*) $($output:ty)?; $($typed:tt)+) => {
+        $call.attempt_untimed_or($($body)*, |rejection| if rejection.is_typed() {
+            ::core::option::Option::Some($($typed)+)
+        } else {
+            $crate::__rt::rejection_of!(rejection $($output)?)
+        })
+    };
+}
+
+/// Returns the outcome with a rejection, if its type can hold one and is written out.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __rejection_of {
+    ($rejection:ident) => {
+        ::core::option::Option::None
+    };
+    ($rejection:ident $output:ty) => {
+        $crate::__rt::rejected!($output, &$rejection)
+    };
+}
+
+#[cfg(feature = "chaos")]
+pub use crate::__rejection_of as rejection_of;
+
+/// Chooses the error of `chaos(error = ..)` if a fault asks for it.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __typed {
+    ($rejection:ident { $($typed:tt)* } { $($plain:tt)* }) => {
+        $($plain)*
+    };
+}
+
+/// Chooses the error of `chaos(error = ..)` if a fault asks for it.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __typed {
+    ($rejection:ident { $($typed:tt)* } { $($plain:tt)* }) => {
+        if $rejection.is_typed() { $($typed)* } else { $($plain)* }
+    };
+}
+
+/// A return type that can hold the error of `chaos(error = ..)`.
+#[cfg(feature = "chaos")]
+#[diagnostic::on_unimplemented(
+    message = "`chaos(error = ..)` returns `{E}`, but the function returns `{Self}`",
+    label = "`{Self}` cannot hold a `{E}`",
+    note = "`chaos(error = ..)` takes a function without arguments that returns an error of the function"
+)]
+pub trait FailWith<E>: Outcome {
+    /// Returns the outcome with `error`.
+    fn fail(error: E) -> Self;
+}
+
+#[cfg(feature = "chaos")]
+impl<T, E> FailWith<E> for Result<T, E> {
+    fn fail(error: E) -> Self {
+        Err(error)
+    }
+}
+
+/// Returns the outcome with the error of `chaos(error = ..)`.
+#[cfg(feature = "chaos")]
+#[cold]
+pub fn fail_with<R: FailWith<E>, E>(error: impl FnOnce() -> E) -> R {
+    R::fail(error())
 }
 
 /// Requires the bound, for its diagnostics.

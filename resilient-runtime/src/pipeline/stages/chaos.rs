@@ -11,12 +11,13 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use crate::chaos::{Action, Aim, Blocked, Facts, Hit, Injection, Membership};
-use crate::classify::{Class, Judgement};
+use crate::chaos::{Action, Aim, Blocked, Facts, Hit, Injection};
+use crate::classify::{Class, Judgement, Verdict};
 use crate::component::Component as _;
 use crate::correlation::CorrelationId;
 use crate::idempotency::Effect;
 use crate::kind::Kind;
+use crate::membership::Membership;
 use crate::observe::log_limited;
 use crate::pipeline::body::Activity;
 use crate::pipeline::call::Next;
@@ -69,6 +70,7 @@ impl Pipeline {
                 Rejection::injected_refusal(kind, component.unwrap_or(operation), by)
             }
             Action::Error(class) => Rejection::injected(operation, class, by),
+            Action::TypedError => Rejection::injected_error(operation, by),
             _ => Rejection::injected(operation, Class::TRANSIENT, by),
         }
     }
@@ -168,7 +170,7 @@ impl Call<'_> {
         heard: Judgement,
     ) -> Next {
         self.set_suspended(false);
-        let judgement = heard.of_rejection(rejection);
+        let judgement = judged(rejection, heard);
         if rejection.kind() != RejectionKind::Injected {
             // As if the attempt had not passed the stage: its token is refunded.
             self.held.token.unspend();
@@ -237,6 +239,13 @@ impl<'p> Call<'p> {
             "a fault cannot fail the attempt: the return type cannot hold a rejection; add `chaos(error = ..)` to the attribute"
         );
     }
+}
+
+/// The judgement of an injected rejection. `heard` is the judgement of the error that it becomes.
+pub(in crate::pipeline) fn judged(rejection: &Rejection, heard: Judgement) -> Judgement {
+    // The error of `chaos(error = ..)` has its own class.
+    let is_failure = matches!(heard.verdict(), Verdict::Failure(_)) && heard != Judgement::UNKNOWN;
+    if rejection.is_typed() && is_failure { heard } else { heard.of_rejection(rejection) }
 }
 
 pin_project! {

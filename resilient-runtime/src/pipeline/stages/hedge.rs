@@ -271,11 +271,16 @@ async fn run_attempt<'p, R, F: Future<Output = R>>(
         }
         Err(rejection) => {
             let is_evidence = call.evidence_of_time().is_some();
-            call.timed_out(rejection, by.hear(rejection));
+            let heard = by.hear(rejection);
+            call.timed_out(rejection, heard);
             // After an attempt timeout another attempt may be faster. After the deadline of the call no time is left
             // for one. A timeout that only an outer deadline caused says nothing about how long attempts take.
             let worth = match rejection.kind() {
-                RejectionKind::AttemptTimeout | RejectionKind::Injected => RaceOutcome::Failed,
+                #[cfg(feature = "chaos")]
+                RejectionKind::Injected => RaceOutcome::of(super::chaos::judged(rejection, heard)),
+                #[cfg(feature = "chaos")]
+                _ if rejection.is_injected() => RaceOutcome::Refused,
+                RejectionKind::AttemptTimeout => RaceOutcome::Failed,
                 _ if is_evidence => RaceOutcome::TooLate,
                 _ => RaceOutcome::Refused,
             };
