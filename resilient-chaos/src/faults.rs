@@ -1,4 +1,4 @@
-//! What the runner needs of fault injection.
+//! The interface between the runner and fault injection.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -19,7 +19,7 @@ pub(super) const FILE: Table = Table {
 };
 
 pub(super) const GAME_DAY: Table = Table {
-    about: "What the game day is for, and who leads it.",
+    about: "The purpose of the game day, and the person who leads it.",
     variants: None,
     fields: &[
         field("version", Count { min: 1, max: 1 }, Required("1"), "Version of this format."),
@@ -36,7 +36,7 @@ pub(super) const GAME_DAY: Table = Table {
             "Heading of the agenda and of the report.",
         ),
         field("lead", Text, Required("\"Ada\""), "The person who leads it and can stop it."),
-        field("briefing", Text, Optional, "What everybody must know before it begins."),
+        field("briefing", Text, Optional, "Facts that all participants must know before it begins."),
     ],
 };
 
@@ -51,7 +51,7 @@ pub(super) const ACT: Table = Table {
             "Name of a shipped scenario, or path of a scenario file, relative to this file.",
         ),
         field("title", Text, Optional, "Heading of the act. By default, the name of the scenario."),
-        field("watch", Text, Optional, "What people watch during the act."),
+        field("watch", Text, Optional, "The displays and people to watch during the act."),
         field("debrief", Text, Optional, "A question after the act. The answers are notes in its journal."),
     ],
 };

@@ -44,7 +44,7 @@ pub struct GameDay {
     pub title: String,
     /// The person who leads it.
     pub lead: String,
-    /// What everybody must know before it begins.
+    /// Facts that all participants must know before it begins.
     pub briefing: Option<String>,
     /// The acts.
     pub acts: Vec<Act>,
@@ -58,7 +58,7 @@ pub struct Act {
     pub title: String,
     /// The experiment.
     pub scenario: Scenario,
-    /// What people watch.
+    /// The displays and people to watch.
     pub watch: Option<String>,
     /// A question after the act.
     pub debrief: Option<String>,

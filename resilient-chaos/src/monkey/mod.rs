@@ -7,7 +7,7 @@
 //! - It injects nothing while an alert fires or an experiment runs. If an alert begins to fire, all of its faults are
 //!   removed at once.
 //! - Its decisions depend on the seed. Every decision is logged, and written to the journal.
-//! - Its faults are leases like those of an experiment. They end if the monkey is dropped, panics or stops running.
+//! - Its faults are leases, as in an experiment. They end if the monkey is dropped, panics or stops running.
 
 mod config;
 mod decide;

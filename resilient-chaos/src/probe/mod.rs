@@ -29,11 +29,11 @@ use crate::text::{number, share, span};
 pub struct ProbeSpec {
     /// The name in the report.
     pub id: String,
-    /// What is measured.
+    /// The measurement.
     pub measure: Measure,
 }
 
-/// What a probe measures, and its limit.
+/// The measurement of a probe, and its limit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "probe")]
 #[non_exhaustive]

@@ -24,12 +24,12 @@ use crate::scenario::Rate;
 pub struct Entry {
     /// The time since the first entry, in seconds of the registry's clock.
     pub seconds: f64,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub what: EntryKind,
 }
 
-/// What an entry of a journal reports.
+/// The event that an entry of a journal reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "entry")]
 #[non_exhaustive]
@@ -207,13 +207,13 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Check {
-    /// What was checked.
+    /// The name of the check.
     pub name: String,
     /// The group of the check.
     pub kind: CheckKind,
     /// Whether it passed. `None` if the experiment ended before.
     pub passed: Option<bool>,
-    /// What was measured.
+    /// The measured value, as a text.
     pub detail: String,
     /// Its weight in the score.
     pub weight: u64,
@@ -232,13 +232,13 @@ pub enum CheckKind {
     Recovery,
 }
 
-/// What the report must know about the scenario.
+/// Facts about the scenario that the report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Began {
     /// The name.
     pub name: String,
-    /// What the experiment shall confirm.
+    /// The statement that the experiment shall confirm.
     pub hypothesis: String,
     /// The owner.
     pub owner: String,
@@ -258,7 +258,7 @@ pub struct Began {
     pub recovery_within: f64,
 }
 
-/// What the report must know about a probe.
+/// Facts about a probe that the report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProbeInfo {
@@ -276,7 +276,7 @@ pub struct ProbeInfo {
     pub aborts: bool,
 }
 
-/// What the report must know about a step.
+/// Facts about a step that the report shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepInfo {

@@ -87,7 +87,7 @@ fn reasons(html: &mut String, report: &Report) {
     let heading = match report.outcome {
         Outcome::Refused => "Why it did not start",
         Outcome::Aborted => "Why it was aborted",
-        _ => "What deviated",
+        _ => "Deviations",
     };
     let _ = write!(html, "<section class=\"reasons {}\"><h2>{heading}</h2><ul>", report.outcome.as_str());
     for reason in &report.reasons {
@@ -177,7 +177,7 @@ fn happened(html: &mut String, report: &Report, timeline: &Timeline<'_>) {
     if sentences.is_empty() {
         return;
     }
-    html.push_str("<h2>What happened</h2>\n<ol class=\"log\">\n");
+    html.push_str("<h2>Events</h2>\n<ol class=\"log\">\n");
     for (entry, text) in sentences.iter().take(MOST) {
         let class = match &entry.what {
             EntryKind::Deviated { .. } | EntryKind::Aborted { .. } => " class=\"bad\"",

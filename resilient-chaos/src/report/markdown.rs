@@ -7,7 +7,7 @@ use super::{Check, CheckKind, Report};
 use crate::runner::describe_rate;
 use crate::text::span;
 
-/// The largest number of entries in the list of what happened.
+/// The largest number of entries in the list of events.
 pub(super) const MOST: usize = 300;
 
 /// Escapes what Markdown would interpret in a table or a line.
@@ -80,7 +80,7 @@ pub(super) fn markdown(report: &Report) -> String {
             plain(detail)
         );
     }
-    text.push_str("\n## What happened\n\n");
+    text.push_str("\n## Events\n\n");
     let sentences = report.entries.iter().filter_map(|entry| Some((entry.seconds, sentence(&entry.what)?)));
     let sentences: Vec<_> = sentences.collect();
     for (seconds, sentence) in sentences.iter().take(MOST) {

@@ -35,7 +35,7 @@ use crate::text::share;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// What is known about the scenario.
+    /// The facts about the scenario.
     pub began: Began,
     /// The result.
     pub outcome: Outcome,

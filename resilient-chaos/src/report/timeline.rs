@@ -1,4 +1,4 @@
-//! What a journal contains, arranged by time for the charts and texts.
+//! The contents of a journal, arranged by time for the charts and texts.
 
 use std::collections::BTreeMap;
 

@@ -62,7 +62,7 @@ impl World {
         Self { registry: registry.clone(), functions, requests, tasks: JoinSet::new() }
     }
 
-    /// Starts the requests that are due, and takes the results of those that ended.
+    /// Starts the requests that are due, and takes the results of the requests that ended.
     pub(super) fn step(&mut self, now: Duration) {
         while let Some(Ok((id, holds))) = self.tasks.try_join_next() {
             if let Some(request) = self.requests.get_mut(&id) {

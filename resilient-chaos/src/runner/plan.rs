@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::scenario::{OnDeviation, Rate, Scenario, Step};
 use crate::text::{share, span};
 
-/// What an experiment would do. Displays as a time line.
+/// The plan of an experiment. Displays as a time line.
 ///
 /// ```
 /// use resilient_chaos::{Runner, scenario::shipped};

@@ -19,7 +19,7 @@ pub(super) struct Tracker {
     pub(super) detail: String,
 }
 
-/// What happened since the last check.
+/// Changes since the last check.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Changes {
     /// Circuit breakers and their new states.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 
-/// Runs a future, and returns the text of its panic. What the future held is dropped by the panic.
+/// Runs a future, and returns the text of its panic. The panic drops everything that the future held.
 pub(super) async fn catch<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(Box::pin(future));
     std::future::poll_fn(|cx| {

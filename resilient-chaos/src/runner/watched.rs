@@ -17,7 +17,7 @@ pub(super) struct Watched {
     failing_since: Option<Duration>,
     /// The last reading in the journal: when, and whether it held.
     written: Option<(Duration, Option<bool>)>,
-    /// What failed, once it counted as failed.
+    /// Describes the failure, once it counted as failed.
     pub(super) failure: Option<String>,
 }
 

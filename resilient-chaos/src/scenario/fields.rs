@@ -28,7 +28,7 @@ pub(crate) const FILE: Table = Table {
 };
 
 const SCENARIO: Table = Table {
-    about: "What the experiment is, where it may run, and its limits.",
+    about: "The name of the experiment, its environments and its limits.",
     variants: None,
     fields: &[
         field("version", Count { min: 1, max: 1 }, Required("1"), "Version of this format."),
@@ -38,7 +38,12 @@ const SCENARIO: Table = Table {
             Required("\"gateway-down\""),
             "Name of the experiment, also used for the names of its reports.",
         ),
-        field("hypothesis", Text, Required("\"..\""), "What the experiment shall confirm, as a sentence."),
+        field(
+            "hypothesis",
+            Text,
+            Required("\"..\""),
+            "The statement that the experiment shall confirm, as a sentence.",
+        ),
         field("owner", Text, Required("\"team-pay\""), "The team or person to ask about it."),
         field(
             "environment",
@@ -222,7 +227,7 @@ pub(crate) const PROBES: &[Variant] = &[
 ];
 
 const STEADY_STATE: Table = Table {
-    about: "What must hold before the first fault, while faults are injected, and again after the last one.",
+    about: "A condition that must hold before the first fault, while faults are injected, and again after the last one.",
     variants: Some(("probe", PROBES)),
     fields: &[
         field(
@@ -238,7 +243,7 @@ const STEADY_STATE: Table = Table {
                 "custom",
             ]),
             Required("\"success_rate\""),
-            "What is measured. It decides which further fields exist.",
+            "The measurement. It decides which further fields exist.",
         ),
         PROBE_ID,
         field(
@@ -274,7 +279,7 @@ const ABORT_WHEN: Table = Table {
                 "custom",
             ]),
             Required("\"alert\""),
-            "What is measured. It decides which further fields exist.",
+            "The measurement. It decides which further fields exist.",
         ),
         PROBE_ID,
         field(
@@ -379,7 +384,7 @@ const WITHIN: Field = field(
 );
 
 const EXPECT: Table = Table {
-    about: "What the resilience of the program must do while a step runs.",
+    about: "A requirement for the resilience of the program while a step runs.",
     variants: Some((
         "expect",
         &[
@@ -458,7 +463,7 @@ const EXPECT: Table = Table {
             "expect",
             Words(&["breaker", "fallback", "no_errors", "retries", "alert"]),
             Required("\"breaker\""),
-            "What is expected. It decides which further fields exist.",
+            "The requirement. It decides which further fields exist.",
         ),
         field("of", Identifier, Required("\"outage\""), "Id of the step."),
         field("id", Text, Optional, "Name in the report. By default, it is made of the other fields."),

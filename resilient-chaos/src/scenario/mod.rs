@@ -42,7 +42,7 @@ use crate::probe::ProbeSpec;
 pub struct Scenario {
     /// The name, which is also used for the names of reports.
     pub name: String,
-    /// What the experiment shall confirm.
+    /// The statement that the experiment shall confirm.
     pub hypothesis: String,
     /// The team or person to ask about it.
     pub owner: String,
@@ -56,23 +56,23 @@ pub struct Scenario {
     pub interval: Duration,
     /// Time for which the steady state is observed before the first fault.
     pub observe_before: Duration,
-    /// What happens if the steady state or an expectation fails.
+    /// The reaction if the steady state or an expectation fails.
     pub on_deviation: OnDeviation,
-    /// What must hold.
+    /// The conditions that must hold.
     pub steady_state: Vec<SteadyState>,
-    /// What aborts the experiment.
+    /// The rules that abort the experiment.
     pub abort_when: Vec<AbortRule>,
     /// The limits of all steps together.
     pub blast_radius: BlastRadius,
     /// The faults, in the order of the file.
     pub steps: Vec<Step>,
-    /// What the resilience must do.
+    /// The requirements for the resilience.
     pub expectations: Vec<Expectation>,
     /// How fast the steady state must return.
     pub recovery: Recovery,
 }
 
-/// What happens if the steady state or an expectation fails during the steps.
+/// The reaction if the steady state or an expectation fails during the steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDeviation {
@@ -87,7 +87,7 @@ pub enum OnDeviation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SteadyState {
-    /// What is measured.
+    /// The measurement.
     pub probe: ProbeSpec,
     /// Whether it must hold before and after the steps.
     pub at_edges: bool,
@@ -103,7 +103,7 @@ pub struct SteadyState {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct AbortRule {
-    /// What is measured.
+    /// The measurement.
     pub probe: ProbeSpec,
     /// How long it must fail.
     pub debounce: Duration,
@@ -196,7 +196,7 @@ impl Rate {
     }
 }
 
-/// What the resilience of the program must do while a step runs.
+/// A requirement for the resilience of the program while a step runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Expectation {
@@ -206,11 +206,11 @@ pub struct Expectation {
     pub of: String,
     /// Its weight in the score.
     pub weight: u64,
-    /// What is expected.
+    /// The requirement.
     pub what: Expected,
 }
 
-/// What is expected of the resilience.
+/// The requirement of an expectation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "expect")]
 #[non_exhaustive]

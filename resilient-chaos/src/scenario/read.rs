@@ -109,7 +109,7 @@ impl<'t> Reader<'t> {
         let mut seen = BTreeSet::new();
         reader.problems.retain(|problem| !malformed.contains(&problem.line) || seen.insert(problem.line));
         if !malformed.is_empty() {
-            // What is missing may be in the part that was not read.
+            // A missing table may be in the part that was not read.
             reader.problems.retain(|problem| problem.line != 0);
         }
         (reader, read)

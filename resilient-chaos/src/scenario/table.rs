@@ -36,7 +36,7 @@ pub(crate) enum Need {
     Default(&'static str),
 }
 
-/// What a field accepts.
+/// The values that a field accepts.
 #[derive(Debug)]
 pub(crate) enum Takes {
     Text,
