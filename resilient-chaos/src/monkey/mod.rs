@@ -30,8 +30,8 @@ use crate::report::{EntryKind, Journal};
 use crate::runner::{Armed, Claim, ENVIRONMENT, refused_in, running};
 use decide::Decider;
 
-/// How often the monkey looks at its faults and at the alerts.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// How long a fault lasts if the monkey does not run any more.
+const LEASE: Duration = Duration::from_millis(200);
 
 /// Injects random faults until it is stopped.
 #[must_use = "a monkey does nothing until `run`"]
@@ -84,7 +84,7 @@ impl Monkey {
             environment: std::env::var(ENVIRONMENT).ok().filter(|name| !name.is_empty()),
             journal: Journal::new(),
             wall: Arc::new(Timestamp::now),
-            lease: INTERVAL * 2,
+            lease: LEASE,
         }
     }
 
@@ -100,9 +100,10 @@ impl Monkey {
         self
     }
 
-    /// Sets how long a fault lasts if the monkey does not run any more. By default 200 ms.
+    /// Sets how long a fault lasts if the monkey does not run any more. By default 200 ms, which is also the shortest
+    /// possible time. The monkey renews it after half of this time.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(INTERVAL * 2);
+        self.lease = lease.max(LEASE);
         self
     }
 
@@ -140,8 +141,10 @@ impl Monkey {
             if now >= decider.next() {
                 self.decide(now, &mut decider, &mut armed, &mut active);
             }
-            let pause =
-                if active.is_empty() { decider.next().saturating_sub(now).max(INTERVAL) } else { INTERVAL };
+            let next = active.iter().map(|active| active.until).chain([decider.next()]).min().unwrap_or(now);
+            let pause = next.saturating_sub(now);
+            let pause = if active.is_empty() { pause } else { pause.min(self.lease / 2) };
+            let pause = pause.max(Duration::from_millis(1));
             let Some(mut delay) = clock.delay(pause) else {
                 return Err(
                     "there is no tokio runtime with `enable_time`, so the monkey cannot wait".to_owned()

@@ -96,6 +96,7 @@ impl Set {
         Monkey::with_faults(&self.registry, config, Arc::clone(&self.double) as Arc<dyn Faults>)
             .environment("test")
             .journal(&self.journal)
+            .lease(Duration::from_secs(20))
             .wall_clock(move || start + clock.now().since(began))
     }
 
