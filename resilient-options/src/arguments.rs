@@ -90,6 +90,9 @@ arguments! {
     name: "name = \"charge\"" [operation operation_name id]
     /// Registry to use instead of the global registry.
     registry: "registry = self.registry"
+    /// Fault injection, with the feature `chaos` of `resilient-runtime`: `off` exempts the function, a name adds it to a
+    /// group, and `chaos("group", error = || ..)` sets the error of the fault `typed_error`.
+    chaos: "chaos = \"payments\"" [fault fault_injection inject]
     ---
     /// Path of the `resilient-runtime` crate, if it is renamed or reexported.
     crate: "crate = ::resilient_runtime"

@@ -36,6 +36,7 @@
 //!   `source()` chain of other errors. `http` also adds `checked` and `Class::of_response`, which keep the
 //!   `Retry-After` of a response.
 //! - `anyhow`, `eyre`: implement [`Classify`] for `anyhow::Error` and `eyre::Report`.
+//! - `chaos`: injects faults, to try the resilience of functions in tests and in production.
 //! - `durable`: stores idempotency records in a file.
 
 #![deny(missing_docs)]
@@ -48,6 +49,8 @@ pub mod adaptive;
 pub mod alert;
 pub mod budget;
 pub mod bulkhead;
+#[cfg(feature = "chaos")]
+pub mod chaos;
 pub mod circuit_breaker;
 // The only module that reads the system clock and sleeps.
 #[allow(clippy::disallowed_methods)]
@@ -79,6 +82,7 @@ mod key;
 mod kind;
 mod last_error;
 mod level;
+mod membership;
 mod name;
 mod nearest;
 mod outage;
@@ -90,6 +94,7 @@ mod rejection;
 mod seconds;
 mod site;
 mod standalone;
+mod switch;
 mod sync;
 mod weak_table;
 

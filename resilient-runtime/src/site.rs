@@ -9,6 +9,7 @@ use once_cell::sync::OnceCell;
 
 use crate::component::Kind;
 use crate::level::Level;
+use crate::membership::Membership;
 use crate::pipeline::Pipeline;
 use crate::settings::Setting;
 use crate::sync::Mutex;
@@ -78,6 +79,8 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub struct Site {
     meta: SiteMeta,
+    #[cfg(feature = "chaos")]
+    membership: Membership,
     pipeline: OnceCell<Box<dyn Resolved>>,
 }
 
@@ -98,7 +101,32 @@ impl Resolved for Pipeline {
 impl Site {
     /// Creates a site that has not been called yet.
     pub const fn new(meta: SiteMeta) -> Self {
-        Self { meta, pipeline: OnceCell::new() }
+        Self {
+            meta,
+            #[cfg(feature = "chaos")]
+            membership: Membership::Target,
+            pipeline: OnceCell::new(),
+        }
+    }
+
+    /// Sets whether faults affect the function.
+    #[must_use]
+    #[cfg(feature = "chaos")]
+    pub const fn chaos(mut self, membership: Membership) -> Self {
+        self.membership = membership;
+        self
+    }
+
+    /// Has no effect without the feature `chaos`.
+    #[must_use]
+    #[cfg(not(feature = "chaos"))]
+    pub const fn chaos(self, _: Membership) -> Self {
+        self
+    }
+
+    #[cfg(feature = "chaos")]
+    pub(crate) fn membership(&self) -> Membership {
+        self.membership
     }
 
     /// Returns the arguments of the attribute.

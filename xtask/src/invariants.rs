@@ -15,8 +15,15 @@ fn listed() -> BTreeMap<u32, bool> {
 /// The numbers that the sources cite, with one file each.
 fn cited() -> BTreeMap<u32, PathBuf> {
     let mut all = BTreeMap::new();
-    for folder in ["benches", "examples", "resilient-http", "resilient-macros", "resilient-runtime", "tests"]
-    {
+    for folder in [
+        "benches",
+        "examples",
+        "resilient-chaos",
+        "resilient-http",
+        "resilient-macros",
+        "resilient-runtime",
+        "tests",
+    ] {
         for file in sources(&root().join(folder)) {
             let text = std::fs::read_to_string(&file).unwrap();
             all.extend(numbers(&text).map(|number| (number, file.clone())));

@@ -1,5 +1,6 @@
 //! Parses the arguments of `#[resilient(...)]`.
 
+mod chaos;
 mod fallback;
 mod limits;
 mod once;
@@ -13,6 +14,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 
+pub(crate) use chaos::Chaos;
 pub(crate) use fallback::{Answer, Fallback, Level, LocalCache, is_async, timeouts};
 pub(crate) use limits::{Coalesce, RateLimit};
 pub(crate) use once::Once;
@@ -51,6 +53,7 @@ pub(crate) struct Args {
     pub(crate) map_err: Option<Keyed<Expr>>,
     pub(crate) name: Option<LitStr>,
     pub(crate) registry: Option<Keyed<Expr>>,
+    pub(crate) chaos: Chaos,
     pub(crate) krate: Path,
     /// The keys of all arguments, including those with errors.
     pub(crate) keys: Vec<Ident>,
@@ -80,6 +83,7 @@ impl Args {
             map_err: None,
             name: None,
             registry: None,
+            chaos: Chaos::default(),
             krate: syn::parse_quote!(::resilient_runtime),
             keys: Vec::new(),
             has_unknown: false,
@@ -131,6 +135,7 @@ impl Args {
                 Some(once::Idempotent::ByKey(once)) => self.once = Some(once),
                 None => {}
             },
+            "chaos" => self.chaos = chaos::chaos(&key, input, errors)?,
             "crate" => self.krate = crate_path(&key, input)?,
             _ => {
                 self.has_unknown = true;

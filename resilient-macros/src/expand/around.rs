@@ -168,19 +168,10 @@ impl Writer<'_> {
         if self.args.threads().is_some() {
             return self.run_in_pool(attempt, leave);
         }
-        if !self.shape.is_async() {
-            return quote_spanned! {mixed=>
-                #copies
-                let __out = __call.attempt_sync(#attempt);
-                #finish
-            };
-        }
-        if self.args.timeout.is_none() {
-            return quote_spanned! {mixed=>
-                #copies
-                let __out = __call.attempt_untimed(#attempt).await;
-                #finish
-            };
+        let is_async = self.shape.is_async();
+        if self.args.timeout.is_none() || !is_async {
+            let run = self.run_untimed(attempt, leave, &finish);
+            return quote_spanned!(mixed=> #copies #run);
         }
         let stopped = self.stopped("CutOff", leave);
         quote_spanned! {mixed=>
@@ -190,6 +181,55 @@ impl Writer<'_> {
                 ::core::result::Result::Err(__rejection) => { #stopped }
             }
         }
+    }
+
+    /// Returns the attempt without a time limit, whose only rejections are those of fault injection.
+    fn run_untimed(&self, attempt: &TokenStream, leave: &Leave, finish: &TokenStream) -> TokenStream {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let is_async = self.shape.is_async();
+        if self.args.can_reject() || self.args.fallback.is_some() || self.args.map_err.is_some() {
+            let stopped = self.stopped("CutOff", leave);
+            let run = if is_async {
+                quote_spanned!(mixed=> __call.attempt_untimed(#attempt).await)
+            } else {
+                quote_spanned!(mixed=> __call.attempt_sync(#attempt))
+            };
+            return quote_spanned! {mixed=>
+                #krate::__rt::attempted!((#run) __out { #finish } __rejection { #stopped })
+            };
+        }
+        let typed = self.args.chaos.error.as_ref().map(|error| {
+            let failed = self.failed_with(&error.value);
+            quote_spanned!(mixed=> ; #failed)
+        });
+        // The return type may not be able to hold a rejection. Nothing is known about an opaque type.
+        let output = (!has_hole(output)).then_some(output);
+        let run = if is_async {
+            quote_spanned!(mixed=> #krate::__rt::attempt_untimed!(__call (#attempt) #output #typed).await)
+        } else {
+            quote_spanned!(mixed=> #krate::__rt::attempt_sync!(__call (#attempt) #output #typed))
+        };
+        quote_spanned!(mixed=> let __out = #run; #finish)
+    }
+
+    /// Returns `plain`, or the code for a rejection that a fault makes in place of the error of `chaos(error = ..)`.
+    fn typed(
+        &self,
+        rejection: &TokenStream,
+        plain: &TokenStream,
+        typed: impl FnOnce(&Expr) -> TokenStream,
+    ) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let Some(error) = &self.args.chaos.error else { return plain.clone() };
+        let typed = typed(&error.value);
+        quote_spanned!(mixed=> #krate::__rt::typed!(#rejection { #typed } { #plain }))
+    }
+
+    /// Returns the outcome with the error of `chaos(error = ..)`.
+    fn failed_with(&self, error: &Expr) -> TokenStream {
+        let (output, place) = (self.output, ends(error));
+        let with = runtime_at(self.krate(), "fail_with", place);
+        quote_spanned!(place.1=> #with::<#output, _>(#error))
     }
 
     /// Returns the attempt on a thread of the bulkhead. rustc errors about its captures point to the word `threads`.
@@ -220,9 +260,16 @@ impl Writer<'_> {
         let by = quote_spanned!(mixed=> #krate::__rt::Stop::#by);
         let (reject, rule) = (self.reject(), self.rule_of_rejections());
         let value = match &self.args.fallback {
-            Some(_) => quote_spanned! {mixed=>
-                ::core::result::Result::Err(#krate::__rt::Failure::Rejected(__refused))
-            },
+            Some(_) => {
+                let rejected = quote_spanned! {mixed=>
+                    ::core::result::Result::Err(#krate::__rt::Failure::Rejected(__refused))
+                };
+                self.typed(&quote_spanned!(mixed=> __refused), &rejected, |error| {
+                    quote_spanned! {mixed=>
+                        ::core::result::Result::Err(#krate::__rt::Failure::Failed(#krate::__rt::evaluate(#error)))
+                    }
+                })
+            }
             None => quote_spanned!(self.output_ends().0=> __refused),
         };
         match leave {
@@ -244,8 +291,9 @@ impl Writer<'_> {
         if self.args.fallback.is_some() {
             return quote_spanned!(mixed=> ::core::convert::identity);
         }
-        if self.args.map_err.is_some() {
-            let rejected = self.rejected();
+        if self.args.map_err.is_some() || self.args.chaos.error.is_some() {
+            let rejection = quote_spanned!(mixed=> __rejection);
+            let rejected = self.typed(&rejection, &self.rejected(), |error| self.failed_with(error));
             return quote_spanned!(mixed=> |__rejection: #krate::__rt::Rejection| #rejected);
         }
         let reject = self.runtime_at_error("reject");
@@ -291,6 +339,10 @@ impl Writer<'_> {
             }
             None => quote_spanned!(mixed=> #krate::__rt::rejected!(#output, __rejection)),
         };
+        let refused = self.typed(&quote_spanned!(mixed=> __rejection), &refused, |error| {
+            let failed = self.failed_with(error);
+            quote_spanned!(mixed=> ::core::option::Option::Some(#failed))
+        });
         quote_spanned! {mixed=>
             |__rejection: &#krate::__rt::Rejection| match #refused {
                 ::core::option::Option::Some(__refused) => {

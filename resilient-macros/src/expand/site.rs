@@ -34,6 +34,7 @@ impl Writer<'_> {
         let retry_when = args.retry.as_ref().is_some_and(|retry| retry.when.is_some());
         let breaker_when = args.counts.is_some();
         let keeps = args.fallback.as_ref().is_some_and(|fallback| fallback.local_cache().is_some());
+        let chaos = self.chaos();
         quote_spanned! {mixed=>
             static __RESILIENT_SITE: #krate::__rt::Site = #krate::__rt::Site::new(#krate::__rt::SiteMeta {
                 function: #function,
@@ -51,9 +52,20 @@ impl Writer<'_> {
                 keeps: #keeps,
                 retry_when: #retry_when,
                 breaker_when: #breaker_when,
-            });
+            })#chaos;
             #krate::__rt::submit_site!(__RESILIENT_SITE);
         }
+    }
+
+    /// Returns the call that sets whether faults affect the function, if the attribute says it.
+    fn chaos(&self) -> Option<TokenStream> {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let membership = match (&self.args.chaos.group, self.args.chaos.is_off) {
+            (Some(group), _) => quote_spanned!(mixed=> Group(#group)),
+            (None, true) => quote_spanned!(mixed=> Exempt),
+            (None, false) => return None,
+        };
+        Some(quote_spanned!(mixed=> .chaos(#krate::__rt::Membership::#membership)))
     }
 
     /// Returns `Level::VARIANT`.

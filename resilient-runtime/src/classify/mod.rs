@@ -155,6 +155,10 @@ impl Classify for Mark {
             | RejectionKind::OutcomeUnknown => Class::UNCERTAIN,
             // Nothing was sent yet.
             RejectionKind::ConnectTimeout => Class::TRANSIENT,
+            #[cfg(feature = "chaos")]
+            RejectionKind::Injected => self.injected_class(),
+            #[cfg(not(feature = "chaos"))]
+            RejectionKind::Injected => Class::UNKNOWN,
             // The call returned a value that counts as failed.
             RejectionKind::FallbackFailed => Class::UNKNOWN,
             // Every repetition would be rejected: for its weight, its key, or the calling method.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{BoxedTimer, Clock, NoTimer};
 
-/// A pause between two attempts.
+/// A pause, for example between two attempts.
 ///
 /// Boxed, because it is created only after a failure and would otherwise enlarge every call. It is one word, and
 /// `None` if there is nothing to wait for.
@@ -51,6 +51,27 @@ impl Delay {
         if let Some(Wait::Blocking(span)) = self.0.as_deref() {
             clock.sleep(*span);
         }
+    }
+}
+
+impl Clock {
+    /// Returns a future that completes after `span` on this clock.
+    ///
+    /// Returns `None` if the clock needs a tokio runtime with `enable_time`, and there is none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use resilient_runtime::clock::ManualClock;
+    ///
+    /// let time = ManualClock::new();
+    /// let delay = time.clock().delay(Duration::from_hours(1)).unwrap();
+    /// tokio::join!(delay, async { time.advance(Duration::from_hours(1)) });
+    /// # }
+    /// ```
+    pub fn delay(&self, span: Duration) -> Option<Delay> {
+        Delay::timer_in(self, span).ok()
     }
 }
 

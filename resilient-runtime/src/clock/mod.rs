@@ -271,6 +271,12 @@ impl Clock {
         }
     }
 
+    /// Whether it moves while a thread is blocked.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn moves_by_itself(&self) -> bool {
+        !matches!(self.0, Source::Manual(_))
+    }
+
     /// Identifies the time line: points in time are comparable if the identities are equal.
     #[inline]
     pub(crate) fn identity(&self) -> u32 {

@@ -37,11 +37,29 @@ impl<C: Create> KindSettings for PhantomData<C> {
     }
 }
 
+/// [`Kind::Chaos`] is not a component.
+struct NoSettings;
+
+impl KindSettings for NoSettings {
+    fn read(&self, field: &str, _: &Raw) -> Result<(&'static str, Value), String> {
+        Err(format!("`chaos` has no setting `{field}`"))
+    }
+
+    fn check(&self, _: &SettingLayers) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    fn default_of(&self, _: &str) -> Option<Value> {
+        None
+    }
+}
+
 fn of(kind: Kind) -> &'static dyn KindSettings {
     macro_rules! settings_of {
         ($($kind:ident $name:ident $accessor:ident $module:ident::{$type:ident, $stats:ident} $make:ident;)*) => {
             match kind {
                 $(Kind::$kind => &PhantomData::<crate::$module::$type>,)*
+                Kind::Chaos => &NoSettings,
             }
         };
     }

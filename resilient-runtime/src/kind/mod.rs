@@ -29,6 +29,8 @@ macro_rules! kinds {
                 #[doc = concat!("[`", stringify!($type), "`](crate::", stringify!($module), "::", stringify!($type), ")")]
                 $kind,
             )*
+            /// Fault injection, in events. It is not a component.
+            Chaos,
         }
 
         impl Kind {
@@ -44,6 +46,7 @@ macro_rules! kinds {
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$kind => stringify!($name),)*
+                    Self::Chaos => "chaos",
                 }
             }
         }

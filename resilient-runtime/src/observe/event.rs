@@ -182,6 +182,35 @@ pub enum EventKind {
         /// The unused settings, one line per component.
         settings: Vec<String>,
     },
+    /// A fault was armed.
+    FaultArmed {
+        /// The number of the fault.
+        fault: u64,
+        /// What it does, such as `latency 300ms`.
+        action: String,
+        /// The calls that it affects.
+        target: String,
+        /// Who armed it.
+        by: String,
+    },
+    /// A fault affected an attempt of the operation.
+    FaultInjected {
+        /// The number of the fault.
+        fault: u64,
+        /// The kind of the fault, such as `error`.
+        fault_kind: &'static str,
+        /// Who armed it.
+        by: Arc<str>,
+    },
+    /// A fault ended.
+    FaultEnded {
+        /// The number of the fault.
+        fault: u64,
+        /// `removed`, `expired` or `stopped`.
+        why: &'static str,
+        /// The number of attempts that it affected.
+        injected: u64,
+    },
     /// External settings were applied.
     SettingsApplied {
         /// The number of components that changed.

@@ -40,6 +40,10 @@ impl Ending {
 
     /// Returns the outcome of a call that was rejected or timed out.
     pub(crate) fn of(rejection: &Rejection) -> Self {
+        #[cfg(feature = "chaos")]
+        if rejection.kind() == crate::rejection::RejectionKind::Injected {
+            return Self::Failed;
+        }
         if rejection.is_timeout() { Self::TimedOut } else { Self::Rejected }
     }
 }
@@ -57,6 +61,8 @@ pub(crate) struct Operation {
     /// Durations of failed calls, separate because fast failures would hide the latency of successes.
     error_latencies: Latencies,
     last_error: ErrorSlot,
+    #[cfg(feature = "chaos")]
+    faults: crate::chaos::Injected,
 }
 
 impl Operation {
@@ -67,6 +73,8 @@ impl Operation {
             latencies: Latencies::new(),
             error_latencies: Latencies::new(),
             last_error: ErrorSlot::default(),
+            #[cfg(feature = "chaos")]
+            faults: crate::chaos::Injected::default(),
         }
     }
 
@@ -89,6 +97,13 @@ impl Operation {
     #[inline]
     pub(crate) fn ended(&self, ending: Ending) {
         self.calls.add(ending as usize);
+    }
+
+    /// Counts an attempt that a fault affected.
+    #[cfg(feature = "chaos")]
+    #[cold]
+    pub(crate) fn injected(&self, kind: crate::chaos::FaultKind) {
+        self.faults.count(kind);
     }
 
     /// Counts a failed call that was not retried because the retry budget was exhausted.
@@ -153,6 +168,8 @@ impl Operation {
             error_latency,
             saturation: Ratio::ZERO,
             last_error: self.last_error.get(now),
+            #[cfg(feature = "chaos")]
+            injected: self.faults.counts(),
             durations: self.latencies.durations(),
             error_durations: self.error_latencies.durations(),
         };
@@ -188,6 +205,10 @@ impl Total {
             all.last_error = Some(last.clone());
         }
         all.budget_denied += one.budget_denied;
+        #[cfg(feature = "chaos")]
+        for (kind, count) in &one.injected {
+            *all.injected.entry(*kind).or_default() += count;
+        }
         for (all, one) in self.times.iter_mut().zip(times) {
             let Some(one) = one else { continue };
             // All histograms have the same buckets, so they can be added.
@@ -291,6 +312,10 @@ pub struct OperationStats {
     pub saturation: Ratio,
     /// The error of the last failed attempt, even if it was retried.
     pub last_error: Option<LastError>,
+    /// How often faults were injected into its attempts, by kind of fault.
+    #[cfg(feature = "chaos")]
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub injected: std::collections::BTreeMap<crate::chaos::FaultKind, u64>,
     /// The histogram of `latency` since the start. Not serialized.
     #[serde(skip)]
     pub durations: DurationHistogram,
@@ -318,6 +343,12 @@ impl Describe for OperationStats {
         Family::gauge("resilient_calls_in_flight", "Number of calls in flight.", |op, to| {
             to.add(op.in_flight);
         }),
+        #[cfg(feature = "chaos")]
+        Family::counter(
+            "resilient_chaos_injected_total",
+            "Number of faults injected into attempts, by kind of fault.",
+            |op, to| to.by("fault", op.injected.iter().map(|(kind, count)| (kind.as_str(), *count))),
+        ),
         Family::gauge(
             "resilient_saturation",
             "Highest saturation of the operation's components, from 0 to 1.",

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Call;
+use super::attempted::{Attempted, polled, ran};
 use super::stages::observe::InBody;
 use crate::clock::Instant;
 use crate::context::{Entered, Scope};
@@ -26,11 +27,15 @@ pub(super) enum Activity {
 impl Call<'_> {
     /// Runs the body of a synchronous function. It takes a `FnOnce`, so that the body can return what it captured.
     #[inline]
-    pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> R {
+    pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> Attempted<R> {
+        #[cfg(feature = "chaos")]
+        if self.pipeline.chaos.is_targeted() {
+            self.inject_blocking()?;
+        }
         let _scope = self.enter_body();
         let outcome = body();
         self.activity = Activity::Between;
-        outcome
+        ran(outcome)
     }
 
     #[inline]
@@ -147,7 +152,13 @@ pub(super) fn poll_body<F: Future>(
     call: &mut Call<'_>,
     body: Pin<&mut F>,
     cx: &mut Context<'_>,
-) -> Poll<F::Output> {
+) -> Poll<Attempted<F::Output>> {
+    #[cfg(feature = "chaos")]
+    if call.rare.is_some()
+        && let Some(held) = call.poll_injection(cx)
+    {
+        return held.map(Err);
+    }
     let entered = call.enter_body();
     let poll = body.poll(cx);
     if poll.is_pending() {
@@ -155,5 +166,5 @@ pub(super) fn poll_body<F: Future>(
     }
     drop(entered);
     call.left_body(poll.is_pending());
-    poll
+    polled(poll)
 }

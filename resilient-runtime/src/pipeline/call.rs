@@ -72,8 +72,7 @@ impl<'p> Call<'p> {
     /// Starts a call. Reads the clock for the first of two times, if needed.
     pub fn begin(pipeline: &'p Pipeline) -> Self {
         let sample = pipeline.operation.started();
-        let is_on = pipeline.switch.is_on();
-        let pipeline = if is_on { pipeline } else { pipeline.bypass() };
+        let (pipeline, is_on) = pipeline.in_use();
         if let Some(retry) = &pipeline.stages.retry {
             retry.budget().deposit();
         }
@@ -181,7 +180,7 @@ impl<'p> Call<'p> {
 
     #[cold]
     #[inline(never)]
-    fn finish_failure(&mut self, judgement: Judgement, text: Option<&str>) -> Next {
+    pub(super) fn finish_failure(&mut self, judgement: Judgement, text: Option<&str>) -> Next {
         self.clock.read(&self.pipeline.clock);
         let cause = self.note_error(text);
         let next = self.finish_failed(judgement, cause);

@@ -4,6 +4,7 @@ use std::convert::identity;
 use std::future::Future;
 
 use super::Call;
+use super::attempted::result;
 use super::call::Next;
 use super::stopped::Stop;
 use crate::classify::{Class, Judgement, Verdict};
@@ -113,7 +114,7 @@ pub(super) fn attempts<R>(
         call,
         by,
         admit: call.enter_blocking(),
-        run: Ok::<_, Rejection>(call.attempt_sync(&mut *work)) => outcome,
+        run: result(call.attempt_sync(&mut *work)) => outcome,
         stop: Stop::CutOff,
         judged: outcome, by.judge(&outcome),
         hands_out: never

@@ -16,7 +16,8 @@
 //! | 10 | rate limit | charges each attempt; refunds it if an inner stage rejects it |
 //! | 11 | bulkhead | holds no permit while a retry waits |
 //! | 12 | attempt timeout | limits the work only, not the time in the queue |
-//! | 13 | the body | runs the function or closure |
+//! | 13 | chaos | injects faults, with the feature `chaos` |
+//! | 14 | the body | runs the function or closure |
 //!
 //! A pipeline has only the stages that were added to it. To use another order, nest calls: pipelines, components and
 //! annotated functions can call each other.
@@ -31,6 +32,7 @@
 
 mod admission;
 mod attempt_clock;
+pub(crate) mod attempted;
 mod body;
 pub(crate) mod call;
 mod calls;
@@ -62,15 +64,18 @@ pub use outcomes::OutcomeExplanation;
 pub(crate) use outcomes::Predicates;
 pub use request::Request;
 pub(crate) use stages::StageComponents;
-pub(crate) use switch::{Bypass, Switch};
+pub(crate) use switch::Bypass;
 
 use crate::bulkhead::Bulkhead;
+#[cfg(feature = "chaos")]
+use crate::chaos::InjectionPoint;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::clock::Clock;
 use crate::error_text::Texts;
 use crate::level::Level;
 use crate::observe::{Operation, OperationStats};
 use crate::retry::Retry;
+use crate::switch::Switch;
 use crate::sync::AtomicBool;
 
 /// An operation and the stages around it.
@@ -93,6 +98,8 @@ pub struct Pipeline {
     pub(crate) texts: Texts,
     pub(crate) switch: Switch,
     pub(crate) bypass: Bypass,
+    #[cfg(feature = "chaos")]
+    pub(crate) chaos: InjectionPoint,
     pub(crate) stages: StageComponents,
     pub(crate) levels: &'static [Level],
     /// Whether the local cache level is the built-in cache.

@@ -1,39 +1,28 @@
-//! The switch that turns off all protection of a registry.
+//! The path of a call while all protection of its registry is off.
 
 use std::sync::{Arc, OnceLock};
 
 use super::stages::StageComponents;
 use super::{Demands, Pipeline};
-use crate::sync::{AtomicBool, Ordering};
-
-/// Shared by a registry and its pipelines.
-#[derive(Clone, Debug)]
-pub(crate) struct Switch(Arc<AtomicBool>);
-
-impl Default for Switch {
-    fn default() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
-    }
-}
-
-impl Switch {
-    /// Relaxed: a call may see a change slightly late. It uses the value it saw until it ends.
-    #[inline]
-    pub(crate) fn is_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Sets it and returns the previous value.
-    pub(crate) fn set(&self, on: bool) -> bool {
-        self.0.swap(on, Ordering::Relaxed)
-    }
-}
+use crate::sync::AtomicBool;
 
 /// The pipeline that bypasses the stages, created on first use.
 #[derive(Debug, Default)]
 pub(crate) struct Bypass(OnceLock<Box<Pipeline>>);
 
 impl Pipeline {
+    /// The pipeline that a call uses from start to end, and whether protection is on.
+    #[inline]
+    pub(super) fn in_use(&self) -> (&Self, bool) {
+        #[cfg(not(feature = "chaos"))]
+        {
+            let is_on = self.switch.is_on();
+            (if is_on { self } else { self.bypass() }, is_on)
+        }
+        #[cfg(feature = "chaos")]
+        if self.switch.is_usual() { (self, true) } else { self.in_unusual_use() }
+    }
+
     /// The same operation without the stages that reject, wait or retry. The fallback stays: without it the function
     /// might have nothing to return.
     ///
@@ -51,6 +40,8 @@ impl Pipeline {
                 texts: self.texts.clone(),
                 switch: self.switch.clone(),
                 bypass: Bypass::default(),
+                #[cfg(feature = "chaos")]
+                chaos: self.chaos.exempt(),
                 levels: self.levels,
                 keeps: self.keeps,
                 asynchronous: self.asynchronous,

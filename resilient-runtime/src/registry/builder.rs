@@ -88,6 +88,8 @@ macro_rules! stages {
                     texts: registry.0.environment.texts().clone(),
                     switch: registry.0.switch.clone(),
                     bypass: Bypass::default(),
+                    #[cfg(feature = "chaos")]
+                    chaos: registry.injection_point(crate::membership::Membership::Target),
                     stages: self,
                     levels: &[],
                     keeps: false,

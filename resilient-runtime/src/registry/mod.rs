@@ -23,6 +23,8 @@
 mod accessors;
 mod alerts;
 mod builder;
+#[cfg(feature = "chaos")]
+mod chaos;
 #[cfg(feature = "config-file")]
 mod config_file;
 mod conflicts;
@@ -60,8 +62,9 @@ use crate::error_text::ErrorText;
 use crate::idempotency::{IdempotencyStore, Stores};
 use crate::name;
 use crate::observe::{Event, Events, Listener, Operation, Subscription};
-use crate::pipeline::{Explanation, Pipeline, Switch};
+use crate::pipeline::{Explanation, Pipeline};
 use crate::random::Random;
+use crate::switch::Switch;
 use crate::sync::Mutex;
 use conflicts::Conflicts;
 use shelf::{Shelf, Shelves};
@@ -96,6 +99,8 @@ struct Inner {
     conflicts: Mutex<Conflicts>,
     /// If off, calls skip the stages of all pipelines.
     switch: Switch,
+    #[cfg(feature = "chaos")]
+    chaos: Arc<crate::chaos::Shared>,
     orders: Mutex<Orders>,
     /// The settings from files and the environment, also for components that do not exist yet.
     overrides: Mutex<Tables>,
@@ -189,8 +194,14 @@ impl Registry {
 
     fn make(clock: Clock, seed: Option<u64>, is_global: bool) -> Self {
         let random = Arc::new(Random::new(seed));
+        let (events, switch) = (Events::default(), Switch::default());
+        #[cfg(feature = "chaos")]
+        let chaos = {
+            let (clock, events, switch) = (clock.clone(), events.clone(), switch.clone());
+            Arc::new(crate::chaos::Shared::new(clock, events, Arc::clone(&random), switch))
+        };
         Self(Arc::new(Inner {
-            environment: Environment { clock, events: Events::default(), random },
+            environment: Environment { clock, events, random },
             is_global,
             shelves: Shelves::default(),
             idempotency_stores: Arc::default(),
@@ -198,7 +209,9 @@ impl Registry {
             explanations: Mutex::default(),
             pipelines: Mutex::default(),
             conflicts: Mutex::default(),
-            switch: Switch::default(),
+            switch,
+            #[cfg(feature = "chaos")]
+            chaos,
             orders: Mutex::default(),
             overrides: Mutex::default(),
             configuring: Mutex::default(),
@@ -217,6 +230,19 @@ impl Registry {
     /// ```
     pub fn clock(&self) -> &Clock {
         &self.0.environment.clock
+    }
+
+    /// Returns whether both values refer to the same registry.
+    ///
+    /// ```
+    /// use resilient_runtime::Registry;
+    ///
+    /// let registry = Registry::new();
+    /// assert!(registry.is_same(&registry.clone()));
+    /// assert!(!registry.is_same(&Registry::new()));
+    /// ```
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Sets the rule for the texts of errors.

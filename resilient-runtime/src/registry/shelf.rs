@@ -61,6 +61,23 @@ impl<T> Shelf<T> {
     }
 }
 
+/// The shelf of [`Kind::Chaos`], which is not a component.
+struct Empty;
+
+impl AnyShelf for Empty {
+    fn get(&self, _: &str) -> Option<Arc<dyn AnyComponent>> {
+        None
+    }
+
+    fn all(&self) -> Vec<(&'static str, Arc<dyn AnyComponent>)> {
+        Vec::new()
+    }
+
+    fn overflows(&self) -> u64 {
+        0
+    }
+}
+
 /// A component that has a shelf in the registry.
 pub(crate) trait Shelved: Create {
     fn shelf(shelves: &Shelves) -> &Shelf<Self>;
@@ -81,6 +98,7 @@ macro_rules! shelves {
             pub(super) fn of(&self, kind: Kind) -> &dyn AnyShelf {
                 match kind {
                     $(Kind::$kind => &self.$name,)*
+                    Kind::Chaos => &Empty,
                 }
             }
         }

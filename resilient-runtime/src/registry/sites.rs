@@ -38,6 +38,8 @@ impl Registry {
     fn build_site(&self, site: &'static Site) -> Pipeline {
         let (name, meta) = (site.operation_name(), site.meta());
         Pipeline {
+            #[cfg(feature = "chaos")]
+            chaos: self.injection_point(site.membership()),
             levels: meta.levels,
             keeps: meta.keeps,
             asynchronous: meta.asynchronous,

@@ -111,6 +111,7 @@ impl Rejection {
             RejectionKind::NoTimer => {
                 write!(f, "`{name}` needs a timer; call it in a tokio runtime built with `enable_time`")?;
             }
+            RejectionKind::Injected => write!(f, "`{name}` failed")?,
         }
         match &self.detail {
             Detail::Why(why) if with_errors => write!(f, ": {why}")?,
@@ -119,6 +120,8 @@ impl Rejection {
                 write!(f, ": weight {weight}, limit {limit}; split the call, or raise `burst` or `rate`")?;
             }
             Detail::Misuse(misuse) => write!(f, ": {misuse}")?,
+            #[cfg(feature = "chaos")]
+            Detail::Injected(by) => write!(f, ": {by}")?,
             Detail::Open(reason, _) => match self.outage() {
                 Some(outage) if with_errors => write!(f, " ({outage})")?,
                 Some(outage) => write!(f, " ({})", outage.without_errors())?,

@@ -61,6 +61,8 @@ pub enum RejectionKind {
     Unsupported,
     /// The call needs a timer, and there is no tokio runtime built with `enable_time`.
     NoTimer,
+    /// Fault injection failed the attempt.
+    Injected,
 }
 
 impl RejectionKind {
@@ -92,6 +94,7 @@ impl RejectionKind {
         Self::NoStore,
         Self::Unsupported,
         Self::NoTimer,
+        Self::Injected,
     ];
 
     /// Returns the name used in events, statistics and JSON.
@@ -123,6 +126,7 @@ impl RejectionKind {
             Self::NoStore => "no_store",
             Self::Unsupported => "unsupported",
             Self::NoTimer => "no_timer",
+            Self::Injected => "injected",
         }
     }
 }

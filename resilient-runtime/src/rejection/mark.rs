@@ -14,6 +14,9 @@ pub(crate) struct Mark {
     pub(crate) retry_after: Option<Duration>,
     /// The rejection of a retry: an earlier attempt may have had an effect.
     pub(crate) is_of_retry: bool,
+    /// Whether fault injection made it.
+    #[cfg(feature = "chaos")]
+    pub(crate) origin: super::Origin,
 }
 
 impl Mark {
@@ -22,7 +25,14 @@ impl Mark {
         component: &'static str,
         retry_after: Option<Duration>,
     ) -> Self {
-        Self { component, kind, retry_after, is_of_retry: false }
+        Self {
+            component,
+            kind,
+            retry_after,
+            is_of_retry: false,
+            #[cfg(feature = "chaos")]
+            origin: super::Origin::Real,
+        }
     }
 
     /// Whether the call may have been executed.
@@ -42,7 +52,7 @@ impl Mark {
 
     /// Whether the call was rejected before anything was attempted. Connecting counts as an attempt.
     pub(crate) fn is_refusal(self) -> bool {
-        !self.may_have_run() && self.kind != RejectionKind::ConnectTimeout
+        !self.may_have_run() && !matches!(self.kind, RejectionKind::ConnectTimeout | RejectionKind::Injected)
     }
 }
 

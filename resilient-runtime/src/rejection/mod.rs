@@ -1,6 +1,8 @@
 //! The error of a call that was rejected or timed out.
 
 mod display;
+#[cfg(feature = "chaos")]
+mod injected;
 mod kind;
 mod mark;
 
@@ -9,6 +11,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "chaos")]
+pub use injected::InjectedBy;
+#[cfg(feature = "chaos")]
+pub(crate) use injected::Origin;
 pub use kind::RejectionKind;
 pub(crate) use mark::Mark;
 
@@ -59,6 +65,9 @@ enum Detail {
     },
     /// A stage of the pipeline that the calling method does not support.
     Misuse(Arc<str>),
+    /// The fault that caused it.
+    #[cfg(feature = "chaos")]
+    Injected(Arc<InjectedBy>),
 }
 
 impl Rejection {
@@ -135,6 +144,8 @@ impl Rejection {
             | Detail::Why(_)
             | Detail::Weight { .. }
             | Detail::Misuse(_) => {}
+            #[cfg(feature = "chaos")]
+            Detail::Injected(_) => {}
         }
         self
     }
@@ -350,6 +361,6 @@ mod tests {
         for (index, kind) in RejectionKind::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index, "{kind:?}");
         }
-        assert_eq!(RejectionKind::ALL.last(), Some(&RejectionKind::NoTimer), "the last variant of the enum");
+        assert_eq!(RejectionKind::ALL.last(), Some(&RejectionKind::Injected), "the last variant of the enum");
     }
 }

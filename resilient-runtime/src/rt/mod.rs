@@ -8,9 +8,11 @@ pub use crate::component::Kind;
 pub use crate::fallback::{CollectReasons, NoAnswer, ReasonCollector};
 pub use crate::idempotency::{ClaimOutcome, Fingerprint};
 pub use crate::level::Level;
+pub use crate::membership::Membership;
 pub use crate::outcome::{BoxError, FallbackFailed};
 pub use crate::outcome::{Failure, Outcome, Reject};
 pub use crate::pipeline::Pipeline;
+pub use crate::pipeline::attempted::Attempted;
 pub use crate::pipeline::call::{Call, Next};
 pub use crate::pipeline::stages::coalesce::{Shared, led, led_async};
 pub use crate::pipeline::stages::idempotency::{held, held_async};
@@ -31,11 +33,12 @@ pub use resilient_options::ide;
 
 pub use crate::{
     __add_the_moved_argument_to_clone_in_the_attribute as add_the_moved_argument_to_clone_in_the_attribute,
-    __all_failed as all_failed, __can_be_marked as can_be_marked, __describe as describe,
+    __all_failed as all_failed, __attempt_sync as attempt_sync, __attempt_untimed as attempt_untimed,
+    __attempted as attempted, __can_be_marked as can_be_marked, __describe as describe,
     __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
     __judge_static as judge_static, __keep as keep, __last_good as last_good, __mark as mark,
     __rejected as rejected, __rule as rule, __rule_static as rule_static, __submit_site as submit_site,
-    __why as why, __wording as wording,
+    __typed as typed, __why as why, __wording as wording,
 };
 
 mod answer;
@@ -295,6 +298,152 @@ macro_rules! __last_good {
         use $crate::__rt::leveling::*;
         (&&&$crate::__rt::Leveled::<$output>::new()).last_good($call, $key)
     }};
+}
+
+/// Continues with the outcome of the attempt `$run`, or with the rejection that fault injection put in its place.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempted {
+    (($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {{
+        let $out = $($run)*;
+        $($finish)*
+    }};
+}
+
+/// Continues with the outcome of the attempt `$run`, or with the rejection that fault injection put in its place.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempted {
+    (($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {
+        match $($run)* {
+            ::core::result::Result::Ok($out) => { $($finish)* }
+            ::core::result::Result::Err($rejection) => { $($stopped)* }
+        }
+    };
+}
+
+/// Runs an attempt of a function without a stage that can reject.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempt_sync {
+    ($call:ident ($($body:tt)*) $($output:ty)? $(; $($typed:tt)+)?) => {
+        $call.attempt_sync($($body)*)
+    };
+}
+
+/// Runs an attempt of a function without a stage that can reject.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempt_sync {
+    ($call:ident ($($body:tt)*)) => {
+        $call.attempt_sync_or($($body)*, |_| ::core::option::Option::None)
+    };
+    ($call:ident ($($body:tt)*) $output:ty) => {
+        $call.attempt_sync_or($($body)*, |rejection| $crate::__rt::rejected!($output, &rejection))
+    };
+    ($call:ident ($($body:tt)*) $($output:ty)?; $($typed:tt)+) => {
+        $call.attempt_sync_or($($body)*, |rejection| if rejection.is_typed() {
+            ::core::option::Option::Some($($typed)+)
+        } else {
+            $crate::__rt::rejection_of!(rejection $($output)?)
+        })
+    };
+}
+
+/// Returns the future of an attempt of a function without a stage that can reject.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempt_untimed {
+    ($call:ident ($($body:tt)*) $($output:ty)? $(; $($typed:tt)+)?) => {
+        $call.attempt_untimed($($body)*)
+    };
+}
+
+/// Returns the future of an attempt of a function without a stage that can reject.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __attempt_untimed {
+    ($call:ident ($($body:tt)*)) => {
+        $call.attempt_untimed_or($($body)*, |_| ::core::option::Option::None)
+    };
+    ($call:ident ($($body:tt)*) $output:ty) => {
+        $call.attempt_untimed_or($($body)*, |rejection| $crate::__rt::rejected!($output, &rejection))
+    };
+    ($call:ident ($($body:tt)*) $($output:ty)?; $($typed:tt)+) => {
+        $call.attempt_untimed_or($($body)*, |rejection| if rejection.is_typed() {
+            ::core::option::Option::Some($($typed)+)
+        } else {
+            $crate::__rt::rejection_of!(rejection $($output)?)
+        })
+    };
+}
+
+/// Returns the outcome with a rejection, if its type can hold one and is written out.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __rejection_of {
+    ($rejection:ident) => {
+        ::core::option::Option::None
+    };
+    ($rejection:ident $output:ty) => {
+        $crate::__rt::rejected!($output, &$rejection)
+    };
+}
+
+#[cfg(feature = "chaos")]
+pub use crate::__rejection_of as rejection_of;
+
+/// Chooses the error of `chaos(error = ..)` if a fault asks for it.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __typed {
+    ($rejection:ident { $($typed:tt)* } { $($plain:tt)* }) => {
+        $($plain)*
+    };
+}
+
+/// Chooses the error of `chaos(error = ..)` if a fault asks for it.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __typed {
+    ($rejection:ident { $($typed:tt)* } { $($plain:tt)* }) => {
+        if $rejection.is_typed() { $($typed)* } else { $($plain)* }
+    };
+}
+
+/// A return type that can hold the error of `chaos(error = ..)`.
+#[cfg(feature = "chaos")]
+#[diagnostic::on_unimplemented(
+    message = "`chaos(error = ..)` returns `{E}`, but the function returns `{Self}`",
+    label = "`{Self}` cannot hold a `{E}`",
+    note = "`chaos(error = ..)` takes a function without arguments that returns an error of the function"
+)]
+pub trait FailWith<E>: Outcome {
+    /// Returns the outcome with `error`.
+    fn fail(error: E) -> Self;
+}
+
+#[cfg(feature = "chaos")]
+impl<T, E> FailWith<E> for Result<T, E> {
+    fn fail(error: E) -> Self {
+        Err(error)
+    }
+}
+
+/// Returns the outcome with the error of `chaos(error = ..)`.
+#[cfg(feature = "chaos")]
+#[cold]
+pub fn fail_with<R: FailWith<E>, E>(error: impl FnOnce() -> E) -> R {
+    R::fail(error())
 }
 
 /// Requires the bound, for its diagnostics.

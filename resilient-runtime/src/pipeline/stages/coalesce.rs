@@ -121,6 +121,9 @@ impl<'p> Call<'p> {
             self.pipeline.stages.coalesce.as_ref().is_some_and(|coalesce| coalesce.shares_errors());
         // If only this call's deadline passed, the others can still have time.
         let is_for_all = !answer.is_failure() || shares_errors && !self.clock.is_late();
+        // A fault affects this call only: the others make their own.
+        #[cfg(feature = "chaos")]
+        let is_for_all = is_for_all && !(answer.is_failure() && self.is_injected());
         if let (Some(lead), true) = (lead, is_for_all) {
             lead.share_made(|| (answer.clone(), seen));
         }

@@ -198,6 +198,10 @@ impl<'p> Call<'p> {
     /// judgement of the resulting error.
     #[cold]
     pub(in crate::pipeline) fn no_winner(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
+        #[cfg(feature = "chaos")]
+        if rejection.is_injected() {
+            return self.failed_by_injection(rejection, heard);
+        }
         if rejection.is_timeout() {
             return self.timed_out(rejection, heard);
         }
@@ -267,10 +271,15 @@ async fn run_attempt<'p, R, F: Future<Output = R>>(
         }
         Err(rejection) => {
             let is_evidence = call.evidence_of_time().is_some();
-            call.timed_out(rejection, by.hear(rejection));
+            let heard = by.hear(rejection);
+            call.timed_out(rejection, heard);
             // After an attempt timeout another attempt may be faster. After the deadline of the call no time is left
             // for one. A timeout that only an outer deadline caused says nothing about how long attempts take.
             let worth = match rejection.kind() {
+                #[cfg(feature = "chaos")]
+                RejectionKind::Injected => RaceOutcome::of(super::chaos::judged(rejection, heard)),
+                #[cfg(feature = "chaos")]
+                _ if rejection.is_injected() => RaceOutcome::Refused,
                 RejectionKind::AttemptTimeout => RaceOutcome::Failed,
                 _ if is_evidence => RaceOutcome::TooLate,
                 _ => RaceOutcome::Refused,

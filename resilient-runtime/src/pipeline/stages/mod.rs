@@ -1,6 +1,8 @@
 //! One file for each stage: how it admits a call, what the call holds, and how the stage settles it.
 
 pub(crate) mod bulkhead;
+#[cfg(feature = "chaos")]
+pub(crate) mod chaos;
 pub(crate) mod circuit_breaker;
 pub(crate) mod coalesce;
 pub(crate) mod fallback;
@@ -23,6 +25,20 @@ macro_rules! stage_components {
         #[derive(Clone, Debug, Default)]
         pub(crate) struct StageComponents {
             $(pub(crate) $name: Option<Arc<crate::$module::$type>>,)*
+        }
+
+        #[cfg(feature = "chaos")]
+        impl StageComponents {
+            /// Whether one of the stages uses this component.
+            pub(crate) fn uses(&self, kind: crate::Kind, name: &str) -> bool {
+                use crate::Component as _;
+                match kind {
+                    $(crate::Kind::$kind => {
+                        self.$name.as_ref().is_some_and(|component| component.name() == name)
+                    })*
+                    _ => false,
+                }
+            }
         }
     };
 }

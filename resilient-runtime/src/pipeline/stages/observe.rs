@@ -1,7 +1,7 @@
 //! The observation stage: one record and, with `tracing`, one span for each logical call.
 //!
 //! The span `resilient.call` has the operation, the correlation id, the number of attempts, the outcome, the last
-//! error, and why a failure was not retried (`stopped`, such as `budget`). Inside it, each attempt has a span
+//! error, why a failure was not retried (`stopped`, such as `budget`), and the last fault that was injected (`injected`). Inside it, each attempt has a span
 //! `resilient.attempt` with its number and its error, in which the body runs; concurrent attempts have one each.
 //! Fallback levels run in the span of the call. The spans have the level `INFO` and the target
 //! `resilient_runtime::call`. If no subscriber enables them, a call costs one extra load.
@@ -34,6 +34,12 @@ pub(in crate::pipeline) struct Rare {
     spans: Option<Spans>,
     /// The errors of the previous attempts.
     errors: Option<Arc<str>>,
+    /// What faults do to the current attempt.
+    #[cfg(feature = "chaos")]
+    pub(in crate::pipeline) injection: Option<crate::chaos::Injection>,
+    /// Whether a fault affected an attempt of the call.
+    #[cfg(feature = "chaos")]
+    pub(in crate::pipeline) is_injected: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -79,7 +85,8 @@ impl Rare {
             attempts = Empty,
             outcome = Empty,
             error = Empty,
-            stopped = Empty
+            stopped = Empty,
+            injected = Empty
         );
         if let Some(id) = CorrelationId::current() {
             call.record("correlation_id", display(id));
@@ -164,6 +171,15 @@ impl Call<'_> {
         if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
             spans.call.record("attempts", spans.begun.load(Ordering::Relaxed));
             spans.call.record("outcome", self.ending.as_str());
+        }
+    }
+
+    /// Records in the span that a fault affects the call.
+    #[cfg(feature = "chaos")]
+    #[cold]
+    pub(in crate::pipeline) fn record_injection(&self, by: &crate::rejection::InjectedBy) {
+        if let Some(spans) = self.rare.as_ref().and_then(|rare| rare.spans.as_ref()) {
+            spans.call.record("injected", display(by));
         }
     }
 

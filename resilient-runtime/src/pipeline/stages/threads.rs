@@ -13,13 +13,14 @@ use crate::fallback::{self, Seen};
 use crate::idempotency::{self, Around};
 use crate::pipeline::Call;
 use crate::pipeline::attempt_clock::Reading;
+use crate::pipeline::attempted::{Attempted, ran, result};
 use crate::pipeline::body::Activity;
 use crate::pipeline::stages::bulkhead::Slot;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::timeout::Limit;
 
 /// The outcome of a body, and the fallback levels that served a value in it.
-type Done<R> = (R, Option<Seen>);
+type Done<R> = (Attempted<R>, Option<Seen>);
 
 /// The state of the body as observed by the waiting call.
 struct Looked {
@@ -74,6 +75,13 @@ impl<'p> Call<'p> {
         let scope = self.body_scope();
         // Work on a thread runs in the span that is current here.
         let _span = self.enter_span();
+        #[cfg(feature = "chaos")]
+        let (injection, clock) = (self.injection_beside(), pipeline.clock.clone());
+        let body = move || -> Attempted<R> {
+            #[cfg(feature = "chaos")]
+            injection.block(&clock, Instant::NEVER)?;
+            ran(body())
+        };
         let body = move || fallback::collect_seen(body);
         if pipeline.stages.bulkhead.is_none() && self.asynchronous {
             return beside(&pipeline.clock, scope, body);
@@ -132,7 +140,7 @@ impl<'p> Call<'p> {
         match end {
             End::Value((outcome, levels)) => {
                 fallback::saw(levels);
-                Ok(outcome)
+                result(outcome)
             }
             End::Panic(panic) => {
                 // The panic belongs to this call.

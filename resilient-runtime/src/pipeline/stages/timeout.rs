@@ -13,6 +13,7 @@ use crate::idempotency::Effect;
 use crate::load_shed::End;
 use crate::observe::Ending;
 use crate::pipeline::Call;
+use crate::pipeline::attempted::{Attempted, result};
 use crate::pipeline::body::poll_body;
 use crate::pipeline::call::Next;
 use crate::rejection::{Rejection, RejectionKind};
@@ -87,7 +88,13 @@ impl<'p> Call<'p> {
     /// [`Class::Uncertain`], whatever the class of the error.
     #[cold]
     pub(in crate::pipeline) fn timed_out(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
+        #[cfg(feature = "chaos")]
+        if rejection.is_injected() {
+            return self.failed_by_injection(rejection, heard);
+        }
         let judgement = heard.of_rejection(rejection);
+        #[cfg(feature = "chaos")]
+        self.end_injection();
         self.clock.read(&self.pipeline.clock);
         // The body was pending, but the call itself is being polled.
         self.set_suspended(false);
@@ -193,6 +200,8 @@ impl<'c, 'p, F> Attempt<'c, 'p, F> {
     #[inline]
     pub(in crate::pipeline) fn new(call: &'c mut Call<'p>, body: F) -> Self {
         call.limited_by = None;
+        #[cfg(feature = "chaos")]
+        call.inject();
         Self { body, timer: None, call }
     }
 }
@@ -205,7 +214,7 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
         let this = self.project();
         // The body comes first: if it is ready in the same poll as the timer, it is in time (T65).
         if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
-            return Poll::Ready(Ok(output));
+            return Poll::Ready(result(output));
         }
         poll_limit(this.call, this.timer, cx).map(Err)
     }
@@ -254,15 +263,24 @@ pin_project! {
 impl<'c, 'p, F> UntimedAttempt<'c, 'p, F> {
     #[inline]
     pub(in crate::pipeline) fn new(call: &'c mut Call<'p>, body: F) -> Self {
+        #[cfg(feature = "chaos")]
+        call.inject();
         Self { body, call }
     }
 }
 
+#[cfg(feature = "chaos")]
+impl<F> UntimedAttempt<'_, '_, F> {
+    pub(in crate::pipeline) fn cannot_fail(self: Pin<&mut Self>) {
+        self.project().call.cannot_fail();
+    }
+}
+
 impl<F: Future> Future for UntimedAttempt<'_, '_, F> {
-    type Output = F::Output;
+    type Output = Attempted<F::Output>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         poll_body(this.call, this.body, cx)
     }

@@ -1,5 +1,7 @@
 //! The single steps of a call, as generated code runs them.
 
+use crate::pipeline::attempted::result;
+
 #[tokio::test]
 async fn attempt() {
     use crate::{
@@ -25,7 +27,7 @@ async fn untimed_attempt() {
     let mut call = Call::begin(&pipeline);
     call.begin_attempt();
     let attempt: UntimedAttempt<'_, '_, _> = call.attempt_untimed(async { "done" });
-    assert_eq!(attempt.await, "done");
+    assert_eq!(result(attempt.await).unwrap(), "done");
 }
 
 #[test]
@@ -39,7 +41,7 @@ fn call_loop() {
     let mut call = Call::begin(&pipeline);
     let order = loop {
         call.enter_blocking().unwrap();
-        let order = call.attempt_sync(|| Some(7));
+        let order = result(call.attempt_sync(|| Some(7))).unwrap();
         if call.finish(Verdict::of(&order)) != Next::Retry {
             break order;
         }
@@ -229,7 +231,10 @@ fn attempt_sync() {
     let pipeline = Registry::new().pipeline("order").timeout("db").build();
     let mut call = Call::begin(&pipeline);
     call.enter_blocking().unwrap();
-    assert!(call.attempt_sync(deadline::remaining).is_some(), "it has the deadline of the call");
+    assert!(
+        result(call.attempt_sync(deadline::remaining)).unwrap().is_some(),
+        "it has the deadline of the call"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +255,7 @@ async fn attempt_untimed() {
     let pipeline = Registry::new().pipeline("order").build();
     let mut call = Call::begin(&pipeline);
     call.begin_attempt();
-    assert_eq!(call.attempt_untimed(async { 7 }).await, 7);
+    assert_eq!(result(call.attempt_untimed(async { 7 }).await).unwrap(), 7);
 }
 
 #[test]

@@ -1,0 +1,276 @@
+//! Plays a game day.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use resilient_runtime::Registry;
+
+use super::{Act, Choice, GameDay, Prompt, Question};
+use crate::faults::{Faults, of_registry};
+use crate::report::{Journal, Outcome, Report, escape, page};
+use crate::runner::Runner;
+use crate::text::span;
+
+/// Changes the runner of an act, for example to register a probe.
+type Change = Box<dyn Fn(Runner) -> Runner + Send + Sync>;
+
+/// Plays a game day in a registry.
+#[must_use = "a game day does nothing until `play`"]
+pub struct GameDayRunner {
+    registry: Registry,
+    day: GameDay,
+    faults: Arc<dyn Faults>,
+    folder: Option<PathBuf>,
+    change: Change,
+}
+
+impl fmt::Debug for GameDayRunner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GameDayRunner").field("day", &self.day.name).finish_non_exhaustive()
+    }
+}
+
+/// The result of a game day.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GameDayReport {
+    /// The game day.
+    pub day: GameDay,
+    /// The reports of the acts that were played, with the number of the act from 0.
+    pub acts: Vec<(usize, Report)>,
+}
+
+impl GameDayRunner {
+    /// Creates a runner of a game day in a registry.
+    ///
+    /// ```
+    /// use resilient_chaos::{GameDay, game_day::GameDayRunner};
+    ///
+    /// let day = GameDay::of("test", "A test", "Ada", ["overload"]).unwrap();
+    /// let runner = GameDayRunner::new(&resilient_runtime::Registry::new(), day);
+    /// # let _ = runner;
+    /// ```
+    pub fn new(registry: &Registry, day: GameDay) -> Self {
+        Self::with_faults(registry, day, of_registry(registry))
+    }
+
+    /// Creates a runner that injects faults with `faults` instead of the fault injection of the registry.
+    pub fn with_faults(registry: &Registry, day: GameDay, faults: Arc<dyn Faults>) -> Self {
+        Self { registry: registry.clone(), day, faults, folder: None, change: Box::new(|runner| runner) }
+    }
+
+    /// Writes the journals and reports of the acts to this folder, the agenda to `agenda.md`, and the report of the
+    /// whole day to `NAME.md` and `NAME.html`.
+    pub fn reports_in(mut self, folder: impl AsRef<Path>) -> Self {
+        self.folder = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// Changes the runner of each act, for example to set the environment or to register a probe.
+    pub fn configure(mut self, change: impl Fn(Runner) -> Runner + Send + Sync + 'static) -> Self {
+        self.change = Box::new(change);
+        self
+    }
+
+    /// Plays all acts, until the last one ends, a person stops, or `cancel` completes.
+    ///
+    /// # Errors
+    /// Returns an error if the folder or a file of the whole day cannot be written. The acts have their own reports.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, all faults are removed, and the act that was played has a report.
+    pub async fn play(
+        self,
+        prompt: &mut dyn Prompt,
+        cancel: impl Future<Output = ()> + Send,
+    ) -> io::Result<GameDayReport> {
+        let mut cancel = std::pin::pin!(cancel);
+        let agenda = self.day.agenda().to_string();
+        if let Some(folder) = &self.folder {
+            std::fs::create_dir_all(folder)?;
+            std::fs::write(folder.join("agenda.md"), &agenda)?;
+        }
+        prompt.show(&agenda);
+        let mut acts = Vec::new();
+        for (index, act) in self.day.acts.iter().enumerate() {
+            let question = Question { text: introduction(index, &self.day, act), can_skip: true };
+            let answer = tokio::select! {
+                biased;
+                () = &mut cancel => break,
+                answer = prompt.ask(&question) => answer,
+            };
+            match answer.choice {
+                Choice::Stop => break,
+                Choice::Skip => continue,
+                Choice::Continue => {}
+            }
+            let (report, is_cancelled) = self.act(index, act, &answer.notes, prompt, cancel.as_mut()).await?;
+            acts.push((index, report));
+            if is_cancelled {
+                break;
+            }
+        }
+        let report = GameDayReport { day: self.day, acts };
+        if let Some(folder) = &self.folder {
+            report.write(folder)?;
+        }
+        prompt.show(&report.summary());
+        Ok(report)
+    }
+
+    /// Plays an act. Returns whether the game day ends with it.
+    async fn act(
+        &self,
+        index: usize,
+        act: &Act,
+        notes: &[(String, String)],
+        prompt: &mut dyn Prompt,
+        mut cancel: std::pin::Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> io::Result<(Report, bool)> {
+        let mut scenario = act.scenario.clone();
+        // One scenario can be played twice.
+        scenario.name = format!("{:02}-{}", index + 1, scenario.name);
+        let journal = match &self.folder {
+            Some(folder) => Journal::create(folder.join(format!("{}.jsonl", scenario.name)))?,
+            None => Journal::new(),
+        };
+        notes.iter().for_each(|(by, text)| journal.note(by, text));
+        let runner =
+            Runner::with_faults(&self.registry, scenario, Arc::clone(&self.faults)).journal(&journal);
+        let runner = match &self.folder {
+            Some(folder) => runner.reports_in(folder),
+            None => runner,
+        };
+        let mut is_cancelled = false;
+        let watched = async {
+            cancel.as_mut().await;
+            is_cancelled = true;
+        };
+        let report = (self.change)(runner).run(watched).await;
+        prompt.show(&format!("{}\n", report.summary()));
+        for reason in &report.reasons {
+            prompt.show(&format!("  {reason}"));
+        }
+        let Some(debrief) = act.debrief.as_ref().filter(|_| !is_cancelled) else {
+            return Ok((report, is_cancelled));
+        };
+        let question = Question { text: debrief.clone(), can_skip: false };
+        let answer = tokio::select! {
+            biased;
+            () = &mut cancel => return Ok((report, true)),
+            answer = prompt.ask(&question) => answer,
+        };
+        answer.notes.iter().for_each(|(by, text)| journal.note(by, text));
+        let report = Report::of(journal.entries());
+        if let Some(folder) = &self.folder {
+            report.write(folder)?;
+        }
+        Ok((report, answer.choice == Choice::Stop))
+    }
+}
+
+fn introduction(index: usize, day: &GameDay, act: &Act) -> String {
+    let mut text =
+        format!("Act {} of {}: {}\n{}", index + 1, day.acts.len(), act.title, act.scenario.hypothesis);
+    if let Some(watch) = &act.watch {
+        let _ = write!(text, "\nWatch: {watch}");
+    }
+    let _ =
+        write!(text, "\nIt takes about {}.", span(act.scenario.observe_before + act.scenario.end_of_steps()));
+    text
+}
+
+impl GameDayReport {
+    /// Returns the exit code of a program that plays the game day: the largest one of the acts, or 2 if none was played.
+    pub fn exit_code(&self) -> u8 {
+        self.acts.iter().map(|(_, report)| report.exit_code()).max().unwrap_or(Outcome::Aborted.exit_code())
+    }
+
+    /// Summarizes the result, one line per act.
+    pub fn summary(&self) -> String {
+        let mut text =
+            format!("{}: {} of {} acts were played", self.day.title, self.acts.len(), self.day.acts.len());
+        for (_, report) in &self.acts {
+            let _ = write!(text, "\n  {}", report.summary());
+        }
+        text
+    }
+
+    /// Returns the report as Markdown.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!(
+            "# {}\n\nLead: {}\n\n| act | result | score | recovery |\n|---|---|---|---|\n",
+            self.day.title, self.day.lead
+        );
+        for (index, act) in self.day.acts.iter().enumerate() {
+            let played = self.acts.iter().find(|(number, _)| *number == index).map(|(_, report)| report);
+            let (result, score, recovery) = cells(played);
+            let _ = writeln!(text, "| {} | {result} | {score} | {recovery} |", act.title.replace('|', "\\|"));
+        }
+        for (_, report) in &self.acts {
+            // One level deeper than the report of a single experiment.
+            for line in report.to_markdown().lines() {
+                let deeper = if line.starts_with('#') { "#" } else { "" };
+                let _ = write!(text, "\n{deeper}{line}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Returns the report of all acts as one HTML page that needs no other file.
+    pub fn to_html(&self) -> String {
+        let mut head = format!(
+            "<article><header><p class=\"kind\">Game day, led by {}</p><h1>{}</h1></header>\n",
+            escape(&self.day.lead),
+            escape(&self.day.title)
+        );
+        if let Some(briefing) = &self.day.briefing {
+            let _ = writeln!(head, "<blockquote>{}</blockquote>", escape(briefing));
+        }
+        head.push_str("<table class=\"day\"><thead><tr><th>Act</th><th>Result</th><th>Score</th><th>Recovery</th></tr></thead><tbody>\n");
+        for (index, act) in self.day.acts.iter().enumerate() {
+            let played = self.acts.iter().find(|(number, _)| *number == index).map(|(_, report)| report);
+            let (result, score, recovery) = cells(played);
+            let title = escape(&act.title);
+            let link = played.map_or_else(
+                || title.clone(),
+                |report| format!("<a href=\"#{}\">{title}</a>", escape(&report.began.name)),
+            );
+            let class = if played.is_some() { result } else { "" };
+            let _ = writeln!(
+                head,
+                "<tr><td>{}. {link}</td><td><span class=\"badge {class}\">{result}</span></td><td>{score}</td><td>{recovery}</td></tr>",
+                index + 1
+            );
+        }
+        head.push_str("</tbody></table>\n</article>\n");
+        let reports: Vec<_> = self.acts.iter().map(|(_, report)| report.clone()).collect();
+        page(&self.day.title, Some(&head), &reports)
+    }
+
+    /// Writes the report to `NAME.md` and `NAME.html` in a folder, and returns both paths.
+    ///
+    /// # Errors
+    /// Returns an error if the folder or a file cannot be created.
+    pub fn write(&self, folder: impl AsRef<Path>) -> io::Result<[PathBuf; 2]> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder)?;
+        let paths = ["md", "html"].map(|extension| folder.join(format!("{}.{extension}", self.day.name)));
+        std::fs::write(&paths[0], self.to_markdown())?;
+        std::fs::write(&paths[1], self.to_html())?;
+        Ok(paths)
+    }
+}
+
+/// Returns the result, the score and the recovery time of an act.
+fn cells(played: Option<&Report>) -> (&'static str, String, String) {
+    let Some(report) = played else { return ("not played", String::new(), String::new()) };
+    let (passed, total) = report.score();
+    let score = if total == 0 { String::new() } else { format!("{passed} of {total}") };
+    (report.outcome.as_str(), score, report.recovery.map(span).unwrap_or_default())
+}

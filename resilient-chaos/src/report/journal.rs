@@ -1,0 +1,169 @@
+//! The journal of an experiment: kept in memory, and written line by line.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Entry, EntryKind};
+
+/// The largest number of entries in memory. A file has no limit.
+const MOST: usize = 50_000;
+
+/// A journal. Clones refer to the same one.
+///
+/// Each entry is written at once, so that the file is complete up to the moment at which a process dies.
+///
+/// ```
+/// use resilient_chaos::report::Journal;
+///
+/// let journal = Journal::new();
+/// journal.note("ada", "the pager rang");
+/// assert_eq!(journal.entries().len(), 1);
+/// ```
+#[derive(Clone, Default)]
+pub struct Journal(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    sink: Option<Box<dyn Write + Send>>,
+    entries: Vec<Entry>,
+    /// The time of the next entry.
+    now: Duration,
+    /// Why the file cannot be written.
+    problem: Option<String>,
+    lost: u64,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("entries", &self.lock().entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Creates a journal in memory.
+    ///
+    /// ```
+    /// assert!(resilient_chaos::report::Journal::new().entries().is_empty());
+    /// ```
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Creates a journal that is also written to a file. An existing file is replaced.
+    ///
+    /// ```
+    /// use resilient_chaos::report::{Journal, Report};
+    /// # let path = std::env::temp_dir().join(format!("resilient-journal-{}.jsonl", std::process::id()));
+    ///
+    /// let journal = Journal::create(&path)?;
+    /// journal.note("ada", "the pager rang");
+    /// assert!(std::fs::read_to_string(&path)?.contains("the pager rang"), "written at once");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be created.
+    pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let file = std::fs::File::create(path).map_err(|error| {
+            let what = format!("the journal `{}` cannot be created: {error}", path.display());
+            io::Error::new(error.kind(), what)
+        })?;
+        Ok(Self::to(file))
+    }
+
+    /// Creates a journal that is also written to `sink`, one line per entry.
+    ///
+    /// ```
+    /// let journal = resilient_chaos::report::Journal::to(std::io::sink());
+    /// journal.note("ada", "the pager rang");
+    /// assert_eq!(journal.problem(), None);
+    /// ```
+    pub fn to(sink: impl Write + Send + 'static) -> Self {
+        let journal = Self::default();
+        journal.lock().sink = Some(Box::new(sink));
+        journal
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // An entry is complete or missing, whatever panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a note of a person.
+    ///
+    /// ```
+    /// let journal = resilient_chaos::report::Journal::new();
+    /// journal.note("ada", "the dashboard shows nothing");
+    /// assert_eq!(journal.entries()[0].seconds, 0.0);
+    /// ```
+    pub fn note(&self, by: &str, text: &str) {
+        self.add(EntryKind::Note { by: by.to_owned(), text: text.to_owned() });
+    }
+
+    /// Returns a copy of all entries.
+    ///
+    /// ```
+    /// assert!(resilient_chaos::report::Journal::new().entries().is_empty());
+    /// ```
+    pub fn entries(&self) -> Vec<Entry> {
+        self.lock().entries.clone()
+    }
+
+    /// Returns a copy of the entries from this number on, for a client that follows a running experiment.
+    ///
+    /// ```
+    /// let journal = resilient_chaos::report::Journal::new();
+    /// journal.note("ada", "one");
+    /// journal.note("ada", "two");
+    /// assert_eq!(journal.entries_from(1).len(), 1);
+    /// ```
+    pub fn entries_from(&self, first: usize) -> Vec<Entry> {
+        self.lock().entries.get(first..).unwrap_or_default().to_vec()
+    }
+
+    /// Returns why the file cannot be written, if so.
+    ///
+    /// ```
+    /// assert_eq!(resilient_chaos::report::Journal::new().problem(), None);
+    /// ```
+    pub fn problem(&self) -> Option<String> {
+        self.lock().problem.clone()
+    }
+
+    /// Sets the time of the entries that follow.
+    pub(crate) fn set_now(&self, now: Duration) {
+        self.lock().now = now;
+    }
+
+    pub(crate) fn add(&self, what: EntryKind) {
+        let mut inner = self.lock();
+        let entry = Entry { seconds: (inner.now.as_secs_f64() * 1000.0).round() / 1000.0, what };
+        if inner.problem.is_none()
+            && let Some(sink) = &mut inner.sink
+        {
+            // One write per line, so that a line is complete or missing.
+            let written = serde_json::to_string(&entry).map_err(io::Error::from).and_then(|mut line| {
+                line.push('\n');
+                sink.write_all(line.as_bytes())?;
+                sink.flush()
+            });
+            if let Err(error) = written {
+                inner.problem = Some(format!(
+                    "the journal cannot be written: {error}; free space or choose another folder"
+                ));
+            }
+        }
+        if inner.entries.len() < MOST
+            || !matches!(entry.what, EntryKind::Probe { .. } | EntryKind::Circuit { .. })
+        {
+            inner.entries.push(entry);
+        } else {
+            inner.lost += 1;
+        }
+    }
+}

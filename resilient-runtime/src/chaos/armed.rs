@@ -1,0 +1,315 @@
+//! A fault in force.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::dice::Dice;
+use super::fault::{Action, Fault, FaultKind};
+use super::target::{Aim, Target};
+use super::waiters::Waiters;
+use crate::clock::{Clock, Instant};
+use crate::priority::Priority;
+use crate::rejection::InjectedBy;
+use crate::seconds::seconds;
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+/// The number of an armed fault, unique in its registry.
+///
+/// ```
+/// use resilient_runtime::{Registry, chaos::{Fault, FaultId}};
+///
+/// let chaos = Registry::new().chaos();
+/// let id = chaos.arm(Fault::hang().on("load"), "alice").unwrap();
+/// assert_eq!((id.to_string(), id), ("1".to_owned(), FaultId::new(1)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FaultId(u64);
+
+impl FaultId {
+    /// Creates the id with this number, such as one from a request.
+    ///
+    /// ```
+    /// use resilient_runtime::{Registry, chaos::FaultId};
+    ///
+    /// assert!(!Registry::new().chaos().remove(FaultId::new(7)), "there is no such fault");
+    /// ```
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number.
+    ///
+    /// ```
+    /// assert_eq!(resilient_runtime::chaos::FaultId::new(7).get(), 7);
+    /// ```
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for FaultId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A snapshot of a fault in force.
+///
+/// ```
+/// use resilient_runtime::{Registry, chaos::Fault};
+///
+/// let chaos = Registry::new().chaos();
+/// chaos.arm(Fault::hang().on("load"), "alice").unwrap();
+/// let armed = &chaos.faults()[0];
+/// assert_eq!((&*armed.target, &*armed.by, armed.injected), ("load", "alice", 0));
+/// assert!(serde_json::to_string(armed).unwrap().starts_with(r#"{"id":1,"kind":"hang","#));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ArmedFault {
+    /// Its number.
+    pub id: FaultId,
+    /// Its kind.
+    pub kind: FaultKind,
+    /// What it does, as text, such as `latency 300ms`.
+    pub action: String,
+    /// The calls that it affects, as text.
+    pub target: String,
+    /// Who armed it.
+    pub by: String,
+    /// How long ago it was armed, serialized in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub armed_for: Duration,
+    /// When it ends, serialized in seconds.
+    #[serde(serialize_with = "seconds")]
+    pub expires_in: Duration,
+    /// The number of attempts that met its conditions, except for the rate and the bounds.
+    pub matched: u64,
+    /// The number of attempts that it affected.
+    pub injected: u64,
+    /// The number of attempts that it affects now.
+    pub active: u32,
+    /// Why it affects nothing, such as a target that matches no known operation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// When a lease ends: on the clock of the registry, and on the system's in case that one stops or jumps.
+#[derive(Debug)]
+struct Lease {
+    registry: AtomicU64,
+    system: AtomicU64,
+}
+
+impl Lease {
+    fn of(clock: &Clock, ttl: Duration) -> Self {
+        let end = |clock: &Clock| AtomicU64::new(clock.now().after(ttl).as_nanos());
+        Self { registry: end(clock), system: end(&Clock::system()) }
+    }
+
+    fn renew(&self, clock: &Clock, ttl: Duration) {
+        self.registry.store(clock.now().after(ttl).as_nanos(), Ordering::Relaxed);
+        self.system.store(Clock::system().now().after(ttl).as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Returns the time left.
+    fn left(&self, clock: &Clock) -> Duration {
+        let left = |end: &AtomicU64, clock: &Clock| {
+            Instant::from_nanos(end.load(Ordering::Relaxed)).since(clock.now())
+        };
+        left(&self.registry, clock).min(left(&self.system, &Clock::system()))
+    }
+}
+
+/// A fault in force, shared by the registry and the calls that it affects.
+#[derive(Debug)]
+pub(crate) struct Armed {
+    pub(super) id: FaultId,
+    pub(super) action: Action,
+    pub(super) target: Target,
+    pub(super) by: Arc<str>,
+    seed: u64,
+    /// The share of the attempts that are hit, as the bits of an `f64`. A controller can change it.
+    rate: AtomicU64,
+    max_active: Option<u32>,
+    clock: Clock,
+    since: Instant,
+    lease: Lease,
+    /// Release and acquire, so that a call that was woken sees it.
+    is_ended: AtomicBool,
+    matched: AtomicU64,
+    injected: AtomicU64,
+    active: AtomicU32,
+    pub(super) waiters: Waiters,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What is known about an attempt.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) pipeline: &'a dyn Aim,
+    pub(crate) priority: Priority,
+    pub(crate) correlation_id: Option<&'a str>,
+}
+
+impl fmt::Debug for dyn Aim + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.operation())
+    }
+}
+
+impl Armed {
+    pub(super) fn new(
+        id: FaultId,
+        fault: Fault,
+        by: &str,
+        seed: u64,
+        clock: &Clock,
+        warnings: Vec<String>,
+    ) -> Self {
+        Self {
+            id,
+            seed: fault.seed.unwrap_or(seed),
+            rate: AtomicU64::new(fault.target.rate.to_bits()),
+            max_active: fault.max_active,
+            since: clock.now(),
+            lease: Lease::of(clock, fault.ttl),
+            clock: clock.clone(),
+            action: fault.action,
+            target: fault.target,
+            by: by.into(),
+            is_ended: AtomicBool::new(false),
+            matched: AtomicU64::new(0),
+            injected: AtomicU64::new(0),
+            active: AtomicU32::new(0),
+            waiters: Waiters::default(),
+            warnings,
+        }
+    }
+
+    pub(super) fn injected(&self) -> u64 {
+        self.injected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn renew(&self, ttl: Duration) {
+        self.lease.renew(&self.clock, ttl);
+    }
+
+    pub(super) fn rate(&self) -> f64 {
+        f64::from_bits(self.rate.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_rate(&self, rate: f64) {
+        self.rate.store(rate.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Returns the time left, or zero if it is over.
+    pub(super) fn left(&self) -> Duration {
+        if self.is_ended.load(Ordering::Acquire) { Duration::ZERO } else { self.lease.left(&self.clock) }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+
+    /// Whether it has affected as many attempts as it may.
+    pub(super) fn is_spent(&self) -> bool {
+        self.target.times.is_some_and(|times| self.injected() >= times)
+    }
+
+    /// Ends it. Wake the [`waiters`](Self::waiters) after this.
+    pub(super) fn end(&self) {
+        self.is_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether it can affect calls of the pipeline.
+    pub(super) fn aims_at(&self, pipeline: &dyn Aim) -> bool {
+        !self.is_spent() && self.target.aims_at(pipeline)
+    }
+
+    /// Decides whether it affects this attempt, and counts it. `may` is asked last; it can refuse.
+    pub(super) fn hit(self: &Arc<Self>, facts: &Facts<'_>, may: impl FnOnce() -> bool) -> Option<Hit> {
+        if self.is_over() || !self.aims_at(facts.pipeline) || !self.selects(facts) {
+            return None;
+        }
+        let number = self.matched.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut dice = Dice::of(self.seed, number);
+        if !number.is_multiple_of(self.target.every) || dice.share() >= self.rate() {
+            return None;
+        }
+        // Dropping it gives the place back.
+        let hit = self.place(dice)?;
+        if !may() {
+            return None;
+        }
+        let times = self.target.times.unwrap_or(u64::MAX);
+        let next = |injected: u64| (injected < times).then_some(injected + 1);
+        self.injected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        Some(hit)
+    }
+
+    fn selects(&self, facts: &Facts<'_>) -> bool {
+        let Target { priority, correlation_prefix, .. } = &self.target;
+        priority.is_none_or(|priority| priority == facts.priority)
+            && correlation_prefix
+                .as_deref()
+                .is_none_or(|prefix| facts.correlation_id.is_some_and(|id| id.starts_with(prefix)))
+    }
+
+    /// Takes one of the places of `max_active`.
+    fn place(self: &Arc<Self>, dice: Dice) -> Option<Hit> {
+        let most = self.max_active.unwrap_or(u32::MAX);
+        let next = |active: u32| (active < most).then_some(active + 1);
+        self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        Some(Hit { armed: Arc::clone(self), dice })
+    }
+
+    pub(super) fn snapshot(&self) -> ArmedFault {
+        ArmedFault {
+            id: self.id,
+            kind: self.action.kind(),
+            action: self.action.to_string(),
+            target: self.target.to_string(),
+            by: self.by.to_string(),
+            armed_for: self.clock.now().since(self.since),
+            expires_in: self.left(),
+            matched: self.matched.load(Ordering::Relaxed),
+            injected: self.injected(),
+            active: self.active(),
+            warnings: self.warnings.clone(),
+        }
+    }
+}
+
+/// An attempt that a fault affects, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hit {
+    pub(super) armed: Arc<Armed>,
+    pub(super) dice: Dice,
+}
+
+impl Hit {
+    pub(crate) fn injected_by(&self) -> InjectedBy {
+        let Armed { id, action, by, .. } = &*self.armed;
+        InjectedBy { fault: id.get(), kind: action.kind().as_str(), by: Arc::clone(by) }
+    }
+
+    /// What it does to the attempt.
+    pub(crate) fn action(&self) -> &Action {
+        &self.armed.action
+    }
+}
+
+impl Drop for Hit {
+    fn drop(&mut self) {
+        self.armed.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
