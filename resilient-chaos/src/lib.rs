@@ -22,14 +22,14 @@ pub mod game_day;
 pub mod monkey;
 #[cfg(feature = "experiments")]
 pub mod probe;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 #[cfg(feature = "experiments")]
 pub mod report;
 #[cfg(feature = "experiments")]
 pub mod runner;
 #[cfg(feature = "experiments")]
 pub mod scenario;
-#[cfg(feature = "proxy")]
-pub mod proxy;
 
 #[cfg(feature = "experiments")]
 mod random;

@@ -12,7 +12,7 @@ impl Dice {
         Self(mixed)
     }
 
-    /// SplitMix64, from Steele, Lea and Flood, *Fast splittable pseudorandom number generators* (2014).
+    /// `SplitMix64`, from Steele, Lea and Flood, *Fast splittable pseudorandom number generators* (2014).
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

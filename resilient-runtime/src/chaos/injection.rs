@@ -185,6 +185,6 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.hit.armed.waiters.leave(self.place.take());
+        self.hit.armed.waiters.leave(self.place.take().as_ref());
     }
 }

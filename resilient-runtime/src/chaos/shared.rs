@@ -116,7 +116,7 @@ impl Shared {
 
     /// Removes the faults that are over. Nothing else removes an expired fault, but it affects nothing.
     pub(super) fn prune(&self) {
-        self.end_where(End::Expired, |armed| armed.is_over());
+        self.end_where(End::Expired, Armed::is_over);
     }
 
     fn end_where(&self, why: End, ends: impl Fn(&Armed) -> bool) -> bool {

@@ -38,9 +38,9 @@ impl Waiters {
         drop(before);
     }
 
-    pub(super) fn leave(&self, place: Option<Place>) {
+    pub(super) fn leave(&self, place: Option<&Place>) {
         if let Some(Place(number)) = place {
-            let waker = self.0.lock().wakers.remove(&number);
+            let waker = self.0.lock().wakers.remove(number);
             drop(waker);
         }
     }

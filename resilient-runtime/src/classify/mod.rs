@@ -3,6 +3,8 @@
 mod class;
 #[cfg(any(feature = "http", feature = "tonic"))]
 mod grpc;
+#[cfg(feature = "chaos")]
+mod injected;
 mod io;
 mod judgement;
 mod known;

@@ -63,10 +63,17 @@ pub struct Fault {
 /// let error = resilient_runtime::config::ConfigFile::new("/no/such/file.toml").check().unwrap_err();
 /// assert!(error.to_string().starts_with("/no/such/file.toml: "));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `Debug` prints the same text as `Display`, so that it is readable if `main` returns the error.
+#[derive(Clone, PartialEq, Eq)]
 pub struct LoadError {
     path: PathBuf,
     faults: Vec<Fault>,
+}
+
+impl fmt::Debug for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl LoadError {

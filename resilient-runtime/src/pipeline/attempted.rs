@@ -31,6 +31,7 @@ pub(super) fn ran<T>(outcome: T) -> Attempted<T> {
 /// The same type with and without the feature.
 #[cfg(not(feature = "chaos"))]
 #[inline]
+#[allow(clippy::unnecessary_wraps)] // the signature with the feature
 pub(super) fn result<T>(attempted: Attempted<T>) -> Result<T, Rejection> {
     Ok(attempted)
 }

@@ -19,7 +19,8 @@ use crate::site;
 /// let error = registry.validate().unwrap_err();
 /// assert!(error.to_string().contains("`(empty)` replaces a name that is empty"), "{error}");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `Debug` prints the same text as `Display`, so that it is readable if `main` returns the error.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ValidationError {
     problems: Vec<String>,
 }
@@ -34,6 +35,12 @@ impl ValidationError {
     /// ```
     pub fn problems(&self) -> &[String] {
         &self.problems
+    }
+}
+
+impl fmt::Debug for ValidationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

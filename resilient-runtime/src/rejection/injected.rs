@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Detail, Mark, Rejection, RejectionKind};
-use crate::classify::Class;
 
 /// The fault that caused a rejection.
 ///
@@ -54,47 +54,24 @@ pub(crate) enum Origin {
     Permanent,
 }
 
-impl Origin {
-    pub(crate) fn of(class: Class) -> Self {
-        match class {
-            Class::Uncertain { .. } => Self::Uncertain,
-            Class::Overload { .. } => Self::Overload,
-            Class::Permanent => Self::Permanent,
-            _ => Self::Transient,
-        }
-    }
-}
-
-impl Mark {
-    /// The class of an injected error.
-    pub(crate) fn injected_class(self) -> Class {
-        let retry_after = self.retry_after;
-        match self.origin {
-            Origin::Uncertain => Class::Uncertain { retry_after },
-            Origin::Overload => Class::Overload { retry_after },
-            Origin::Permanent => Class::Permanent,
-            Origin::Real | Origin::Refusal | Origin::Transient | Origin::Typed => {
-                Class::Transient { retry_after }
-            }
-        }
-    }
-}
-
 impl Rejection {
     /// An error in place of one of the body.
     #[cold]
-    pub(crate) fn injected(operation: &'static str, class: Class, by: InjectedBy) -> Self {
-        let mut mark = Mark::new(RejectionKind::Injected, operation, class.retry_after());
-        mark.origin = Origin::of(class);
+    pub(crate) fn injected(
+        operation: &'static str,
+        origin: Origin,
+        retry_after: Option<Duration>,
+        by: InjectedBy,
+    ) -> Self {
+        let mut mark = Mark::new(RejectionKind::Injected, operation, retry_after);
+        mark.origin = origin;
         Self { mark, detail: Detail::Injected(Arc::new(by)) }
     }
 
     /// The error of `chaos(error = ..)`, or a transient error if the function has none.
     #[cold]
     pub(crate) fn injected_error(operation: &'static str, by: InjectedBy) -> Self {
-        let mut rejection = Self::injected(operation, Class::TRANSIENT, by);
-        rejection.mark.origin = Origin::Typed;
-        rejection
+        Self::injected(operation, Origin::Typed, None, by)
     }
 
     /// Whether the error of `chaos(error = ..)` takes its place.

@@ -36,7 +36,7 @@ export function components(page) {
 
 /** Problems that affect all components. */
 function wrong(stats) {
-  const off = stats?.enabled === false ? ['Protection is disabled: all policies are bypassed.'] : [];
+  const off = stats?.enabled === false ? ['Protection is turned off: calls skip all stages except fallbacks and idempotency keys.'] : [];
   return [...off, ...(stats?.conflicts ?? [])].map((text) => h('p', { class: 'bad-text' }, text));
 }
 

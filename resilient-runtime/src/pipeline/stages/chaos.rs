@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::chaos::{Action, Aim, Blocked, Facts, Hit, Injection};
-use crate::classify::{Class, Judgement, Verdict};
+use crate::classify::{Judgement, Verdict};
 use crate::component::Component as _;
 use crate::correlation::CorrelationId;
 use crate::idempotency::Effect;
@@ -23,7 +23,7 @@ use crate::pipeline::body::Activity;
 use crate::pipeline::call::Next;
 use crate::pipeline::stages::timeout::UntimedAttempt;
 use crate::pipeline::{Call, Pipeline};
-use crate::rejection::{Rejection, RejectionKind};
+use crate::rejection::{Origin, Rejection, RejectionKind};
 
 impl Aim for Pipeline {
     fn operation(&self) -> &'static str {
@@ -69,9 +69,11 @@ impl Pipeline {
                 };
                 Rejection::injected_refusal(kind, component.unwrap_or(operation), by)
             }
-            Action::Error(class) => Rejection::injected(operation, class, by),
+            Action::Error(class) => {
+                Rejection::injected(operation, Origin::of(class), class.retry_after(), by)
+            }
             Action::TypedError => Rejection::injected_error(operation, by),
-            _ => Rejection::injected(operation, Class::TRANSIENT, by),
+            _ => Rejection::injected(operation, Origin::Transient, None, by),
         }
     }
 }
