@@ -24,6 +24,7 @@ fn the_code_of_fault_injection_exists_only_with_its_feature() -> Result<(), Box<
     annotated()?;
     let pipeline = Registry::new().pipeline("symbols").retry("symbols").build();
     pipeline.call(|| Ok::<_, Rejection>(7))?;
+    assert!(!Registry::new().stats().metrics().is_empty(), "the metrics are part of the program");
     let is_on = cfg!(feature = "chaos");
     // The mangled path of the module, and a text of it.
     assert_eq!(contains("soahc5emitnur_tneiliser71")?, is_on);

@@ -195,7 +195,7 @@ impl Writer<'_> {
                 quote_spanned!(mixed=> __call.attempt_sync(#attempt))
             };
             return quote_spanned! {mixed=>
-                #krate::__rt::attempted!((#run) __out { #finish } __rejection { #stopped })
+                #krate::__rt::attempted!(__call (#run) __out { #finish } __rejection { #stopped })
             };
         }
         let typed = self.args.chaos.error.as_ref().map(|error| {

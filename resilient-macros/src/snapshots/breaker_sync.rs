@@ -40,13 +40,14 @@ fn f(x: &str) -> Result<u32, E> {
                 Result<u32, E>,
             >(__rejection);
         }
-        let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
-        let _ = __call
-            .finish_as(
-                &__out,
-                ::resilient_runtime::__rt::rule!(of & __out),
-                ::resilient_runtime::__rt::wording!(& __out),
-            );
-        __out
+        ::resilient_runtime::__rt::attempted!(
+            __call(__call.attempt_sync(|| -> Result < u32, E > { Ok(x.parse() ?) }))
+            __out { let _ = __call.finish_as(& __out, ::resilient_runtime::__rt::rule!(of
+            & __out), ::resilient_runtime::__rt::wording!(& __out)); __out } __rejection
+            { let __refused = __call
+            .stopped_for_good(::resilient_runtime::__rt::Stop::CutOff, __rejection,
+            ::resilient_runtime::__rt::reject:: < Result < u32, E > > as fn (_) -> _,
+            ::resilient_runtime::__rt::rule!(Result < u32, E >)); __refused }
+        )
     };
 }

@@ -53,7 +53,9 @@ fn f(x: Vec<u8>) -> Option<u32> {
             clippy::collection_is_never_read
         )]
         let mut x = ::resilient_runtime::__rt::anew(&x);
-        let __out = __call.attempt_sync(|| -> Option<u32> { x.pop().map(u32::from) });
+        let __out = ::resilient_runtime::__rt::attempt_sync!(
+            __call(|| -> Option < u32 > { x.pop().map(u32::from) }) Option < u32 >
+        );
         ::resilient_runtime::__rt::assert_outcome(&__out);
         match __call
             .finish_as(

@@ -1,17 +1,18 @@
-//! The result of an attempt, which fault injection can replace by a rejection.
+//! The result of an attempt, in place of which fault injection can put a rejection.
 
-use std::task::Poll;
-
+#[cfg(not(feature = "chaos"))]
+use crate::pipeline::Call;
+#[cfg(not(feature = "chaos"))]
 use crate::rejection::Rejection;
 
-/// The result of an attempt without a time limit: its outcome, or with the feature `chaos` also a rejection in place of
-/// it.
+/// The result of an attempt without a time limit: its outcome. With the feature `chaos`, it is an `Option`.
 #[cfg(not(feature = "chaos"))]
 pub type Attempted<T> = T;
 
-/// The result of an attempt without a time limit: its outcome, or a rejection that fault injection put in its place.
+/// The result of an attempt without a time limit: its outcome, or `None` if fault injection put a rejection in its
+/// place. The call holds the rejection, so that the usual path moves nothing but the outcome.
 #[cfg(feature = "chaos")]
-pub type Attempted<T> = Result<T, Rejection>;
+pub type Attempted<T> = Option<T>;
 
 /// The result of an attempt whose body ran.
 #[cfg(not(feature = "chaos"))]
@@ -25,26 +26,15 @@ pub(super) fn ran<T>(outcome: T) -> Attempted<T> {
 #[inline]
 #[allow(clippy::unnecessary_wraps)] // the signature without the feature
 pub(super) fn ran<T>(outcome: T) -> Attempted<T> {
-    Ok(outcome)
+    Some(outcome)
 }
 
-/// The same type with and without the feature.
 #[cfg(not(feature = "chaos"))]
-#[inline]
-#[allow(clippy::unnecessary_wraps)] // the signature with the feature
-pub(super) fn result<T>(attempted: Attempted<T>) -> Result<T, Rejection> {
-    Ok(attempted)
-}
-
-/// The same type with and without the feature.
-#[cfg(feature = "chaos")]
-#[inline]
-pub(super) fn result<T>(attempted: Attempted<T>) -> Result<T, Rejection> {
-    attempted
-}
-
-/// A pending or finished body as the result of an attempt.
-#[inline]
-pub(super) fn polled<T>(poll: Poll<T>) -> Poll<Attempted<T>> {
-    poll.map(ran)
+impl Call<'_> {
+    /// Returns the outcome of an attempt; with the feature `chaos`, also an injected rejection.
+    #[inline]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps)] // the signature with the feature
+    pub(super) fn result<T>(&mut self, attempted: Attempted<T>) -> Result<T, Rejection> {
+        Ok(attempted)
+    }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Call;
-use super::attempted::{Attempted, polled, ran};
+use super::attempted::{Attempted, ran};
 use super::stages::observe::InBody;
 use crate::clock::Instant;
 use crate::context::{Entered, Scope};
@@ -29,8 +29,8 @@ impl Call<'_> {
     #[inline]
     pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> Attempted<R> {
         #[cfg(feature = "chaos")]
-        if self.pipeline.chaos.is_targeted() {
-            self.inject_blocking()?;
+        if self.pipeline.chaos.is_targeted() && self.fails_by_injection() {
+            return None;
         }
         let _scope = self.enter_body();
         let outcome = body();
@@ -152,13 +152,7 @@ pub(super) fn poll_body<F: Future>(
     call: &mut Call<'_>,
     body: Pin<&mut F>,
     cx: &mut Context<'_>,
-) -> Poll<Attempted<F::Output>> {
-    #[cfg(feature = "chaos")]
-    if call.rare.is_some()
-        && let Some(held) = call.poll_injection(cx)
-    {
-        return held.map(Err);
-    }
+) -> Poll<F::Output> {
     let entered = call.enter_body();
     let poll = body.poll(cx);
     if poll.is_pending() {
@@ -166,5 +160,5 @@ pub(super) fn poll_body<F: Future>(
     }
     drop(entered);
     call.left_body(poll.is_pending());
-    polled(poll)
+    poll
 }

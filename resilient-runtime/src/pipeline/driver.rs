@@ -4,7 +4,6 @@ use std::convert::identity;
 use std::future::Future;
 
 use super::Call;
-use super::attempted::result;
 use super::call::Next;
 use super::stopped::Stop;
 use crate::classify::{Class, Judgement, Verdict};
@@ -114,7 +113,10 @@ pub(super) fn attempts<R>(
         call,
         by,
         admit: call.enter_blocking(),
-        run: result(call.attempt_sync(&mut *work)) => outcome,
+        run: {
+            let attempted = call.attempt_sync(&mut *work);
+            call.result(attempted)
+        } => outcome,
         stop: Stop::CutOff,
         judged: outcome, by.judge(&outcome),
         hands_out: never

@@ -305,7 +305,7 @@ macro_rules! __last_good {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __attempted {
-    (($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {{
+    ($call:ident ($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {{
         let $out = $($run)*;
         $($finish)*
     }};
@@ -316,10 +316,13 @@ macro_rules! __attempted {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __attempted {
-    (($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {
+    ($call:ident ($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {
         match $($run)* {
-            ::core::result::Result::Ok($out) => { $($finish)* }
-            ::core::result::Result::Err($rejection) => { $($stopped)* }
+            ::core::option::Option::Some($out) => { $($finish)* }
+            ::core::option::Option::None => {
+                let $rejection = $call.take_injected();
+                $($stopped)*
+            }
         }
     };
 }

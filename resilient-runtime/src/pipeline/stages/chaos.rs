@@ -19,6 +19,7 @@ use crate::idempotency::Effect;
 use crate::kind::Kind;
 use crate::membership::Membership;
 use crate::observe::log_limited;
+use crate::pipeline::attempted::Attempted;
 use crate::pipeline::body::Activity;
 use crate::pipeline::call::Next;
 use crate::pipeline::stages::timeout::UntimedAttempt;
@@ -78,19 +79,65 @@ impl Pipeline {
     }
 }
 
+/// What faults do to an attempt now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) enum Held {
+    /// The body runs.
+    Run,
+    /// It waits.
+    Pending,
+    /// It failed; [`Call::take_injected`] returns the rejection.
+    Failed,
+}
+
 impl Call<'_> {
     /// Draws the faults of an asynchronous attempt.
     #[inline]
     pub(in crate::pipeline) fn inject(&mut self) {
         if self.pipeline.chaos.is_targeted() {
-            let injection = self.draw();
-            self.rare.get_or_insert_default().injection = Some(injection).filter(|it| !it.is_none());
+            self.inject_later();
         }
     }
 
-    /// Draws the faults of a synchronous attempt and blocks the thread for them, at most until the deadline.
     #[cold]
-    pub(in crate::pipeline) fn inject_blocking(&mut self) -> Result<(), Rejection> {
+    #[inline(never)]
+    fn inject_later(&mut self) {
+        let injection = self.draw();
+        if !injection.is_none() {
+            self.rare.get_or_insert_default().injection = Some(injection);
+        }
+    }
+
+    /// Draws the faults of a synchronous attempt and blocks the thread for them. Returns whether they fail it;
+    /// [`take_injected`](Self::take_injected) then returns the rejection.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::pipeline) fn fails_by_injection(&mut self) -> bool {
+        match self.inject_blocking() {
+            Ok(()) => false,
+            Err(rejection) => {
+                self.rare.get_or_insert_default().injected = Some(rejection);
+                true
+            }
+        }
+    }
+
+    /// Returns the rejection that a fault put in place of the outcome.
+    #[cold]
+    #[inline(never)]
+    pub fn take_injected(&mut self) -> Rejection {
+        let injected = self.rare.as_mut().and_then(|rare| rare.injected.take());
+        injected.unwrap_or_else(|| Rejection::new(RejectionKind::Injected, self.pipeline.operation.name()))
+    }
+
+    /// Returns the outcome of an attempt, or the injected rejection.
+    #[inline]
+    pub(in crate::pipeline) fn result<T>(&mut self, attempted: Attempted<T>) -> Result<T, Rejection> {
+        attempted.ok_or_else(|| self.take_injected())
+    }
+
+    /// Draws the faults of a synchronous attempt and blocks the thread for them, at most until the deadline.
+    fn inject_blocking(&mut self) -> Result<(), Rejection> {
         let injection = self.draw();
         if injection.has_waits() {
             self.warn_of_blocking();
@@ -137,22 +184,22 @@ impl Call<'_> {
         self.pipeline.operation.injected(hit.action().kind());
     }
 
-    /// Polls what faults do to the attempt. Returns `None` once the body can run.
+    /// Polls what faults do to the attempt.
     #[cold]
-    pub(in crate::pipeline) fn poll_injection(&mut self, cx: &mut Context<'_>) -> Option<Poll<Rejection>> {
-        let injection = self.rare.as_mut()?.injection.as_mut()?;
+    #[inline(never)]
+    pub(in crate::pipeline) fn poll_injection(&mut self, cx: &mut Context<'_>) -> Held {
+        let Some(injection) = self.rare.as_mut().and_then(|rare| rare.injection.as_mut()) else {
+            return Held::Run;
+        };
         // A panic is one of the body.
         self.activity = Activity::InBody;
         let poll = injection.poll(cx, &self.pipeline.clock, self.pipeline.operation.name());
         self.left_body(poll.is_pending());
-        if poll.is_ready() {
-            self.end_injection();
-        }
-        match poll {
-            Poll::Pending => Some(Poll::Pending),
-            Poll::Ready(Err(rejection)) => Some(Poll::Ready(rejection)),
-            Poll::Ready(Ok(())) => None,
-        }
+        let Poll::Ready(end) = poll else { return Held::Pending };
+        self.end_injection();
+        let Err(rejection) = end else { return Held::Run };
+        self.rare.get_or_insert_default().injected = Some(rejection);
+        Held::Failed
     }
 
     /// Releases the places of the faults that held the attempt.
@@ -206,10 +253,8 @@ impl<'p> Call<'p> {
         body: impl FnOnce() -> R,
         reject: impl FnOnce(Rejection) -> Option<R>,
     ) -> R {
-        if self.pipeline.chaos.is_targeted()
-            && let Err(rejection) = self.inject_blocking()
-        {
-            match reject(rejection) {
+        if self.pipeline.chaos.is_targeted() && self.fails_by_injection() {
+            match reject(self.take_injected()) {
                 Some(outcome) => return outcome,
                 None => self.cannot_fail(),
             }
@@ -231,7 +276,7 @@ impl<'p> Call<'p> {
 
     /// Tells that a fault cannot fail the function.
     #[cold]
-    pub(in crate::pipeline) fn cannot_fail(&self) {
+    fn cannot_fail(&self) {
         log_limited!(
             self.pipeline.chaos.log_limit,
             &self.pipeline.clock,
@@ -275,14 +320,14 @@ impl<F: Future, J: FnOnce(Rejection) -> Option<F::Output>> Future for AttemptOr<
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut this = self.project();
         loop {
-            let rejection = match ready!(this.attempt.as_mut().poll(cx)) {
-                Ok(outcome) => return Poll::Ready(outcome),
-                Err(rejection) => rejection,
-            };
+            if let Some(outcome) = ready!(this.attempt.as_mut().poll(cx)) {
+                return Poll::Ready(outcome);
+            }
+            let rejection = this.attempt.as_mut().call().take_injected();
             // After an injected rejection, the body can still run.
             match this.reject.take().and_then(|reject| reject(rejection)) {
                 Some(outcome) => return Poll::Ready(outcome),
-                None => this.attempt.as_mut().cannot_fail(),
+                None => this.attempt.as_mut().call().cannot_fail(),
             }
         }
     }

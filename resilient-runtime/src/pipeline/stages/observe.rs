@@ -37,6 +37,9 @@ pub(in crate::pipeline) struct Rare {
     /// What faults do to the current attempt.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) injection: Option<crate::chaos::Injection>,
+    /// The rejection that a fault put in place of the outcome of the current attempt.
+    #[cfg(feature = "chaos")]
+    pub(in crate::pipeline) injected: Option<crate::rejection::Rejection>,
     /// Whether a fault affected an attempt of the call.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) is_injected: bool,

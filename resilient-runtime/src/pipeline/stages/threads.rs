@@ -13,14 +13,13 @@ use crate::fallback::{self, Seen};
 use crate::idempotency::{self, Around};
 use crate::pipeline::Call;
 use crate::pipeline::attempt_clock::Reading;
-use crate::pipeline::attempted::{Attempted, ran, result};
 use crate::pipeline::body::Activity;
 use crate::pipeline::stages::bulkhead::Slot;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::timeout::Limit;
 
 /// The outcome of a body, and the fallback levels that served a value in it.
-type Done<R> = (Attempted<R>, Option<Seen>);
+type Done<R> = (Result<R, Rejection>, Option<Seen>);
 
 /// The state of the body as observed by the waiting call.
 struct Looked {
@@ -77,10 +76,10 @@ impl<'p> Call<'p> {
         let _span = self.enter_span();
         #[cfg(feature = "chaos")]
         let (injection, clock) = (self.injection_beside(), pipeline.clock.clone());
-        let body = move || -> Attempted<R> {
+        let body = move || {
             #[cfg(feature = "chaos")]
             injection.block(&clock, Instant::NEVER)?;
-            ran(body())
+            Ok(body())
         };
         let body = move || fallback::collect_seen(body);
         if pipeline.stages.bulkhead.is_none() && self.asynchronous {
@@ -140,7 +139,7 @@ impl<'p> Call<'p> {
         match end {
             End::Value((outcome, levels)) => {
                 fallback::saw(levels);
-                result(outcome)
+                outcome
             }
             End::Panic(panic) => {
                 // The panic belongs to this call.

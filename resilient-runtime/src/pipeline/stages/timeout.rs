@@ -13,9 +13,11 @@ use crate::idempotency::Effect;
 use crate::load_shed::End;
 use crate::observe::Ending;
 use crate::pipeline::Call;
-use crate::pipeline::attempted::{Attempted, result};
+use crate::pipeline::attempted::{Attempted, ran};
 use crate::pipeline::body::poll_body;
 use crate::pipeline::call::Next;
+#[cfg(feature = "chaos")]
+use crate::pipeline::stages::chaos::Held;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::timeout::Timeout;
 
@@ -212,9 +214,17 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        #[cfg(feature = "chaos")]
+        if this.call.rare.is_some() {
+            match this.call.poll_injection(cx) {
+                Held::Run => {}
+                Held::Pending => return poll_limit(this.call, this.timer, cx).map(Err),
+                Held::Failed => return Poll::Ready(Err(this.call.take_injected())),
+            }
+        }
         // The body comes first: if it is ready in the same poll as the timer, it is in time (T65).
         if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
-            return Poll::Ready(result(output));
+            return Poll::Ready(Ok(output));
         }
         poll_limit(this.call, this.timer, cx).map(Err)
     }
@@ -270,9 +280,9 @@ impl<'c, 'p, F> UntimedAttempt<'c, 'p, F> {
 }
 
 #[cfg(feature = "chaos")]
-impl<F> UntimedAttempt<'_, '_, F> {
-    pub(in crate::pipeline) fn cannot_fail(self: Pin<&mut Self>) {
-        self.project().call.cannot_fail();
+impl<'p, F> UntimedAttempt<'_, 'p, F> {
+    pub(in crate::pipeline) fn call(self: Pin<&mut Self>) -> &mut Call<'p> {
+        self.project().call
     }
 }
 
@@ -282,6 +292,14 @@ impl<F: Future> Future for UntimedAttempt<'_, '_, F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        poll_body(this.call, this.body, cx)
+        #[cfg(feature = "chaos")]
+        if this.call.rare.is_some() {
+            match this.call.poll_injection(cx) {
+                Held::Run => {}
+                Held::Pending => return Poll::Pending,
+                Held::Failed => return Poll::Ready(None),
+            }
+        }
+        poll_body(this.call, this.body, cx).map(ran)
     }
 }

@@ -263,7 +263,6 @@ fn while_protection_is_off_no_fault_is_injected() {
 
 #[test]
 fn what_was_injected_is_marked_in_events_statistics_and_metrics() {
-    // T143
     let fixture = Fixture::new();
     let pipeline = fixture.registry.pipeline("load").build();
     let mut events = fixture.registry.subscribe();

@@ -1,7 +1,5 @@
 //! The single steps of a call, as generated code runs them.
 
-use crate::pipeline::attempted::result;
-
 #[tokio::test]
 async fn attempt() {
     use crate::{
@@ -27,7 +25,8 @@ async fn untimed_attempt() {
     let mut call = Call::begin(&pipeline);
     call.begin_attempt();
     let attempt: UntimedAttempt<'_, '_, _> = call.attempt_untimed(async { "done" });
-    assert_eq!(result(attempt.await).unwrap(), "done");
+    let attempted = attempt.await;
+    assert_eq!(call.result(attempted).unwrap(), "done");
 }
 
 #[test]
@@ -41,7 +40,8 @@ fn call_loop() {
     let mut call = Call::begin(&pipeline);
     let order = loop {
         call.enter_blocking().unwrap();
-        let order = result(call.attempt_sync(|| Some(7))).unwrap();
+        let order = call.attempt_sync(|| Some(7));
+        let order = call.result(order).unwrap();
         if call.finish(Verdict::of(&order)) != Next::Retry {
             break order;
         }
@@ -231,10 +231,8 @@ fn attempt_sync() {
     let pipeline = Registry::new().pipeline("order").timeout("db").build();
     let mut call = Call::begin(&pipeline);
     call.enter_blocking().unwrap();
-    assert!(
-        result(call.attempt_sync(deadline::remaining)).unwrap().is_some(),
-        "it has the deadline of the call"
-    );
+    let remaining = call.attempt_sync(deadline::remaining);
+    assert!(call.result(remaining).unwrap().is_some(), "it has the deadline of the call");
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,7 +253,8 @@ async fn attempt_untimed() {
     let pipeline = Registry::new().pipeline("order").build();
     let mut call = Call::begin(&pipeline);
     call.begin_attempt();
-    assert_eq!(result(call.attempt_untimed(async { 7 }).await).unwrap(), 7);
+    let attempted = call.attempt_untimed(async { 7 }).await;
+    assert_eq!(call.result(attempted).unwrap(), 7);
 }
 
 #[test]

@@ -1,0 +1,8 @@
+use resilient_runtime::resilient;
+
+#[resilient(retry(max = 3), chaos())]
+fn f() -> Option<u32> {
+    Some(1)
+}
+
+fn main() {}
