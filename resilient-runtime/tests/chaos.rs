@@ -1,5 +1,7 @@
 //! Faults in annotated functions of every shape.
 #![cfg(feature = "chaos")]
+// Tests run on the tokio runtime.
+#![allow(clippy::disallowed_methods)]
 
 use std::error::Error;
 use std::fmt;
@@ -202,18 +204,18 @@ fn a_function_can_be_exempt_or_in_a_group() {
 #[tokio::test]
 async fn a_typed_error_is_the_error_of_the_function() {
     let shop = Shop::new();
-    let _fault = shop.inject(Fault::typed_error().on("typed*"));
+    let fault = shop.inject(Fault::typed_error().on("typed*"));
     assert!(matches!(shop.typed(), Err(PayError::Timeout)));
     assert!(matches!(shop.typed_async().await, Err(PayError::Timeout)));
     assert_eq!(shop.0.retry("typed").stats().retries, 0, "its class is permanent");
     assert_eq!(shop.0.circuit_breaker("f").stats().failed, 1);
     assert_eq!(shop.typed_fallback(), Ok(3), "the fallback sees the error");
-    drop(_fault);
-    let _fault = shop.inject(Fault::typed_error().on("typed*").times(9));
+    drop(fault);
+    let fault = shop.inject(Fault::typed_error().on("typed*").times(9));
     assert_eq!(shop.typed_only(), Err(Closed), "after the retries");
     assert!(shop.0.retry("typed only").stats().retries > 0);
-    drop(_fault);
-    let _fault = shop.inject(Fault::typed_error().on("breaker"));
+    drop(fault);
+    let _last = shop.inject(Fault::typed_error().on("breaker"));
     assert!(is_injected(shop.breaker()), "without an error of its own");
 }
 

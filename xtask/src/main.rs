@@ -118,10 +118,10 @@ fn features_alone() -> impl Iterator<Item = Step> {
     const FEATURES: [(&str, &[&str]); 3] = [
         (
             "resilient-runtime",
-            &["anyhow", "eyre", "http", "redis", "reqwest", "sqlx", "tonic", "config-file", "durable"],
+            &["anyhow", "chaos", "config-file", "durable", "eyre", "http", "redis", "reqwest", "sqlx", "tonic"],
         ),
         ("resilient-http", &["reqwest", "otel", "metrics"]),
-        ("resilient-chaos", &["proxy"]),
+        ("resilient-chaos", &["experiments", "proxy"]),
     ];
     let all =
         FEATURES.into_iter().flat_map(|(package, features)| features.iter().map(move |one| (package, *one)));

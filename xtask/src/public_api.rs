@@ -8,7 +8,7 @@ use crate::run::{has, root, succeed, target};
 
 /// The public libraries. `resilient-macros` has no listable items: `docs/settings.md` lists the arguments of the
 /// attribute.
-const PACKAGES: [&str; 3] = ["resilient-options", "resilient-runtime", "resilient-http"];
+const PACKAGES: [&str; 4] = ["resilient-options", "resilient-runtime", "resilient-http", "resilient-chaos"];
 const HEAD: &str = "# Public items of the libraries, with all features, without implementations that are derived, \
                     automatic or blanket.\n# Written by `cargo xtask public-api`.\n";
 

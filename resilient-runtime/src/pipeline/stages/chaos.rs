@@ -248,6 +248,7 @@ impl Call<'_> {
 impl<'p> Call<'p> {
     /// Like [`attempt_sync`](Self::attempt_sync), for a function without a stage that can reject. `reject` returns the
     /// outcome that an injected rejection becomes, or `None` if the return type cannot hold one.
+    #[inline]
     pub fn attempt_sync_or<R>(
         &mut self,
         body: impl FnOnce() -> R,

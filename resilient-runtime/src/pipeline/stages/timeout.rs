@@ -213,20 +213,35 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        #[cfg_attr(not(feature = "chaos"), allow(unused_mut))]
+        let mut this = self.project();
         #[cfg(feature = "chaos")]
-        if this.call.rare.is_some() {
-            match this.call.poll_injection(cx) {
-                Held::Run => {}
-                Held::Pending => return poll_limit(this.call, this.timer, cx).map(Err),
-                Held::Failed => return Poll::Ready(Err(this.call.take_injected())),
-            }
+        if this.call.rare.is_some()
+            && let Some(held) = poll_held(this.call, this.timer.as_mut(), cx)
+        {
+            return held.map(Err);
         }
         // The body comes first: if it is ready in the same poll as the timer, it is in time (T65).
         if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
             return Poll::Ready(Ok(output));
         }
         poll_limit(this.call, this.timer, cx).map(Err)
+    }
+}
+
+/// Polls an attempt that faults may hold, within its time limit. Returns `None` once its body can run.
+#[cfg(feature = "chaos")]
+#[cold]
+#[inline(never)]
+fn poll_held(
+    call: &mut Call<'_>,
+    timer: Pin<&mut Option<Timer>>,
+    cx: &mut Context<'_>,
+) -> Option<Poll<Rejection>> {
+    match call.poll_injection(cx) {
+        Held::Run => None,
+        Held::Pending => Some(poll_limit(call, timer, cx)),
+        Held::Failed => Some(Poll::Ready(call.take_injected())),
     }
 }
 
