@@ -153,3 +153,39 @@ fn help_and_usage_errors_follow_the_conventions() {
     let top = local(&["top"]);
     assert!(top.code == 2 && top.err.contains("needs a terminal"), "{top:?}");
 }
+
+#[test]
+fn the_plan_of_a_scenario_is_shown_and_its_problems_are_reported() {
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../resilient-chaos/scenarios/dependency-down.toml");
+    let ran = local(&["experiment", "plan", shipped]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert!(ran.out.contains("Timeline:") && !ran.out.contains("It would be refused"), "{ran:?}");
+    let folder = Folder::new("scenario");
+    let path = folder.write("wrong.toml", "[scenario]\nnaem = \"a\"\n");
+    let ran = local(&["experiment", "plan", &path]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("`naem`") && ran.out.contains("`name`"), "{ran:?}");
+    let json: Value = serde_json::from_str(&local(&["experiment", "plan", &path, "--json"]).out).unwrap();
+    assert_eq!((&json["valid"], &json["problems"][0]["line"].is_u64()), (&false.into(), &true));
+    assert_eq!(local(&["experiment", "plan", "/no/such/file"]).code, 2);
+}
+
+#[test]
+fn the_fault_proxy_prints_its_address_and_serves_the_api() {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_resilient"))
+        .args(["proxy", "--listen", "127.0.0.1:0"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(program.stdout.take().unwrap()), &mut line)
+        .unwrap();
+    let url = line.trim().strip_prefix("Fault proxy API: ").unwrap().to_owned();
+    let version = ureq::get(format!("{url}/version")).call().unwrap().into_body().read_to_string().unwrap();
+    program.kill().unwrap();
+    program.wait().unwrap();
+    assert!(version.contains("2.12"), "{version}");
+    let open = local(&["proxy", "--listen", "0.0.0.0:0"]);
+    assert_eq!(open.code, 2, "{open:?}");
+    assert!(open.err.contains("without a token"), "{open:?}");
+}

@@ -58,7 +58,7 @@ fn breaker() -> io::Result<u32> {
     Ok(1)
 }
 
-#[resilient(registry = registry(), retry(max = 1))]
+#[resilient(registry = registry(), retry(max = 1), chaos = "options")]
 fn elsewhere() -> io::Result<u32> {
     Ok(1)
 }

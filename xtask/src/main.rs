@@ -118,7 +118,18 @@ fn features_alone() -> impl Iterator<Item = Step> {
     const FEATURES: [(&str, &[&str]); 3] = [
         (
             "resilient-runtime",
-            &["anyhow", "chaos", "config-file", "durable", "eyre", "http", "redis", "reqwest", "sqlx", "tonic"],
+            &[
+                "anyhow",
+                "chaos",
+                "config-file",
+                "durable",
+                "eyre",
+                "http",
+                "redis",
+                "reqwest",
+                "sqlx",
+                "tonic",
+            ],
         ),
         ("resilient-http", &["reqwest", "otel", "metrics"]),
         ("resilient-chaos", &["experiments", "proxy"]),

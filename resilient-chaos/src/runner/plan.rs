@@ -24,6 +24,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Creates the plan of a scenario without a registry, so that [`problems`](Self::problems) is empty.
+    ///
+    /// ```
+    /// use resilient_chaos::{runner::Plan, scenario::shipped};
+    ///
+    /// let plan = Plan::of(shipped("dependency-down").unwrap().scenario());
+    /// assert!(plan.problems().is_empty() && plan.to_string().contains("Timeline:"));
+    /// ```
+    pub fn of(scenario: Scenario) -> Self {
+        Self::new(scenario, Vec::new())
+    }
+
     pub(super) fn new(scenario: Scenario, problems: Vec<String>) -> Self {
         Self { scenario, problems }
     }

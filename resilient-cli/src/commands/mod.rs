@@ -9,10 +9,12 @@ mod circuit;
 mod completions;
 mod config;
 mod events;
+mod experiment;
 mod explain;
 mod health;
 mod man;
 mod metrics;
+mod proxy;
 mod reset;
 mod schema;
 mod set;
@@ -72,6 +74,8 @@ commands! {
     Reset(reset::Reset),
     Set(set::Set),
     Unset(unset::Unset),
+    Experiment(experiment::Experiment),
+    Proxy(proxy::Proxy),
     Completions(completions::Completions),
     Man(man::Man),
 }

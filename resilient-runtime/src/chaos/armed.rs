@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::dice::Dice;
-use super::fault::{Action, Fault, FaultKind};
+use super::fault::{Action, Fault};
 use super::target::{Aim, Target};
 use super::waiters::Waiters;
 use crate::clock::{Clock, Instant};
+use crate::observe::FaultKind;
 use crate::priority::Priority;
 use crate::rejection::InjectedBy;
 use crate::seconds::seconds;

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::latency::Latency;
 use super::problem::{InvalidFault, Problems};
 use super::target::Target;
 use crate::classify::Class;
 use crate::kind::Kind;
+use crate::observe::FaultKind;
 use crate::priority::Priority;
 use crate::rejection::RejectionKind;
 use crate::settings::duration_text;
@@ -39,61 +38,6 @@ pub(super) fn check_ttl(ttl: Duration, problems: &mut Problems) {
     problems.require((LEAST_TTL..=MAX_TTL).contains(&ttl), || {
         format!("the time to live {} is not from 1ms to 24h", duration_text(ttl))
     });
-}
-
-/// The kinds of faults.
-///
-/// ```
-/// use resilient_runtime::{Registry, chaos::{Fault, FaultKind}};
-///
-/// let registry = Registry::new();
-/// let _fault = registry.chaos().inject(Fault::hang().on("charge")).unwrap();
-/// assert_eq!(registry.chaos().faults()[0].kind, FaultKind::Hang);
-/// assert_eq!(FaultKind::Hang.as_str(), "hang");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FaultKind {
-    /// The attempt takes longer.
-    Latency,
-    /// The attempt fails with a rejection of kind [`RejectionKind::Injected`].
-    Error,
-    /// The attempt fails with the error of `chaos(error = ..)`.
-    TypedError,
-    /// The attempt does not end by itself.
-    Hang,
-    /// The attempt panics.
-    Panic,
-    /// The attempt is rejected, as if by a stage.
-    Refuse,
-}
-
-impl FaultKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Latency, Self::Error, Self::TypedError, Self::Hang, Self::Panic, Self::Refuse];
-
-    /// Returns the name used in events, metrics and JSON.
-    ///
-    /// ```
-    /// assert_eq!(resilient_runtime::chaos::FaultKind::TypedError.as_str(), "typed_error");
-    /// ```
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Latency => "latency",
-            Self::Error => "error",
-            Self::TypedError => "typed_error",
-            Self::Hang => "hang",
-            Self::Panic => "panic",
-            Self::Refuse => "refuse",
-        }
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 /// What happens to an attempt.

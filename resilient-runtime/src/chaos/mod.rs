@@ -25,7 +25,6 @@
 //! ```
 
 mod armed;
-mod counts;
 mod dice;
 mod fault;
 mod guard;
@@ -42,12 +41,12 @@ mod waiters;
 use std::fmt;
 use std::sync::Arc;
 
+pub use crate::observe::FaultKind;
 pub use crate::rejection::InjectedBy;
 pub use armed::{ArmedFault, FaultId};
 pub(crate) use armed::{Facts, Hit};
-pub(crate) use counts::Injected;
 pub(crate) use fault::Action;
-pub use fault::{DEFAULT_TTL, Fault, FaultKind, MAX_TTL};
+pub use fault::{DEFAULT_TTL, Fault, MAX_TTL};
 pub use guard::FaultGuard;
 pub(crate) use injection::{Blocked, Injection};
 pub use latency::Latency;

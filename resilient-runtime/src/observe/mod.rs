@@ -4,6 +4,8 @@ mod buckets;
 mod describe;
 mod event;
 mod events;
+#[cfg(feature = "chaos")]
+mod injected;
 mod latency;
 mod listener;
 mod log_limit;
@@ -19,6 +21,8 @@ pub(crate) use describe::{Describe, Family, counts};
 pub use event::{Event, EventKind};
 pub use events::EVENT_CAPACITY;
 pub(crate) use events::Events;
+#[cfg(feature = "chaos")]
+pub use injected::FaultKind;
 pub(crate) use latency::Latencies;
 pub use latency::{DurationHistogram, LatencyStats};
 pub use listener::Listener;

@@ -62,7 +62,7 @@ pub(crate) struct Operation {
     error_latencies: Latencies,
     last_error: ErrorSlot,
     #[cfg(feature = "chaos")]
-    faults: crate::chaos::Injected,
+    faults: super::injected::Injected,
 }
 
 impl Operation {
@@ -74,7 +74,7 @@ impl Operation {
             error_latencies: Latencies::new(),
             last_error: ErrorSlot::default(),
             #[cfg(feature = "chaos")]
-            faults: crate::chaos::Injected::default(),
+            faults: super::injected::Injected::default(),
         }
     }
 
@@ -102,7 +102,7 @@ impl Operation {
     /// Counts an attempt that a fault affected.
     #[cfg(feature = "chaos")]
     #[cold]
-    pub(crate) fn injected(&self, kind: crate::chaos::FaultKind) {
+    pub(crate) fn injected(&self, kind: super::FaultKind) {
         self.faults.count(kind);
     }
 
@@ -315,7 +315,7 @@ pub struct OperationStats {
     /// How often faults were injected into its attempts, by kind of fault.
     #[cfg(feature = "chaos")]
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    pub injected: std::collections::BTreeMap<crate::chaos::FaultKind, u64>,
+    pub injected: std::collections::BTreeMap<super::FaultKind, u64>,
     /// The histogram of `latency` since the start. Not serialized.
     #[serde(skip)]
     pub durations: DurationHistogram,

@@ -36,10 +36,7 @@ fn an_injected_error_is_treated_like_one_of_the_body_by_every_stage() {
     let _two = inject(&fixture, Fault::error(Class::TRANSIENT).component(Kind::CircuitBreaker, "x"));
     let error = pipeline.request().judge(Verdict::by_class).call(|| Outcome::Ok(7));
     assert!(error.is_err());
-    assert!(
-        matches!(fixture.registry.circuit_breaker("x").state(), State::Open),
-        "two failures in a row"
-    );
+    assert!(matches!(fixture.registry.circuit_breaker("x").state(), State::Open), "two failures in a row");
     assert_eq!(fixture.registry.bulkhead("x").stats().in_use, 0);
 }
 

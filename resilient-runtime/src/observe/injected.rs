@@ -1,0 +1,82 @@
+//! The kinds of injected faults, and how often each was injected.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// The kinds of faults.
+///
+/// ```
+/// use resilient_runtime::{Registry, chaos::{Fault, FaultKind}};
+///
+/// let registry = Registry::new();
+/// let _fault = registry.chaos().inject(Fault::hang().on("charge")).unwrap();
+/// assert_eq!(registry.chaos().faults()[0].kind, FaultKind::Hang);
+/// assert_eq!(FaultKind::Hang.as_str(), "hang");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The attempt takes longer.
+    Latency,
+    /// The attempt fails with a rejection of kind [`RejectionKind::Injected`](crate::RejectionKind::Injected).
+    Error,
+    /// The attempt fails with the error of `chaos(error = ..)`.
+    TypedError,
+    /// The attempt does not end by itself.
+    Hang,
+    /// The attempt panics.
+    Panic,
+    /// The attempt is rejected, as if by a stage.
+    Refuse,
+}
+
+impl FaultKind {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Latency, Self::Error, Self::TypedError, Self::Hang, Self::Panic, Self::Refuse];
+
+    /// Returns the name used in events, metrics and JSON.
+    ///
+    /// ```
+    /// assert_eq!(resilient_runtime::chaos::FaultKind::TypedError.as_str(), "typed_error");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Error => "error",
+            Self::TypedError => "typed_error",
+            Self::Hang => "hang",
+            Self::Panic => "panic",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Counts for one operation. Allocated with the first fault, because few operations have one.
+#[derive(Debug, Default)]
+pub(crate) struct Injected(std::sync::OnceLock<Box<[AtomicU64; FaultKind::ALL.len()]>>);
+
+impl Injected {
+    pub(crate) fn count(&self, kind: FaultKind) {
+        let counts = self.0.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
+        counts[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the counts that are not 0.
+    pub(crate) fn counts(&self) -> BTreeMap<FaultKind, u64> {
+        let Some(counts) = self.0.get() else { return BTreeMap::new() };
+        let read = FaultKind::ALL.into_iter().zip(counts.iter());
+        let read = read.map(|(kind, count)| (kind, count.load(Ordering::Relaxed)));
+        read.filter(|(_, count)| *count > 0).collect()
+    }
+}
