@@ -183,7 +183,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the attempt without a time limit, whose only rejections are those of fault injection.
+    /// Returns the attempt without a time limit, which only fault injection can reject.
     fn run_untimed(&self, attempt: &TokenStream, leave: &Leave, finish: &TokenStream) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let is_async = self.shape.is_async();

@@ -76,11 +76,11 @@ pub struct ArmedFault {
     pub id: FaultId,
     /// Its kind.
     pub kind: FaultKind,
-    /// What it does, as text, such as `latency 300ms`.
+    /// The effect as text, such as `latency 300ms`.
     pub action: String,
     /// The calls that it affects, as text.
     pub target: String,
-    /// Who armed it.
+    /// The person or program that armed it.
     pub by: String,
     /// How long ago it was armed, serialized in seconds.
     #[serde(serialize_with = "seconds")]
@@ -149,7 +149,7 @@ pub(crate) struct Armed {
     pub(super) warnings: Vec<String>,
 }
 
-/// What is known about an attempt.
+/// The known facts about an attempt.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) pipeline: &'a dyn Aim,
@@ -303,7 +303,7 @@ impl Hit {
         InjectedBy { fault: id.get(), kind: action.kind().as_str(), by: Arc::clone(by) }
     }
 
-    /// What it does to the attempt.
+    /// The effect on the attempt.
     pub(crate) fn action(&self) -> &Action {
         &self.armed.action
     }

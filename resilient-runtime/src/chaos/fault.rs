@@ -40,7 +40,7 @@ pub(super) fn check_ttl(ttl: Duration, problems: &mut Problems) {
     });
 }
 
-/// What happens to an attempt.
+/// The effect on an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     Latency(Latency),

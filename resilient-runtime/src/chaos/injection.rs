@@ -1,4 +1,4 @@
-//! What the faults do to one attempt: how long it waits, and how it ends.
+//! The effect of the faults on one attempt: how long it waits, and how it ends.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,7 +19,7 @@ pub(crate) struct Injection {
     then: Then,
 }
 
-/// What follows the waits.
+/// The effect after the waits.
 #[derive(Debug)]
 enum Then {
     /// The body runs.

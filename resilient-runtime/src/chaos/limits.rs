@@ -83,7 +83,7 @@ const BURST: u64 = 10;
 /// Keeps the share of affected attempts below a maximum: each attempt earns a part of one that may be hit.
 #[derive(Debug)]
 pub(super) struct Share {
-    /// What an attempt earns. [`ATTEMPT`] switches the limit off.
+    /// The credit of an attempt. [`ATTEMPT`] turns the limit off.
     earns: AtomicU64,
     credit: AtomicU64,
 }

@@ -114,7 +114,7 @@ impl Shared {
         self.end_where(End::Stopped, |_| true);
     }
 
-    /// Removes the faults that are over. Nothing else removes an expired fault, but it affects nothing.
+    /// Removes the faults that are over. An expired fault affects nothing, and stays until then.
     pub(super) fn prune(&self) {
         self.end_where(End::Expired, Armed::is_over);
     }

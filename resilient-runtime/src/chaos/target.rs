@@ -41,7 +41,7 @@ impl Default for Target {
     }
 }
 
-/// What is known about a pipeline before its first call.
+/// The known facts about a pipeline before its first call.
 pub(crate) trait Aim {
     fn operation(&self) -> &'static str;
     fn group(&self) -> Option<&str>;

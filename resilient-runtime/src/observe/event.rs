@@ -186,11 +186,11 @@ pub enum EventKind {
     FaultArmed {
         /// The number of the fault.
         fault: u64,
-        /// What it does, such as `latency 300ms`.
+        /// The effect, such as `latency 300ms`.
         action: String,
         /// The calls that it affects.
         target: String,
-        /// Who armed it.
+        /// The person or program that armed it.
         by: String,
     },
     /// A fault affected an attempt of the operation.
@@ -199,7 +199,7 @@ pub enum EventKind {
         fault: u64,
         /// The kind of the fault, such as `error`.
         fault_kind: &'static str,
-        /// Who armed it.
+        /// The person or program that armed it.
         by: Arc<str>,
     },
     /// A fault ended.

@@ -1,4 +1,4 @@
-//! The result of an attempt, in place of which fault injection can put a rejection.
+//! The result of an attempt, which fault injection can replace by a rejection.
 
 #[cfg(not(feature = "chaos"))]
 use crate::pipeline::Call;

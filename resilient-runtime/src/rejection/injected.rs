@@ -27,7 +27,7 @@ pub struct InjectedBy {
     pub fault: u64,
     /// The kind of the fault, such as `error`.
     pub kind: &'static str,
-    /// Who armed the fault.
+    /// The person or program that armed the fault.
     pub by: Arc<str>,
 }
 

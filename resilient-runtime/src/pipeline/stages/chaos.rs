@@ -79,7 +79,7 @@ impl Pipeline {
     }
 }
 
-/// What faults do to an attempt now.
+/// The current effect of faults on an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pipeline) enum Held {
     /// The body runs.

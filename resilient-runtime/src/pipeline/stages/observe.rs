@@ -34,7 +34,7 @@ pub(in crate::pipeline) struct Rare {
     spans: Option<Spans>,
     /// The errors of the previous attempts.
     errors: Option<Arc<str>>,
-    /// What faults do to the current attempt.
+    /// The effect of faults on the current attempt.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) injection: Option<crate::chaos::Injection>,
     /// The rejection that a fault put in place of the outcome of the current attempt.
