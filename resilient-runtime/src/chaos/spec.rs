@@ -138,7 +138,8 @@ impl Reader {
             _ => {
                 let unknown = unknown("type", &kind, TYPES);
                 self.problems.require(false, || unknown);
-                None
+                // A stand-in, so that its conditions are checked too. It is never returned, because of the problem.
+                Some(Fault::hang())
             }
         }
     }
