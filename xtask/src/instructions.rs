@@ -13,6 +13,23 @@ use crate::run::{has, installed};
 const TOLERANCE: u64 = 3;
 /// Number of counted calls of a job.
 const CALLS: u64 = 1000;
+/// How many more instructions a call may take with fault injection compiled in and no fault in force. The test of the
+/// flag takes 3; the rest is how the compiler happens to lay out the code around it.
+const FAULT_INJECTION: u64 = 6;
+/// The jobs that are counted with fault injection, too.
+const WITH_FAULT_INJECTION: [&str; 9] = [
+    "breaker_attribute",
+    "bulkhead_attribute",
+    "fallback_not_needed",
+    "four_attribute",
+    "four_pending_once",
+    "pipeline_without_stages",
+    "rate_limit_attribute",
+    "retry_attribute",
+    "timeout_fixed",
+];
+/// Begins the name of a job that is counted with fault injection.
+const CHAOS: &str = "chaos:";
 const HEAD: &str = "# Instructions for each call, by job. Written by `cargo xtask instructions --write`.\n";
 
 /// Counts the instructions and compares them with the budgets.
@@ -26,6 +43,17 @@ pub(crate) fn check() -> Result<(), String> {
         println!("{count:>7} of {budget:>7}  {job}");
         if count * 100 > budget * (100 + TOLERANCE) {
             let _ = writeln!(problems, "`{job}` takes {count} instructions; its budget is {budget}");
+        }
+    }
+    for job in WITH_FAULT_INJECTION {
+        let (with, without) = (counted.get(&format!("{CHAOS}{job}")), counted.get(job));
+        if let (Some(with), Some(without)) = (with, without)
+            && *with > without + FAULT_INJECTION
+        {
+            let _ = writeln!(
+                problems,
+                "`{job}` takes {with} instructions with fault injection and {without} without; at most {FAULT_INJECTION} more are allowed"
+            );
         }
     }
     for gone in budgets.keys().filter(|job| !counted.contains_key(*job)) {
@@ -63,16 +91,31 @@ fn parse(budgets: &str) -> BTreeMap<String, u64> {
 
 fn count() -> Result<BTreeMap<String, u64>, String> {
     need_valgrind()?;
+    let mut counted = BTreeMap::new();
+    let (program, jobs) = build(&[])?;
+    for job in &jobs {
+        counted.insert(job.clone(), count_one(&program, job)?);
+    }
+    let (program, jobs_with_chaos) = build(&["--features", "chaos"])?;
+    let of_chaos = |job: &&String| WITH_FAULT_INJECTION.contains(&job.as_str()) || !jobs.contains(job);
+    for job in jobs_with_chaos.iter().filter(of_chaos) {
+        counted.insert(format!("{CHAOS}{job}"), count_one(&program, job)?);
+    }
+    Ok(counted)
+}
+
+/// Builds the program. Returns its path and its jobs.
+fn build(features: &[&str]) -> Result<(PathBuf, Vec<String>), String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let build = ["build", "--release", "--package", "resilient-benches", "--bin", "instructions"];
-    let status = Command::new(cargo).args(build).current_dir(root()).status();
+    let status = Command::new(cargo).args(build).args(features).current_dir(root()).status();
     if !status.is_ok_and(|status| status.success()) {
         return Err("cannot build the `instructions` binary".into());
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let program = target.join("release/instructions");
-    let jobs = output_of(Command::new(&program))?;
-    jobs.lines().map(|job| Ok((job.to_owned(), count_one(&program, job)?))).collect()
+    let jobs = output_of(Command::new(&program))?.lines().map(str::to_owned).collect();
+    Ok((program, jobs))
 }
 
 fn count_one(program: &Path, job: &str) -> Result<u64, String> {

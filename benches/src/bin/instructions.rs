@@ -64,6 +64,13 @@ async fn four_later() -> Result<u64, Failed> {
     work_later(number()).await
 }
 
+/// A function of its own, so that the call of `four` is compiled as it is without this job.
+#[cfg(feature = "chaos")]
+#[resilient(circuit_breaker = "four", retry(max = 3), bulkhead = "four", timeout = "1s")]
+async fn four_beside() -> Result<u64, Failed> {
+    work_async(number()).await
+}
+
 #[resilient(circuit_breaker = "open", retry(max = 3), bulkhead = "open", timeout = "1s")]
 async fn four_open() -> Result<u64, Failed> {
     work_async(number()).await
@@ -116,6 +123,13 @@ const JOBS: &[(&str, Make)] = &[
         job(move || breaker.call(|| work::<Failed>(number())))
     }),
     ("breaker_attribute", || job(breaker)),
+    // A fault in force that affects other operations.
+    #[cfg(feature = "chaos")]
+    ("four_beside_a_fault", || {
+        let fault = resilient_runtime::chaos::Fault::hang().on("another");
+        registry().chaos().arm(fault, "benchmark").expect("a valid fault");
+        job(|| run(four_beside()))
+    }),
     ("breaker_refusal", || {
         let breaker = registry().circuit_breaker("refusing");
         let hour = Duration::from_hours(1);

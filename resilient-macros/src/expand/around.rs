@@ -126,7 +126,7 @@ impl Writer<'_> {
     ///
     /// It leaves no variable alive, which would become part of the future.
     fn admission(&self, leave: &Leave) -> TokenStream {
-        let mixed = Span::mixed_site();
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
         if !self.args.can_reject() {
             let pause = match leave {
                 Leave::Block => TokenStream::new(),
@@ -135,21 +135,25 @@ impl Writer<'_> {
                 },
                 Leave::Loop => quote_spanned!(mixed=> __call.pause_blocking();),
             };
-            return quote_spanned!(mixed=> #pause __call.begin_attempt(););
+            let hold = self.hold(leave);
+            return quote_spanned!(mixed=> #pause __call.begin_attempt(); #hold);
         }
         let asks = self.args.rate_limit.is_some()
             || self.args.retry.as_ref().is_some_and(|retry| retry.when.is_some());
+        let stopped = self.not_admitted("Refused", leave);
         let refused = if matches!(leave, Leave::Loop) && asks {
-            let stopped = self.stopped("Refused", leave);
-            quote_spanned!(mixed=> #stopped continue;)
+            stopped
         } else {
             // No stage gives a retry delay, and no predicate requests a retry.
             let rejected = leave.with(&self.rejected());
-            quote_spanned!(mixed=> #rejected;)
+            quote_spanned!(mixed=> #krate::__rt::refused!(__call { #rejected; } { #stopped });)
         };
         let can_wait =
             self.args.bulkhead.is_some() || self.args.rate_limit.is_some() || matches!(leave, Leave::Loop);
-        if !self.shape.is_async() || !can_wait {
+        if self.shape.is_async() && !can_wait {
+            return quote_spanned!(mixed=> #krate::__rt::admit_at_once!(__call __rejection { #refused }););
+        }
+        if !self.shape.is_async() {
             return quote_spanned! {mixed=>
                 if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() { #refused }
             };
@@ -161,6 +165,36 @@ impl Writer<'_> {
         }
     }
 
+    /// Returns the code that follows an attempt that was not admitted. It leaves the attempt.
+    fn not_admitted(&self, by: &str, leave: &Leave) -> TokenStream {
+        let mixed = Span::mixed_site();
+        let stopped = self.stopped(by, leave);
+        match leave {
+            Leave::Loop => quote_spanned!(mixed=> #stopped continue;),
+            Leave::Block => {
+                let leaves = leave.with(&quote_spanned!(mixed=> { #stopped }));
+                quote_spanned!(mixed=> #leaves;)
+            }
+        }
+    }
+
+    /// Returns the code that lets faults hold an attempt that no stage can reject.
+    fn hold(&self, leave: &Leave) -> TokenStream {
+        if !self.handles_rejections() {
+            // The return type may not be able to hold a rejection, so that the attempt handles it.
+            return TokenStream::new();
+        }
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let how = Ident::new(if self.shape.is_async() { "async" } else { "sync" }, mixed);
+        let stopped = self.not_admitted("CutOff", leave);
+        quote_spanned!(mixed=> #krate::__rt::hold!(#how __call __rejection { #stopped });)
+    }
+
+    /// Whether the function has code for the rejection of an attempt.
+    fn handles_rejections(&self) -> bool {
+        self.args.can_reject() || self.args.fallback.is_some() || self.args.map_err.is_some()
+    }
+
     /// Returns the code of the attempt and of what follows it.
     fn run(&self, attempt: &TokenStream, leave: &Leave) -> TokenStream {
         let (copies, mixed) = (self.copies, Span::mixed_site());
@@ -170,7 +204,7 @@ impl Writer<'_> {
         }
         let is_async = self.shape.is_async();
         if self.args.timeout.is_none() || !is_async {
-            let run = self.run_untimed(attempt, leave, &finish);
+            let run = self.run_untimed(attempt, &finish);
             return quote_spanned!(mixed=> #copies #run);
         }
         let stopped = self.stopped("CutOff", leave);
@@ -183,20 +217,17 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the attempt without a time limit, which only fault injection can reject.
-    fn run_untimed(&self, attempt: &TokenStream, leave: &Leave, finish: &TokenStream) -> TokenStream {
+    /// Returns the attempt without a time limit.
+    fn run_untimed(&self, attempt: &TokenStream, finish: &TokenStream) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let is_async = self.shape.is_async();
-        if self.args.can_reject() || self.args.fallback.is_some() || self.args.map_err.is_some() {
-            let stopped = self.stopped("CutOff", leave);
+        if self.handles_rejections() {
             let run = if is_async {
                 quote_spanned!(mixed=> __call.attempt_untimed(#attempt).await)
             } else {
                 quote_spanned!(mixed=> __call.attempt_sync(#attempt))
             };
-            return quote_spanned! {mixed=>
-                #krate::__rt::attempted!(__call (#run) __out { #finish } __rejection { #stopped })
-            };
+            return quote_spanned!(mixed=> let __out = #run; #finish);
         }
         let typed = self.args.chaos.error.as_ref().map(|error| {
             let failed = self.failed_with(&error.value);

@@ -36,18 +36,21 @@ fn f(x: &str) -> Result<u32, E> {
     let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return '__attempt: {
         if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
-            break '__attempt ::resilient_runtime::__rt::reject::<
-                Result<u32, E>,
-            >(__rejection);
+            ::resilient_runtime::__rt::refused!(
+                __call { break '__attempt::resilient_runtime::__rt::reject:: < Result <
+                u32, E > > (__rejection); } { break '__attempt { let __refused = __call
+                .stopped_for_good(::resilient_runtime::__rt::Stop::Refused, __rejection,
+                ::resilient_runtime::__rt::reject:: < Result < u32, E > > as fn (_) -> _,
+                ::resilient_runtime::__rt::rule!(Result < u32, E >)); __refused }; }
+            );
         }
-        ::resilient_runtime::__rt::attempted!(
-            __call(__call.attempt_sync(|| -> Result < u32, E > { Ok(x.parse() ?) }))
-            __out { let _ = __call.finish_as(& __out, ::resilient_runtime::__rt::rule!(of
-            & __out), ::resilient_runtime::__rt::wording!(& __out)); __out } __rejection
-            { let __refused = __call
-            .stopped_for_good(::resilient_runtime::__rt::Stop::CutOff, __rejection,
-            ::resilient_runtime::__rt::reject:: < Result < u32, E > > as fn (_) -> _,
-            ::resilient_runtime::__rt::rule!(Result < u32, E >)); __refused }
-        )
+        let __out = __call.attempt_sync(|| -> Result<u32, E> { Ok(x.parse()?) });
+        let _ = __call
+            .finish_as(
+                &__out,
+                ::resilient_runtime::__rt::rule!(of & __out),
+                ::resilient_runtime::__rt::wording!(& __out),
+            );
+        __out
     };
 }

@@ -49,26 +49,39 @@ fn rate(&self) -> u32 {
     return match {
         '__attempt: {
             if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
-                break '__attempt ::core::result::Result::Err(
-                    ::resilient_runtime::__rt::Failure::Rejected(__rejection),
+                ::resilient_runtime::__rt::refused!(
+                    __call { break
+                    '__attempt::core::result::Result::Err(::resilient_runtime::__rt::Failure::Rejected(__rejection));
+                    } { break '__attempt { let __refused = __call
+                    .stopped_for_good(::resilient_runtime::__rt::Stop::Refused,
+                    __rejection, ::core::convert::identity,
+                    ::resilient_runtime::__rt::Judgement::from(::resilient_runtime::__rt::Class::UNKNOWN));
+                    ::core::result::Result::Err(::resilient_runtime::__rt::Failure::Rejected(__refused))
+                    }; }
                 );
             }
-            ::resilient_runtime::__rt::attempted!(
-                __call(__call.attempt_sync(|| -> u32 { self.fetch() })) __out { { use
-                ::resilient_runtime::__rt::settling:: *;
-                ::resilient_runtime::__rt::settled((&&
-                ::resilient_runtime::__rt::Settled::of(& __out)).state(), & __out); }
-                match __call.finish_as(& __out, ::resilient_runtime::__rt::rule!(of &
-                __out), ::resilient_runtime::__rt::wording!(& __out)) {
-                ::resilient_runtime::__rt::Next::Fail =>
-                ::core::result::Result::Err(::resilient_runtime::__rt::into_failure!(__out)),
-                _ => ::core::result::Result::Ok(__out), } } __rejection { let __refused =
-                __call.stopped_for_good(::resilient_runtime::__rt::Stop::CutOff,
-                __rejection, ::core::convert::identity,
-                ::resilient_runtime::__rt::Judgement::from(::resilient_runtime::__rt::Class::UNKNOWN));
-                ::core::result::Result::Err(::resilient_runtime::__rt::Failure::Rejected(__refused))
+            let __out = __call.attempt_sync(|| -> u32 { self.fetch() });
+            {
+                use ::resilient_runtime::__rt::settling::*;
+                ::resilient_runtime::__rt::settled(
+                    (&&::resilient_runtime::__rt::Settled::of(&__out)).state(),
+                    &__out,
+                );
+            }
+            match __call
+                .finish_as(
+                    &__out,
+                    ::resilient_runtime::__rt::rule!(of & __out),
+                    ::resilient_runtime::__rt::wording!(& __out),
+                )
+            {
+                ::resilient_runtime::__rt::Next::Fail => {
+                    ::core::result::Result::Err(
+                        ::resilient_runtime::__rt::into_failure!(__out),
+                    )
                 }
-            )
+                _ => ::core::result::Result::Ok(__out),
+            }
         }
     } {
         ::core::result::Result::Ok(__out) => __out,

@@ -40,26 +40,12 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     let mut __call = ::resilient_runtime::__rt::Call::begin(__RESILIENT_SITE.pipeline());
     return match {
         '__attempt: {
-            if let ::core::result::Result::Err(__rejection) = __call.enter_blocking() {
-                break '__attempt ::core::result::Result::Err(
-                    ::resilient_runtime::__rt::Failure::Rejected(__rejection),
-                );
-            }
-            ::resilient_runtime::__rt::attempted!(
-                __call(__call.attempt_untimed(async { #[allow(unreachable_code,
-                clippy::all, clippy::pedantic, clippy::nursery)] if false { let __edge :
-                Result < Receipt, PayError > = loop {}; return __edge; } gateway
-                .charge(order). await }). await) __out { { use
-                ::resilient_runtime::__rt::settling:: *;
-                ::resilient_runtime::__rt::settled((&&
-                ::resilient_runtime::__rt::Settled::of(& __out)).state(), & __out); }
-                match __call.finish_as(& __out, ::resilient_runtime::__rt::rule!(of &
-                __out), ::resilient_runtime::__rt::wording!(& __out)) {
-                ::resilient_runtime::__rt::Next::Fail =>
-                ::core::result::Result::Err(::resilient_runtime::__rt::into_failure!(__out)),
-                _ => ::core::result::Result::Ok(__out), } } __rejection { let __refused =
-                __call.stopped_for_good(::resilient_runtime::__rt::Stop::CutOff,
-                __rejection, ::core::convert::identity, | __rejection : &
+            ::resilient_runtime::__rt::admit_at_once!(
+                __call __rejection { ::resilient_runtime::__rt::refused!(__call { break
+                '__attempt::core::result::Result::Err(::resilient_runtime::__rt::Failure::Rejected(__rejection));
+                } { break '__attempt { let __refused = __call
+                .stopped_for_good(::resilient_runtime::__rt::Stop::Refused, __rejection,
+                ::core::convert::identity, | __rejection : &
                 ::resilient_runtime::__rt::Rejection | match
                 ::resilient_runtime::__rt::rejected!(Result < Receipt, PayError >,
                 __rejection) { ::core::option::Option::Some(__refused) => { let __refused
@@ -69,8 +55,44 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
                 ::resilient_runtime::__rt::Judgement::from(::resilient_runtime::__rt::Class::UNKNOWN),
                 });
                 ::core::result::Result::Err(::resilient_runtime::__rt::Failure::Rejected(__refused))
+                }; }); }
+            );
+            let __out = __call
+                .attempt_untimed(async {
+                    #[allow(
+                        unreachable_code,
+                        clippy::all,
+                        clippy::pedantic,
+                        clippy::nursery
+                    )]
+                    if false {
+                        let __edge: Result<Receipt, PayError> = loop {};
+                        return __edge;
+                    }
+                    gateway.charge(order).await
+                })
+                .await;
+            {
+                use ::resilient_runtime::__rt::settling::*;
+                ::resilient_runtime::__rt::settled(
+                    (&&::resilient_runtime::__rt::Settled::of(&__out)).state(),
+                    &__out,
+                );
+            }
+            match __call
+                .finish_as(
+                    &__out,
+                    ::resilient_runtime::__rt::rule!(of & __out),
+                    ::resilient_runtime::__rt::wording!(& __out),
+                )
+            {
+                ::resilient_runtime::__rt::Next::Fail => {
+                    ::core::result::Result::Err(
+                        ::resilient_runtime::__rt::into_failure!(__out),
+                    )
                 }
-            )
+                _ => ::core::result::Result::Ok(__out),
+            }
         }
     } {
         ::core::result::Result::Ok(__out) => __out,

@@ -69,9 +69,15 @@ async fn charge(order: &Order) -> Result<Receipt, PayError> {
     return loop {
         if !__call.enter() {
             if let ::core::result::Result::Err(__rejection) = __call.admitted().await {
-                break ::resilient_runtime::__rt::reject::<
-                    Result<Receipt, PayError>,
-                >(__rejection);
+                ::resilient_runtime::__rt::refused!(
+                    __call { break ::resilient_runtime::__rt::reject:: < Result <
+                    Receipt, PayError > > (__rejection); } { if let
+                    ::core::option::Option::Some(__refused) = __call
+                    .stopped(::resilient_runtime::__rt::Stop::Refused, __rejection,
+                    ::resilient_runtime::__rt::reject:: < Result < Receipt, PayError > >
+                    as fn (_) -> _, ::resilient_runtime::__rt::rule!(Result < Receipt,
+                    PayError >)) { break __refused; } continue; }
+                );
             }
         }
         match __call

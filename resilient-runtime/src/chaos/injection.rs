@@ -108,11 +108,6 @@ impl Injection {
         !self.waits.is_empty()
     }
 
-    /// Whether the attempt panics next.
-    pub(crate) fn panics(&self) -> bool {
-        matches!(self.then, Then::Panic(_))
-    }
-
     fn end(&mut self) -> Result<(), Rejection> {
         match std::mem::replace(&mut self.then, Then::Run) {
             Then::Run => Ok(()),

@@ -154,11 +154,14 @@ impl<'p> Call<'p> {
         queued: &mut Option<Queued<'p>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Rejection>> {
+        if self.is_held() {
+            return self.poll_entered(cx);
+        }
         let queued = match queued {
             Some(queued) => queued,
             None => {
                 let mut entering = self.entering()?;
-                let Some(wait) = self.next_wait(&mut entering)? else { return Poll::Ready(Ok(())) };
+                let Some(wait) = self.next_wait(&mut entering)? else { return self.poll_entered(cx) };
                 queued.insert(Queued { entering, wait })
             }
         };
@@ -167,7 +170,7 @@ impl<'p> Call<'p> {
             let Poll::Ready(waited) = Pin::new(&mut queued.wait).poll(cx) else { return Poll::Pending };
             self.activity = Activity::Between;
             self.waited(&mut queued.entering, waited, queued.wait.has_waited())?;
-            let Some(wait) = self.next_wait(&mut queued.entering)? else { return Poll::Ready(Ok(())) };
+            let Some(wait) = self.next_wait(&mut queued.entering)? else { return self.poll_entered(cx) };
             queued.wait = wait;
         }
     }
@@ -188,14 +191,15 @@ impl<'p> Call<'p> {
             }
             self.waited(&mut entering, waited, wait.has_waited())?;
         }
-        Ok(())
+        self.held_blocking()
     }
 
     /// The fast path: nothing to wait for, the circuit is closed, and a permit is free. It takes no lock and counts
     /// nothing if it fails.
     #[inline(never)]
     fn enter_plainly(&mut self) -> bool {
-        let may_enter = !self.must_pause()
+        let may_enter = !self.is_targeted()
+            && !self.must_pause()
             && !self.clock.is_late()
             && self.pass_shedder_plainly()
             && self.pass_breaker_plainly()
@@ -308,5 +312,36 @@ impl<'p> Call<'p> {
     #[cold]
     pub(super) fn warn_of_blocking(&self) {
         self.pipeline.clock.warn_of_blocking(self.pipeline.operation.name());
+    }
+}
+
+/// Without the feature `chaos`, no fault holds an attempt.
+#[cfg(not(feature = "chaos"))]
+#[allow(clippy::unused_self)] // the signatures with the feature
+impl Call<'_> {
+    #[inline]
+    fn is_targeted(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn is_held(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn poll_entered(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    #[allow(clippy::unnecessary_wraps)]
+    fn held_blocking(&mut self) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn was_stopped_by_fault(&mut self) -> bool {
+        false
     }
 }

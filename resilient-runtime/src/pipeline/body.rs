@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Call;
-use super::attempted::{Attempted, ran};
 use super::stages::observe::InBody;
 use crate::clock::Instant;
 use crate::context::{Entered, Scope};
@@ -27,15 +26,11 @@ pub(super) enum Activity {
 impl Call<'_> {
     /// Runs the body of a synchronous function. It takes a `FnOnce`, so that the body can return what it captured.
     #[inline]
-    pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> Attempted<R> {
-        #[cfg(feature = "chaos")]
-        if self.pipeline.chaos.is_targeted() && self.fails_by_injection() {
-            return None;
-        }
+    pub fn attempt_sync<R>(&mut self, body: impl FnOnce() -> R) -> R {
         let _scope = self.enter_body();
         let outcome = body();
         self.activity = Activity::Between;
-        ran(outcome)
+        outcome
     }
 
     #[inline]

@@ -113,10 +113,7 @@ pub(super) fn attempts<R>(
         call,
         by,
         admit: call.enter_blocking(),
-        run: {
-            let attempted = call.attempt_sync(&mut *work);
-            call.result(attempted)
-        } => outcome,
+        run: Ok::<_, Rejection>(call.attempt_sync(&mut *work)) => outcome,
         stop: Stop::CutOff,
         judged: outcome, by.judge(&outcome),
         hands_out: never

@@ -106,11 +106,13 @@ impl<R: Reject, J: Judge<R>> Request<'_, R, J> {
             Ok(()) => call.admitted().await,
             Err(rejection) => Err(rejection),
         };
-        if let Err(rejection) = admitted {
-            return (R::from_rejection(rejection), HeldPermits::default());
-        }
+        let ended = match admitted {
+            Ok(()) => call.attempt(work).await,
+            Err(rejection) if call.was_stopped_by_fault() => Err(rejection),
+            Err(rejection) => return (R::from_rejection(rejection), HeldPermits::default()),
+        };
         let by = Asked { judge: &self.judge, answer: &self.answer };
-        match call.attempt(work).await {
+        match ended {
             Ok(outcome) => {
                 let judgement = by.judge(&outcome);
                 let permits = call.hand_over_permits(judgement.verdict());

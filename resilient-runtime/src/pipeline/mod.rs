@@ -32,7 +32,6 @@
 
 mod admission;
 mod attempt_clock;
-pub(crate) mod attempted;
 mod body;
 pub(crate) mod call;
 mod calls;

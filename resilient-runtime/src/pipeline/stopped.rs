@@ -29,6 +29,7 @@ impl Call<'_> {
         reject: impl FnOnce(Rejection) -> R,
         rule: J,
     ) -> Option<R> {
+        let stop = self.cause_of(stop);
         if !self.asks_about(stop, &rejection, J::INSISTS) {
             return Some(self.unheard(stop, rejection, reject));
         }
@@ -46,6 +47,7 @@ impl Call<'_> {
         reject: impl FnOnce(Rejection) -> R,
         rule: impl Rule<R>,
     ) -> R {
+        let stop = self.cause_of(stop);
         if !self.asks_about(stop, &rejection, false) {
             return self.unheard(stop, rejection, reject);
         }
@@ -53,6 +55,11 @@ impl Call<'_> {
         let judgement = rule.judge(&refused);
         self.after_stop(stop, &rejection, judgement);
         refused
+    }
+
+    /// A fault that ends an attempt after its admission acts like a body that fails or times out.
+    fn cause_of(&mut self, stop: Stop) -> Stop {
+        if self.was_stopped_by_fault() { Stop::CutOff } else { stop }
     }
 
     fn unheard<R>(&mut self, stop: Stop, rejection: Rejection, reject: impl FnOnce(Rejection) -> R) -> R {

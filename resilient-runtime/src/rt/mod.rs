@@ -12,7 +12,6 @@ pub use crate::membership::Membership;
 pub use crate::outcome::{BoxError, FallbackFailed};
 pub use crate::outcome::{Failure, Outcome, Reject};
 pub use crate::pipeline::Pipeline;
-pub use crate::pipeline::attempted::Attempted;
 pub use crate::pipeline::call::{Call, Next};
 pub use crate::pipeline::stages::coalesce::{Shared, led, led_async};
 pub use crate::pipeline::stages::idempotency::{held, held_async};
@@ -33,12 +32,12 @@ pub use resilient_options::ide;
 
 pub use crate::{
     __add_the_moved_argument_to_clone_in_the_attribute as add_the_moved_argument_to_clone_in_the_attribute,
-    __all_failed as all_failed, __attempt_sync as attempt_sync, __attempt_untimed as attempt_untimed,
-    __attempted as attempted, __can_be_marked as can_be_marked, __describe as describe,
-    __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
+    __admit_at_once as admit_at_once, __all_failed as all_failed, __attempt_sync as attempt_sync,
+    __attempt_untimed as attempt_untimed, __can_be_marked as can_be_marked, __describe as describe,
+    __hold as hold, __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
     __judge_static as judge_static, __keep as keep, __last_good as last_good, __mark as mark,
-    __rejected as rejected, __rule as rule, __rule_static as rule_static, __submit_site as submit_site,
-    __typed as typed, __why as why, __wording as wording,
+    __refused as refused, __rejected as rejected, __rule as rule, __rule_static as rule_static,
+    __submit_site as submit_site, __typed as typed, __why as why, __wording as wording,
 };
 
 mod answer;
@@ -300,29 +299,71 @@ macro_rules! __last_good {
     }};
 }
 
-/// Continues with the outcome of the attempt `$run`, or with the rejection that fault injection put in its place.
+/// Admits an attempt of an asynchronous function whose stages cannot make it wait, or continues with the rejection.
+/// Only fault injection needs to await.
 #[cfg(not(feature = "chaos"))]
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __attempted {
-    ($call:ident ($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {{
-        let $out = $($run)*;
-        $($finish)*
-    }};
+macro_rules! __admit_at_once {
+    ($call:ident $rejection:ident { $($refused:tt)* }) => {
+        if let ::core::result::Result::Err($rejection) = $call.enter_blocking() { $($refused)* }
+    };
 }
 
-/// Continues with the outcome of the attempt `$run`, or with the rejection that fault injection put in its place.
+/// Admits an attempt of an asynchronous function whose stages cannot make it wait, or continues with the rejection.
+/// Only fault injection needs to await.
 #[cfg(feature = "chaos")]
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __attempted {
-    ($call:ident ($($run:tt)*) $out:ident { $($finish:tt)* } $rejection:ident { $($stopped:tt)* }) => {
-        match $($run)* {
-            ::core::option::Option::Some($out) => { $($finish)* }
-            ::core::option::Option::None => {
-                let $rejection = $call.take_injected();
-                $($stopped)*
-            }
+macro_rules! __admit_at_once {
+    ($call:ident $rejection:ident { $($refused:tt)* }) => {
+        if !$call.enter() {
+            if let ::core::result::Result::Err($rejection) = $call.admitted().await { $($refused)* }
+        }
+    };
+}
+
+/// Chooses how an attempt that was not admitted ends: a stage has recorded its rejection, but not that of a fault.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __refused {
+    ($call:ident { $($plain:tt)* } { $($stopped:tt)* }) => {
+        $($plain)*
+    };
+}
+
+/// Chooses how an attempt that was not admitted ends: a stage has recorded its rejection, but not that of a fault.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __refused {
+    ($call:ident { $($plain:tt)* } { $($stopped:tt)* }) => {
+        if $call.is_stopped_by_fault() { $($stopped)* } else { $($plain)* }
+    };
+}
+
+/// Lets faults hold an attempt of a function without a stage that can reject, or continues with their rejection.
+#[cfg(not(feature = "chaos"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __hold {
+    ($($call:tt)*) => {};
+}
+
+/// Lets faults hold an attempt of a function without a stage that can reject, or continues with their rejection.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __hold {
+    (async $call:ident $rejection:ident { $($stopped:tt)* }) => {
+        if $call.is_targeted() {
+            if let ::core::result::Result::Err($rejection) = $call.held().await { $($stopped)* }
+        }
+    };
+    (sync $call:ident $rejection:ident { $($stopped:tt)* }) => {
+        if $call.is_targeted() {
+            if let ::core::result::Result::Err($rejection) = $call.held_blocking() { $($stopped)* }
         }
     };
 }

@@ -1,11 +1,12 @@
 //! The chaos stage: faults that are injected into an attempt in place of, or before, its body.
 //!
 //! It is the innermost stage, so that every other stage sees an injected failure as one of the body. The faults of an
-//! attempt are drawn when its time begins to count. An asynchronous attempt carries them in its rare state and is held
-//! while it is polled, so that its timers and its cancellation act as on a slow body.
+//! attempt are drawn when every other stage has admitted it and its time has begun to count. They hold it as the last
+//! step of the admission, so that the poll of the body contains nothing of them: an attempt tests one flag, in the
+//! function that admits it. While they hold it, its limits and its cancellation act as on a slow body.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -13,16 +14,16 @@ use pin_project_lite::pin_project;
 
 use crate::chaos::{Action, Aim, Blocked, Facts, Hit, Injection};
 use crate::classify::{Judgement, Verdict};
+use crate::clock::Timer;
 use crate::component::Component as _;
 use crate::correlation::CorrelationId;
 use crate::idempotency::Effect;
 use crate::kind::Kind;
 use crate::membership::Membership;
 use crate::observe::log_limited;
-use crate::pipeline::attempted::Attempted;
-use crate::pipeline::body::Activity;
+use crate::pipeline::body::{Activity, poll_body};
 use crate::pipeline::call::Next;
-use crate::pipeline::stages::timeout::UntimedAttempt;
+use crate::pipeline::stages::timeout::poll_limit;
 use crate::pipeline::{Call, Pipeline};
 use crate::rejection::{Origin, Rejection, RejectionKind};
 
@@ -79,73 +80,125 @@ impl Pipeline {
     }
 }
 
-/// The current effect of faults on an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pipeline) enum Held {
-    /// The body runs.
-    Run,
-    /// It waits.
-    Pending,
-    /// It failed; [`Call::take_injected`] returns the rejection.
-    Failed,
+/// Faults that hold an attempt after its admission and before its body.
+#[derive(Debug)]
+pub(in crate::pipeline) struct Held {
+    injection: Injection,
+    /// The timer of the limit of the attempt.
+    timer: Pin<Box<Option<Timer>>>,
 }
 
 impl Call<'_> {
-    /// Draws the faults of an asynchronous attempt.
+    /// Whether a fault in force can affect the attempt.
     #[inline]
-    pub(in crate::pipeline) fn inject(&mut self) {
-        if self.pipeline.chaos.is_targeted() {
-            self.inject_later();
-        }
+    pub fn is_targeted(&self) -> bool {
+        self.pipeline.chaos.is_targeted()
     }
 
+    #[inline]
+    pub(in crate::pipeline) fn is_held(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.held.is_some())
+    }
+
+    /// Draws the faults of an attempt that was admitted, and waits while they hold it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the faults. The call is then cancelled.
+    pub fn held(&mut self) -> impl Future<Output = Result<(), Rejection>> {
+        poll_fn(|cx| self.poll_entered(cx))
+    }
+
+    /// Polls an attempt that was admitted: draws its faults, then waits while they hold it.
     #[cold]
     #[inline(never)]
-    fn inject_later(&mut self) {
+    pub(in crate::pipeline) fn poll_entered(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        if !self.is_held() {
+            self.draw_faults();
+        }
+        if self.runs_in_pool() { Poll::Ready(Ok(())) } else { self.poll_held(cx) }
+    }
+
+    /// Like [`held`](Self::held), for an attempt of a synchronous call. Blocks the thread, at most until the deadline.
+    #[cold]
+    #[inline(never)]
+    pub fn held_blocking(&mut self) -> Result<(), Rejection> {
+        self.draw_faults();
+        if self.runs_in_pool() {
+            return Ok(());
+        }
+        let ended = self.take_faults();
+        self.block(ended).inspect_err(|_| self.stopped_by_fault())
+    }
+
+    /// Takes the faults of an attempt that runs on another thread, which they hold.
+    pub(in crate::pipeline) fn take_faults(&mut self) -> Injection {
+        self.take_held().map_or(Injection::NONE, |held| held.injection)
+    }
+
+    /// Whether a fault stopped the attempt after its admission.
+    pub fn is_stopped_by_fault(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.is_stopped_by_fault)
+    }
+
+    /// Like [`is_stopped_by_fault`](Self::is_stopped_by_fault), and resets it.
+    pub(in crate::pipeline) fn was_stopped_by_fault(&mut self) -> bool {
+        self.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.is_stopped_by_fault))
+    }
+
+    /// Faults hold the threads of the bulkhead instead of the task that waits for them.
+    fn runs_in_pool(&self) -> bool {
+        self.pipeline.stages.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads())
+    }
+
+    fn take_held(&mut self) -> Option<Held> {
+        self.rare.as_mut()?.held.take()
+    }
+
+    fn stopped_by_fault(&mut self) {
+        self.rare.get_or_insert_default().is_stopped_by_fault = true;
+    }
+
+    fn draw_faults(&mut self) {
+        if !self.is_targeted() {
+            return;
+        }
+        self.limited_by = None;
         let injection = self.draw();
         if !injection.is_none() {
-            self.rare.get_or_insert_default().injection = Some(injection);
+            self.rare.get_or_insert_default().held = Some(Held { injection, timer: Box::pin(None) });
         }
     }
 
-    /// Draws the faults of a synchronous attempt and blocks the thread for them. Returns whether they fail it;
-    /// [`take_injected`](Self::take_injected) then returns the rejection.
-    #[cold]
-    #[inline(never)]
-    pub(in crate::pipeline) fn fails_by_injection(&mut self) -> bool {
-        match self.inject_blocking() {
-            Ok(()) => false,
-            Err(rejection) => {
-                self.rare.get_or_insert_default().injected = Some(rejection);
-                true
-            }
-        }
+    /// Waits while faults hold the attempt, at most for its time limit.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        let Some(mut held) = self.take_held() else { return Poll::Ready(Ok(())) };
+        // A panic is one of the body.
+        self.activity = Activity::InBody;
+        let poll = held.injection.poll(cx, &self.pipeline.clock, self.pipeline.operation.name());
+        self.left_body(poll.is_pending());
+        let ended = match poll {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => match poll_limit(self, held.timer.as_mut(), cx) {
+                Poll::Ready(rejection) => Err(rejection),
+                Poll::Pending => {
+                    self.rare.get_or_insert_default().held = Some(held);
+                    return Poll::Pending;
+                }
+            },
+        };
+        Poll::Ready(ended.inspect_err(|_| self.stopped_by_fault()))
     }
 
-    /// Returns the rejection that a fault put in place of the outcome.
-    #[cold]
-    #[inline(never)]
-    pub fn take_injected(&mut self) -> Rejection {
-        let injected = self.rare.as_mut().and_then(|rare| rare.injected.take());
-        injected.unwrap_or_else(|| Rejection::new(RejectionKind::Injected, self.pipeline.operation.name()))
-    }
-
-    /// Returns the outcome of an attempt, or the injected rejection.
-    #[inline]
-    pub(in crate::pipeline) fn result<T>(&mut self, attempted: Attempted<T>) -> Result<T, Rejection> {
-        attempted.ok_or_else(|| self.take_injected())
-    }
-
-    /// Draws the faults of a synchronous attempt and blocks the thread for them, at most until the deadline.
-    fn inject_blocking(&mut self) -> Result<(), Rejection> {
-        let injection = self.draw();
+    /// Blocks the thread while faults hold the attempt, at most until the deadline.
+    fn block(&mut self, injection: Injection) -> Result<(), Rejection> {
         if injection.has_waits() {
             self.warn_of_blocking();
         }
-        if injection.panics() {
-            self.activity = Activity::InBody;
-        }
-        if injection.block(&self.pipeline.clock, self.clock.deadline)? == Blocked::InTime {
+        // A panic is one of the body.
+        self.activity = Activity::InBody;
+        let blocked = injection.block(&self.pipeline.clock, self.clock.deadline);
+        self.activity = Activity::Between;
+        if blocked? == Blocked::InTime {
             return Ok(());
         }
         self.clock.read(&self.pipeline.clock);
@@ -153,11 +206,6 @@ impl Call<'_> {
             Some(timeout) => self.cut_off(timeout, RejectionKind::TotalTimeout),
             None => self.late(RejectionKind::TotalTimeout),
         })
-    }
-
-    /// Draws the faults of an attempt that runs on another thread.
-    pub(in crate::pipeline) fn injection_beside(&mut self) -> Injection {
-        if self.pipeline.chaos.is_targeted() { self.draw() } else { Injection::NONE }
     }
 
     #[cold]
@@ -182,32 +230,6 @@ impl Call<'_> {
         self.rare.get_or_insert_default().is_injected = true;
         self.record_injection(&hit.injected_by());
         self.pipeline.operation.injected(hit.action().kind());
-    }
-
-    /// Polls what faults do to the attempt.
-    #[cold]
-    #[inline(never)]
-    pub(in crate::pipeline) fn poll_injection(&mut self, cx: &mut Context<'_>) -> Held {
-        let Some(injection) = self.rare.as_mut().and_then(|rare| rare.injection.as_mut()) else {
-            return Held::Run;
-        };
-        // A panic is one of the body.
-        self.activity = Activity::InBody;
-        let poll = injection.poll(cx, &self.pipeline.clock, self.pipeline.operation.name());
-        self.left_body(poll.is_pending());
-        let Poll::Ready(end) = poll else { return Held::Pending };
-        self.end_injection();
-        let Err(rejection) = end else { return Held::Run };
-        self.rare.get_or_insert_default().injected = Some(rejection);
-        Held::Failed
-    }
-
-    /// Releases the places of the faults that held the attempt.
-    #[cold]
-    pub(in crate::pipeline) fn end_injection(&mut self) {
-        if let Some(rare) = &mut self.rare {
-            rare.injection = None;
-        }
     }
 
     /// Records an attempt that a fault failed, as if its body had returned the error. The rejection of a stage is
@@ -254,16 +276,13 @@ impl<'p> Call<'p> {
         body: impl FnOnce() -> R,
         reject: impl FnOnce(Rejection) -> Option<R>,
     ) -> R {
-        if self.pipeline.chaos.is_targeted() && self.fails_by_injection() {
-            match reject(self.take_injected()) {
-                Some(outcome) => return outcome,
-                None => self.cannot_fail(),
-            }
+        if self.is_targeted()
+            && let Err(rejection) = self.held_blocking()
+            && let Some(outcome) = self.failed_instead(rejection, reject)
+        {
+            return outcome;
         }
-        let _scope = self.enter_body();
-        let outcome = body();
-        self.set_suspended(false);
-        outcome
+        self.attempt_sync(body)
     }
 
     /// Like [`attempt_untimed`](Self::attempt_untimed), for a function without a stage that can reject.
@@ -272,7 +291,26 @@ impl<'p> Call<'p> {
     where
         J: FnOnce(Rejection) -> Option<F::Output>,
     {
-        AttemptOr { attempt: self.attempt_untimed(body), reject: Some(reject) }
+        self.asynchronous = true;
+        // Only an attempt that can be held asks about it.
+        let reject = if self.is_targeted() { Some(reject) } else { None };
+        AttemptOr { body, reject, call: self }
+    }
+
+    /// Returns the outcome that the rejection of a fault becomes. Otherwise the body runs.
+    #[cold]
+    fn failed_instead<R>(
+        &mut self,
+        rejection: Rejection,
+        reject: impl FnOnce(Rejection) -> Option<R>,
+    ) -> Option<R> {
+        // The outcome is judged like one of the body.
+        self.was_stopped_by_fault();
+        let outcome = reject(rejection);
+        if outcome.is_none() {
+            self.cannot_fail();
+        }
+        outcome
     }
 
     /// Tells that a fault cannot fail the function.
@@ -303,8 +341,10 @@ pin_project! {
     /// Dropping it drops the body. The call then releases what it holds.
     pub struct AttemptOr<'c, 'p, F, J> {
         #[pin]
-        attempt: UntimedAttempt<'c, 'p, F>,
+        body: F,
+        // Present until no fault holds the attempt.
         reject: Option<J>,
+        call: &'c mut Call<'p>,
     }
 }
 
@@ -319,17 +359,17 @@ impl<F: Future, J: FnOnce(Rejection) -> Option<F::Output>> Future for AttemptOr<
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let mut this = self.project();
-        loop {
-            if let Some(outcome) = ready!(this.attempt.as_mut().poll(cx)) {
+        let this = self.project();
+        if this.reject.is_some() {
+            let held = ready!(this.call.poll_entered(cx));
+            let reject = this.reject.take();
+            // After the rejection of a fault that the return type cannot hold, the body runs.
+            if let (Err(rejection), Some(reject)) = (held, reject)
+                && let Some(outcome) = this.call.failed_instead(rejection, reject)
+            {
                 return Poll::Ready(outcome);
             }
-            let rejection = this.attempt.as_mut().call().take_injected();
-            // After an injected rejection, the body can still run.
-            match this.reject.take().and_then(|reject| reject(rejection)) {
-                Some(outcome) => return Poll::Ready(outcome),
-                None => this.attempt.as_mut().call().cannot_fail(),
-            }
         }
+        poll_body(this.call, this.body, cx)
     }
 }

@@ -247,18 +247,20 @@ async fn run_attempt<'p, R, F: Future<Output = R>>(
     by: &impl Judges<R>,
     stays_open: bool,
 ) -> FinishedAttempt<'p, R> {
-    if !call.enter()
-        && let Err(rejection) = call.admitted().await
-    {
+    let admitted = if call.enter() { Ok(()) } else { call.admitted().await };
+    let end = match admitted {
+        Ok(()) => call.attempt(body).await,
+        Err(rejection) if call.was_stopped_by_fault() => Err(rejection),
         // The attempt was not executed and has already settled.
-        return FinishedAttempt {
-            worth: RaceOutcome::Refused,
-            end: Err(rejection),
-            judgement: Judgement::SUCCESS,
-            open: None,
-        };
-    }
-    let end = call.attempt(body).await;
+        Err(rejection) => {
+            return FinishedAttempt {
+                worth: RaceOutcome::Refused,
+                end: Err(rejection),
+                judgement: Judgement::SUCCESS,
+                open: None,
+            };
+        }
+    };
     let (judgement, worth) = match &end {
         Ok(outcome) => {
             let judgement = by.judge(outcome);

@@ -34,12 +34,12 @@ pub(in crate::pipeline) struct Rare {
     spans: Option<Spans>,
     /// The errors of the previous attempts.
     errors: Option<Arc<str>>,
-    /// The effect of faults on the current attempt.
+    /// The faults that hold the current attempt.
     #[cfg(feature = "chaos")]
-    pub(in crate::pipeline) injection: Option<crate::chaos::Injection>,
-    /// The rejection that a fault put in place of the outcome of the current attempt.
+    pub(in crate::pipeline) held: Option<super::chaos::Held>,
+    /// Whether the last attempt ended while a fault held it, or by a fault.
     #[cfg(feature = "chaos")]
-    pub(in crate::pipeline) injected: Option<crate::rejection::Rejection>,
+    pub(in crate::pipeline) is_stopped_by_fault: bool,
     /// Whether a fault affected an attempt of the call.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) is_injected: bool,
@@ -67,7 +67,8 @@ pub(in crate::pipeline) struct InBody {
 }
 
 impl Rare {
-    #[inline]
+    #[inline(always)] // one test on the path of every call
+    #[allow(clippy::inline_always)]
     pub(in crate::pipeline) fn of(operation: &'static str) -> Option<Box<Self>> {
         if tracing::span_enabled!(target: "resilient_runtime::call", tracing::Level::INFO) {
             Some(Self::traced(operation))

@@ -75,7 +75,7 @@ impl<'p> Call<'p> {
         // Work on a thread runs in the span that is current here.
         let _span = self.enter_span();
         #[cfg(feature = "chaos")]
-        let (injection, clock) = (self.injection_beside(), pipeline.clock.clone());
+        let (injection, clock) = (self.take_faults(), pipeline.clock.clone());
         let body = move || {
             #[cfg(feature = "chaos")]
             injection.block(&clock, Instant::NEVER)?;

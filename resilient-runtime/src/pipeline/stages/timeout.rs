@@ -13,11 +13,8 @@ use crate::idempotency::Effect;
 use crate::load_shed::End;
 use crate::observe::Ending;
 use crate::pipeline::Call;
-use crate::pipeline::attempted::{Attempted, ran};
 use crate::pipeline::body::poll_body;
 use crate::pipeline::call::Next;
-#[cfg(feature = "chaos")]
-use crate::pipeline::stages::chaos::Held;
 use crate::rejection::{Rejection, RejectionKind};
 use crate::timeout::Timeout;
 
@@ -95,8 +92,6 @@ impl<'p> Call<'p> {
             return self.failed_by_injection(rejection, heard);
         }
         let judgement = heard.of_rejection(rejection);
-        #[cfg(feature = "chaos")]
-        self.end_injection();
         self.clock.read(&self.pipeline.clock);
         // The body was pending, but the call itself is being polled.
         self.set_suspended(false);
@@ -202,8 +197,6 @@ impl<'c, 'p, F> Attempt<'c, 'p, F> {
     #[inline]
     pub(in crate::pipeline) fn new(call: &'c mut Call<'p>, body: F) -> Self {
         call.limited_by = None;
-        #[cfg(feature = "chaos")]
-        call.inject();
         Self { body, timer: None, call }
     }
 }
@@ -213,14 +206,7 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        #[cfg_attr(not(feature = "chaos"), allow(unused_mut))]
-        let mut this = self.project();
-        #[cfg(feature = "chaos")]
-        if this.call.rare.is_some()
-            && let Some(held) = poll_held(this.call, this.timer.as_mut(), cx)
-        {
-            return held.map(Err);
-        }
+        let this = self.project();
         // The body comes first: if it is ready in the same poll as the timer, it is in time (T65).
         if let Poll::Ready(output) = poll_body(this.call, this.body, cx) {
             return Poll::Ready(Ok(output));
@@ -229,24 +215,8 @@ impl<F: Future> Future for Attempt<'_, '_, F> {
     }
 }
 
-/// Polls an attempt that faults may hold, within its time limit. Returns `None` once its body can run.
-#[cfg(feature = "chaos")]
-#[cold]
-#[inline(never)]
-fn poll_held(
-    call: &mut Call<'_>,
-    timer: Pin<&mut Option<Timer>>,
-    cx: &mut Context<'_>,
-) -> Option<Poll<Rejection>> {
-    match call.poll_injection(cx) {
-        Held::Run => None,
-        Held::Pending => Some(poll_limit(call, timer, cx)),
-        Held::Failed => Some(Poll::Ready(call.take_injected())),
-    }
-}
-
 /// Not part of the generic future, so that it is compiled once.
-fn poll_limit(
+pub(in crate::pipeline) fn poll_limit(
     call: &mut Call<'_>,
     mut timer: Pin<&mut Option<Timer>>,
     cx: &mut Context<'_>,
@@ -288,33 +258,16 @@ pin_project! {
 impl<'c, 'p, F> UntimedAttempt<'c, 'p, F> {
     #[inline]
     pub(in crate::pipeline) fn new(call: &'c mut Call<'p>, body: F) -> Self {
-        #[cfg(feature = "chaos")]
-        call.inject();
         Self { body, call }
     }
 }
 
-#[cfg(feature = "chaos")]
-impl<'p, F> UntimedAttempt<'_, 'p, F> {
-    pub(in crate::pipeline) fn call(self: Pin<&mut Self>) -> &mut Call<'p> {
-        self.project().call
-    }
-}
-
 impl<F: Future> Future for UntimedAttempt<'_, '_, F> {
-    type Output = Attempted<F::Output>;
+    type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        #[cfg(feature = "chaos")]
-        if this.call.rare.is_some() {
-            match this.call.poll_injection(cx) {
-                Held::Run => {}
-                Held::Pending => return Poll::Pending,
-                Held::Failed => return Poll::Ready(None),
-            }
-        }
-        poll_body(this.call, this.body, cx).map(ran)
+        poll_body(this.call, this.body, cx)
     }
 }
