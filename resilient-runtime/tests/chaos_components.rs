@@ -218,7 +218,10 @@ fn a_call_that_finds_no_permit_is_marked_and_counted() {
     assert!(fault.injected() >= 1);
     let stats = fixture.registry.stats();
     let injected = &stats.injected_into_components[0];
-    assert_eq!((injected.kind, &*injected.component, injected.fault), (Kind::Bulkhead, "db", FaultKind::HoldPermits));
+    assert_eq!(
+        (injected.kind, &*injected.component, injected.fault),
+        (Kind::Bulkhead, "db", FaultKind::HoldPermits)
+    );
     let mut metric = 0;
     for family in stats.metrics() {
         if family.metric().name == "resilient_chaos_component_injected_total" {
@@ -230,7 +233,8 @@ fn a_call_that_finds_no_permit_is_marked_and_counted() {
     }
     assert_eq!(metric, 1);
     let kinds = std::iter::from_fn(|| events.try_recv());
-    let is_injected = |kind: &EventKind| matches!(kind, EventKind::FaultInjected { fault_kind: "hold_permits", .. });
+    let is_injected =
+        |kind: &EventKind| matches!(kind, EventKind::FaultInjected { fault_kind: "hold_permits", .. });
     assert!(kinds.into_iter().any(|event| event.component == "db" && is_injected(&event.what)));
     drop(fault);
     let _permit = bulkhead.try_acquire().unwrap();
