@@ -377,7 +377,7 @@ impl Fault {
             Subject::Calls => problems.require(self.target.is_named(), || {
                 "the fault has no target; name one with `on`, `component` or `group` (`on = \"*\"` is every operation)".to_owned()
             }),
-            subject @ Subject::Component { .. } => {
+            subject @ (Subject::Component { .. } | Subject::Clock) => {
                 self.target.check_of_component(self.kind(), subject, &mut problems);
             }
         }
@@ -390,6 +390,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}", self.action, self.target)
+        self.action.fmt(f)?;
+        if self.action.subject() == Subject::Clock { Ok(()) } else { write!(f, " on {}", self.target) }
     }
 }

@@ -73,9 +73,10 @@ impl Target {
         !self.patterns.is_empty() || self.component.is_some() || self.group.is_some()
     }
 
-    /// Checks the conditions of a fault that acts on a component and not on calls.
+    /// Checks the conditions of a fault that acts on a component or the clock, and not on calls.
     pub(super) fn check_of_component(&self, fault: FaultKind, subject: Subject, problems: &mut Problems) {
-        let Subject::Component { kind, is_counted } = subject else { return };
+        let is_counted = matches!(subject, Subject::Component { is_counted: true, .. });
+        let is_of_clock = subject == Subject::Clock;
         let conditions = [
             ("on", !self.patterns.is_empty()),
             ("group", self.group.is_some()),
@@ -83,12 +84,16 @@ impl Target {
             ("correlation_prefix", self.correlation_prefix.is_some()),
             ("every", self.every != 1 && !is_counted),
             ("times", self.times.is_some() && !is_counted),
+            ("rate", self.rate < 1.0 && is_of_clock),
+            ("component", self.component.is_some() && is_of_clock),
         ];
         for (key, _) in conditions.iter().filter(|(_, is_set)| *is_set) {
             problems.require(false, || {
-                format!("`{key}` does not apply to `{fault}`, which affects a component and not single calls")
+                let affected = if is_of_clock { "the clock of the registry" } else { "a component" };
+                format!("`{key}` does not apply to `{fault}`, which affects {affected} and not single calls")
             });
         }
+        let Subject::Component { kind, .. } = subject else { return };
         match &self.component {
             None => problems.require(false, || {
                 format!("`{fault}` has no target; name the {kind} with `component`")
