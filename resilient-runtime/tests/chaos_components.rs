@@ -384,9 +384,11 @@ fn operations_of_a_store_are_counted_like_attempts() {
     assert_eq!([call(1), call(2), call(3)], [false, false, true]);
     drop(fault);
     fixture.registry.chaos().set_limits(Limits::default().max_rate(0.1)).unwrap();
-    let _all = fixture.registry.chaos().inject(store_fault(Fault::fail_store())).unwrap();
-    let failed = (10..60).filter(|key| !call(*key)).count();
-    assert!((4..=10).contains(&failed), "{failed} of 100 operations");
+    let all = fixture.registry.chaos().inject(store_fault(Fault::fail_store())).unwrap();
+    (10..60).for_each(|key| {
+        call(key);
+    });
+    assert_eq!((all.injected(), all.snapshot().matched), (10, 100), "a tenth of the operations");
 }
 
 #[test]
@@ -600,4 +602,76 @@ fn a_clock_that_cannot_be_skewed_and_a_bounded_share_refuse_a_skew() {
     fixture.registry.chaos().set_limits(Limits::default().max_rate(0.2)).unwrap();
     let refused = fixture.registry.chaos().inject(jump()).unwrap_err().to_string();
     assert!(refused.contains("`max_rate` = 0.2"), "{refused}");
+}
+
+/// Evaluates the alerts once a second while calls fail because of faults.
+fn alerts_of_injected_errors(exclude: bool, fault: Fault) -> [Option<f64>; 2] {
+    use resilient_runtime::alert::{self, Signal};
+
+    let fixture = Fixture::new();
+    fixture.bulkhead(Config::default());
+    fixture.registry.health("db");
+    fixture.registry.idempotency("orders");
+    let load = fixture.registry.pipeline("load").bulkhead("db").timeout("t").build();
+    let alert = |name: &str, signal: Signal| {
+        let config =
+            alert::Config::default().signal(signal).critical(0.5).hold(Duration::ZERO).min_samples(5);
+        let alert = fixture.registry.alert(name);
+        alert.reconfigure(config.exclude_injected(exclude)).unwrap();
+        alert
+    };
+    let alerts = [alert("errors", Signal::ErrorRate), alert("latency", Signal::LatencyP99)];
+    fixture.registry.evaluate_alerts();
+    let _fault = fixture.registry.chaos().inject(fault.every(2)).unwrap();
+    for call in 0..40 {
+        let _ = load.call(|| if call % 10 == 0 { Err(std::io::Error::other("real")) } else { Ok(7) });
+        fixture.time.advance(SECOND / 8);
+    }
+    fixture.registry.evaluate_alerts();
+    alerts.map(|alert| alert.stats().value)
+}
+
+#[test]
+fn injected_errors_count_in_alerts_unless_they_are_excluded() {
+    // T143
+    let errors = || Fault::error(resilient_runtime::Class::Permanent).on("load");
+    let [counted, _] = alerts_of_injected_errors(false, errors());
+    // The 2nd, 4th and so on are injected; the 1st, 11th, 21st and 31st really fail.
+    assert_eq!(counted, Some(24.0 / 40.0));
+    let [excluded, _] = alerts_of_injected_errors(true, errors());
+    assert_eq!(excluded, Some(4.0 / 20.0));
+}
+
+#[test]
+fn injected_latency_counts_in_alerts_unless_it_is_excluded() {
+    // T143
+    let slow = || Fault::latency(Latency::fixed(SECOND * 2)).on("load");
+    let [_, counted] = alerts_of_injected_errors(false, slow());
+    assert!(counted.unwrap() > 1.9, "{counted:?}");
+    let [_, excluded] = alerts_of_injected_errors(true, slow());
+    assert!(excluded.unwrap() < 0.1, "{excluded:?}");
+}
+
+#[test]
+fn calls_that_find_no_permit_because_of_a_fault_are_excluded_too() {
+    use resilient_runtime::alert;
+
+    // T143
+    let fixture = Fixture::new();
+    fixture.bulkhead(Config::default().max_concurrent(1));
+    let load = fixture.registry.pipeline("load").bulkhead("db").build();
+    let alert = fixture.registry.alert("errors");
+    let config =
+        alert::Config::default().critical(0.5).hold(Duration::ZERO).min_samples(1).exclude_injected(true);
+    alert.reconfigure(config).unwrap();
+    fixture.registry.evaluate_alerts();
+    assert!(load.call(|| Ok::<_, Rejection>(7)).is_ok());
+    let _fault = fixture.registry.chaos().inject(hold(Amount::ALL)).unwrap();
+    for _ in 0..9 {
+        assert!(load.call(|| Ok::<_, Rejection>(7)).is_err());
+    }
+    fixture.time.advance(SECOND);
+    fixture.registry.evaluate_alerts();
+    assert_eq!(alert.stats().value, Some(0.0), "of one call");
+    assert_eq!(load.stats().rejected, 9, "the statistics have all calls");
 }

@@ -69,6 +69,15 @@ impl Action {
         self.subject() == Subject::Calls
     }
 
+    /// Whether it affects a function that can fail with a rejection, and with the error of `chaos(error = ..)`.
+    pub(super) fn can_fail(&self, [rejection, typed]: [bool; 2]) -> bool {
+        match self {
+            Self::Error(_) | Self::Refuse(_) => rejection,
+            Self::TypedError => typed,
+            _ => true,
+        }
+    }
+
     pub(crate) fn kind(&self) -> FaultKind {
         match self {
             Self::Latency(_) => FaultKind::Latency,

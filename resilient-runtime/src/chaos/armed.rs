@@ -1,5 +1,6 @@
 //! A fault in force.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -174,6 +175,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) pipeline: &'a dyn Aim,
     pub(crate) priority: Priority,
     pub(crate) correlation_id: Option<&'a str>,
+    /// Whether the function can fail with a rejection, and with the error of `chaos(error = ..)`.
+    pub(crate) rejectable: [bool; 2],
+    /// Set if a fault would have affected the attempt, but the function cannot fail.
+    pub(crate) is_skipped: Cell<bool>,
 }
 
 impl fmt::Debug for dyn Aim + '_ {
@@ -268,6 +273,10 @@ impl Armed {
     /// Decides whether it affects this attempt, and counts it. `may` is asked last; it can refuse.
     pub(super) fn hit(self: &Arc<Self>, facts: &Facts<'_>, may: impl FnOnce() -> bool) -> Option<Hit> {
         if self.is_over() || !self.aims_at(facts.pipeline) || !self.selects(facts) {
+            return None;
+        }
+        if !self.action.can_fail(facts.rejectable) {
+            facts.is_skipped.set(true);
             return None;
         }
         self.draw(may)
