@@ -13,6 +13,7 @@ use super::fault::Fault;
 use super::on_component::Affected;
 use super::shared::Shared;
 use super::target::{Aim, Target};
+use super::token::FaultToken;
 use super::waiters::Waiters;
 use crate::clock::{Clock, Instant, unparker};
 use crate::kind::Kind;
@@ -305,11 +306,14 @@ impl Armed {
     }
 
     fn selects(&self, facts: &Facts<'_>) -> bool {
-        let Target { priority, correlation_prefix, .. } = &self.target;
+        let Target { priority, correlation_prefix, token, .. } = &self.target;
         priority.is_none_or(|priority| priority == facts.priority)
             && correlation_prefix
                 .as_deref()
                 .is_none_or(|prefix| facts.correlation_id.is_some_and(|id| id.starts_with(prefix)))
+            && token
+                .as_deref()
+                .is_none_or(|token| FaultToken::current().is_some_and(|current| current.as_str() == token))
     }
 
     /// Takes one of the places of `max_active`.

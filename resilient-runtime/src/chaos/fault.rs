@@ -248,6 +248,18 @@ impl Fault {
         self
     }
 
+    /// Affects calls in the scope of this [`FaultToken`](super::FaultToken), such as those of one request.
+    ///
+    /// ```
+    /// use resilient_runtime::chaos::Fault;
+    ///
+    /// assert_eq!(Fault::hang().on("*").header_token("ada-7").to_string(), "hang on *, token `ada-7`");
+    /// ```
+    pub fn header_token(mut self, token: impl Into<String>) -> Self {
+        self.target.token = Some(token.into());
+        self
+    }
+
     /// Affects a share of the attempts, over 0 and at most 1. The default is 1.
     ///
     /// Which of them is decided by the [`seed`](Self::seed) and the number of the attempt.

@@ -42,6 +42,7 @@ mod skew;
 mod spec;
 mod store;
 mod target;
+mod token;
 mod waiters;
 
 use std::fmt;
@@ -68,6 +69,7 @@ pub use skew::Skew;
 pub use spec::FaultSpec;
 pub(crate) use store::{Next as StoreNext, StoreInjection};
 pub(crate) use target::Aim;
+pub use token::FaultToken;
 pub(crate) use waiters::{Place, Waiters};
 
 /// The operations and components that exist.

@@ -40,6 +40,7 @@ use crate::settings::parse_duration;
 /// | `group` | a name | operations of this group |
 /// | `priority` | `low`, `normal`, `high` or `critical` | calls with this priority |
 /// | `correlation_prefix` | a text | calls whose correlation id starts with it |
+/// | `token` | a text | calls of requests with this token |
 /// | `rate` | a number over 0 and at most 1, or a text such as `20 %` | share of the attempts |
 /// | `every`, `times`, `max_active`, `seed` | numbers | as in [`Fault`] |
 /// | `ttl` | a duration | time to live |
@@ -77,7 +78,7 @@ const TYPES: [&str; 12] = [
     "flap_health",
     "skew_clock",
 ];
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "type",
     "add",
     "jitter",
@@ -100,6 +101,7 @@ const KEYS: [&str; 28] = [
     "group",
     "priority",
     "correlation_prefix",
+    "token",
     "rate",
     "every",
     "times",
@@ -259,7 +261,7 @@ impl Reader {
     fn conditions(&mut self, fault: Option<Fault>) -> Option<Fault> {
         let patterns = self.patterns();
         let component = self.component();
-        let [group, prefix] = ["group", "correlation_prefix"].map(|key| self.text(key));
+        let [group, prefix, token] = ["group", "correlation_prefix", "token"].map(|key| self.text(key));
         let priority = self.one_of("priority", &Priority::ALL.map(|priority| (priority.as_str(), priority)));
         let rate = self.share("rate");
         let [every, times, max_active, seed] =
@@ -271,6 +273,7 @@ impl Reader {
         fault.target.group = group;
         fault.target.priority = priority;
         fault.target.correlation_prefix = prefix;
+        fault.target.token = token;
         fault.target.rate = rate.unwrap_or(fault.target.rate);
         fault.target.every = every.unwrap_or(fault.target.every);
         fault.target.times = times;
@@ -457,6 +460,7 @@ mod tests {
                 r#"{"type":"flap_health","component":{"kind":"health","name":"db"},"period":"20s"}"#,
                 "flap_health every 20s on health `db`",
             ),
+            (r#"{"type":"hang","on":"a","token":"ada-7"}"#, "hang on a, token `ada-7`"),
             (r#"{"type":"skew_clock","jump":"1h"}"#, "skew_clock 1h ahead"),
             (r#"{"type":"skew_clock","speed":0.5}"#, "skew_clock at 0.5 times the speed"),
         ] {
