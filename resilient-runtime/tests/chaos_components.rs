@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use resilient_runtime::bulkhead::Config;
-use resilient_runtime::chaos::{Amount, Fault, FaultKind, Latency, Limits, Skew};
+use resilient_runtime::chaos::{
+    Amount, Attempt, CustomFault, Effect, Fault, FaultKind, Latency, Limits, Skew,
+};
 use resilient_runtime::clock::{Clock, ManualClock};
 use resilient_runtime::health::{self, Status};
 use resilient_runtime::idempotency::{self, Fingerprint, MemoryStore, OnStoreFailure, Unsaved};
@@ -674,4 +676,69 @@ fn calls_that_find_no_permit_because_of_a_fault_are_excluded_too() {
     fixture.registry.evaluate_alerts();
     assert_eq!(alert.stats().value, Some(0.0), "of one call");
     assert_eq!(load.stats().rejected, 9, "the statistics have all calls");
+}
+
+/// Has another effect on each attempt.
+struct Each(std::sync::atomic::AtomicUsize, Vec<Effect>);
+
+impl CustomFault for Each {
+    fn name(&self) -> &'static str {
+        "each"
+    }
+
+    fn inject(&self, attempt: &Attempt<'_>) -> Effect {
+        assert_eq!((attempt.operation, attempt.priority), ("load", Priority::Normal));
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        *self.1.get(number).expect("the program is wrong")
+    }
+}
+
+#[test]
+fn a_custom_fault_decides_about_each_attempt() {
+    use resilient_runtime::Class;
+
+    let fixture = Fixture::new();
+    let load = fixture.registry.pipeline("load").build();
+    let effects = vec![
+        Effect::None,
+        Effect::Error(Class::Permanent),
+        Effect::Latency(SECOND),
+        Effect::Refuse(RejectionKind::RateLimited),
+        Effect::Error(Class::Ignored),
+    ];
+    let fault = Fault::custom(Each(0.into(), effects)).on("load");
+    let fault = fixture.registry.chaos().inject_as(fault, "alice").unwrap();
+    let call = || load.call(|| Ok::<_, Rejection>(7));
+    assert_eq!((call(), fault.injected()), (Ok(7), 0));
+    let error = call().unwrap_err();
+    assert_eq!(error.to_string(), "`load` failed: injected by fault 1 (custom, by alice)");
+    let before = fixture.time.clock().now();
+    assert_eq!((call(), fixture.time.clock().now().since(before)), (Ok(7), SECOND));
+    assert_eq!(call().unwrap_err().kind(), RejectionKind::RateLimited);
+    assert_eq!(call(), Ok(7), "a class that cannot be injected");
+    assert_eq!(call(), Ok(7), "a panic of the fault affects no call");
+    assert_eq!((fault.injected(), load.stats().injected[&FaultKind::Custom]), (3, 3));
+    assert_eq!(fault.snapshot().action, "custom `each`");
+    let nameless = Fault::custom(Nameless).on("load");
+    assert!(
+        fixture
+            .registry
+            .chaos()
+            .inject(nameless)
+            .unwrap_err()
+            .to_string()
+            .contains("the name of a custom fault")
+    );
+}
+
+struct Nameless;
+
+impl CustomFault for Nameless {
+    fn name(&self) -> &'static str {
+        ""
+    }
+
+    fn inject(&self, _: &Attempt<'_>) -> Effect {
+        Effect::Hang
+    }
 }
