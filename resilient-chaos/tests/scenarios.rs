@@ -4,7 +4,6 @@
 
 mod payments;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use payments::{Broken, Payments};
@@ -14,7 +13,7 @@ use resilient_chaos::{GameDay, Runner, game_day};
 
 fn runner(payments: &Payments, name: &str) -> Runner {
     let scenario = shipped(name).unwrap().scenario();
-    Runner::with_faults(&payments.registry, scenario, Arc::clone(&payments.injector) as _)
+    Runner::new(&payments.registry, scenario)
         .environment("test")
         .started("2026-11-30 10:00:00 CET")
         // In virtual time, the machine decides how long an interval takes.
@@ -26,7 +25,7 @@ async fn run(name: &str, broken: Broken) -> Report {
     // Lets all operations be called once, so that they exist.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let report = runner(&payments, name).run(std::future::pending()).await;
-    assert_eq!(payments.injector.armed(), 0, "nothing stays injected");
+    assert!(!payments.registry.chaos().is_armed(), "nothing stays injected");
     let most = payments.ledger.lock().unwrap().values().max().copied();
     assert_eq!(most, Some(1), "no order is charged twice");
     if let Some(folder) = std::env::var_os("REPORTS") {
@@ -111,10 +110,9 @@ async fn a_game_day_of_all_scenarios_ends_with_one_report() {
         Shipped::all().iter().map(|each| each.name),
     )
     .unwrap();
-    let runner =
-        game_day::GameDayRunner::with_faults(&payments.registry, day, Arc::clone(&payments.injector) as _)
-            .reports_in(&folder)
-            .configure(|runner| runner.environment("test").lease(Duration::from_mins(5)));
+    let runner = game_day::GameDayRunner::new(&payments.registry, day)
+        .reports_in(&folder)
+        .configure(|runner| runner.environment("test").lease(Duration::from_mins(5)));
     let start = tokio::time::Instant::now();
     let report = runner.play(&mut game_day::Unattended::quiet(), std::future::pending()).await.unwrap();
     assert_eq!((report.exit_code(), report.acts.len()), (0, 6), "{}", report.summary());

@@ -1,8 +1,5 @@
 //! A model of the `payments` example: the same components with the same settings, a simulated gateway, and callers.
 
-pub(crate) mod faults;
-pub(crate) mod store;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,13 +7,11 @@ use std::time::Duration;
 use resilient_runtime::clock::Clock;
 use resilient_runtime::config::Tables;
 use resilient_runtime::fallback::{AsyncChain, Level};
+use resilient_runtime::idempotency::MemoryStore;
 use resilient_runtime::settings::Raw;
 use resilient_runtime::{
     Class, Classify, Failure, FallbackFailed, Kind, Pipeline, Registry, Rejection, RejectionKind, Verdict,
 };
-
-use faults::Injector;
-use store::Losable;
 
 /// A protection that a test breaks on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +51,6 @@ pub(crate) type Ledger = Mutex<HashMap<u64, u32>>;
 /// The service under load. Dropping it stops the load.
 pub(crate) struct Payments {
     pub(crate) registry: Registry,
-    pub(crate) injector: Arc<Injector>,
     /// How often the gateway charged each order.
     pub(crate) ledger: Arc<Ledger>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -130,9 +124,8 @@ impl Payments {
     /// Starts the service with so many orders per second.
     pub(crate) fn start(orders_per_second: u32, is_broken: Broken) -> Self {
         let registry = Registry::with_seed(Clock::tokio(), 1);
-        let injector = Arc::new(Injector::new(&registry));
-        registry
-            .set_idempotency_store("orders", Arc::new(Losable::new(registry.clock(), Arc::clone(&injector))));
+        let store = MemoryStore::new(registry.clock().clone(), 100_000);
+        registry.set_idempotency_store("orders", Arc::new(store));
         let mut tables = Tables::default();
         for (kind, name, field, value) in SETTINGS.iter().chain(broken(is_broken)) {
             let raw = match value {
@@ -161,7 +154,7 @@ impl Payments {
         });
         let watched = registry.watch_alerts();
         let alerts = tokio::spawn(async move { match watched.await {} });
-        Self { registry, injector, ledger, tasks: vec![load, alerts] }
+        Self { registry, ledger, tasks: vec![load, alerts] }
     }
 }
 

@@ -1,16 +1,22 @@
 //! A fault in force.
 
+use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::action::Action;
 use super::dice::Dice;
-use super::fault::{Action, Fault};
+use super::fault::Fault;
+use super::on_component::Affected;
+use super::shared::Shared;
 use super::target::{Aim, Target};
+use super::token::FaultToken;
 use super::waiters::Waiters;
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Instant, unparker};
+use crate::kind::Kind;
 use crate::observe::FaultKind;
 use crate::priority::Priority;
 use crate::rejection::InjectedBy;
@@ -89,10 +95,14 @@ pub struct ArmedFault {
     #[serde(serialize_with = "seconds")]
     pub expires_in: Duration,
     /// The number of attempts that met its conditions, except for the rate and the bounds.
+    ///
+    /// For a fault on a store, the number of its operations.
     pub matched: u64,
     /// The number of attempts that it affected.
+    ///
+    /// For a fault on a component, the number of operations of the component, such as calls that found no permit.
     pub injected: u64,
-    /// The number of attempts that it affects now.
+    /// The number of attempts that it affects now, or of the permits or threads that it holds.
     pub active: u32,
     /// Why it affects nothing, such as a target that matches no known operation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -117,12 +127,15 @@ impl Lease {
         self.system.store(Clock::system().now().after(ttl).as_nanos(), Ordering::Relaxed);
     }
 
+    /// Returns the time left on the system's clock.
+    fn system_left(&self) -> Duration {
+        Instant::from_nanos(self.system.load(Ordering::Relaxed)).since(Clock::system().now())
+    }
+
     /// Returns the time left.
     fn left(&self, clock: &Clock) -> Duration {
-        let left = |end: &AtomicU64, clock: &Clock| {
-            Instant::from_nanos(end.load(Ordering::Relaxed)).since(clock.now())
-        };
-        left(&self.registry, clock).min(left(&self.system, &Clock::system()))
+        let left = Instant::from_nanos(self.registry.load(Ordering::Relaxed)).since(clock.now());
+        left.min(self.system_left())
     }
 }
 
@@ -147,6 +160,14 @@ pub(crate) struct Armed {
     active: AtomicU32,
     pub(super) waiters: Waiters,
     pub(super) warnings: Vec<String>,
+    /// The component on which it acts.
+    affected: OnceLock<Weak<dyn Affected>>,
+}
+
+impl fmt::Debug for dyn Affected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Affected")
+    }
 }
 
 /// The known facts about an attempt.
@@ -155,6 +176,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) pipeline: &'a dyn Aim,
     pub(crate) priority: Priority,
     pub(crate) correlation_id: Option<&'a str>,
+    /// Whether the function can fail with a rejection, and with the error of `chaos(error = ..)`.
+    pub(crate) rejectable: [bool; 2],
+    /// Set if a fault would have affected the attempt, but the function cannot fail.
+    pub(crate) is_skipped: Cell<bool>,
 }
 
 impl fmt::Debug for dyn Aim + '_ {
@@ -178,7 +203,7 @@ impl Armed {
             rate: AtomicU64::new(fault.target.rate.to_bits()),
             max_active: fault.max_active,
             since: clock.now(),
-            lease: Lease::of(clock, fault.ttl),
+            lease: Lease::of(clock.unskewed(), fault.ttl),
             clock: clock.clone(),
             action: fault.action,
             target: fault.target,
@@ -189,6 +214,7 @@ impl Armed {
             active: AtomicU32::new(0),
             waiters: Waiters::default(),
             warnings,
+            affected: OnceLock::new(),
         }
     }
 
@@ -201,7 +227,7 @@ impl Armed {
     }
 
     pub(super) fn renew(&self, ttl: Duration) {
-        self.lease.renew(&self.clock, ttl);
+        self.lease.renew(self.clock.unskewed(), ttl);
     }
 
     pub(super) fn rate(&self) -> f64 {
@@ -213,11 +239,20 @@ impl Armed {
     }
 
     /// Returns the time left, or zero if it is over.
-    pub(super) fn left(&self) -> Duration {
-        if self.is_ended.load(Ordering::Acquire) { Duration::ZERO } else { self.lease.left(&self.clock) }
+    pub(crate) fn left(&self) -> Duration {
+        if self.is_ended.load(Ordering::Acquire) {
+            Duration::ZERO
+        } else {
+            self.lease.left(self.clock.unskewed())
+        }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    /// Returns a time of the registry's clock at which to look whether it is over.
+    pub(crate) fn look_at(&self, now: Instant) -> Instant {
+        now.after(self.clock.scaled(self.left()))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
         self.left().is_zero()
     }
 
@@ -233,7 +268,7 @@ impl Armed {
 
     /// Whether it can affect calls of the pipeline.
     pub(super) fn aims_at(&self, pipeline: &dyn Aim) -> bool {
-        !self.is_spent() && self.target.aims_at(pipeline)
+        self.action.is_of_calls() && !self.is_spent() && self.target.aims_at(pipeline)
     }
 
     /// Decides whether it affects this attempt, and counts it. `may` is asked last; it can refuse.
@@ -241,13 +276,37 @@ impl Armed {
         if self.is_over() || !self.aims_at(facts.pipeline) || !self.selects(facts) {
             return None;
         }
+        if !self.action.can_fail(facts.rejectable) {
+            facts.is_skipped.set(true);
+            return None;
+        }
+        let effect = || match &self.action {
+            Action::Custom(custom) => custom.effect(facts).map(Some),
+            _ => Some(None),
+        };
+        self.draw(may, effect)
+    }
+
+    /// Like [`hit`](Self::hit), for an operation of the component on which it acts.
+    pub(super) fn hit_component(self: &Arc<Self>, may: impl FnOnce() -> bool) -> Option<Hit> {
+        if self.is_over() { None } else { self.draw(may, || Some(None)) }
+    }
+
+    /// `effect` is what happens instead of the action, or `None` if nothing happens.
+    fn draw(
+        self: &Arc<Self>,
+        may: impl FnOnce() -> bool,
+        effect: impl FnOnce() -> Option<Option<Action>>,
+    ) -> Option<Hit> {
         let number = self.matched.fetch_add(1, Ordering::Relaxed) + 1;
         let mut dice = Dice::of(self.seed, number);
         if !number.is_multiple_of(self.target.every) || dice.share() >= self.rate() {
             return None;
         }
+        let effect = effect()?;
         // Dropping it gives the place back.
-        let hit = self.place(dice)?;
+        let mut hit = self.place(dice)?;
+        hit.effect = effect;
         if !may() {
             return None;
         }
@@ -258,11 +317,14 @@ impl Armed {
     }
 
     fn selects(&self, facts: &Facts<'_>) -> bool {
-        let Target { priority, correlation_prefix, .. } = &self.target;
+        let Target { priority, correlation_prefix, token, .. } = &self.target;
         priority.is_none_or(|priority| priority == facts.priority)
             && correlation_prefix
                 .as_deref()
                 .is_none_or(|prefix| facts.correlation_id.is_some_and(|id| id.starts_with(prefix)))
+            && token
+                .as_deref()
+                .is_none_or(|token| FaultToken::current().is_some_and(|current| current.as_str() == token))
     }
 
     /// Takes one of the places of `max_active`.
@@ -270,7 +332,110 @@ impl Armed {
         let most = self.max_active.unwrap_or(u32::MAX);
         let next = |active: u32| (active < most).then_some(active + 1);
         self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
-        Some(Hit { armed: Arc::clone(self), dice })
+        Some(Hit { armed: Arc::clone(self), dice, effect: None })
+    }
+
+    /// Sets the component on which it acts.
+    pub(super) fn acts_on(&self, component: Weak<dyn Affected>) {
+        let _ = self.affected.set(component);
+    }
+
+    /// Applies a change or the end to the component on which it acts.
+    pub(super) fn update_component(&self) {
+        if let Some(component) = self.affected.get().and_then(Weak::upgrade) {
+            component.update();
+        }
+    }
+
+    /// Returns how many permits it holds.
+    pub(crate) fn permits(&self, all: u32) -> u32 {
+        match self.action {
+            Action::HoldPermits(amount) => self.bounded(amount.of(all, self.rate())),
+            _ => 0,
+        }
+    }
+
+    /// Returns how many threads it holds.
+    pub(crate) fn threads(&self, all: u32) -> u32 {
+        match self.action {
+            Action::HoldThreads(amount) => self.bounded(amount.of(all, self.rate())),
+            _ => 0,
+        }
+    }
+
+    fn bounded(&self, amount: u32) -> u32 {
+        amount.min(self.max_active.unwrap_or(u32::MAX))
+    }
+
+    /// Records how many permits or threads it holds.
+    pub(crate) fn holds(&self, amount: u32) {
+        self.active.store(amount, Ordering::Relaxed);
+    }
+
+    /// How far it moves the clock of the registry ahead.
+    pub(crate) fn jump(&self) -> Duration {
+        match self.action {
+            Action::SkewClock(skew) => skew.parts().0,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How much faster the clock of the registry runs.
+    pub(crate) fn speed(&self) -> f64 {
+        match self.action {
+            Action::SkewClock(skew) => skew.parts().1,
+            _ => 1.0,
+        }
+    }
+
+    /// Returns when its lease ends on the registry's clock without its skew, in nanoseconds. If it ended otherwise, this
+    /// is later.
+    pub(crate) fn end_on_registry(&self) -> u64 {
+        self.lease.registry.load(Ordering::Relaxed)
+    }
+
+    /// Counts that it affected a component or the clock.
+    pub(crate) fn count_on(&self, shared: &Shared, component: (Kind, &'static str)) {
+        self.count();
+        shared.acted_on(self, component);
+    }
+
+    /// Whether it lets a health check fail at this time.
+    pub(crate) fn fails_check(&self, now: Instant) -> bool {
+        let Action::FlapHealth(period) = self.action else { return false };
+        let (period, passed) = (period.as_nanos().max(1), now.since(self.since).as_nanos());
+        (passed % period) * 2 < period
+    }
+
+    /// Blocks the thread until it is over, or `is_released`.
+    pub(crate) fn block_thread(&self, clock: &Clock, is_released: &AtomicBool) {
+        let mut place = None;
+        let is_over = || is_released.load(Ordering::Acquire) || self.is_over();
+        while !is_over() {
+            self.waiters.register(&mut place, unparker());
+            // After registering, so that an end in between is not missed.
+            if !is_over() {
+                let left = self.left();
+                let unskewed = clock.unskewed();
+                unskewed.park_at_most(unskewed.now().after(left), self.lease.system_left());
+            }
+        }
+        self.waiters.leave(place.as_ref());
+    }
+
+    /// Wakes the threads that it blocks, so that they look again.
+    pub(crate) fn wake(&self) {
+        self.waiters.wake_all();
+    }
+
+    /// Counts that it affected an operation of its component.
+    pub(super) fn count(&self) {
+        self.matched.fetch_add(1, Ordering::Relaxed);
+        self.injected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn injected_by(&self) -> InjectedBy {
+        InjectedBy { fault: self.id.get(), kind: self.action.kind().as_str(), by: Arc::clone(&self.by) }
     }
 
     pub(super) fn snapshot(&self) -> ArmedFault {
@@ -295,17 +460,22 @@ impl Armed {
 pub(crate) struct Hit {
     pub(super) armed: Arc<Armed>,
     pub(super) dice: Dice,
+    /// The effect of a custom fault.
+    effect: Option<Action>,
 }
 
 impl Hit {
     pub(crate) fn injected_by(&self) -> InjectedBy {
-        let Armed { id, action, by, .. } = &*self.armed;
-        InjectedBy { fault: id.get(), kind: action.kind().as_str(), by: Arc::clone(by) }
+        self.armed.injected_by()
     }
 
     /// The effect on the attempt.
     pub(crate) fn action(&self) -> &Action {
-        &self.armed.action
+        self.effect.as_ref().unwrap_or(&self.armed.action)
+    }
+
+    pub(crate) fn kind(&self) -> FaultKind {
+        self.armed.action.kind()
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::amount::Amount;
 use super::fault::Fault;
 use super::latency::Latency;
 use super::problem::{InvalidFault, Problems};
+use super::skew::Skew;
 use crate::classify::Class;
 use crate::kind::Kind;
 use crate::nearest::nearest;
@@ -21,19 +23,24 @@ use crate::settings::parse_duration;
 ///
 /// | key | value | meaning |
 /// |---|---|---|
-/// | `type` | `latency`, `error`, `typed_error`, `hang`, `panic` or `refuse` | the fault; required |
-/// | `add`, `jitter` | durations | latency of `add`, plus or minus up to `jitter` |
+/// | `type` | `latency`, `error`, `typed_error`, `hang`, `panic`, `refuse`, `hold_permits`, `hold_threads`, `fail_store`, `slow_store`, `flap_health` or `skew_clock` | the fault; required |
+/// | `add`, `jitter` | durations | latency of `add`, plus or minus up to `jitter`, for `latency` and `slow_store` |
 /// | `from`, `to` | durations | latency within a range |
 /// | `mean`, `deviation` | durations | normally distributed latency |
 /// | `median`, `p99` | durations | latency with a long tail |
 /// | `class` | `transient`, `uncertain`, `overload` or `permanent` | class of an error; `transient` if missing |
 /// | `retry_after` | a duration | when an error asks to try again |
 /// | `as` | `circuit_open`, `bulkhead_full` or `rate_limited` | the stage that refuses; required for `refuse` |
+/// | `share` | a number over 0 and at most 1, or a text such as `80 %` | the permits or threads to hold; all if missing |
+/// | `count` | a number | the permits or threads to hold, instead of `share` |
+/// | `period` | a duration | length of a cycle of `flap_health`; required |
+/// | `jump`, `speed` | a duration or a number | how far `skew_clock` moves the clock ahead, or how much faster it runs |
 /// | `on` | a pattern, or a list of patterns | the operations |
-/// | `component` | `{ kind, name }` | operations that use this component |
+/// | `component` | `{ kind, name }` | operations that use this component, or the component on which the fault acts |
 /// | `group` | a name | operations of this group |
 /// | `priority` | `low`, `normal`, `high` or `critical` | calls with this priority |
 /// | `correlation_prefix` | a text | calls whose correlation id starts with it |
+/// | `token` | a text | calls of requests with this token |
 /// | `rate` | a number over 0 and at most 1, or a text such as `20 %` | share of the attempts |
 /// | `every`, `times`, `max_active`, `seed` | numbers | as in [`Fault`] |
 /// | `ttl` | a duration | time to live |
@@ -57,8 +64,21 @@ use crate::settings::parse_duration;
 #[serde(transparent)]
 pub struct FaultSpec(BTreeMap<String, Value>);
 
-const TYPES: [&str; 6] = ["latency", "error", "typed_error", "hang", "panic", "refuse"];
-const KEYS: [&str; 23] = [
+const TYPES: [&str; 12] = [
+    "latency",
+    "error",
+    "typed_error",
+    "hang",
+    "panic",
+    "refuse",
+    "hold_permits",
+    "hold_threads",
+    "fail_store",
+    "slow_store",
+    "flap_health",
+    "skew_clock",
+];
+const KEYS: [&str; 29] = [
     "type",
     "add",
     "jitter",
@@ -71,11 +91,17 @@ const KEYS: [&str; 23] = [
     "class",
     "retry_after",
     "as",
+    "share",
+    "count",
+    "period",
+    "jump",
+    "speed",
     "on",
     "component",
     "group",
     "priority",
     "correlation_prefix",
+    "token",
     "rate",
     "every",
     "times",
@@ -85,6 +111,15 @@ const KEYS: [&str; 23] = [
 ];
 
 impl FaultSpec {
+    /// Returns the values of `type`.
+    ///
+    /// ```
+    /// assert!(resilient_runtime::chaos::FaultSpec::types().contains(&"hold_permits"));
+    /// ```
+    pub const fn types() -> &'static [&'static str] {
+        &TYPES
+    }
+
     /// Returns the fault.
     ///
     /// ```
@@ -135,6 +170,17 @@ impl Reader {
                     .require(kind.is_some(), || "`as` is missing: the stage that refuses".to_owned());
                 kind.map(Fault::refuse)
             }
+            "hold_permits" => Some(Fault::hold_permits(self.amount())),
+            "hold_threads" => Some(Fault::hold_threads(self.amount())),
+            "fail_store" => Some(Fault::fail_store()),
+            "slow_store" => self.latency().map(Fault::slow_store),
+            "flap_health" => {
+                let period = self.duration("period");
+                self.problems
+                    .require(period.is_some(), || "`period` is missing: the length of a cycle".to_owned());
+                period.map(Fault::flap_health)
+            }
+            "skew_clock" => self.skew().map(Fault::skew_clock),
             _ => {
                 let unknown = unknown("type", &kind, TYPES);
                 self.problems.require(false, || unknown);
@@ -171,6 +217,32 @@ impl Reader {
         Some(latency)
     }
 
+    fn amount(&mut self) -> Amount {
+        let (share, count) = (self.share("share"), self.count("count"));
+        self.problems
+            .require(share.is_none() || count.is_none(), || "`share` contradicts `count`".to_owned());
+        let count = count.map(|count| Amount::count(u32::try_from(count).unwrap_or(u32::MAX)));
+        count.or(share.map(Amount::share)).unwrap_or(Amount::ALL)
+    }
+
+    fn skew(&mut self) -> Option<Skew> {
+        let jump = self.duration("jump");
+        let speed = self.left.remove("speed");
+        let factor = speed.as_ref().and_then(Value::as_f64);
+        if let (Some(value), None) = (&speed, factor) {
+            self.expected("speed", value, "a number from 0 to 1000");
+            return None;
+        }
+        match (jump, factor) {
+            (Some(jump), None) => Some(Skew::jump(jump)),
+            (None, Some(factor)) => Some(Skew::speed(factor)),
+            _ => {
+                self.problems.require(false, || "a skewed clock needs either `jump` or `speed`".to_owned());
+                None
+            }
+        }
+    }
+
     fn class(&mut self) -> Class {
         let retry_after = self.duration("retry_after");
         let classes = [
@@ -189,9 +261,9 @@ impl Reader {
     fn conditions(&mut self, fault: Option<Fault>) -> Option<Fault> {
         let patterns = self.patterns();
         let component = self.component();
-        let [group, prefix] = ["group", "correlation_prefix"].map(|key| self.text(key));
+        let [group, prefix, token] = ["group", "correlation_prefix", "token"].map(|key| self.text(key));
         let priority = self.one_of("priority", &Priority::ALL.map(|priority| (priority.as_str(), priority)));
-        let rate = self.rate();
+        let rate = self.share("rate");
         let [every, times, max_active, seed] =
             ["every", "times", "max_active", "seed"].map(|key| self.count(key));
         let ttl = self.duration("ttl");
@@ -201,6 +273,7 @@ impl Reader {
         fault.target.group = group;
         fault.target.priority = priority;
         fault.target.correlation_prefix = prefix;
+        fault.target.token = token;
         fault.target.rate = rate.unwrap_or(fault.target.rate);
         fault.target.every = every.unwrap_or(fault.target.every);
         fault.target.times = times;
@@ -240,8 +313,8 @@ impl Reader {
         }
     }
 
-    fn rate(&mut self) -> Option<f64> {
-        let value = self.left.remove("rate")?;
+    fn share(&mut self, key: &str) -> Option<f64> {
+        let value = self.left.remove(key)?;
         let percent = |text: &str| text.trim().strip_suffix('%')?.trim().parse::<f64>().ok();
         let rate = match &value {
             Value::Number(number) => number.as_f64(),
@@ -249,7 +322,7 @@ impl Reader {
             _ => None,
         };
         if rate.is_none() {
-            self.expected("rate", &value, "a number over 0 and at most 1, or a text such as `20 %`");
+            self.expected(key, &value, "a number over 0 and at most 1, or a text such as `20 %`");
         }
         rate
     }
@@ -363,6 +436,33 @@ mod tests {
                 r#"{"type":"refuse","as":"circuit_open","on":"a","correlation_prefix":"g-"}"#,
                 "refuse, circuit_open on a, correlation id `g-..`",
             ),
+            (
+                r#"{"type":"hold_permits","component":{"kind":"bulkhead","name":"db"},"share":"80 %"}"#,
+                "hold 80 % of the permits on bulkhead `db`",
+            ),
+            (
+                r#"{"type":"hold_permits","component":{"kind":"bulkhead","name":"db"},"rate":0.5}"#,
+                "hold 100 % of the permits on bulkhead `db`, 50 %",
+            ),
+            (
+                r#"{"type":"hold_threads","component":{"kind":"bulkhead","name":"db"},"count":3}"#,
+                "hold 3 of the threads on bulkhead `db`",
+            ),
+            (
+                r#"{"type":"fail_store","component":{"kind":"idempotency","name":"orders"},"every":2}"#,
+                "fail_store on idempotency `orders`, 1 in 2",
+            ),
+            (
+                r#"{"type":"slow_store","component":{"kind":"idempotency","name":"orders"},"add":"1s"}"#,
+                "slow_store 1s on idempotency `orders`",
+            ),
+            (
+                r#"{"type":"flap_health","component":{"kind":"health","name":"db"},"period":"20s"}"#,
+                "flap_health every 20s on health `db`",
+            ),
+            (r#"{"type":"hang","on":"a","token":"ada-7"}"#, "hang on a, token `ada-7`"),
+            (r#"{"type":"skew_clock","jump":"1h"}"#, "skew_clock 1h ahead"),
+            (r#"{"type":"skew_clock","speed":0.5}"#, "skew_clock at 0.5 times the speed"),
         ] {
             assert_eq!(fault(json).unwrap().to_string(), text);
         }
@@ -386,6 +486,63 @@ mod tests {
             assert!(error.to_string().contains(problem), "{problem} is missing in: {error}");
         }
         assert_eq!(error.problems().len(), expected.len(), "{error}");
+    }
+
+    #[test]
+    fn targets_and_keys_of_faults_on_components_are_checked() {
+        let bulkhead = r#""component":{"kind":"bulkhead","name":"db"}"#;
+        for (json, problem) in [
+            (r#"{"type":"hold_permits","on":"charge"}"#.to_owned(), "`on` does not apply to `hold_permits`"),
+            (r#"{"type":"hold_permits"}"#.to_owned(), "`hold_permits` has no target; name the bulkhead"),
+            (
+                format!(r#"{{"type":"fail_store",{bulkhead}}}"#),
+                "`fail_store` affects a component of the kind `idempotency`, and `db` is of the kind `bulkhead`",
+            ),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"times":3}}"#), "`times` does not apply"),
+            (
+                format!(r#"{{"type":"hold_permits",{bulkhead},"priority":"low"}}"#),
+                "`priority` does not apply",
+            ),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"share":0}}"#), "the share 0 is not over 0"),
+            (
+                format!(r#"{{"type":"hold_permits",{bulkhead},"share":1,"count":1}}"#),
+                "`share` contradicts `count`",
+            ),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"count":0}}"#), "0 cannot be held"),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"shar":0.5}}"#), "did you mean `share`?"),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"period":"1s"}}"#), "`period` does not apply"),
+            (format!(r#"{{"type":"hold_permit",{bulkhead}}}"#), "did you mean `hold_permits`?"),
+            (
+                r#"{"type":"flap_health","component":{"kind":"health","name":"db"}}"#.to_owned(),
+                "`period` is missing",
+            ),
+            (
+                r#"{"type":"flap_health","component":{"kind":"health","name":"db"},"period":"0s"}"#
+                    .to_owned(),
+                "the period 0s is not from 1ms to 24h",
+            ),
+            (
+                r#"{"type":"slow_store","component":{"kind":"idempotency","name":"db"}}"#.to_owned(),
+                "a latency needs `add`",
+            ),
+            (r#"{"type":"skew_clock"}"#.to_owned(), "needs either `jump` or `speed`"),
+            (
+                r#"{"type":"skew_clock","speed":-1}"#.to_owned(),
+                "the speed -1 of the clock is not from 0 to 1000",
+            ),
+            (r#"{"type":"skew_clock","jump":"0s"}"#.to_owned(), "the clock jumps by 1ns to 720h"),
+            (
+                r#"{"type":"skew_clock","jump":"1h","on":"a"}"#.to_owned(),
+                "`on` does not apply to `skew_clock`",
+            ),
+            (
+                format!(r#"{{"type":"skew_clock","jump":"1h",{bulkhead}}}"#),
+                "`component` does not apply to `skew_clock`",
+            ),
+        ] {
+            let error = fault(&json).unwrap_err();
+            assert!(error.to_string().contains(problem), "{problem} is missing in: {error}");
+        }
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use super::action::Subject;
 use super::problem::Problems;
+use super::token::FaultToken;
 use crate::kind::Kind;
 use crate::nearest::ranked;
+use crate::observe::FaultKind;
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 
@@ -21,6 +24,7 @@ pub(super) struct Target {
     pub(super) group: Option<String>,
     pub(super) priority: Option<Priority>,
     pub(super) correlation_prefix: Option<String>,
+    pub(super) token: Option<String>,
     pub(super) rate: f64,
     pub(super) every: u64,
     pub(super) times: Option<u64>,
@@ -34,6 +38,7 @@ impl Default for Target {
             group: None,
             priority: None,
             correlation_prefix: None,
+            token: None,
             rate: 1.0,
             every: 1,
             times: None,
@@ -71,6 +76,39 @@ impl Target {
         !self.patterns.is_empty() || self.component.is_some() || self.group.is_some()
     }
 
+    /// Checks the conditions of a fault that acts on a component or the clock, and not on calls.
+    pub(super) fn check_of_component(&self, fault: FaultKind, subject: Subject, problems: &mut Problems) {
+        let is_counted = matches!(subject, Subject::Component { is_counted: true, .. });
+        let is_of_clock = subject == Subject::Clock;
+        let conditions = [
+            ("on", !self.patterns.is_empty()),
+            ("group", self.group.is_some()),
+            ("priority", self.priority.is_some()),
+            ("correlation_prefix", self.correlation_prefix.is_some()),
+            ("token", self.token.is_some()),
+            ("every", self.every != 1 && !is_counted),
+            ("times", self.times.is_some() && !is_counted),
+            ("rate", self.rate < 1.0 && is_of_clock),
+            ("component", self.component.is_some() && is_of_clock),
+        ];
+        for (key, _) in conditions.iter().filter(|(_, is_set)| *is_set) {
+            problems.require(false, || {
+                let affected = if is_of_clock { "the clock of the registry" } else { "a component" };
+                format!("`{key}` does not apply to `{fault}`, which affects {affected} and not single calls")
+            });
+        }
+        let Subject::Component { kind, .. } = subject else { return };
+        match &self.component {
+            None => problems.require(false, || {
+                format!("`{fault}` has no target; name the {kind} with `component`")
+            }),
+            Some((named, name)) => problems.require(*named == kind, || {
+                let name: String = name.chars().take(32).flat_map(char::escape_debug).collect();
+                format!("`{fault}` affects a component of the kind `{kind}`, and `{name}` is of the kind `{named}`")
+            }),
+        }
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
         let texts = (self.patterns.iter())
             .chain(self.component.as_ref().map(|(_, name)| name))
@@ -89,6 +127,10 @@ impl Target {
         problems.require(self.patterns.len() <= MOST_PATTERNS, || {
             format!("the fault has {} patterns; at most {MOST_PATTERNS} are allowed", self.patterns.len())
         });
+        problems
+            .require(self.token.as_deref().is_none_or(|token| FaultToken::parse(token).is_some()), || {
+                "the token is not 1 to 64 letters, digits, `.`, `_` and `-`".to_owned()
+            });
         check_rate(self.rate, problems);
         problems.require(self.every > 0, || "`every` = 0 is refused: at least 1".to_owned());
         problems.require(self.times != Some(0), || "`times` = 0 is refused: at least 1".to_owned());
@@ -120,12 +162,23 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 
 /// Why no known operation is affected, with the closest names.
 pub(super) fn no_match<'a>(pattern: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let near = ranked(pattern, known);
+    format!("no known operation matches `{pattern}`{}", did_you_mean(pattern, known))
+}
+
+/// Why a component cannot be affected, with the closest names.
+pub(super) fn no_component(kind: Kind, name: &str, known: &[String]) -> String {
+    let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+    let near = did_you_mean(name, known.iter().map(String::as_str));
     if near.is_empty() {
-        return format!("no known operation matches `{pattern}`");
+        format!("there is no {kind} `{shown}`; a component exists from its first use")
+    } else {
+        format!("there is no {kind} `{shown}`{near}")
     }
-    let near: Vec<_> = near.into_iter().take(3).map(|name| format!("`{name}`")).collect();
-    format!("no known operation matches `{pattern}`; did you mean {}?", near.join(" or "))
+}
+
+fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let near: Vec<_> = ranked(word, known).into_iter().take(3).map(|name| format!("`{name}`")).collect();
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
 }
 
 impl fmt::Display for Target {
@@ -145,6 +198,9 @@ impl fmt::Display for Target {
         }
         if let Some(prefix) = &self.correlation_prefix {
             parts.push(format!("correlation id `{prefix}..`"));
+        }
+        if let Some(token) = &self.token {
+            parts.push(format!("token `{token}`"));
         }
         if self.rate < 1.0 {
             parts.push(Ratio::new(self.rate).unwrap_or(Ratio::ZERO).to_string());

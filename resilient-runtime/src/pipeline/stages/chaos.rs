@@ -5,6 +5,7 @@
 //! step of the admission, so that the poll of the body contains nothing of them: an attempt tests one flag, in the
 //! function that admits it. While they hold it, its limits and its cancellation act as on a slow body.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -216,6 +217,8 @@ impl Call<'_> {
             pipeline,
             priority: self.priority,
             correlation_id: id.as_ref().map(CorrelationId::as_str),
+            rejectable: pipeline.chaos.rejectable(),
+            is_skipped: Cell::new(false),
         };
         let mut injection = Injection::NONE;
         pipeline.chaos.draw(&facts, |hit| {
@@ -223,13 +226,25 @@ impl Call<'_> {
             injection.add(hit, |hit| pipeline.injected(hit));
             injection.is_open()
         });
+        if facts.is_skipped.get() {
+            self.cannot_fail();
+        }
         injection
     }
 
     fn affected_by(&mut self, hit: &Hit) {
         self.rare.get_or_insert_default().is_injected = true;
         self.record_injection(&hit.injected_by());
-        self.pipeline.operation.injected(hit.action().kind());
+        self.pipeline.operation.injected(hit.kind());
+    }
+
+    /// Notes that a fault on a component affected the call.
+    #[inline]
+    pub(in crate::pipeline) fn note_injected_refusal(&mut self, rejection: Option<&Rejection>) {
+        if let Some(by) = rejection.and_then(Rejection::injected_by) {
+            self.rare.get_or_insert_default().is_injected = true;
+            self.record_injection(by);
+        }
     }
 
     /// Records an attempt that a fault failed, as if its body had returned the error. The rejection of a stage is
@@ -269,35 +284,49 @@ impl Call<'_> {
 
 impl<'p> Call<'p> {
     /// Like [`attempt_sync`](Self::attempt_sync), for a function without a stage that can reject. `reject` returns the
-    /// outcome that an injected rejection becomes, or `None` if the return type cannot hold one.
+    /// outcome that an injected rejection becomes. `can` tells whether there is one: the argument is whether the
+    /// rejection stands for the error of `chaos(error = ..)`. Faults that need one do not affect other functions.
     #[inline]
     pub fn attempt_sync_or<R>(
         &mut self,
         body: impl FnOnce() -> R,
+        can: impl Fn(bool) -> bool,
         reject: impl FnOnce(Rejection) -> Option<R>,
     ) -> R {
-        if self.is_targeted()
-            && let Err(rejection) = self.held_blocking()
-            && let Some(outcome) = self.failed_instead(rejection, reject)
-        {
-            return outcome;
+        if self.is_targeted() {
+            self.pipeline.chaos.set_rejectable([can(false), can(true)]);
+            if let Err(rejection) = self.held_blocking()
+                && let Some(outcome) = self.failed_instead(rejection, reject)
+            {
+                return outcome;
+            }
         }
         self.attempt_sync(body)
     }
 
     /// Like [`attempt_untimed`](Self::attempt_untimed), for a function without a stage that can reject.
     #[inline]
-    pub fn attempt_untimed_or<'c, F: Future, J>(&'c mut self, body: F, reject: J) -> AttemptOr<'c, 'p, F, J>
+    pub fn attempt_untimed_or<'c, F: Future, J>(
+        &'c mut self,
+        body: F,
+        can: impl Fn(bool) -> bool,
+        reject: J,
+    ) -> AttemptOr<'c, 'p, F, J>
     where
         J: FnOnce(Rejection) -> Option<F::Output>,
     {
         self.asynchronous = true;
         // Only an attempt that can be held asks about it.
-        let reject = if self.is_targeted() { Some(reject) } else { None };
+        let reject = if self.is_targeted() {
+            self.pipeline.chaos.set_rejectable([can(false), can(true)]);
+            Some(reject)
+        } else {
+            None
+        };
         AttemptOr { body, reject, call: self }
     }
 
-    /// Returns the outcome that the rejection of a fault becomes. Otherwise the body runs.
+    /// Returns the outcome that the rejection of a fault becomes. Without one, the body runs.
     #[cold]
     fn failed_instead<R>(
         &mut self,
@@ -306,11 +335,7 @@ impl<'p> Call<'p> {
     ) -> Option<R> {
         // The outcome is judged like one of the body.
         self.was_stopped_by_fault();
-        let outcome = reject(rejection);
-        if outcome.is_none() {
-            self.cannot_fail();
-        }
-        outcome
+        reject(rejection)
     }
 
     /// Tells that a fault cannot fail the function.
