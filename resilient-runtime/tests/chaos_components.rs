@@ -1,5 +1,7 @@
 //! Faults that act on components: permits, threads, stores and health checks.
 #![cfg(feature = "chaos")]
+// Tests run on the tokio runtime.
+#![allow(clippy::disallowed_methods)]
 
 use std::future::Future;
 use std::pin::pin;
@@ -78,7 +80,7 @@ fn each_end_of_the_fault_frees_the_permits_at_once() {
     assert!(is_free(), "stopped");
 
     chaos.arm(hold(Amount::ALL).ttl(SECOND), "alice").unwrap();
-    fixture.time.advance(SECOND - Duration::from_nanos(1));
+    fixture.time.advance(Duration::from_nanos(999_999_999));
     assert!(bulkhead.try_acquire().is_err());
     fixture.time.advance(Duration::from_nanos(1));
     assert!(bulkhead.try_acquire().is_ok(), "expired, and the call is the first to look");
@@ -109,7 +111,7 @@ fn an_expired_fault_wakes_waiting_calls_by_their_own_timers() {
     fixture.time.advance(Duration::from_millis(299));
     assert!(!woken.is_set());
     fixture.time.advance(Duration::from_millis(1));
-    assert!(woken.is_set(), "nobody looked at the fault");
+    assert!(woken.is_set(), "no call looked at the fault");
     assert!(poll(waits).unwrap().is_ok());
 }
 
@@ -741,4 +743,24 @@ impl CustomFault for Nameless {
     fn inject(&self, _: &Attempt<'_>) -> Effect {
         Effect::Hang
     }
+}
+
+#[test]
+fn other_faults_end_on_a_stopped_clock() {
+    let fixture = Fixture::skewable();
+    let bulkhead = fixture.bulkhead(queue(1));
+    let load = fixture.registry.pipeline("load").build();
+    let chaos = fixture.registry.chaos();
+    let _stopped = chaos.inject(Fault::skew_clock(Skew::speed(0.0)).ttl(SECOND * 60)).unwrap();
+    let hang = chaos.inject(Fault::hang().on("load").ttl(SECOND)).unwrap();
+    let held = chaos.inject(hold(Amount::ALL).ttl(SECOND)).unwrap();
+    let mut hangs = pin!(load.call_async(async || Some(7)));
+    let mut waits = pin!(bulkhead.acquire());
+    assert!(poll(hangs.as_mut()).is_none() && poll(waits.as_mut()).is_none());
+    drop((hang, held));
+    assert_eq!(poll(hangs), Some(Some(7)));
+    assert!(poll(waits).unwrap().is_ok());
+    chaos.arm(hold(Amount::ALL).ttl(SECOND), "alice").unwrap();
+    fixture.time.advance(SECOND);
+    assert!(bulkhead.try_acquire().is_ok(), "expired without the skew");
 }

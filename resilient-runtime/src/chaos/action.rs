@@ -33,7 +33,7 @@ pub(crate) enum Action {
     Custom(Custom),
 }
 
-/// What a fault acts on.
+/// The subject on which a fault acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     /// The attempts of calls.

@@ -69,7 +69,7 @@ pub struct Attempt<'a> {
     pub correlation_id: Option<&'a str>,
 }
 
-/// What a [`CustomFault`] does to an attempt.
+/// The effect of a [`CustomFault`] on an attempt.
 ///
 /// ```
 /// use std::time::Duration;
