@@ -122,16 +122,17 @@ impl Skewed {
     }
 
     pub(super) fn now(&self) -> Instant {
-        // First the time: if the clock is skewed after that, the reading is from before.
-        let base = self.base.now().as_nanos();
         let epoch = self.epoch.load(Ordering::Acquire);
         if epoch.is_multiple_of(2) {
+            // Between the two readings of the epoch: with an older time and the offset after a slow phase, the clock
+            // would move back.
+            let base = self.base.now().as_nanos();
             let offset = self.offset.load(Ordering::Acquire);
             if self.epoch.load(Ordering::Acquire) == epoch {
                 return Instant::from_nanos(base.wrapping_add(offset));
             }
         }
-        self.now_slowly(base)
+        self.now_slowly(self.base.now().as_nanos())
     }
 
     #[cold]
@@ -226,6 +227,8 @@ impl Affected for Skewed {
     fn add_fault(&self, shared: &Arc<Shared>, armed: &Arc<Armed>) {
         {
             let mut state = self.state.lock();
+            // Odd before the time is read: otherwise a reader could use the old offset with a later time.
+            self.epoch.fetch_or(1, Ordering::SeqCst);
             state.settle(self.base.now().as_nanos());
             state.value = state.value.saturating_add(nanos(armed.jump()));
             if (armed.speed() - 1.0).abs() > f64::EPSILON {
