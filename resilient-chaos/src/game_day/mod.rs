@@ -155,6 +155,24 @@ impl GameDay {
     }
 }
 
+impl GameDay {
+    /// Divides the times of all scenarios by `divisor`: see [`Scenario::in_less_time`].
+    ///
+    /// ```
+    /// use resilient_chaos::GameDay;
+    ///
+    /// let day = GameDay::of("test", "A test", "Ada", ["overload"]).unwrap();
+    /// assert_eq!(day.clone().in_less_time(2.0).duration(), day.duration() / 2);
+    /// ```
+    #[must_use]
+    pub fn in_less_time(mut self, divisor: f64) -> Self {
+        for act in &mut self.acts {
+            act.scenario = act.scenario.clone().in_less_time(divisor);
+        }
+        self
+    }
+}
+
 fn unknown(name: &str) -> String {
     let known = hint(name, Shipped::all().iter().map(|shipped| shipped.name));
     format!("there is no shipped scenario `{name}`; {known}; a path of a file ends with `.toml`")

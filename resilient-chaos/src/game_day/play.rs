@@ -11,7 +11,7 @@ use resilient_runtime::Registry;
 
 use super::{Act, Choice, GameDay, Prompt, Question};
 use crate::faults::{Faults, of_registry};
-use crate::report::{Journal, Outcome, Report, escape, page};
+use crate::report::{Entry, EntryKind, Journal, Outcome, Report, escape, page, sentence};
 use crate::runner::Runner;
 use crate::text::span;
 
@@ -150,11 +150,10 @@ impl GameDayRunner {
             cancel.as_mut().await;
             is_cancelled = true;
         };
-        let report = (self.change)(runner).run(watched).await;
+        prompt.show("");
+        let run = (self.change)(runner).run(watched);
+        let report = follow(run, &journal, prompt).await;
         prompt.show(&format!("{}\n", report.summary()));
-        for reason in &report.reasons {
-            prompt.show(&format!("  {reason}"));
-        }
         let Some(debrief) = act.debrief.as_ref().filter(|_| !is_cancelled) else {
             return Ok((report, is_cancelled));
         };
@@ -171,6 +170,37 @@ impl GameDayRunner {
         }
         Ok((report, answer.choice == Choice::Stop))
     }
+}
+
+/// Waits for the end of an act, and shows what happens meanwhile.
+async fn follow(run: impl Future<Output = Report>, journal: &Journal, prompt: &mut dyn Prompt) -> Report {
+    let mut run = std::pin::pin!(run);
+    let mut seen = 0;
+    loop {
+        let report = tokio::select! {
+            biased;
+            () = journal.added() => None,
+            report = &mut run => Some(report),
+        };
+        let entries = journal.entries_from(seen);
+        seen += entries.len();
+        entries.iter().filter_map(live).for_each(|line| prompt.show(&line));
+        if let Some(report) = report {
+            return report;
+        }
+    }
+}
+
+/// Describes an entry in a line, if people want to see it at once.
+fn live(entry: &Entry) -> Option<String> {
+    let is_of_interest = match &entry.what {
+        EntryKind::Circuit { state, .. } => state != "half_open",
+        EntryKind::Rate { .. } | EntryKind::Note { .. } | EntryKind::Health { .. } => false,
+        EntryKind::RolledBack { steps, .. } => !steps.is_empty(),
+        _ => true,
+    };
+    let sentence = sentence(&entry.what).filter(|_| is_of_interest)?;
+    Some(format!("  {:>5.1} s  {sentence}", entry.seconds))
 }
 
 fn introduction(index: usize, day: &GameDay, act: &Act) -> String {

@@ -20,6 +20,7 @@ pub use entry::{Began, Check, CheckKind, Entry, EntryKind, Outcome, Phase, Probe
 pub use journal::Journal;
 
 pub(crate) use html::{escape, page};
+pub(crate) use timeline::sentence;
 
 use crate::text::share;
 

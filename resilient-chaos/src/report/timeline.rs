@@ -146,7 +146,7 @@ fn push<'r>(spans: &mut Vec<Span<'r>>, at: f64, end: f64, state: &'r str) {
 }
 
 /// Describes an entry for people, if it is of interest.
-pub(super) fn sentence(what: &EntryKind) -> Option<String> {
+pub(crate) fn sentence(what: &EntryKind) -> Option<String> {
     Some(match what {
         EntryKind::Phase { phase: Phase::Before } => "the steady state is observed".to_owned(),
         EntryKind::Phase { phase: Phase::Steps } => "the steps begin".to_owned(),
@@ -174,6 +174,7 @@ pub(super) fn sentence(what: &EntryKind) -> Option<String> {
             format!("the monkey injects nothing: {reason} ({local})")
         }
         EntryKind::Note { by, text } => format!("note of {by}: {text}"),
+        EntryKind::Refused { reasons } => format!("refused: {}", reasons.join("; ")),
         EntryKind::Deviated { what } => format!("deviation: {what}"),
         EntryKind::Aborted { reason } => format!("aborted: {reason}"),
         EntryKind::RolledBack { steps, .. } => format!("rolled back: {}", steps.join(", ")),
