@@ -44,7 +44,11 @@ fn day(options: &options::GameDay) -> Result<GameDay, Box<dyn Error>> {
     let mut day = GameDay::parse(include_str!("gameday.toml"))?;
     let names: Vec<_> = day.acts.iter().map(|act| act.scenario.name.clone()).collect();
     if let Some(unknown) = options.only.iter().find(|name| !names.contains(name)) {
-        return Err(format!("the game day has no scenario `{unknown}`: expected one of {}", names.join(", ")).into());
+        return Err(format!(
+            "the game day has no scenario `{unknown}`: expected one of {}",
+            names.join(", ")
+        )
+        .into());
     }
     day.acts.retain(|act| options.only.is_empty() || options.only.contains(&act.scenario.name));
     Ok(if options.quick { day.in_less_time(QUICK) } else { day })

@@ -5,15 +5,20 @@
 
 mod agenda;
 mod fields;
+mod next;
 mod play;
 mod prompt;
+mod report;
 
 use std::path::Path;
 use std::time::Duration;
 
 pub use agenda::Agenda;
-pub use play::{GameDayReport, GameDayRunner};
+pub use play::GameDayRunner;
 pub use prompt::{Answer, Choice, Prompt, Question, Terminal, Unattended};
+pub use report::GameDayReport;
+
+use next::next_steps;
 
 use crate::scenario::read::Reader;
 use crate::scenario::{InvalidScenario, Problem, Scenario, Shipped, shipped};
