@@ -28,7 +28,7 @@ pub(crate) struct GameDay {
     pub(crate) reports: PathBuf,
     /// Whether to wait for people before and after each act. `None` does so if the standard input is a terminal.
     pub(crate) pauses: Option<bool>,
-    /// Whether to play it in a fifth of the time.
+    /// Whether to play it in a quarter of the time.
     pub(crate) quick: bool,
     /// The only acts to play, by their scenarios. Empty plays all.
     pub(crate) only: Vec<String>,
@@ -48,7 +48,7 @@ Usage: cargo run --example payments -- [OPTIONS]
   --scenario          simulate an outage of the gateway, and its recovery
   --gameday           play a game day of six chaos experiments, write a report, and exit: 0 if all hypotheses held,
                       1 if one deviated, 2 if one was aborted, 3 if one did not start
-  --load N            orders per second that the program sends to itself (default: 5, for a game day 40, quick 200)
+  --load N            orders per second that the program sends to itself (default: 5, for a game day 40, quick 80)
   --port N            port of the service; 0 chooses a free one (default: 3000)
   --gateway-port N    port of the gateway; 0 chooses a free one (default: 3001)
   --config FILE       settings file, which can be edited while the program runs
@@ -60,7 +60,7 @@ With --gameday:
   --reports FOLDER    folder for the report and the journals (default: gameday-report)
   --pause, --no-pause wait for people before and after each act, or not (default: if the input is a terminal)
   --only SCENARIO     play only this scenario; can be repeated
-  --quick             a fifth of the time, with settings that fit (quick.toml), for continuous integration";
+  --quick             a quarter of the time, with settings that fit (quick.toml), for continuous integration";
 
 /// Settings for `--quick`, next to the usual ones.
 const QUICK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/payments/quick.toml");
@@ -111,7 +111,7 @@ impl Options {
             return Err("`--scenario` and `--gameday` exclude each other: each makes the gateway fail".into());
         }
         if plays {
-            options.load = if day.quick { 200 } else { 40 };
+            options.load = if day.quick { 80 } else { 40 };
             if day.quick {
                 options.config = QUICK.into();
             }

@@ -161,6 +161,29 @@ impl GameDay {
 }
 
 impl GameDay {
+    /// Keeps only the acts that play one of these scenarios. Without a name, all acts are kept.
+    ///
+    /// ```
+    /// use resilient_chaos::GameDay;
+    ///
+    /// let day = GameDay::of("test", "A test", "Ada", ["overload", "retry-storm"]).unwrap();
+    /// assert_eq!(day.clone().only(["overload"]).unwrap().acts.len(), 1);
+    /// assert!(day.only(["overlaod"]).unwrap_err().contains("did you mean `overload`?"));
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the first name that is not the scenario of an act, with a near name.
+    pub fn only<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Result<Self, String> {
+        let names: Vec<_> = names.into_iter().collect();
+        let has = |name: &str| self.acts.iter().any(|act| act.scenario.name == name);
+        if let Some(unknown) = names.iter().find(|name| !has(name)) {
+            let known = hint(unknown, self.acts.iter().map(|act| act.scenario.name.as_str()));
+            return Err(format!("the game day has no scenario `{unknown}`; {known}"));
+        }
+        self.acts.retain(|act| names.is_empty() || names.contains(&act.scenario.name.as_str()));
+        Ok(self)
+    }
+
     /// Divides the times of all scenarios by `divisor`: see [`Scenario::in_less_time`].
     ///
     /// ```

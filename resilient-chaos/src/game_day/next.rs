@@ -9,23 +9,25 @@ pub(super) fn next_steps(report: &GameDayReport) -> Vec<String> {
     let day = &report.day;
     let (mut failed, mut missing, mut close) = (Vec::new(), Vec::new(), Vec::new());
     for (index, act) in day.acts.iter().enumerate() {
-        let title = format!("{}. {}", index + 1, act.title);
+        let title = format!("Act {} ({})", index + 1, act.title);
         let Some(played) = report.played(index) else {
-            missing.push(format!("{title}: not played, so nothing is known. Play it in the next game day."));
+            missing.push(format!(
+                "{title} was not played, so nothing is known about it. Play it in the next game day."
+            ));
             continue;
         };
         let reason = played.reasons.first().map_or("the journal gives no reason", String::as_str);
         match played.outcome {
             Outcome::Held => {
-                close.extend(close_calls(played).into_iter().map(|call| format!("{title}: {call}")))
+                close.extend(close_calls(played).into_iter().map(|call| format!("{title} held by a small margin: {call}")))
             }
             Outcome::Deviated => failed.push(format!(
-                "{title}: {reason}. Change the setting, or correct the hypothesis, and repeat this act."
+                "{title} deviated: {reason}. Change the setting that causes it, or correct the hypothesis, and repeat the act."
             )),
             Outcome::Aborted => failed
-                .push(format!("{title}: stopped, because {reason}. Remove the cause and repeat this act.")),
+                .push(format!("{title} was aborted: {reason}. Remove this cause and repeat the act.")),
             Outcome::Refused => {
-                missing.push(format!("{title}: it did not start. {reason}. Play it again after that."))
+                missing.push(format!("{title} did not start: {reason}. Remove this cause and play it again."))
             }
         }
     }
@@ -44,9 +46,9 @@ fn close_calls(report: &Report) -> Vec<String> {
             && used > CLOSE
         {
             calls.push(format!(
-                "close to a limit ({}): {} ({}). A slower machine or more load exceeds it.",
-                share((used * 100.0).round() / 100.0),
+                "{} used {} of its limit ({}). A slower machine or more load can exceed it.",
                 check.name,
+                share((used * 100.0).round() / 100.0),
                 check.detail
             ));
         }

@@ -207,7 +207,7 @@ impl GameDayReport {
                 index + 1
             );
         }
-        html.push_str("</tbody></table>\n<p class=\"key\"><i class=\"bar\"></i> fault <i class=\"open\"></i> circuit open, critical alert <i class=\"half\"></i> warning <i class=\"recovered\"></i> recovered <i class=\"stopped\"></i> stopped</p>\n");
+        html.push_str("</tbody></table>\n<p class=\"key\">First row: <i class=\"bar\"></i> fault. Second row: <i class=\"open\"></i> circuit open. Third row: alert, <i class=\"half\"></i> warning, <i class=\"open\"></i> critical. Line: <i class=\"recovered\"></i> recovered, <i class=\"stopped\"></i> stopped.</p>\n");
     }
 
     /// Writes the report to `NAME.md` and `NAME.html` in a folder, and returns both paths.
