@@ -69,12 +69,18 @@ impl QueueTicket<'_> {
         if now >= self.until {
             return None;
         }
+        #[cfg(feature = "chaos")]
+        self.bulkhead.end_holds();
         self.bulkhead.gate.admit_waiters(now);
         Some(self.next_look(now))
     }
 
     fn next_look(&self, now: Instant) -> Instant {
-        now.after(LOOK_AGAIN).min(self.until)
+        let next = now.after(LOOK_AGAIN).min(self.until);
+        // When a fault ends, its permits are free.
+        #[cfg(feature = "chaos")]
+        let next = next.min(now.after(self.bulkhead.next_end_of_hold()));
+        next
     }
 }
 
@@ -128,6 +134,8 @@ impl<'a> Admission<'a> {
     #[cold]
     fn join(&mut self, waker: &Waker) -> Result<(QueueTicket<'a>, Instant), Result<(), Rejection>> {
         let (bulkhead, priority) = (self.bulkhead, self.priority);
+        #[cfg(feature = "chaos")]
+        bulkhead.count_hold();
         if !bulkhead.gate.has_queue() {
             return Err(Err(bulkhead.refuse()));
         }

@@ -60,13 +60,14 @@ impl Gate {
             queue: Mutex::default(),
             unclaimed: AtomicU32::new(0),
         };
-        gate.set_limits(config, permits);
+        gate.set_limits(config, permits, 0);
         gate
     }
 
-    fn set_limits(&self, config: &Config, permits: u32) {
+    fn set_limits(&self, config: &Config, permits: u32, held: u32) {
         for priority in Priority::ALL {
-            self.limits[priority as usize].store(config.limit_of(permits, priority), Ordering::Relaxed);
+            let limit = config.limit_of(permits, priority).saturating_sub(held);
+            self.limits[priority as usize].store(limit, Ordering::Relaxed);
         }
         self.max_queue.store(config.gate_queue(), Ordering::Relaxed);
     }
@@ -221,8 +222,9 @@ impl Gate {
         self.unclaimed.store(count, Ordering::Relaxed);
     }
 
-    pub(super) fn resize(&self, config: &Config, permits: u32, now: Instant) {
-        self.set_limits(config, permits);
+    /// `held` permits are not available to calls.
+    pub(super) fn resize(&self, config: &Config, permits: u32, held: u32, now: Instant) {
+        self.set_limits(config, permits, held);
         self.admit_waiters(now);
     }
 

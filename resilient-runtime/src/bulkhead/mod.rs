@@ -68,6 +68,8 @@ mod adaptive;
 mod admission;
 mod config;
 mod gate;
+#[cfg(feature = "chaos")]
+mod holds;
 mod permit;
 mod pool;
 mod queue;
@@ -126,6 +128,8 @@ pub struct Bulkhead {
     /// Created when the settings first ask for threads. The threads start with the first call that runs there.
     pool: OnceCell<Pool>,
     adaptive: Adaptive,
+    #[cfg(feature = "chaos")]
+    holds: holds::Holds,
 }
 
 impl Bulkhead {
@@ -382,12 +386,24 @@ impl Bulkhead {
     /// Takes a permit if one is free. Does not count a rejection.
     #[inline]
     pub(crate) fn try_enter(&self, priority: Priority) -> bool {
-        self.gate.try_enter(priority) || (self.gate.is_unclaimed() && self.enter_after_others(priority))
+        self.gate.try_enter(priority) || (self.may_be_freed() && self.enter_after_others(priority))
+    }
+
+    /// Whether permits may be free that do not look so: they were not picked up, or a fault held them.
+    #[inline]
+    fn may_be_freed(&self) -> bool {
+        #[cfg(feature = "chaos")]
+        if self.holds.is_set() {
+            return true;
+        }
+        self.gate.is_unclaimed()
     }
 
     /// Like [`try_enter`](Self::try_enter), after taking back permits that were not picked up.
     #[cold]
     fn enter_after_others(&self, priority: Priority) -> bool {
+        #[cfg(feature = "chaos")]
+        self.end_holds();
         self.gate.admit_waiters(self.core.clock().now());
         self.gate.try_enter(priority)
     }
@@ -395,7 +411,14 @@ impl Bulkhead {
     /// Takes a permit or rejects the call, without waiting.
     #[inline]
     pub(crate) fn admit(&self, priority: Priority) -> Result<(), Rejection> {
-        if self.try_enter(priority) { Ok(()) } else { Err(self.refuse()) }
+        if self.try_enter(priority) { Ok(()) } else { Err(self.refuse_at_once()) }
+    }
+
+    #[cold]
+    fn refuse_at_once(&self) -> Rejection {
+        #[cfg(feature = "chaos")]
+        self.count_hold();
+        self.refuse()
     }
 
     /// Returns a future that takes a permit and waits for it until `deadline`. It can also be blocked on.
@@ -445,12 +468,21 @@ impl Bulkhead {
         loop {
             let config = self.core.config().in_force();
             let permits = self.adaptive.permits(&config);
-            self.gate.resize(&config, permits, self.core.clock().now());
+            let held = self.held(&config, permits);
+            self.gate.resize(&config, permits, held, self.core.clock().now());
             // If two threads run concurrently, the one with the older limit might store it last.
-            if permits == self.adaptive.permits(&self.core.config().in_force()) {
+            let config = self.core.config().in_force();
+            if permits == self.adaptive.permits(&config) && held == self.held(&config, permits) {
                 break;
             }
         }
+    }
+
+    /// Returns how many permits faults hold.
+    #[cfg(not(feature = "chaos"))]
+    #[allow(clippy::unused_self)] // the same signature with the feature
+    fn held(&self, _: &Config, _: u32) -> u32 {
+        0
     }
 
     /// Releases a permit.
@@ -469,7 +501,10 @@ impl Bulkhead {
         self.counters.rejected();
         tracing::debug!(target: "resilient_runtime::bulkhead", bulkhead = %self.core.name, kind = kind.as_str(), "call rejected");
         self.core.publish_made(Self::KIND, || EventKind::Rejected { rejection: kind, retry_after: None });
-        Rejection::new(kind, self.core.name)
+        let rejection = Rejection::new(kind, self.core.name);
+        #[cfg(feature = "chaos")]
+        let rejection = self.marked(rejection);
+        rejection
     }
 
     /// Returns the time until which a call that arrives now can wait.
@@ -487,7 +522,15 @@ impl Create for Bulkhead {
         let config = core.config().in_force();
         let adaptive = Adaptive::new(&config);
         let gate = Gate::new(&config, adaptive.permits(&config));
-        let bulkhead = Self { core, gate, counters: Counters::default(), adaptive, pool: OnceCell::new() };
+        let bulkhead = Self {
+            core,
+            gate,
+            counters: Counters::default(),
+            adaptive,
+            pool: OnceCell::new(),
+            #[cfg(feature = "chaos")]
+            holds: holds::Holds::default(),
+        };
         bulkhead.apply_threads(&config);
         bulkhead
     }
@@ -512,16 +555,21 @@ impl Component for Bulkhead {
         self.apply_threads(config);
         self.adaptive.apply(&Arc::new(config.clone()).in_force());
         self.resize();
+        #[cfg(feature = "chaos")]
+        self.hold_threads();
     }
 
     fn stats(&self) -> Stats {
         let config = self.core.config().in_force();
         let permits = self.adaptive.permits(&config);
+        #[cfg(feature = "chaos")]
+        self.end_holds();
+        let held = self.held(&config, permits);
         let pool = self.pool.get().map(Pool::stats).filter(|pool| pool.threads > 0 || pool.alive > 0);
         self.gate.admit_waiters(self.core.clock().now());
         Stats {
             adaptive: self.adaptive.stats(),
-            ..self.counters.snapshot(&config, permits, &self.gate, pool)
+            ..self.counters.snapshot(&config, (permits, held), &self.gate, pool)
         }
     }
 

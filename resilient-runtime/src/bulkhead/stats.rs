@@ -41,11 +41,12 @@ impl Counters {
     pub(super) fn snapshot(
         &self,
         config: &Config,
-        permits: u32,
+        (permits, held): (u32, u32),
         gate: &Gate,
         pool: Option<PoolStats>,
     ) -> Stats {
-        let in_use = gate.in_use();
+        // Calls that were admitted before permits were held can still run.
+        let in_use = gate.in_use().saturating_add(held).min(permits.max(gate.in_use()));
         Stats {
             in_use,
             limit: permits,
@@ -61,6 +62,8 @@ impl Counters {
             waited: self.queued.load(Ordering::Relaxed),
             pool,
             adaptive: None,
+            #[cfg(feature = "chaos")]
+            held,
         }
     }
 }
@@ -76,7 +79,7 @@ impl Counters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Number of calls in flight.
+    /// Number of calls in flight, and of permits that faults hold.
     pub in_use: u32,
     /// Maximum number of calls in flight.
     pub limit: u32,
@@ -96,6 +99,16 @@ pub struct Stats {
     pub pool: Option<PoolStats>,
     /// State of the adaptive limit. `None` if the limit is fixed.
     pub adaptive: Option<AdaptiveLimitStats>,
+    /// Number of permits that faults hold. Part of `in_use`.
+    #[cfg(feature = "chaos")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub held: u32,
+}
+
+#[cfg(feature = "chaos")]
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Describe for Stats {

@@ -1,16 +1,18 @@
 //! A fault in force.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::action::Action;
 use super::dice::Dice;
-use super::fault::{Action, Fault};
+use super::fault::Fault;
+use super::on_component::Affected;
 use super::target::{Aim, Target};
 use super::waiters::Waiters;
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Instant, unparker};
 use crate::observe::FaultKind;
 use crate::priority::Priority;
 use crate::rejection::InjectedBy;
@@ -89,10 +91,14 @@ pub struct ArmedFault {
     #[serde(serialize_with = "seconds")]
     pub expires_in: Duration,
     /// The number of attempts that met its conditions, except for the rate and the bounds.
+    ///
+    /// For a fault on a store, the number of its operations.
     pub matched: u64,
     /// The number of attempts that it affected.
+    ///
+    /// For a fault on a component, the number of operations of the component, such as calls that found no permit.
     pub injected: u64,
-    /// The number of attempts that it affects now.
+    /// The number of attempts that it affects now, or of the permits or threads that it holds.
     pub active: u32,
     /// Why it affects nothing, such as a target that matches no known operation.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -117,12 +123,15 @@ impl Lease {
         self.system.store(Clock::system().now().after(ttl).as_nanos(), Ordering::Relaxed);
     }
 
+    /// Returns the time left on the system's clock.
+    fn system_left(&self) -> Duration {
+        Instant::from_nanos(self.system.load(Ordering::Relaxed)).since(Clock::system().now())
+    }
+
     /// Returns the time left.
     fn left(&self, clock: &Clock) -> Duration {
-        let left = |end: &AtomicU64, clock: &Clock| {
-            Instant::from_nanos(end.load(Ordering::Relaxed)).since(clock.now())
-        };
-        left(&self.registry, clock).min(left(&self.system, &Clock::system()))
+        let left = Instant::from_nanos(self.registry.load(Ordering::Relaxed)).since(clock.now());
+        left.min(self.system_left())
     }
 }
 
@@ -147,6 +156,14 @@ pub(crate) struct Armed {
     active: AtomicU32,
     pub(super) waiters: Waiters,
     pub(super) warnings: Vec<String>,
+    /// The component on which it acts.
+    affected: OnceLock<Weak<dyn Affected>>,
+}
+
+impl fmt::Debug for dyn Affected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Affected")
+    }
 }
 
 /// The known facts about an attempt.
@@ -189,6 +206,7 @@ impl Armed {
             active: AtomicU32::new(0),
             waiters: Waiters::default(),
             warnings,
+            affected: OnceLock::new(),
         }
     }
 
@@ -213,11 +231,11 @@ impl Armed {
     }
 
     /// Returns the time left, or zero if it is over.
-    pub(super) fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         if self.is_ended.load(Ordering::Acquire) { Duration::ZERO } else { self.lease.left(&self.clock) }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.left().is_zero()
     }
 
@@ -233,7 +251,7 @@ impl Armed {
 
     /// Whether it can affect calls of the pipeline.
     pub(super) fn aims_at(&self, pipeline: &dyn Aim) -> bool {
-        !self.is_spent() && self.target.aims_at(pipeline)
+        self.action.is_of_calls() && !self.is_spent() && self.target.aims_at(pipeline)
     }
 
     /// Decides whether it affects this attempt, and counts it. `may` is asked last; it can refuse.
@@ -241,6 +259,15 @@ impl Armed {
         if self.is_over() || !self.aims_at(facts.pipeline) || !self.selects(facts) {
             return None;
         }
+        self.draw(may)
+    }
+
+    /// Like [`hit`](Self::hit), for an operation of the component on which it acts.
+    pub(super) fn hit_component(self: &Arc<Self>, may: impl FnOnce() -> bool) -> Option<Hit> {
+        if self.is_over() { None } else { self.draw(may) }
+    }
+
+    fn draw(self: &Arc<Self>, may: impl FnOnce() -> bool) -> Option<Hit> {
         let number = self.matched.fetch_add(1, Ordering::Relaxed) + 1;
         let mut dice = Dice::of(self.seed, number);
         if !number.is_multiple_of(self.target.every) || dice.share() >= self.rate() {
@@ -273,6 +300,80 @@ impl Armed {
         Some(Hit { armed: Arc::clone(self), dice })
     }
 
+    /// Sets the component on which it acts.
+    pub(super) fn acts_on(&self, component: Weak<dyn Affected>) {
+        let _ = self.affected.set(component);
+    }
+
+    /// Applies a change or the end to the component on which it acts.
+    pub(super) fn update_component(&self) {
+        if let Some(component) = self.affected.get().and_then(Weak::upgrade) {
+            component.update();
+        }
+    }
+
+    /// Returns how many permits it holds.
+    pub(crate) fn permits(&self, all: u32) -> u32 {
+        match self.action {
+            Action::HoldPermits(amount) => self.bounded(amount.of(all, self.rate())),
+            _ => 0,
+        }
+    }
+
+    /// Returns how many threads it holds.
+    pub(crate) fn threads(&self, all: u32) -> u32 {
+        match self.action {
+            Action::HoldThreads(amount) => self.bounded(amount.of(all, self.rate())),
+            _ => 0,
+        }
+    }
+
+    fn bounded(&self, amount: u32) -> u32 {
+        amount.min(self.max_active.unwrap_or(u32::MAX))
+    }
+
+    /// Records how many permits or threads it holds.
+    pub(crate) fn holds(&self, amount: u32) {
+        self.active.store(amount, Ordering::Relaxed);
+    }
+
+    /// Whether it lets a health check fail at this time.
+    pub(crate) fn fails_check(&self, now: Instant) -> bool {
+        let Action::FlapHealth(period) = self.action else { return false };
+        let (period, passed) = (period.as_nanos().max(1), now.since(self.since).as_nanos());
+        (passed % period) * 2 < period
+    }
+
+    /// Blocks the thread until it is over, or `is_released`.
+    pub(crate) fn block_thread(&self, clock: &Clock, is_released: &AtomicBool) {
+        let mut place = None;
+        let is_over = || is_released.load(Ordering::Acquire) || self.is_over();
+        while !is_over() {
+            self.waiters.register(&mut place, unparker());
+            // After registering, so that an end in between is not missed.
+            if !is_over() {
+                let left = self.left();
+                clock.park_at_most(clock.now().after(left), self.lease.system_left());
+            }
+        }
+        self.waiters.leave(place.as_ref());
+    }
+
+    /// Wakes the threads that it blocks, so that they look again.
+    pub(crate) fn wake(&self) {
+        self.waiters.wake_all();
+    }
+
+    /// Counts that it affected an operation of its component.
+    pub(super) fn count(&self) {
+        self.matched.fetch_add(1, Ordering::Relaxed);
+        self.injected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn injected_by(&self) -> InjectedBy {
+        InjectedBy { fault: self.id.get(), kind: self.action.kind().as_str(), by: Arc::clone(&self.by) }
+    }
+
     pub(super) fn snapshot(&self) -> ArmedFault {
         ArmedFault {
             id: self.id,
@@ -299,8 +400,7 @@ pub(crate) struct Hit {
 
 impl Hit {
     pub(crate) fn injected_by(&self) -> InjectedBy {
-        let Armed { id, action, by, .. } = &*self.armed;
-        InjectedBy { fault: id.get(), kind: action.kind().as_str(), by: Arc::clone(by) }
+        self.armed.injected_by()
     }
 
     /// The effect on the attempt.

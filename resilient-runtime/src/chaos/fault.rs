@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::action::{Action, Subject};
 use super::latency::Latency;
 use super::problem::{InvalidFault, Problems};
 use super::target::Target;
@@ -40,75 +41,6 @@ pub(super) fn check_ttl(ttl: Duration, problems: &mut Problems) {
     });
 }
 
-/// The effect on an attempt.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Action {
-    Latency(Latency),
-    Error(Class),
-    TypedError,
-    Hang,
-    Panic,
-    Refuse(RejectionKind),
-}
-
-impl Action {
-    pub(crate) fn kind(&self) -> FaultKind {
-        match self {
-            Self::Latency(_) => FaultKind::Latency,
-            Self::Error(_) => FaultKind::Error,
-            Self::TypedError => FaultKind::TypedError,
-            Self::Hang => FaultKind::Hang,
-            Self::Panic => FaultKind::Panic,
-            Self::Refuse(_) => FaultKind::Refuse,
-        }
-    }
-
-    fn check(&self, problems: &mut Problems) {
-        match self {
-            Self::Latency(latency) => latency.check(problems),
-            Self::Error(class) => {
-                let is_failure = matches!(
-                    class,
-                    Class::Transient { .. }
-                        | Class::Uncertain { .. }
-                        | Class::Overload { .. }
-                        | Class::Permanent
-                );
-                problems.require(is_failure, || {
-                    format!("an error of class {class:?} cannot be injected; use `Transient`, `Uncertain`, `Overload` or `Permanent`")
-                });
-            }
-            Self::Refuse(kind) => {
-                let is_stage = matches!(
-                    kind,
-                    RejectionKind::CircuitOpen | RejectionKind::BulkheadFull | RejectionKind::RateLimited
-                );
-                problems.require(is_stage, || {
-                    format!(
-                        "a rejection of kind `{}` cannot be injected; use `circuit_open`, `bulkhead_full` or `rate_limited`",
-                        kind.as_str()
-                    )
-                });
-            }
-            Self::TypedError | Self::Hang | Self::Panic => {}
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Latency(latency) => write!(f, "latency {latency}"),
-            Self::Error(Class::Transient { .. }) => f.write_str("error, transient"),
-            Self::Error(Class::Uncertain { .. }) => f.write_str("error, uncertain"),
-            Self::Error(Class::Overload { .. }) => f.write_str("error, overload"),
-            Self::Error(_) => f.write_str("error, permanent"),
-            Self::Refuse(kind) => write!(f, "refuse, {}", kind.as_str()),
-            Self::TypedError | Self::Hang | Self::Panic => f.write_str(self.kind().as_str()),
-        }
-    }
-}
-
 /// A fault to inject: what happens, to which calls, how often and for how long.
 ///
 /// A fault affects attempts, not calls: after an injected error, a retry is a new attempt, and `times(1)` lets it
@@ -135,7 +67,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    fn new(action: Action) -> Self {
+    pub(super) fn new(action: Action) -> Self {
         Self { action, target: Target::default(), seed: None, ttl: DEFAULT_TTL, max_active: None }
     }
 
@@ -441,9 +373,14 @@ impl Fault {
     pub fn check(&self) -> Result<(), InvalidFault> {
         let mut problems = Problems::default();
         self.action.check(&mut problems);
-        problems.require(self.target.is_named(), || {
-            "the fault has no target; name one with `on`, `component` or `group` (`on = \"*\"` is every operation)".to_owned()
-        });
+        match self.action.subject() {
+            Subject::Calls => problems.require(self.target.is_named(), || {
+                "the fault has no target; name one with `on`, `component` or `group` (`on = \"*\"` is every operation)".to_owned()
+            }),
+            subject @ Subject::Component { .. } => {
+                self.target.check_of_component(self.kind(), subject, &mut problems);
+            }
+        }
         self.target.check(&mut problems);
         problems.require(self.max_active != Some(0), || "`max_active` = 0 is refused: at least 1".to_owned());
         check_ttl(self.ttl, &mut problems);

@@ -90,6 +90,7 @@ impl FaultGuard {
         super::target::check_rate(rate, &mut problems);
         problems.finish()?;
         self.armed.set_rate(rate);
+        self.armed.update_component();
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::armed::Hit;
-use super::fault::Action;
+use super::action::Action;
 use super::waiters::Place;
 use crate::clock::{BoxedTimer, Clock, Instant, unparker};
 use crate::rejection::{Rejection, RejectionKind};
@@ -30,7 +30,7 @@ enum Then {
 
 /// A latency or a hang.
 #[derive(Debug)]
-struct Wait {
+pub(super) struct Wait {
     hit: Hit,
     /// `None` waits for the end of the fault.
     span: Option<Duration>,
@@ -63,17 +63,22 @@ impl Injection {
 
     /// Adds the effect of a fault. `rejection` makes the rejection of an error or refusal.
     pub(crate) fn add(&mut self, mut hit: Hit, rejection: impl FnOnce(&Hit) -> Rejection) {
-        let wait = |hit, span| Wait { hit, span, until: None, timer: None, place: None };
         match hit.armed.action {
             Action::Latency(latency) => {
                 let span = latency.sample(&mut hit.dice);
-                self.waits.push_back(wait(hit, Some(span)));
+                self.waits.push_back(Wait::new(hit, Some(span)));
             }
-            Action::Hang => self.waits.push_back(wait(hit, None)),
+            Action::Hang => self.waits.push_back(Wait::new(hit, None)),
             Action::Error(_) | Action::TypedError | Action::Refuse(_) => {
                 self.then = Then::Reject(rejection(&hit));
             }
             Action::Panic => self.then = Then::Panic(hit.injected_by().to_string()),
+            // They act on components.
+            Action::HoldPermits(_)
+            | Action::HoldThreads(_)
+            | Action::FailStore
+            | Action::SlowStore(_)
+            | Action::FlapHealth(_) => {}
         }
     }
 
@@ -124,6 +129,11 @@ impl Injection {
 }
 
 impl Wait {
+    /// `None` waits for the end of the fault.
+    pub(super) fn new(hit: Hit, span: Option<Duration>) -> Self {
+        Self { hit, span, until: None, timer: None, place: None }
+    }
+
     /// Returns the next time at which the wait may be over, or `None` if it is.
     fn next(&mut self, now: Instant) -> Option<Instant> {
         let left = self.hit.armed.left();
@@ -136,7 +146,7 @@ impl Wait {
         (!left.is_zero() && now < until).then(|| until.min(end))
     }
 
-    fn poll(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         clock: &Clock,
@@ -162,7 +172,7 @@ impl Wait {
         Poll::Ready(Ok(()))
     }
 
-    fn block(&mut self, clock: &Clock, limit: Instant) -> Blocked {
+    pub(super) fn block(&mut self, clock: &Clock, limit: Instant) -> Blocked {
         loop {
             let now = clock.now();
             let Some(at) = self.next(now) else { return Blocked::InTime };

@@ -24,6 +24,8 @@
 //! # use resilient_runtime::Component;
 //! ```
 
+mod action;
+mod amount;
 mod armed;
 mod dice;
 mod fault;
@@ -31,35 +33,48 @@ mod guard;
 mod injection;
 mod latency;
 mod limits;
+mod of_components;
+mod on_component;
 mod point;
 mod problem;
 mod shared;
 mod spec;
+mod store;
 mod target;
 mod waiters;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use crate::observe::FaultKind;
+use crate::kind::Kind;
+pub use crate::observe::{FaultKind, InjectedIntoComponent};
 pub use crate::rejection::InjectedBy;
+pub(crate) use action::Action;
+pub use amount::Amount;
+pub(crate) use armed::{Armed, Facts, Hit};
 pub use armed::{ArmedFault, FaultId};
-pub(crate) use armed::{Facts, Hit};
-pub(crate) use fault::Action;
 pub use fault::{DEFAULT_TTL, Fault, MAX_TTL};
 pub use guard::FaultGuard;
 pub(crate) use injection::{Blocked, Injection};
 pub use latency::Latency;
 pub use limits::Limits;
+pub(crate) use on_component::{Affected, OnComponent};
 pub(crate) use point::InjectionPoint;
 pub use problem::InvalidFault;
 pub(crate) use shared::Shared;
 pub use spec::FaultSpec;
+pub(crate) use store::{Next as StoreNext, StoreInjection};
 pub(crate) use target::Aim;
 
-/// The names of the operations that exist.
+/// The operations and components that exist.
 pub(crate) trait Known: Send + Sync {
     fn operations(&self) -> Vec<String>;
+
+    /// Returns the names of the components of a kind.
+    fn components(&self, kind: Kind) -> Vec<String>;
+
+    /// Returns a component on which faults can act.
+    fn affected(&self, kind: Kind, name: &str) -> Option<Arc<dyn Affected>>;
 }
 
 /// Injects faults into the operations of a registry. Cheap to clone.
@@ -112,8 +127,7 @@ impl Chaos {
     /// # Errors
     /// Returns an error with all problems of the fault.
     pub fn inject_as(&self, fault: Fault, by: &str) -> Result<FaultGuard, InvalidFault> {
-        let warnings = self.warnings(&fault);
-        let armed = self.shared.arm(fault, by, warnings)?;
+        let armed = self.arm_now(fault, by)?;
         Ok(FaultGuard { armed, shared: Arc::clone(&self.shared) })
     }
 
@@ -130,8 +144,33 @@ impl Chaos {
     /// # Errors
     /// Returns an error with all problems of the fault.
     pub fn arm(&self, fault: Fault, by: &str) -> Result<FaultId, InvalidFault> {
+        self.arm_now(fault, by).map(|armed| armed.id)
+    }
+
+    fn arm_now(&self, fault: Fault, by: &str) -> Result<Arc<Armed>, InvalidFault> {
+        fault.check()?;
+        let component = self.component_of(&fault)?;
         let warnings = self.warnings(&fault);
-        self.shared.arm(fault, by, warnings).map(|armed| armed.id)
+        let armed = self.shared.arm(fault, by, warnings)?;
+        if let Some(component) = component {
+            armed.acts_on(Arc::downgrade(&component));
+            component.add_fault(&self.shared, &armed);
+        }
+        Ok(armed)
+    }
+
+    /// Returns the component on which the fault acts, if it acts on one.
+    fn component_of(&self, fault: &Fault) -> Result<Option<Arc<dyn Affected>>, InvalidFault> {
+        let Some((kind, name)) = fault.target.component.as_ref().filter(|_| !fault.action.is_of_calls()) else {
+            return Ok(None);
+        };
+        let Some(component) = self.known.affected(*kind, name) else {
+            return Err(InvalidFault::of(target::no_component(*kind, name, &self.known.components(*kind))));
+        };
+        match component.cannot(fault) {
+            Some(problem) => Err(InvalidFault::of(problem)),
+            None => Ok(Some(component)),
+        }
     }
 
     /// Ends a fault and wakes the calls that it holds. Returns whether it was in force.

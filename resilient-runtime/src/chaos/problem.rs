@@ -17,8 +17,8 @@ use std::fmt;
 pub struct InvalidFault(Vec<String>);
 
 impl InvalidFault {
-    pub(super) fn of(problem: &str) -> Self {
-        Self(vec![problem.to_owned()])
+    pub(super) fn of(problem: impl Into<String>) -> Self {
+        Self(vec![problem.into()])
     }
 
     /// Returns the problems, one sentence each.

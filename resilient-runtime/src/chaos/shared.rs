@@ -1,5 +1,6 @@
 //! The faults in force of a registry.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::armed::{Armed, Facts, FaultId, Hit};
@@ -9,7 +10,7 @@ use super::problem::{InvalidFault, Problems};
 use super::target::Aim;
 use crate::clock::Clock;
 use crate::kind::Kind;
-use crate::observe::{Event, EventKind, Events};
+use crate::observe::{Event, EventKind, Events, FaultKind, InjectedIntoComponent};
 use crate::random::Random;
 use crate::switch::Switch;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -31,6 +32,10 @@ pub(crate) struct Shared {
     faults: Mutex<Faults>,
     injected: AtomicU64,
     share: Share,
+    /// The share of affected operations of components.
+    pub(super) component_share: Share,
+    /// How often faults acted on components. Bounded by the number of components.
+    on_components: Mutex<BTreeMap<(Kind, &'static str, FaultKind), u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +74,8 @@ impl Shared {
             faults: Mutex::default(),
             injected: AtomicU64::new(0),
             share: Share::default(),
+            component_share: Share::default(),
+            on_components: Mutex::default(),
         }
     }
 
@@ -115,7 +122,7 @@ impl Shared {
     }
 
     /// Removes the faults that are over. An expired fault affects nothing, and stays until then.
-    pub(super) fn prune(&self) {
+    pub(crate) fn prune(&self) {
         self.end_where(End::Expired, Armed::is_over);
     }
 
@@ -135,6 +142,7 @@ impl Shared {
             armed.end();
         }
         for armed in ended.iter().rev() {
+            armed.update_component();
             armed.waiters.wake_all();
             let (fault, why, injected) = (armed.id.get(), why.as_str(), armed.injected());
             tracing::info!(target: "resilient_runtime::chaos", fault, why, injected, "fault ended");
@@ -147,20 +155,45 @@ impl Shared {
     /// Called under the lock, after the faults have changed.
     fn changed(&self, faults: &Faults) {
         self.epoch.fetch_add(1, Ordering::Release);
-        self.switch.arm(!faults.in_force.is_empty());
+        self.switch.arm(faults.in_force.iter().any(|armed| armed.action.is_of_calls()));
     }
 
     pub(super) fn in_force(&self) -> Arc<[Arc<Armed>]> {
         Arc::clone(&self.faults.lock().in_force)
     }
 
-    pub(super) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.faults.lock().limits
     }
 
     pub(super) fn set_limits(&self, limits: Limits) {
         self.share.set(limits.max_rate);
+        self.component_share.set(limits.max_rate);
         self.faults.lock().limits = limits;
+        // Held permits are bounded too.
+        self.in_force().iter().for_each(|armed| armed.update_component());
+    }
+
+    /// Counts that a fault acted on a component.
+    pub(super) fn acted_on(&self, armed: &Armed, (kind, name): (Kind, &'static str)) {
+        self.injected.fetch_add(1, Ordering::Relaxed);
+        let (fault, fault_kind) = (armed.id.get(), armed.action.kind());
+        *self.on_components.lock().entry((kind, name, fault_kind)).or_default() += 1;
+        self.events.publish(|| {
+            let by = Arc::clone(&armed.by);
+            Event::now(Kind::Chaos, name, EventKind::FaultInjected { fault, fault_kind: fault_kind.as_str(), by })
+        });
+    }
+
+    pub(crate) fn on_components(&self) -> Vec<InjectedIntoComponent> {
+        let counts = self.on_components.lock();
+        let each = counts.iter().map(|((kind, component, fault), count)| InjectedIntoComponent {
+            kind: *kind,
+            component: (*component).to_owned(),
+            fault: *fault,
+            count: *count,
+        });
+        each.collect()
     }
 
     pub(super) fn injected(&self) -> u64 {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::amount::Amount;
 use super::fault::Fault;
 use super::latency::Latency;
 use super::problem::{InvalidFault, Problems};
@@ -21,16 +22,19 @@ use crate::settings::parse_duration;
 ///
 /// | key | value | meaning |
 /// |---|---|---|
-/// | `type` | `latency`, `error`, `typed_error`, `hang`, `panic` or `refuse` | the fault; required |
-/// | `add`, `jitter` | durations | latency of `add`, plus or minus up to `jitter` |
+/// | `type` | `latency`, `error`, `typed_error`, `hang`, `panic`, `refuse`, `hold_permits`, `hold_threads`, `fail_store`, `slow_store` or `flap_health` | the fault; required |
+/// | `add`, `jitter` | durations | latency of `add`, plus or minus up to `jitter`, for `latency` and `slow_store` |
 /// | `from`, `to` | durations | latency within a range |
 /// | `mean`, `deviation` | durations | normally distributed latency |
 /// | `median`, `p99` | durations | latency with a long tail |
 /// | `class` | `transient`, `uncertain`, `overload` or `permanent` | class of an error; `transient` if missing |
 /// | `retry_after` | a duration | when an error asks to try again |
 /// | `as` | `circuit_open`, `bulkhead_full` or `rate_limited` | the stage that refuses; required for `refuse` |
+/// | `share` | a number over 0 and at most 1, or a text such as `80 %` | the permits or threads to hold; all if missing |
+/// | `count` | a number | the permits or threads to hold, instead of `share` |
+/// | `period` | a duration | length of a cycle of `flap_health`; required |
 /// | `on` | a pattern, or a list of patterns | the operations |
-/// | `component` | `{ kind, name }` | operations that use this component |
+/// | `component` | `{ kind, name }` | operations that use this component, or the component on which the fault acts |
 /// | `group` | a name | operations of this group |
 /// | `priority` | `low`, `normal`, `high` or `critical` | calls with this priority |
 /// | `correlation_prefix` | a text | calls whose correlation id starts with it |
@@ -57,8 +61,20 @@ use crate::settings::parse_duration;
 #[serde(transparent)]
 pub struct FaultSpec(BTreeMap<String, Value>);
 
-const TYPES: [&str; 6] = ["latency", "error", "typed_error", "hang", "panic", "refuse"];
-const KEYS: [&str; 23] = [
+const TYPES: [&str; 11] = [
+    "latency",
+    "error",
+    "typed_error",
+    "hang",
+    "panic",
+    "refuse",
+    "hold_permits",
+    "hold_threads",
+    "fail_store",
+    "slow_store",
+    "flap_health",
+];
+const KEYS: [&str; 26] = [
     "type",
     "add",
     "jitter",
@@ -71,6 +87,9 @@ const KEYS: [&str; 23] = [
     "class",
     "retry_after",
     "as",
+    "share",
+    "count",
+    "period",
     "on",
     "component",
     "group",
@@ -135,6 +154,16 @@ impl Reader {
                     .require(kind.is_some(), || "`as` is missing: the stage that refuses".to_owned());
                 kind.map(Fault::refuse)
             }
+            "hold_permits" => Some(Fault::hold_permits(self.amount())),
+            "hold_threads" => Some(Fault::hold_threads(self.amount())),
+            "fail_store" => Some(Fault::fail_store()),
+            "slow_store" => self.latency().map(Fault::slow_store),
+            "flap_health" => {
+                let period = self.duration("period");
+                self.problems
+                    .require(period.is_some(), || "`period` is missing: the length of a cycle".to_owned());
+                period.map(Fault::flap_health)
+            }
             _ => {
                 let unknown = unknown("type", &kind, TYPES);
                 self.problems.require(false, || unknown);
@@ -171,6 +200,14 @@ impl Reader {
         Some(latency)
     }
 
+    fn amount(&mut self) -> Amount {
+        let (share, count) = (self.share("share"), self.count("count"));
+        self.problems
+            .require(share.is_none() || count.is_none(), || "`share` contradicts `count`".to_owned());
+        let count = count.map(|count| Amount::count(u32::try_from(count).unwrap_or(u32::MAX)));
+        count.or(share.map(Amount::share)).unwrap_or(Amount::ALL)
+    }
+
     fn class(&mut self) -> Class {
         let retry_after = self.duration("retry_after");
         let classes = [
@@ -191,7 +228,7 @@ impl Reader {
         let component = self.component();
         let [group, prefix] = ["group", "correlation_prefix"].map(|key| self.text(key));
         let priority = self.one_of("priority", &Priority::ALL.map(|priority| (priority.as_str(), priority)));
-        let rate = self.rate();
+        let rate = self.share("rate");
         let [every, times, max_active, seed] =
             ["every", "times", "max_active", "seed"].map(|key| self.count(key));
         let ttl = self.duration("ttl");
@@ -240,8 +277,8 @@ impl Reader {
         }
     }
 
-    fn rate(&mut self) -> Option<f64> {
-        let value = self.left.remove("rate")?;
+    fn share(&mut self, key: &str) -> Option<f64> {
+        let value = self.left.remove(key)?;
         let percent = |text: &str| text.trim().strip_suffix('%')?.trim().parse::<f64>().ok();
         let rate = match &value {
             Value::Number(number) => number.as_f64(),
@@ -249,7 +286,7 @@ impl Reader {
             _ => None,
         };
         if rate.is_none() {
-            self.expected("rate", &value, "a number over 0 and at most 1, or a text such as `20 %`");
+            self.expected(key, &value, "a number over 0 and at most 1, or a text such as `20 %`");
         }
         rate
     }
@@ -363,6 +400,30 @@ mod tests {
                 r#"{"type":"refuse","as":"circuit_open","on":"a","correlation_prefix":"g-"}"#,
                 "refuse, circuit_open on a, correlation id `g-..`",
             ),
+            (
+                r#"{"type":"hold_permits","component":{"kind":"bulkhead","name":"db"},"share":"80 %"}"#,
+                "hold 80 % of the permits on bulkhead `db`",
+            ),
+            (
+                r#"{"type":"hold_permits","component":{"kind":"bulkhead","name":"db"},"rate":0.5}"#,
+                "hold 100 % of the permits on bulkhead `db`, 50 %",
+            ),
+            (
+                r#"{"type":"hold_threads","component":{"kind":"bulkhead","name":"db"},"count":3}"#,
+                "hold 3 of the threads on bulkhead `db`",
+            ),
+            (
+                r#"{"type":"fail_store","component":{"kind":"idempotency","name":"orders"},"every":2}"#,
+                "fail_store on idempotency `orders`, 1 in 2",
+            ),
+            (
+                r#"{"type":"slow_store","component":{"kind":"idempotency","name":"orders"},"add":"1s"}"#,
+                "slow_store 1s on idempotency `orders`",
+            ),
+            (
+                r#"{"type":"flap_health","component":{"kind":"health","name":"db"},"period":"20s"}"#,
+                "flap_health every 20s on health `db`",
+            ),
         ] {
             assert_eq!(fault(json).unwrap().to_string(), text);
         }
@@ -386,6 +447,39 @@ mod tests {
             assert!(error.to_string().contains(problem), "{problem} is missing in: {error}");
         }
         assert_eq!(error.problems().len(), expected.len(), "{error}");
+    }
+
+    #[test]
+    fn targets_and_keys_of_faults_on_components_are_checked() {
+        let bulkhead = r#""component":{"kind":"bulkhead","name":"db"}"#;
+        for (json, problem) in [
+            (r#"{"type":"hold_permits","on":"charge"}"#.to_owned(), "`on` does not apply to `hold_permits`"),
+            (r#"{"type":"hold_permits"}"#.to_owned(), "`hold_permits` has no target; name the bulkhead"),
+            (
+                format!(r#"{{"type":"fail_store",{bulkhead}}}"#),
+                "`fail_store` affects a component of the kind `idempotency`, and `db` is of the kind `bulkhead`",
+            ),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"times":3}}"#), "`times` does not apply"),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"priority":"low"}}"#), "`priority` does not apply"),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"share":0}}"#), "the share 0 is not over 0"),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"share":1,"count":1}}"#), "`share` contradicts `count`"),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"count":0}}"#), "0 cannot be held"),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"shar":0.5}}"#), "did you mean `share`?"),
+            (format!(r#"{{"type":"hold_permits",{bulkhead},"period":"1s"}}"#), "`period` does not apply"),
+            (format!(r#"{{"type":"hold_permit",{bulkhead}}}"#), "did you mean `hold_permits`?"),
+            (r#"{"type":"flap_health","component":{"kind":"health","name":"db"}}"#.to_owned(), "`period` is missing"),
+            (
+                r#"{"type":"flap_health","component":{"kind":"health","name":"db"},"period":"0s"}"#.to_owned(),
+                "the period 0s is not from 1ms to 24h",
+            ),
+            (
+                r#"{"type":"slow_store","component":{"kind":"idempotency","name":"db"}}"#.to_owned(),
+                "a latency needs `add`",
+            ),
+        ] {
+            let error = fault(&json).unwrap_err();
+            assert!(error.to_string().contains(problem), "{problem} is missing in: {error}");
+        }
     }
 
     #[test]

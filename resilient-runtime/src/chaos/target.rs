@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use super::action::Subject;
 use super::problem::Problems;
 use crate::kind::Kind;
 use crate::nearest::ranked;
+use crate::observe::FaultKind;
 use crate::priority::Priority;
 use crate::ratio::Ratio;
 
@@ -71,6 +73,33 @@ impl Target {
         !self.patterns.is_empty() || self.component.is_some() || self.group.is_some()
     }
 
+    /// Checks the conditions of a fault that acts on a component and not on calls.
+    pub(super) fn check_of_component(&self, fault: FaultKind, subject: Subject, problems: &mut Problems) {
+        let Subject::Component { kind, is_counted } = subject else { return };
+        let conditions = [
+            ("on", !self.patterns.is_empty()),
+            ("group", self.group.is_some()),
+            ("priority", self.priority.is_some()),
+            ("correlation_prefix", self.correlation_prefix.is_some()),
+            ("every", self.every != 1 && !is_counted),
+            ("times", self.times.is_some() && !is_counted),
+        ];
+        for (key, _) in conditions.iter().filter(|(_, is_set)| *is_set) {
+            problems.require(false, || {
+                format!("`{key}` does not apply to `{fault}`, which affects a component and not single calls")
+            });
+        }
+        match &self.component {
+            None => problems.require(false, || {
+                format!("`{fault}` has no target; name the {kind} with `component`")
+            }),
+            Some((named, name)) => problems.require(*named == kind, || {
+                let name: String = name.chars().take(32).flat_map(char::escape_debug).collect();
+                format!("`{fault}` affects a component of the kind `{kind}`, and `{name}` is of the kind `{named}`")
+            }),
+        }
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
         let texts = (self.patterns.iter())
             .chain(self.component.as_ref().map(|(_, name)| name))
@@ -120,12 +149,23 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 
 /// Why no known operation is affected, with the closest names.
 pub(super) fn no_match<'a>(pattern: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let near = ranked(pattern, known);
+    format!("no known operation matches `{pattern}`{}", did_you_mean(pattern, known))
+}
+
+/// Why a component cannot be affected, with the closest names.
+pub(super) fn no_component(kind: Kind, name: &str, known: &[String]) -> String {
+    let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+    let near = did_you_mean(name, known.iter().map(String::as_str));
     if near.is_empty() {
-        return format!("no known operation matches `{pattern}`");
+        format!("there is no {kind} `{shown}`; a component exists from its first use")
+    } else {
+        format!("there is no {kind} `{shown}`{near}")
     }
-    let near: Vec<_> = near.into_iter().take(3).map(|name| format!("`{name}`")).collect();
-    format!("no known operation matches `{pattern}`; did you mean {}?", near.join(" or "))
+}
+
+fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let near: Vec<_> = ranked(word, known).into_iter().take(3).map(|name| format!("`{name}`")).collect();
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
 }
 
 impl fmt::Display for Target {

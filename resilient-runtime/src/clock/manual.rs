@@ -180,6 +180,15 @@ impl Manual {
         }
         self.forget(key);
     }
+
+    #[cfg(feature = "chaos")]
+    pub(super) fn park_at_most(&self, until: Instant, span: Duration) {
+        let key = self.register(until, unparker());
+        if self.now() < until {
+            std::thread::park_timeout(span);
+        }
+        self.forget(key);
+    }
 }
 
 /// Returns a waker that unparks the current thread.

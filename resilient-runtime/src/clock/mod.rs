@@ -271,6 +271,15 @@ impl Clock {
         }
     }
 
+    /// Like [`park`](Self::park), but for at most `span` of real time.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn park_at_most(&self, until: Instant, span: Duration) {
+        match &self.0 {
+            Source::System(_) | Source::Tokio => std::thread::park_timeout(until.since(self.now()).min(span)),
+            Source::Manual(manual) => manual.park_at_most(until, span),
+        }
+    }
+
     /// Whether it moves while a thread is blocked.
     #[cfg(feature = "chaos")]
     pub(crate) fn moves_by_itself(&self) -> bool {

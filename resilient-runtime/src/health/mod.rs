@@ -33,6 +33,8 @@
 
 mod check_state;
 mod config;
+#[cfg(feature = "chaos")]
+mod flap;
 mod probe;
 mod report;
 mod stats;
@@ -83,6 +85,8 @@ struct Inner {
     /// Notified when a probe ends, with or without a result.
     ended: Notify,
     state: Mutex<State>,
+    #[cfg(feature = "chaos")]
+    faults: crate::chaos::OnComponent,
 }
 
 #[derive(Debug)]
@@ -93,23 +97,45 @@ struct State {
     probes: u64,
     failed: u64,
     turn: Turn,
+    /// What the check observes while faults let it flap.
+    #[cfg(feature = "chaos")]
+    flap: Option<flap::Flap>,
 }
 
 impl State {
     fn new(kind: CheckKind, probe: Option<Probe>) -> Self {
         let streak = CheckState::new(kind);
-        Self { probe, streak, last: None, probes: 0, failed: 0, turn: Turn::default() }
+        Self {
+            probe,
+            streak,
+            last: None,
+            probes: 0,
+            failed: 0,
+            turn: Turn::default(),
+            #[cfg(feature = "chaos")]
+            flap: None,
+        }
+    }
+
+    /// Returns what the check has observed: whether it passes, and the last result.
+    fn observed(&self) -> (bool, Option<&Last>) {
+        #[cfg(feature = "chaos")]
+        if let Some(flap) = &self.flap {
+            return flap.observed();
+        }
+        (self.streak.passes, self.last.as_ref())
     }
 
     /// Returns the current status: `Unknown` without a result or with an outdated one.
     fn status(&self, config: &Config, now: Instant) -> Status {
         // A startup check is not probed again once it has passed.
-        let is_final = config.kind == CheckKind::Startup && self.streak.passes;
+        let (passes, last) = self.observed();
+        let is_final = config.kind == CheckKind::Startup && passes;
         let is_old = |last: &Last| !is_final && now > last.at.after(config.oldest());
-        match &self.last {
+        match last {
             None => Status::Unknown,
             Some(last) if is_old(last) => Status::Unknown,
-            Some(_) if self.streak.passes => Status::Pass,
+            Some(_) if passes => Status::Pass,
             Some(_) if config.degrades_only => Status::Warn,
             Some(_) => Status::Fail,
         }
@@ -267,17 +293,28 @@ impl Inner {
 
     fn observe(&self, config: &Config, number: u64, last: Last) {
         let (succeeded, now) = (last.problem.is_none(), last.at);
-        let changed = {
-            let mut state = self.state.lock();
+        #[cfg(feature = "chaos")]
+        let flap = self.drawn(now);
+        self.change(config, now, |state| {
             // This probe was abandoned, and another one was started in its place.
             if !state.turn.is_of(number) {
                 return;
             }
-            let before = state.status(config, now);
             state.probes += 1;
             state.failed += u64::from(!succeeded);
+            #[cfg(feature = "chaos")]
+            state.flap(flap, config, &last);
             state.last = Some(last);
             state.streak.observe(succeeded, config);
+        });
+    }
+
+    /// Changes the state, and reports if that changes the status.
+    fn change(&self, config: &Config, now: Instant, change: impl FnOnce(&mut State)) {
+        let changed = {
+            let mut state = self.state.lock();
+            let before = state.status(config, now);
+            change(&mut state);
             (state.status(config, now) != before).then(|| {
                 let Stats { status, output, .. } = state.stats(config, now);
                 let status = status.as_str();
@@ -294,6 +331,8 @@ impl Inner {
     }
 
     fn stats(&self) -> Stats {
+        #[cfg(feature = "chaos")]
+        self.end_flap();
         let (config, now) = (self.core.config(), self.core.clock().now());
         self.state.lock().stats(&config, now)
     }
@@ -301,14 +340,15 @@ impl Inner {
 
 impl State {
     fn stats(&self, config: &Config, now: Instant) -> Stats {
+        let last = self.observed().1;
         Stats {
             kind: config.kind,
             status: self.status(config, now),
             probes: self.probes,
             failed: self.failed,
-            took: self.last.as_ref().map(|last| last.took),
-            age: self.last.as_ref().map(|last| now.since(last.at)),
-            output: self.last.as_ref().and_then(|last| last.problem.clone()),
+            took: last.map(|last| last.took),
+            age: last.map(|last| now.since(last.at)),
+            output: last.and_then(|last| last.problem.clone()),
         }
     }
 }
@@ -342,7 +382,13 @@ impl Create for HealthCheck {
 
     fn create(core: Core<Config>) -> Self {
         let state = Mutex::new(State::new(core.config().kind, None));
-        Self(Arc::new(Inner { core, ended: Notify::new(), state }))
+        Self(Arc::new(Inner {
+            core,
+            ended: Notify::new(),
+            state,
+            #[cfg(feature = "chaos")]
+            faults: crate::chaos::OnComponent::default(),
+        }))
     }
 }
 

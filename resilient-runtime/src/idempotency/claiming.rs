@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease::{Lease, Shown, abandon_unheard};
-use super::store::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner, StoreError};
-use super::wait::{Mode, guarded};
+use super::store::{Answer, Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner, StoreError};
+use super::wait::{Guarded, Mode, guarded};
 use super::{ClaimOutcome, Config, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
 use crate::observe::{EventKind, log_limited};
@@ -78,16 +78,9 @@ impl Idempotency {
         let mut step = STEPS.0;
         loop {
             let began = clock.now();
-            let claimed = ask(
-                &*store,
-                &claim,
-                mode.answer(
-                    (clock, self.core.name),
-                    config.store_timeout,
-                    guarded(|| store.claim(claim.clone())),
-                ),
-            )
-            .await;
+            let answer = self.ask(mode, || store.claim(claim.clone()));
+            let answer = mode.answer((clock, self.core.name), config.store_timeout, answer);
+            let claimed = claimed_or_freed(self, &*store, &claim, answer).await;
             let retry_after = match claimed {
                 Ok(Claimed::Acquired) => return Ok(ClaimOutcome::Run(Some(self.lease(store, claim, began)))),
                 Ok(Claimed::Done(bytes)) => {
@@ -115,6 +108,20 @@ impl Idempotency {
             }
             step = (step * 2).min(STEPS.1);
         }
+    }
+
+    /// Asks the store.
+    #[inline]
+    pub(super) fn ask<'a, T: Send + 'a>(
+        &'a self,
+        #[cfg_attr(not(feature = "chaos"), expect(unused_variables))] mode: Mode,
+        ask: impl FnOnce() -> Answer<'a, T> + Send + 'a,
+    ) -> Guarded<'a, T> {
+        #[cfg(feature = "chaos")]
+        if self.faults.is_set() {
+            return self.ask_with_faults(mode, ask);
+        }
+        guarded(ask)
     }
 
     fn lease(&self, store: Arc<dyn IdempotencyStore>, claim: Claim, asked: Instant) -> Lease<'_> {
@@ -195,20 +202,21 @@ impl Idempotency {
 
 /// Claims a key and frees it again if the response is not received: the caller was dropped, or the store timed out and
 /// might still make the claim. Nothing has run under that claim.
-async fn ask(
+async fn claimed_or_freed(
+    idempotency: &Idempotency,
     store: &dyn IdempotencyStore,
     claim: &Claim,
     claimed: impl Future<Output = Result<Claimed, StoreError>>,
 ) -> Result<Claimed, StoreError> {
-    struct Unheard<'a>(&'a dyn IdempotencyStore, &'a Claim);
+    struct Unheard<'a>(&'a Idempotency, &'a dyn IdempotencyStore, &'a Claim);
     impl Drop for Unheard<'_> {
         fn drop(&mut self) {
             if !std::thread::panicking() {
-                abandon_unheard(self.0, &self.1.key, self.1.owner);
+                abandon_unheard(self.0, self.1, &self.2.key, self.2.owner);
             }
         }
     }
-    let unheard = Unheard(store, claim);
+    let unheard = Unheard(idempotency, store, claim);
     let claimed = claimed.await;
     if claimed.is_ok() {
         std::mem::forget(unheard);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Lease;
-use super::wait::{Guarded, guarded};
+use super::wait::{Guarded, Mode};
 use crate::clock::{Instant, Timer};
 use crate::sync::Ordering;
 
@@ -88,7 +88,7 @@ impl<F: Future> Holding<'_, F> {
             }
             *this.is_armed = false;
             // This replaces a renewal that hangs.
-            let answer = guarded(|| lease.store.renew(&lease.key, lease.owner, lease.span));
+            let answer = lease.idempotency.ask(Mode::Async, || lease.store.renew(&lease.key, lease.owner, lease.span));
             *this.renewal = Some(Renewal { answer, asked: clock.now() });
         }
     }

@@ -13,7 +13,7 @@ use super::ending::{Effect, Ending};
 use super::replay::Codec;
 use super::store::{IdempotencyStore, Owner};
 use super::stored;
-use super::wait::{Guarded, Mode, blocking, guarded};
+use super::wait::{Guarded, Mode, blocking};
 use crate::clock::{Clock, Instant};
 use crate::context::{self, Before, Entered};
 use crate::observe::{EventKind, log_limited};
@@ -280,7 +280,7 @@ impl Lease<'_> {
         let Self { idempotency, store, key, owner, .. } = self;
         let waits = (idempotency.core.clock(), idempotency.core.name);
         let config = idempotency.core.config();
-        let lose = || mode.answer(waits, config.store_timeout, guarded(|| store.lose(key, *owner)));
+        let lose = || mode.answer(waits, config.store_timeout, idempotency.ask(mode, || store.lose(key, *owner)));
         match ending {
             Ending::Leave => Ok(false),
             Ending::Lose => {
@@ -288,7 +288,7 @@ impl Lease<'_> {
                 Ok(false)
             }
             Ending::Free => {
-                let abandoned = guarded(|| store.abandon(key, *owner));
+                let abandoned = idempotency.ask(mode, || store.abandon(key, *owner));
                 let _ = mode.answer(waits, config.store_timeout, abandoned).await;
                 idempotency.counters.abandoned.count();
                 Ok(false)
@@ -304,7 +304,8 @@ impl Lease<'_> {
                 Err((Unsaved::TooLarge, problem))
             }
             Ending::Keep(bytes) => {
-                let completed = guarded(|| store.complete(key, *owner, bytes, config.ttl.min(self.most)));
+                let ttl = config.ttl.min(self.most);
+                let completed = idempotency.ask(mode, || store.complete(key, *owner, bytes, ttl));
                 match mode.answer(waits, config.store_timeout, completed).await {
                     Ok(true) => Ok(true),
                     Ok(false) => {
@@ -341,17 +342,22 @@ impl Drop for Lease<'_> {
             return;
         }
         if nothing_done && !std::thread::panicking() {
-            abandon_unheard(&*self.store, &self.key, self.owner);
+            abandon_unheard(self.idempotency, &*self.store, &self.key, self.owner);
             self.idempotency.counters.abandoned.count();
         } else if self.ends_dropped {
-            unheard(guarded(|| self.store.lose(&self.key, self.owner)));
+            unheard(self.idempotency.ask(Mode::Async, || self.store.lose(&self.key, self.owner)));
         }
     }
 }
 
 /// Frees a key without waiting for the store.
-pub(super) fn abandon_unheard(store: &dyn IdempotencyStore, key: &str, owner: Owner) {
-    unheard(guarded(|| store.abandon(key, owner)));
+pub(super) fn abandon_unheard(
+    idempotency: &Idempotency,
+    store: &dyn IdempotencyStore,
+    key: &str,
+    owner: Owner,
+) {
+    unheard(idempotency.ask(Mode::Async, || store.abandon(key, owner)));
 }
 
 fn unheard(mut answer: Guarded<'_, bool>) {

@@ -69,6 +69,8 @@ mod durable;
 mod ended;
 mod ending;
 mod holding;
+#[cfg(feature = "chaos")]
+mod injected;
 mod lease;
 mod memory;
 mod record;
@@ -132,6 +134,8 @@ pub struct Idempotency {
     /// Until when the store counts as full, in nanoseconds of the clock. Relaxed: it is only used for a report.
     full_until: AtomicU64,
     log_limits: LogLimits,
+    #[cfg(feature = "chaos")]
+    faults: crate::chaos::OnComponent,
 }
 
 /// Log limits, one for each problem.
@@ -222,6 +226,8 @@ impl Idempotency {
             counters: Counters::default(),
             full_until: AtomicU64::new(0),
             log_limits: LogLimits::default(),
+            #[cfg(feature = "chaos")]
+            faults: crate::chaos::OnComponent::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::kind::Kind;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The kinds of faults.
@@ -33,11 +34,38 @@ pub enum FaultKind {
     Panic,
     /// The attempt is rejected, as if by a stage.
     Refuse,
+    /// Permits of a bulkhead are held.
+    HoldPermits,
+    /// Threads of a bulkhead with a thread pool are held.
+    HoldThreads,
+    /// A store fails.
+    FailStore,
+    /// A store responds late.
+    SlowStore,
+    /// A health check alternates between failing and its true result.
+    FlapHealth,
+    /// The clock of the registry jumps, or runs faster or slower.
+    SkewClock,
+    /// A fault of the program's own, made with `Fault::custom`.
+    Custom,
 }
 
 impl FaultKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Latency, Self::Error, Self::TypedError, Self::Hang, Self::Panic, Self::Refuse];
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Latency,
+        Self::Error,
+        Self::TypedError,
+        Self::Hang,
+        Self::Panic,
+        Self::Refuse,
+        Self::HoldPermits,
+        Self::HoldThreads,
+        Self::FailStore,
+        Self::SlowStore,
+        Self::FlapHealth,
+        Self::SkewClock,
+        Self::Custom,
+    ];
 
     /// Returns the name used in events, metrics and JSON.
     ///
@@ -52,6 +80,13 @@ impl FaultKind {
             Self::Hang => "hang",
             Self::Panic => "panic",
             Self::Refuse => "refuse",
+            Self::HoldPermits => "hold_permits",
+            Self::HoldThreads => "hold_threads",
+            Self::FailStore => "fail_store",
+            Self::SlowStore => "slow_store",
+            Self::FlapHealth => "flap_health",
+            Self::SkewClock => "skew_clock",
+            Self::Custom => "custom",
         }
     }
 }
@@ -79,4 +114,31 @@ impl Injected {
         let read = read.map(|(kind, count)| (kind, count.load(Ordering::Relaxed)));
         read.filter(|(_, count)| *count > 0).collect()
     }
+}
+
+/// How often faults acted on a component.
+///
+/// ```
+/// use resilient_runtime::{Kind, Registry, chaos::{Amount, Fault, FaultKind}};
+///
+/// let registry = Registry::new();
+/// let gateway = registry.bulkhead("gateway");
+/// let all = Fault::hold_permits(Amount::ALL).component(Kind::Bulkhead, "gateway");
+/// let _fault = registry.chaos().inject(all).unwrap();
+/// assert!(gateway.try_acquire().is_err());
+/// let injected = &registry.stats().injected_into_components[0];
+/// assert_eq!((injected.kind, &*injected.component), (Kind::Bulkhead, "gateway"));
+/// assert_eq!((injected.fault, injected.count), (FaultKind::HoldPermits, 1));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InjectedIntoComponent {
+    /// The kind of the component.
+    pub kind: Kind,
+    /// The name of the component.
+    pub component: String,
+    /// The kind of the fault.
+    pub fault: FaultKind,
+    /// The number of operations of the component that were affected.
+    pub count: u64,
 }

@@ -22,7 +22,7 @@ pub use event::{Event, EventKind};
 pub use events::EVENT_CAPACITY;
 pub(crate) use events::Events;
 #[cfg(feature = "chaos")]
-pub use injected::FaultKind;
+pub use injected::{FaultKind, InjectedIntoComponent};
 pub(crate) use latency::Latencies;
 pub use latency::{DurationHistogram, LatencyStats};
 pub use listener::Listener;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{Inner, Registry};
-use crate::chaos::{Chaos, InjectionPoint, Known};
+use crate::chaos::{Affected, Chaos, InjectionPoint, Known};
+use crate::kind::Kind;
 use crate::membership::Membership;
 use crate::site;
 
@@ -29,6 +30,20 @@ impl Registry {
 }
 
 impl Known for Inner {
+    fn components(&self, kind: Kind) -> Vec<String> {
+        self.shelves.of(kind).all().into_iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn affected(&self, kind: Kind, name: &str) -> Option<Arc<dyn Affected>> {
+        let shelves = &self.shelves;
+        match kind {
+            Kind::Bulkhead => shelves.bulkhead.get(name).map(|component| component as _),
+            Kind::Idempotency => shelves.idempotency.get(name).map(|component| component as _),
+            Kind::Health => shelves.health.get(name).map(|component| component as _),
+            _ => None,
+        }
+    }
+
     fn operations(&self) -> Vec<String> {
         let called = self.operations.all().into_iter().map(|(name, _)| name.to_owned());
         let sites = site::all().into_iter();

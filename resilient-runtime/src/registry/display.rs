@@ -60,6 +60,17 @@ macro_rules! shown {
                 all.push(MetricFamily::new(LEFT_OUT, move |each| {
                     left_out.iter().for_each(|(kind, count)| each(&[("kind", kind)], (*count).into()));
                 }));
+                #[cfg(feature = "chaos")]
+                all.push(MetricFamily::new(INJECTED_INTO_COMPONENTS, |each| {
+                    for injected in self.injected_into_components.iter().take(MOST_NAMES) {
+                        let labels = [
+                            ("kind", injected.kind.as_str()),
+                            ("name", &*injected.component),
+                            ("fault", injected.fault.as_str()),
+                        ];
+                        each(&labels, injected.count.into());
+                    }
+                }));
                 all
             }
         }
@@ -72,6 +83,14 @@ const LEFT_OUT: Metric = Metric {
     name: "resilient_names_left_out",
     help: "Number of names that are not exported because there are too many.",
     kind: MetricKind::Gauge,
+    unit: None,
+};
+
+#[cfg(feature = "chaos")]
+const INJECTED_INTO_COMPONENTS: Metric = Metric {
+    name: "resilient_chaos_component_injected_total",
+    help: "Number of operations of components that faults affected, by kind of fault.",
+    kind: MetricKind::Counter,
     unit: None,
 };
 

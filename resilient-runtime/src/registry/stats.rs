@@ -41,6 +41,10 @@ macro_rules! stats {
             pub unused_settings: Vec<String>,
             /// By kind, how often a lookup returned `__overflow__` because of too many names.
             pub overflowed_names: BTreeMap<Kind, u64>,
+            /// How often faults acted on components, by component and kind of fault.
+            #[cfg(feature = "chaos")]
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            pub injected_into_components: Vec<crate::observe::InjectedIntoComponent>,
         }
 
         /// A snapshot of one component.
@@ -85,6 +89,8 @@ macro_rules! stats {
                     conflicts: self.0.conflicts.lock().problems(),
                     unused_settings: self.unused_settings().into_iter().map(|unused| unused.to_string()).collect(),
                     overflowed_names: self.overflowed_names(),
+                    #[cfg(feature = "chaos")]
+                    injected_into_components: self.0.chaos.on_components(),
                 }
             }
         }

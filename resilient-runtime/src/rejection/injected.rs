@@ -96,7 +96,20 @@ impl Rejection {
     /// assert!(!breaker.try_acquire().unwrap_err().is_injected());
     /// ```
     pub fn is_injected(&self) -> bool {
+        self.is_from_injection_point() || self.injected_by().is_some()
+    }
+
+    /// Whether it takes the place of an outcome at the injection point of a pipeline. A rejection of a component on
+    /// which a fault acts is treated like any other rejection of it.
+    pub(crate) fn is_from_injection_point(&self) -> bool {
         self.mark.origin != Origin::Real
+    }
+
+    /// Marks the rejection of a component on which a fault acts.
+    #[cold]
+    pub(crate) fn caused_by(mut self, by: InjectedBy) -> Self {
+        self.detail = Detail::Injected(Arc::new(by));
+        self
     }
 
     /// Returns the fault that caused the rejection.

@@ -9,6 +9,8 @@
 //! - If the system cannot start a thread, and no other thread exists, the queued work is rejected.
 
 mod by_hand;
+#[cfg(feature = "chaos")]
+mod held;
 mod running;
 mod worker;
 
@@ -17,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "chaos")]
+pub(super) use held::HeldThread;
 pub(crate) use running::{End, Running, Waiting, beside, in_place};
 use worker::{Inside, OnThread};
 
@@ -174,6 +178,14 @@ struct Submitted {
 }
 
 impl Submitted {
+    /// Withdraws the work if it has not started. Work that runs ends by itself and does not count as abandoned.
+    #[cfg(feature = "chaos")]
+    fn withdraw(mut self) {
+        self.is_open = false;
+        let withdrawn = self.pool.state.lock().queue.remove(&self.place);
+        drop(withdrawn);
+    }
+
     /// Stops waiting for the work. Returns whether it runs. Work that has not started never runs.
     fn leave(&mut self) -> bool {
         self.is_open = false;

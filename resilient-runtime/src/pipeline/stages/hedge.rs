@@ -199,7 +199,7 @@ impl<'p> Call<'p> {
     #[cold]
     pub(in crate::pipeline) fn no_winner(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         #[cfg(feature = "chaos")]
-        if rejection.is_injected() {
+        if rejection.is_from_injection_point() {
             return self.failed_by_injection(rejection, heard);
         }
         if rejection.is_timeout() {
@@ -279,7 +279,7 @@ async fn run_attempt<'p, R, F: Future<Output = R>>(
                 #[cfg(feature = "chaos")]
                 RejectionKind::Injected => RaceOutcome::of(super::chaos::judged(rejection, heard)),
                 #[cfg(feature = "chaos")]
-                _ if rejection.is_injected() => RaceOutcome::Refused,
+                _ if rejection.is_from_injection_point() => RaceOutcome::Refused,
                 RejectionKind::AttemptTimeout => RaceOutcome::Failed,
                 _ if is_evidence => RaceOutcome::TooLate,
                 _ => RaceOutcome::Refused,

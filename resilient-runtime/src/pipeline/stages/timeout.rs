@@ -91,7 +91,7 @@ impl<'p> Call<'p> {
     #[cold]
     pub(in crate::pipeline) fn timed_out(&mut self, rejection: &Rejection, heard: Judgement) -> Next {
         #[cfg(feature = "chaos")]
-        if rejection.is_injected() {
+        if rejection.is_from_injection_point() {
             return self.failed_by_injection(rejection, heard);
         }
         let judgement = heard.of_rejection(rejection);
