@@ -150,8 +150,7 @@ fn check(fault: &Json) -> Vec<String> {
 }
 
 /// Types of faults outside of pipelines. An implementation of [`Faults`] may have them.
-const OF_OTHERS: [&str; 6] =
-    ["hold_permits", "hold_threads", "fail_store", "slow_store", "flap_health", "skew_clock"];
+const OF_OTHERS: [&str; 1] = ["skew_clock"];
 
 /// Fields of a fault that a step gives, and the field of the step.
 const GIVEN_BY_STEP: [(&str, &str); 4] =

@@ -1,8 +1,5 @@
 //! A model of the `payments` example: the same components with the same settings, a simulated gateway, and callers.
 
-pub(crate) mod faults;
-pub(crate) mod store;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,13 +12,20 @@ use resilient_runtime::{
     Class, Classify, Failure, FallbackFailed, Kind, Pipeline, Registry, Rejection, RejectionKind, Verdict,
 };
 
-use faults::Injector;
-use store::Losable;
-
 /// A protection that a test breaks on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     Nothing,
+    /// The circuit breaker opens when a call in twenty fails.
+    SensitiveBreaker,
+    /// The circuit breaker stays open for minutes.
+    SlowBreaker,
+    /// The alert about queued charges never fires.
+    Alert,
+    /// Failed charges are retried ten times, with a budget that is too large.
+    ManyRetries,
+    /// A call waits for a permit for many seconds.
+    PatientBulkhead,
     /// The circuit breaker is switched off.
     Breaker,
     /// Charges have no timeout for an attempt or in total.
@@ -56,7 +60,6 @@ pub(crate) type Ledger = Mutex<HashMap<u64, u32>>;
 /// The service under load. Dropping it stops the load.
 pub(crate) struct Payments {
     pub(crate) registry: Registry,
-    pub(crate) injector: Arc<Injector>,
     /// How often the gateway charged each order.
     pub(crate) ledger: Arc<Ledger>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -91,7 +94,6 @@ const SETTINGS: &[(Kind, &str, &str, Setting)] = &[
     (Kind::Timeout, "payment", "total", Text("1500ms")),
     (Kind::Timeout, "payment", "attempt", Text("400ms")),
     (Kind::Timeout, "rates", "total", Text("400ms")),
-    (Kind::Idempotency, "orders", "store", Text("orders")),
     (Kind::Idempotency, "orders", "on_unknown", Text("reexecute")),
     (Kind::Alert, "charges_degraded", "operation", Text("charge")),
     (Kind::Alert, "charges_degraded", "signal", Text("degraded_rate")),
@@ -122,6 +124,26 @@ fn broken(broken: Broken) -> &'static [(Kind, &'static str, &'static str, Settin
             (Kind::Timeout, "rates", "enabled", Text("false")),
         ],
         Broken::Retry => &[(Kind::Retry, "payment", "max", Number(0))],
+        Broken::SensitiveBreaker => &[
+            (Kind::CircuitBreaker, "payment", "failure_rate", Text("2%")),
+            (Kind::CircuitBreaker, "payment", "min_calls", Number(1)),
+            (Kind::Retry, "payment", "max", Number(0)),
+        ],
+        Broken::SlowBreaker => &[
+            (Kind::CircuitBreaker, "payment", "open_for", Text("5m")),
+            (Kind::CircuitBreaker, "payment", "open_max", Text("5m")),
+        ],
+        Broken::Alert => &[(Kind::Alert, "charges_degraded", "min_samples", Number(100_000))],
+        Broken::ManyRetries => &[
+            (Kind::Retry, "payment", "max", Number(10)),
+            (Kind::Retry, "payment", "budget_ratio", Text("100%")),
+            (Kind::Timeout, "payment", "total", Text("10s")),
+        ],
+        Broken::PatientBulkhead => &[
+            (Kind::Bulkhead, "gateway", "max_wait", Text("10s")),
+            (Kind::Bulkhead, "gateway", "max_queue", Number(1000)),
+            (Kind::Timeout, "payment", "total", Text("10s")),
+        ],
         Broken::Nothing | Broken::Fallback => &[],
     }
 }
@@ -130,9 +152,6 @@ impl Payments {
     /// Starts the service with so many orders per second.
     pub(crate) fn start(orders_per_second: u32, is_broken: Broken) -> Self {
         let registry = Registry::with_seed(Clock::tokio(), 1);
-        let injector = Arc::new(Injector::new(&registry));
-        registry
-            .set_idempotency_store("orders", Arc::new(Losable::new(registry.clock(), Arc::clone(&injector))));
         let mut tables = Tables::default();
         for (kind, name, field, value) in SETTINGS.iter().chain(broken(is_broken)) {
             let raw = match value {
@@ -161,7 +180,7 @@ impl Payments {
         });
         let watched = registry.watch_alerts();
         let alerts = tokio::spawn(async move { match watched.await {} });
-        Self { registry, injector, ledger, tasks: vec![load, alerts] }
+        Self { registry, ledger, tasks: vec![load, alerts] }
     }
 }
 
