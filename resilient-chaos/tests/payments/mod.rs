@@ -22,7 +22,7 @@ pub(crate) enum Broken {
     SlowBreaker,
     /// The alert about queued charges never fires.
     Alert,
-    /// Failed charges are retried ten times, with a budget that is too large.
+    /// Failed charges are retried ten times at once, with a budget that is too large and no circuit breaker.
     ManyRetries,
     /// A call waits for a permit for many seconds.
     PatientBulkhead,
@@ -135,7 +135,10 @@ fn broken(broken: Broken) -> &'static [(Kind, &'static str, &'static str, Settin
         ],
         Broken::Alert => &[(Kind::Alert, "charges_degraded", "min_samples", Number(100_000))],
         Broken::ManyRetries => &[
+            (Kind::CircuitBreaker, "payment", "enabled", Text("false")),
             (Kind::Retry, "payment", "max", Number(10)),
+            (Kind::Retry, "payment", "base", Text("1ms")),
+            (Kind::Retry, "payment", "max_delay", Text("5ms")),
             (Kind::Retry, "payment", "budget_ratio", Text("100%")),
             (Kind::Timeout, "payment", "total", Text("10s")),
         ],
