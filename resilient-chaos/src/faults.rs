@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use resilient_runtime::Registry;
-use resilient_runtime::chaos::{Chaos, FaultGuard, FaultSpec};
+use resilient_runtime::chaos::{Chaos, Fault, FaultGuard, FaultSpec};
 use serde_json::Value as Json;
 
 /// Identifies an injected fault.
@@ -67,7 +67,7 @@ pub(crate) fn targets(fault: &Json) -> Vec<&str> {
 
 /// Returns the fault injection of a registry, which runners use by default.
 ///
-/// A program wraps it to add faults that the registry does not have.
+/// A program wraps it to inject faults in another way, for example outside of the process.
 ///
 /// ```
 /// let faults = resilient_chaos::faults::of_registry(&resilient_runtime::Registry::new());
@@ -101,12 +101,15 @@ const SMALLEST: f64 = 1e-9;
 
 impl Faults for InProcess {
     fn check(&self, fault: &Json) -> Vec<String> {
-        check(fault)
+        let checked = match read(fault) {
+            Ok(fault) => self.chaos.check(&fault).map_err(|error| error.problems().to_vec()),
+            Err(problems) => Err(problems),
+        };
+        checked.err().unwrap_or_default()
     }
 
     fn arm(&self, arm: &Arm<'_>) -> Result<FaultId, String> {
-        let spec: FaultSpec = serde_json::from_value(arm.fault.clone()).map_err(|error| error.to_string())?;
-        let fault = spec.fault().map_err(|error| error.to_string())?;
+        let fault = read(arm.fault).map_err(|problems| problems.join("; "))?;
         let fault = fault.rate(arm.rate.max(SMALLEST)).seed(arm.seed).ttl(arm.ttl);
         let fault = match arm.max_active {
             Some(most) if arm.fault.get("max_active").is_none() => fault.max_active(most),
@@ -139,18 +142,16 @@ impl Faults for InProcess {
     }
 }
 
-/// Checks the specification of a fault, and returns all of its problems.
-fn check(fault: &Json) -> Vec<String> {
-    let spec: Result<FaultSpec, _> = serde_json::from_value(fault.clone());
-    match spec.map(|spec| spec.fault()) {
-        Ok(Ok(_)) => Vec::new(),
-        Ok(Err(error)) => error.problems().to_vec(),
-        Err(error) => vec![error.to_string()],
-    }
+/// Checks the specification of a fault without a registry, and returns all of its problems.
+pub(crate) fn check(fault: &Json) -> Vec<String> {
+    read(fault).err().unwrap_or_default()
 }
 
-/// Types of faults outside of pipelines. An implementation of [`Faults`] may have them.
-const OF_OTHERS: [&str; 1] = ["skew_clock"];
+/// Reads the specification of a fault. The error has all of its problems.
+fn read(fault: &Json) -> Result<Fault, Vec<String>> {
+    let spec: FaultSpec = serde_json::from_value(fault.clone()).map_err(|error| vec![error.to_string()])?;
+    spec.fault().map_err(|error| error.problems().to_vec())
+}
 
 /// Fields of a fault that a step gives, and the field of the step.
 const GIVEN_BY_STEP: [(&str, &str); 4] =
@@ -165,10 +166,5 @@ pub(crate) fn check_of_step(fault: &Json) -> Vec<String> {
             instead => format!("the fault must not have `{field}`: the step gives it by `{instead}`"),
         })
         .collect();
-    if !given.is_empty() {
-        return given;
-    }
-    // The runner asks its `Faults` about the types that the fault injection of a registry does not have.
-    let is_of_others = fault.get("type").and_then(Json::as_str).is_some_and(|kind| OF_OTHERS.contains(&kind));
-    if is_of_others { Vec::new() } else { check(fault) }
+    if given.is_empty() { check(fault) } else { given }
 }

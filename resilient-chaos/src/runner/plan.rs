@@ -24,7 +24,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Creates the plan of a scenario without a registry, so that [`problems`](Self::problems) is empty.
+    /// Creates the plan of a scenario without a registry.
+    ///
+    /// [`problems`](Self::problems) contains only faults that cannot be injected in any registry.
     ///
     /// ```
     /// use resilient_chaos::{runner::Plan, scenario::shipped};
@@ -33,7 +35,12 @@ impl Plan {
     /// assert!(plan.problems().is_empty() && plan.to_string().contains("Timeline:"));
     /// ```
     pub fn of(scenario: Scenario) -> Self {
-        Self::new(scenario, Vec::new())
+        let of_step = |step: &Step| {
+            let (id, problems) = (step.id.clone(), crate::faults::check(&step.fault));
+            problems.into_iter().map(move |what| format!("step `{id}`: {what}"))
+        };
+        let problems = scenario.steps.iter().flat_map(of_step).collect();
+        Self::new(scenario, problems)
     }
 
     pub(super) fn new(scenario: Scenario, problems: Vec<String>) -> Self {

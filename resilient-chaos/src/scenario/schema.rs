@@ -1,5 +1,6 @@
 //! The JSON schema of a scenario, for editors.
 
+use resilient_runtime::chaos::FaultSpec;
 use serde_json::{Map, Value as Json, json};
 
 use super::fields::FILE;
@@ -101,7 +102,8 @@ fn takes(takes: &Takes) -> Json {
         Takes::Time => json!({ "type": "string", "pattern": r"^\d{2}:\d{2}$", "examples": ["09:30"] }),
         Takes::Rate(ramp) => json!({ "anyOf": [share(), table(ramp)] }),
         Takes::Fault => {
-            json!({ "type": "object", "required": ["type"], "properties": { "type": { "type": "string" } } })
+            let types = json!({ "enum": FaultSpec::types() });
+            json!({ "type": "object", "required": ["type"], "properties": { "type": types } })
         }
         Takes::Table(inner) => table(inner),
         Takes::Tables(inner) => json!({ "type": "array", "minItems": 1, "items": table(inner) }),

@@ -94,7 +94,8 @@ impl Bulkhead {
         let config = self.core.config().in_force();
         let permits = self.adaptive.permits(&config);
         let in_force = self.holds.faults.in_force();
-        let has_held = |armed: &Arc<Armed>| armed.permits(permits) + armed.threads(config.threads.unwrap_or(0)) > 0;
+        let has_held =
+            |armed: &Arc<Armed>| armed.permits(permits) + armed.threads(config.threads.unwrap_or(0)) > 0;
         (self.gate.in_use() < permits).then(|| in_force.into_iter().find(has_held)).flatten()
     }
 
@@ -136,9 +137,13 @@ impl Affected for Bulkhead {
         let config = self.core.config();
         let name = self.core.name;
         if !config.enabled {
-            return Some(format!("the {} `{name}` is disabled, so that it has no permits to hold", Kind::Bulkhead));
+            return Some(format!(
+                "the {} `{name}` is disabled, so that it has no permits to hold",
+                Kind::Bulkhead
+            ));
         }
-        (fault.kind() == FaultKind::HoldThreads && config.threads.is_none())
-            .then(|| format!("the bulkhead `{name}` has no threads to hold; set `threads`, or use `hold_permits`"))
+        (fault.kind() == FaultKind::HoldThreads && config.threads.is_none()).then(|| {
+            format!("the bulkhead `{name}` has no threads to hold; set `threads`, or use `hold_permits`")
+        })
     }
 }

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::armed::Hit;
 use super::action::Action;
+use super::armed::Hit;
 use super::waiters::Place;
 use crate::clock::{BoxedTimer, Clock, Instant, unparker};
 use crate::rejection::{Rejection, RejectionKind};

@@ -147,6 +147,25 @@ impl Chaos {
         self.arm_now(fault, by).map(|armed| armed.id)
     }
 
+    /// Checks whether the fault can be armed now: the fault, and the component on which it acts.
+    ///
+    /// ```
+    /// use resilient_runtime::{Kind, Registry, chaos::{Amount, Fault}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.bulkhead("gateway");
+    /// let fault = Fault::hold_permits(Amount::ALL).component(Kind::Bulkhead, "gatway");
+    /// let refused = registry.chaos().check(&fault).unwrap_err();
+    /// assert!(refused.to_string().contains("did you mean `gateway`?"));
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error with all problems of the fault, or that its component does not exist.
+    pub fn check(&self, fault: &Fault) -> Result<(), InvalidFault> {
+        fault.check()?;
+        self.component_of(fault).map(drop)
+    }
+
     fn arm_now(&self, fault: Fault, by: &str) -> Result<Arc<Armed>, InvalidFault> {
         fault.check()?;
         let component = self.component_of(&fault)?;
@@ -161,7 +180,8 @@ impl Chaos {
 
     /// Returns the component on which the fault acts, if it acts on one.
     fn component_of(&self, fault: &Fault) -> Result<Option<Arc<dyn Affected>>, InvalidFault> {
-        let Some((kind, name)) = fault.target.component.as_ref().filter(|_| !fault.action.is_of_calls()) else {
+        let Some((kind, name)) = fault.target.component.as_ref().filter(|_| !fault.action.is_of_calls())
+        else {
             return Ok(None);
         };
         let Some(component) = self.known.affected(*kind, name) else {

@@ -181,7 +181,11 @@ impl Shared {
         *self.on_components.lock().entry((kind, name, fault_kind)).or_default() += 1;
         self.events.publish(|| {
             let by = Arc::clone(&armed.by);
-            Event::now(Kind::Chaos, name, EventKind::FaultInjected { fault, fault_kind: fault_kind.as_str(), by })
+            Event::now(
+                Kind::Chaos,
+                name,
+                EventKind::FaultInjected { fault, fault_kind: fault_kind.as_str(), by },
+            )
         });
     }
 

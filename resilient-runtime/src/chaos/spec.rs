@@ -104,6 +104,15 @@ const KEYS: [&str; 26] = [
 ];
 
 impl FaultSpec {
+    /// Returns the values of `type`.
+    ///
+    /// ```
+    /// assert!(resilient_runtime::chaos::FaultSpec::types().contains(&"hold_permits"));
+    /// ```
+    pub const fn types() -> &'static [&'static str] {
+        &TYPES
+    }
+
     /// Returns the fault.
     ///
     /// ```
@@ -460,16 +469,26 @@ mod tests {
                 "`fail_store` affects a component of the kind `idempotency`, and `db` is of the kind `bulkhead`",
             ),
             (format!(r#"{{"type":"hold_permits",{bulkhead},"times":3}}"#), "`times` does not apply"),
-            (format!(r#"{{"type":"hold_permits",{bulkhead},"priority":"low"}}"#), "`priority` does not apply"),
+            (
+                format!(r#"{{"type":"hold_permits",{bulkhead},"priority":"low"}}"#),
+                "`priority` does not apply",
+            ),
             (format!(r#"{{"type":"hold_permits",{bulkhead},"share":0}}"#), "the share 0 is not over 0"),
-            (format!(r#"{{"type":"hold_permits",{bulkhead},"share":1,"count":1}}"#), "`share` contradicts `count`"),
+            (
+                format!(r#"{{"type":"hold_permits",{bulkhead},"share":1,"count":1}}"#),
+                "`share` contradicts `count`",
+            ),
             (format!(r#"{{"type":"hold_permits",{bulkhead},"count":0}}"#), "0 cannot be held"),
             (format!(r#"{{"type":"hold_permits",{bulkhead},"shar":0.5}}"#), "did you mean `share`?"),
             (format!(r#"{{"type":"hold_permits",{bulkhead},"period":"1s"}}"#), "`period` does not apply"),
             (format!(r#"{{"type":"hold_permit",{bulkhead}}}"#), "did you mean `hold_permits`?"),
-            (r#"{"type":"flap_health","component":{"kind":"health","name":"db"}}"#.to_owned(), "`period` is missing"),
             (
-                r#"{"type":"flap_health","component":{"kind":"health","name":"db"},"period":"0s"}"#.to_owned(),
+                r#"{"type":"flap_health","component":{"kind":"health","name":"db"}}"#.to_owned(),
+                "`period` is missing",
+            ),
+            (
+                r#"{"type":"flap_health","component":{"kind":"health","name":"db"},"period":"0s"}"#
+                    .to_owned(),
                 "the period 0s is not from 1ms to 24h",
             ),
             (

@@ -52,7 +52,9 @@ impl StoreInjection {
                 match wait.poll(cx, clock, name) {
                     std::task::Poll::Ready(Ok(())) => drop(self.waits.pop_front()),
                     // The end of the fault wakes it.
-                    std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => return std::task::Poll::Pending,
+                    std::task::Poll::Ready(Err(_)) | std::task::Poll::Pending => {
+                        return std::task::Poll::Pending;
+                    }
                 }
             }
             std::task::Poll::Ready(self.failure.take().map_or(Next::Store, Next::Fail))

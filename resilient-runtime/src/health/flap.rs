@@ -64,10 +64,14 @@ impl Inner {
         }
         let mut failure = None;
         let component = (Kind::Health, self.core.name);
-        self.faults.draw_where(component, |armed| armed.fails_check(now), |hit| {
-            failure = Some(hit.injected_by());
-            false
-        });
+        self.faults.draw_where(
+            component,
+            |armed| armed.fails_check(now),
+            |hit| {
+                failure = Some(hit.injected_by());
+                false
+            },
+        );
         failure.map_or(Drawn::True, Drawn::Failure)
     }
 

@@ -88,7 +88,8 @@ impl<F: Future> Holding<'_, F> {
             }
             *this.is_armed = false;
             // This replaces a renewal that hangs.
-            let answer = lease.idempotency.ask(Mode::Async, || lease.store.renew(&lease.key, lease.owner, lease.span));
+            let answer =
+                lease.idempotency.ask(Mode::Async, || lease.store.renew(&lease.key, lease.owner, lease.span));
             *this.renewal = Some(Renewal { answer, asked: clock.now() });
         }
     }

@@ -280,7 +280,8 @@ impl Lease<'_> {
         let Self { idempotency, store, key, owner, .. } = self;
         let waits = (idempotency.core.clock(), idempotency.core.name);
         let config = idempotency.core.config();
-        let lose = || mode.answer(waits, config.store_timeout, idempotency.ask(mode, || store.lose(key, *owner)));
+        let lose =
+            || mode.answer(waits, config.store_timeout, idempotency.ask(mode, || store.lose(key, *owner)));
         match ending {
             Ending::Leave => Ok(false),
             Ending::Lose => {
