@@ -13,8 +13,9 @@ pub(super) const MOST: usize = 300;
 /// Escapes what Markdown would interpret in a table or a line, except the backticks around names.
 pub(crate) fn plain(text: &str) -> String {
     let text = visible(text);
-    // Only single backticks in pairs are code for certain. All others are characters.
-    let has_code = !text.contains("``") && text.matches('`').count().is_multiple_of(2);
+    // Only single backticks in pairs, without backslashes, are code for certain. All others are characters.
+    let has_code =
+        !text.contains("``") && !text.contains('\\') && text.matches('`').count().is_multiple_of(2);
     let (mut plain, mut is_code) = (String::with_capacity(text.len()), false);
     for c in text.chars() {
         let is_escaped = match c {
@@ -23,7 +24,7 @@ pub(crate) fn plain(text: &str) -> String {
                 is_code = !is_code;
                 false
             }
-            // A backslash has no meaning in code.
+            // In code, these have no meaning.
             _ => {
                 !is_code
                     && matches!(c, '\\' | '`' | '<' | '>' | '*' | '_' | '[' | ']' | '#' | '!' | '&' | '~')

@@ -214,7 +214,7 @@ impl Report {
     /// ```
     pub fn summary(&self) -> String {
         let name = if self.began.name.is_empty() { "experiment" } else { &self.began.name };
-        let mut text = format!("{name}: {}", self.outcome.as_str());
+        let mut text = format!("{}: {}", crate::text::visible(name), self.outcome.as_str());
         if let Some(score) = self.score_text() {
             let _ = write!(text, ", score {score}");
         }
@@ -224,3 +224,6 @@ impl Report {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

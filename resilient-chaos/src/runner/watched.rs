@@ -122,6 +122,9 @@ impl Watched {
         let mut text = match (self.meter.value(), measure) {
             (None, measure) => format!("{id} has no value, expected {limit}: {}", no_value(measure)),
             (Some(value), Measure::Alert { .. }) if value < 0.5 => format!("{id}: it fires"),
+            (Some(value), measure) if measure.unit() == Unit::State => {
+                format!("{id} {}, expected {limit}", measure.unit().show(value))
+            }
             (Some(value), measure) => format!("{id} is {}, expected {limit}", measure.unit().show(value)),
         };
         if !self.debounce.is_zero() && self.failing_since.is_some() {
