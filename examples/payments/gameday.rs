@@ -37,7 +37,7 @@ pub(crate) async fn play(
         drop(ended);
         report
     };
-    let (_, report) = tokio::join!(server, report);
+    let ((), report) = tokio::join!(server, report);
     Ok(ExitCode::from(report?.exit_code()))
 }
 

@@ -56,7 +56,7 @@ for = "5m"
 steady_state_within = "10s"
 "#;
 
-/// What ends the fault injection.
+/// The event that ends the fault injection.
 #[derive(Clone, Copy, Debug)]
 enum Trigger {
     StopAll,

@@ -1,4 +1,4 @@
-//! What a team does after a game day.
+//! The next steps of a team after a game day.
 
 use super::GameDayReport;
 use crate::report::{CLOSE, Outcome, Report};
@@ -19,7 +19,8 @@ pub(super) fn next_steps(report: &GameDayReport) -> Vec<String> {
         let reason = played.reasons.first().map_or("the journal gives no reason", String::as_str);
         match played.outcome {
             Outcome::Held => {
-                close.extend(close_calls(played).into_iter().map(|call| format!("{title} held by a small margin: {call}")))
+                let calls = close_calls(played).into_iter();
+                close.extend(calls.map(|call| format!("{title} held by a small margin: {call}")));
             }
             Outcome::Deviated => failed.push(format!(
                 "{title} deviated: {reason}. Change the setting that causes it, or correct the hypothesis, and repeat the act."
@@ -27,7 +28,7 @@ pub(super) fn next_steps(report: &GameDayReport) -> Vec<String> {
             Outcome::Aborted => failed
                 .push(format!("{title} was aborted: {reason}. Remove this cause and repeat the act.")),
             Outcome::Refused => {
-                missing.push(format!("{title} did not start: {reason}. Remove this cause and play it again."))
+                missing.push(format!("{title} did not start: {reason}. Remove this cause and play it again."));
             }
         }
     }

@@ -162,7 +162,7 @@ impl GameDayRunner {
     }
 }
 
-/// Waits for the end of an act, and shows what happens meanwhile.
+/// Waits for the end of an act, and shows the entries of its journal.
 async fn follow(run: impl Future<Output = Report>, journal: &Journal, prompt: &mut dyn Prompt) -> Report {
     let mut run = std::pin::pin!(run);
     let mut seen = 0;

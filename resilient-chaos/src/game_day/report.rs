@@ -87,7 +87,7 @@ impl GameDayReport {
             let _ =
                 writeln!(text, "| {}. {} | {result} | {score} | {recovery} |", index + 1, plain(&act.title));
         }
-        text.push_str("\n## What to do next\n\n");
+        text.push_str("\n## Next steps\n\n");
         for step in next_steps(self) {
             let _ = writeln!(text, "- {}", plain(&step));
         }
@@ -132,7 +132,7 @@ impl GameDayReport {
         }
         self.figures_html(&mut head);
         self.acts_html(&mut head);
-        head.push_str("<h2>What to do next</h2>\n<ul class=\"next\">\n");
+        head.push_str("<h2>Next steps</h2>\n<ul class=\"next\">\n");
         for step in next_steps(self) {
             let _ = writeln!(head, "<li>{}</li>", prose(&step));
         }

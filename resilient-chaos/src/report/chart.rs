@@ -51,7 +51,7 @@ pub(crate) fn mini(timeline: &Timeline<'_>, longest: f64) -> String {
         "<svg class=\"mini\" viewBox=\"0 0 {WIDTH} 34\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
     );
     let mut bar = |class: &str, from: f64, to: f64, (y, height): (f64, f64)| {
-        // What is too short to see gets a visible width.
+        // A state that is too short to see gets a visible width.
         let width = ((to - from) * scale).max(3.0);
         let _ = write!(
             svg,
