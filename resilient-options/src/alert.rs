@@ -29,6 +29,8 @@ table! {
     hysteresis: share = 0.9, "hysteresis = 0.9"
     /// For `burn_rate`: fraction of calls that must succeed; less than 1.
     objective: some = none, "objective = 0.999"
+    /// Whether calls that injected faults affected are left out of error rates, latencies, degraded rates and burn rates.
+    exclude_injected: flag = false, "exclude_injected = true"
     /// Whether the alert is evaluated. A disabled alert keeps its state.
     enabled: switch = true, ""
 }

@@ -91,6 +91,11 @@ impl Shop {
         Ok(1)
     }
 
+    #[resilient(retry(max = 3), registry = self.0, name = "cannot hold async")]
+    async fn cannot_hold_async(&self) -> Result<u32, Closed> {
+        Ok(1)
+    }
+
     #[resilient(retry(max = 3), registry = self.0, name = "opaque")]
     fn opaque(&self) -> Result<impl fmt::Debug, Closed> {
         Ok(1)
@@ -183,12 +188,21 @@ async fn an_asynchronous_function_retries_after_an_injected_error() {
     assert_eq!(shop.0.chaos().injected(), 2);
 }
 
-#[test]
-fn a_type_that_cannot_hold_a_rejection_is_not_failed() {
+#[tokio::test]
+async fn a_type_that_cannot_hold_a_rejection_is_not_failed_and_not_counted() {
     let shop = Shop::new();
-    let _fault = shop.inject(Fault::error(Class::TRANSIENT).on("*"));
+    let fault = shop.inject(Fault::error(Class::TRANSIENT).on("*"));
+    let refuses = shop.inject(Fault::refuse(RejectionKind::CircuitOpen).on("*"));
     assert_eq!(shop.cannot_hold(), Ok(1));
+    assert_eq!(shop.cannot_hold_async().await, Ok(1));
     assert!(shop.opaque().is_ok());
+    assert_eq!(shop.typed_only(), Ok(1));
+    let counted = (fault.injected(), refuses.injected(), shop.0.chaos().injected());
+    assert_eq!(counted, (0, 0, 0), "what had no effect was not injected");
+    assert!(shop.0.stats().operations["cannot hold"].injected.is_empty());
+    let typed = shop.inject(Fault::typed_error().on("*"));
+    assert_eq!(shop.typed_only(), Err(Closed));
+    assert_eq!((shop.cannot_hold(), typed.injected()), (Ok(1), 4), "with its retries");
 }
 
 #[test]

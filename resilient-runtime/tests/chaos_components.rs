@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use resilient_runtime::bulkhead::Config;
-use resilient_runtime::chaos::{Amount, Fault, FaultKind, Latency, Limits};
-use resilient_runtime::clock::ManualClock;
+use resilient_runtime::chaos::{Amount, Fault, FaultKind, Latency, Limits, Skew};
+use resilient_runtime::clock::{Clock, ManualClock};
 use resilient_runtime::health::{self, Status};
 use resilient_runtime::idempotency::{self, Fingerprint, MemoryStore, OnStoreFailure, Unsaved};
 use resilient_runtime::{
@@ -384,9 +384,11 @@ fn operations_of_a_store_are_counted_like_attempts() {
     assert_eq!([call(1), call(2), call(3)], [false, false, true]);
     drop(fault);
     fixture.registry.chaos().set_limits(Limits::default().max_rate(0.1)).unwrap();
-    let _all = fixture.registry.chaos().inject(store_fault(Fault::fail_store())).unwrap();
-    let failed = (10..60).filter(|key| !call(*key)).count();
-    assert!((4..=10).contains(&failed), "{failed} of 100 operations");
+    let all = fixture.registry.chaos().inject(store_fault(Fault::fail_store())).unwrap();
+    (10..60).for_each(|key| {
+        call(key);
+    });
+    assert_eq!((all.injected(), all.snapshot().matched), (10, 100), "a tenth of the operations");
 }
 
 #[test]
@@ -466,4 +468,210 @@ async fn a_check_that_really_fails_stays_failed_after_the_fault() {
     }
     drop(fault);
     assert_eq!((check.stats().status, check.stats().output.as_deref()), (Status::Fail, Some("refused")));
+}
+
+impl Fixture {
+    fn skewable() -> Self {
+        let time = ManualClock::new();
+        let registry = Registry::with_clock(time.clock().skewable());
+        Self { time, registry }
+    }
+
+    fn passed(&self, span: Duration) -> Duration {
+        let before = self.registry.clock().now();
+        self.time.advance(span);
+        self.registry.clock().now().since(before)
+    }
+}
+
+#[test]
+fn a_skewed_clock_runs_faster_or_slower_until_the_fault_ends() {
+    let fixture = Fixture::skewable();
+    let chaos = fixture.registry.chaos();
+    let skew = |speed| Fault::skew_clock(Skew::speed(speed)).ttl(SECOND * 100);
+    assert_eq!(fixture.passed(SECOND), SECOND);
+    let twice = chaos.inject(skew(2.0)).unwrap();
+    assert_eq!(fixture.passed(SECOND), SECOND * 2);
+    let slower = chaos.inject(skew(0.25)).unwrap();
+    assert_eq!(fixture.passed(SECOND * 2), SECOND, "both at the same time");
+    drop(twice);
+    assert_eq!(fixture.passed(SECOND * 4), SECOND);
+    drop(slower);
+    assert_eq!(fixture.passed(SECOND), SECOND);
+    assert!(!chaos.is_armed());
+}
+
+#[test]
+fn the_time_to_live_of_a_skew_is_measured_without_it_although_nobody_looks() {
+    let fixture = Fixture::skewable();
+    let chaos = fixture.registry.chaos();
+    chaos.arm(Fault::skew_clock(Skew::speed(0.0)).ttl(SECOND * 10), "alice").unwrap();
+    assert_eq!(fixture.passed(SECOND * 9), Duration::ZERO, "it stands still");
+    assert_eq!(fixture.passed(SECOND * 5), SECOND * 4, "and runs since the end of the fault");
+    chaos.arm(Fault::hang().on("load").ttl(SECOND * 10), "alice").unwrap();
+    let before = fixture.registry.clock().now();
+    chaos.arm(Fault::skew_clock(Skew::jump(SECOND * 3600)), "alice").unwrap();
+    assert_eq!(fixture.registry.clock().now().since(before), SECOND * 3600);
+    assert_eq!(chaos.faults().len(), 2, "the jump does not end the other fault");
+    chaos.stop_all();
+    assert_eq!(fixture.registry.clock().now().since(before), SECOND * 3600, "it never moves back");
+}
+
+#[test]
+fn timers_follow_a_skewed_clock() {
+    let fixture = Fixture::skewable();
+    let chaos = fixture.registry.chaos();
+    let clock = fixture.registry.clock();
+    let delay = || Box::pin(clock.delay(SECOND * 10).unwrap());
+    let mut jumps = delay();
+    assert!(poll(jumps.as_mut()).is_none());
+    drop(chaos.inject(Fault::skew_clock(Skew::jump(SECOND * 10))).unwrap());
+    assert!(poll(jumps.as_mut()).is_some());
+
+    let woken = Arc::new(Flag::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut stops = delay();
+    assert!(stops.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    chaos.arm(Fault::skew_clock(Skew::speed(0.0)).ttl(SECOND * 60), "alice").unwrap();
+    assert!(stops.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    fixture.time.advance(SECOND * 59);
+    assert!(stops.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "the clock stands still");
+    fixture.time.advance(SECOND);
+    assert!(woken.is_set());
+    assert!(stops.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    fixture.time.advance(SECOND * 10);
+    assert!(stops.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+
+    let mut fast = delay();
+    let _fault = chaos.inject(Fault::skew_clock(Skew::speed(10.0))).unwrap();
+    assert!(poll(fast.as_mut()).is_none());
+    fixture.time.advance(SECOND);
+    assert!(poll(fast.as_mut()).is_some());
+}
+
+#[test]
+fn a_clock_that_is_skewed_again_and_again_never_moves_back() {
+    let registry = Registry::with_clock(Clock::system().skewable());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut last = registry.clock().now();
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let now = registry.clock().now();
+                    assert!(now >= last, "{now:?} is before {last:?}");
+                    last = now;
+                }
+            });
+        }
+        let skews =
+            [Skew::speed(0.1), Skew::speed(5.0), Skew::jump(Duration::from_millis(1)), Skew::speed(0.0)];
+        for skew in skews.into_iter().cycle().take(2000) {
+            drop(registry.chaos().inject(Fault::skew_clock(skew)).unwrap());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_thread_that_waits_on_a_stopped_clock_continues_when_the_fault_ends() {
+    let registry = Registry::with_clock(Clock::system().skewable());
+    let bulkhead = registry.bulkhead("db");
+    bulkhead
+        .reconfigure(Config::default().max_concurrent(1).max_queue(1).max_wait(Duration::from_millis(20)))
+        .unwrap();
+    let permit = bulkhead.try_acquire().unwrap();
+    let stopped = Fault::skew_clock(Skew::speed(0.0)).ttl(Duration::from_millis(50));
+    registry.chaos().arm(stopped, "alice").unwrap();
+    let before = std::time::Instant::now();
+    assert!(bulkhead.acquire_blocking().is_err());
+    assert!(
+        before.elapsed() >= Duration::from_millis(70),
+        "50 ms while it stood still, and 20 ms of waiting"
+    );
+    drop(permit);
+}
+
+#[test]
+fn a_clock_that_cannot_be_skewed_and_a_bounded_share_refuse_a_skew() {
+    let fixture = Fixture::new();
+    let jump = || Fault::skew_clock(Skew::jump(SECOND));
+    let refused = fixture.registry.chaos().inject(jump()).unwrap_err().to_string();
+    assert!(refused.contains("`Clock::system().skewable()`"), "{refused}");
+    let fixture = Fixture::skewable();
+    fixture.registry.chaos().set_limits(Limits::default().max_rate(0.2)).unwrap();
+    let refused = fixture.registry.chaos().inject(jump()).unwrap_err().to_string();
+    assert!(refused.contains("`max_rate` = 0.2"), "{refused}");
+}
+
+/// Evaluates the alerts once a second while calls fail because of faults.
+fn alerts_of_injected_errors(exclude: bool, fault: Fault) -> [Option<f64>; 2] {
+    use resilient_runtime::alert::{self, Signal};
+
+    let fixture = Fixture::new();
+    fixture.bulkhead(Config::default());
+    fixture.registry.health("db");
+    fixture.registry.idempotency("orders");
+    let load = fixture.registry.pipeline("load").bulkhead("db").timeout("t").build();
+    let alert = |name: &str, signal: Signal| {
+        let config =
+            alert::Config::default().signal(signal).critical(0.5).hold(Duration::ZERO).min_samples(5);
+        let alert = fixture.registry.alert(name);
+        alert.reconfigure(config.exclude_injected(exclude)).unwrap();
+        alert
+    };
+    let alerts = [alert("errors", Signal::ErrorRate), alert("latency", Signal::LatencyP99)];
+    fixture.registry.evaluate_alerts();
+    let _fault = fixture.registry.chaos().inject(fault.every(2)).unwrap();
+    for call in 0..40 {
+        let _ = load.call(|| if call % 10 == 0 { Err(std::io::Error::other("real")) } else { Ok(7) });
+        fixture.time.advance(SECOND / 8);
+    }
+    fixture.registry.evaluate_alerts();
+    alerts.map(|alert| alert.stats().value)
+}
+
+#[test]
+fn injected_errors_count_in_alerts_unless_they_are_excluded() {
+    // T143
+    let errors = || Fault::error(resilient_runtime::Class::Permanent).on("load");
+    let [counted, _] = alerts_of_injected_errors(false, errors());
+    // The 2nd, 4th and so on are injected; the 1st, 11th, 21st and 31st really fail.
+    assert_eq!(counted, Some(24.0 / 40.0));
+    let [excluded, _] = alerts_of_injected_errors(true, errors());
+    assert_eq!(excluded, Some(4.0 / 20.0));
+}
+
+#[test]
+fn injected_latency_counts_in_alerts_unless_it_is_excluded() {
+    // T143
+    let slow = || Fault::latency(Latency::fixed(SECOND * 2)).on("load");
+    let [_, counted] = alerts_of_injected_errors(false, slow());
+    assert!(counted.unwrap() > 1.9, "{counted:?}");
+    let [_, excluded] = alerts_of_injected_errors(true, slow());
+    assert!(excluded.unwrap() < 0.1, "{excluded:?}");
+}
+
+#[test]
+fn calls_that_find_no_permit_because_of_a_fault_are_excluded_too() {
+    use resilient_runtime::alert;
+
+    // T143
+    let fixture = Fixture::new();
+    fixture.bulkhead(Config::default().max_concurrent(1));
+    let load = fixture.registry.pipeline("load").bulkhead("db").build();
+    let alert = fixture.registry.alert("errors");
+    let config =
+        alert::Config::default().critical(0.5).hold(Duration::ZERO).min_samples(1).exclude_injected(true);
+    alert.reconfigure(config).unwrap();
+    fixture.registry.evaluate_alerts();
+    assert!(load.call(|| Ok::<_, Rejection>(7)).is_ok());
+    let _fault = fixture.registry.chaos().inject(hold(Amount::ALL)).unwrap();
+    for _ in 0..9 {
+        assert!(load.call(|| Ok::<_, Rejection>(7)).is_err());
+    }
+    fixture.time.advance(SECOND);
+    fixture.registry.evaluate_alerts();
+    assert_eq!(alert.stats().value, Some(0.0), "of one call");
+    assert_eq!(load.stats().rejected, 9, "the statistics have all calls");
 }

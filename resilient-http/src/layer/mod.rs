@@ -57,6 +57,8 @@ mod client_ip;
 mod correlation;
 mod deadline;
 mod degraded;
+#[cfg(feature = "chaos")]
+mod fault_token;
 mod http_client;
 mod idempotency;
 mod rate_limit;
@@ -79,6 +81,8 @@ pub(crate) use client_ip::{client_of, is_port, network_of};
 pub use correlation::{Correlate, CorrelateFuture, CorrelationLayer};
 pub use deadline::{DeadlineFuture, DeadlineLayer, WithDeadline};
 pub use degraded::{DegradedFuture, DegradedLayer, MarkDegraded};
+#[cfg(feature = "chaos")]
+pub use fault_token::{FaultTokenLayer, FaultTokens};
 pub use http_client::{HttpClient, HttpClientLayer};
 pub use idempotency::{IdempotencyLayer, Idempotent};
 pub use rate_limit::{RateLimitFuture, RateLimitLayer, RateLimited};

@@ -81,6 +81,7 @@ settings! {
         min_samples: u32,
         hysteresis: Ratio,
         objective: Option<Ratio>,
+        exclude_injected: bool,
         enabled: bool,
     }
 }

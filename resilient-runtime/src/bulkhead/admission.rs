@@ -79,7 +79,7 @@ impl QueueTicket<'_> {
         let next = now.after(LOOK_AGAIN).min(self.until);
         // When a fault ends, its permits are free.
         #[cfg(feature = "chaos")]
-        let next = next.min(now.after(self.bulkhead.next_end_of_hold()));
+        let next = next.min(self.bulkhead.next_end_of_hold(now));
         next
     }
 }

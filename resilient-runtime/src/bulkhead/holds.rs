@@ -5,11 +5,11 @@
 //! the timer of each waiting call, and by whoever reads the statistics.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::pool::HeldThread;
 use super::{Bulkhead, Config};
 use crate::chaos::{Affected, Armed, Fault, FaultKind, OnComponent, Shared};
+use crate::clock::Instant;
 use crate::component::{Component, Kind};
 use crate::rejection::Rejection;
 use crate::sync::Mutex;
@@ -83,9 +83,9 @@ impl Bulkhead {
         }
     }
 
-    /// Returns the time until permits that are held may be free.
-    pub(super) fn next_end_of_hold(&self) -> Duration {
-        if self.holds.is_set() { self.holds.faults.next_end() } else { Duration::MAX }
+    /// Returns when permits that are held may be free.
+    pub(super) fn next_end_of_hold(&self, now: Instant) -> Instant {
+        if self.holds.is_set() { self.holds.faults.next_end(now) } else { Instant::NEVER }
     }
 
     /// The fault because of which a call finds no permit now, if one is to blame.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::amount::Amount;
 use super::latency::Latency;
 use super::problem::Problems;
+use super::skew::Skew;
 use crate::classify::Class;
 use crate::kind::Kind;
 use crate::observe::FaultKind;
@@ -27,6 +28,7 @@ pub(crate) enum Action {
     SlowStore(Latency),
     /// The length of a cycle: the check fails in the first half.
     FlapHealth(Duration),
+    SkewClock(Skew),
 }
 
 /// What a fault acts on.
@@ -36,6 +38,8 @@ pub(super) enum Subject {
     Calls,
     /// A component of this kind. `is_counted` if it acts on single operations of it, which can be counted.
     Component { kind: Kind, is_counted: bool },
+    /// The clock of the registry.
+    Clock,
 }
 
 const PERIOD: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
@@ -50,6 +54,7 @@ impl Action {
                 Subject::Component { kind: Kind::Idempotency, is_counted: true }
             }
             Self::FlapHealth(_) => Subject::Component { kind: Kind::Health, is_counted: false },
+            Self::SkewClock(_) => Subject::Clock,
             Self::Latency(_)
             | Self::Error(_)
             | Self::TypedError
@@ -62,6 +67,15 @@ impl Action {
     /// Whether it acts on attempts of calls.
     pub(super) fn is_of_calls(&self) -> bool {
         self.subject() == Subject::Calls
+    }
+
+    /// Whether it affects a function that can fail with a rejection, and with the error of `chaos(error = ..)`.
+    pub(super) fn can_fail(&self, [rejection, typed]: [bool; 2]) -> bool {
+        match self {
+            Self::Error(_) | Self::Refuse(_) => rejection,
+            Self::TypedError => typed,
+            _ => true,
+        }
     }
 
     pub(crate) fn kind(&self) -> FaultKind {
@@ -77,6 +91,7 @@ impl Action {
             Self::FailStore => FaultKind::FailStore,
             Self::SlowStore(_) => FaultKind::SlowStore,
             Self::FlapHealth(_) => FaultKind::FlapHealth,
+            Self::SkewClock(_) => FaultKind::SkewClock,
         }
     }
 
@@ -84,6 +99,7 @@ impl Action {
         match self {
             Self::Latency(latency) | Self::SlowStore(latency) => latency.check(problems),
             Self::HoldPermits(amount) | Self::HoldThreads(amount) => amount.check(problems),
+            Self::SkewClock(skew) => skew.check(problems),
             Self::FlapHealth(period) => problems.require(PERIOD.contains(period), || {
                 format!("the period {} is not from 1ms to 24h", duration_text(*period))
             }),
@@ -128,6 +144,7 @@ impl fmt::Display for Action {
             Self::HoldPermits(amount) => write!(f, "hold {amount} of the permits"),
             Self::HoldThreads(amount) => write!(f, "hold {amount} of the threads"),
             Self::SlowStore(latency) => write!(f, "slow_store {latency}"),
+            Self::SkewClock(skew) => write!(f, "skew_clock {skew}"),
             Self::FlapHealth(period) => write!(f, "flap_health every {}", duration_text(*period)),
             Self::TypedError | Self::Hang | Self::Panic | Self::FailStore => {
                 f.write_str(self.kind().as_str())

@@ -1,5 +1,6 @@
 //! A fault in force.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -10,9 +11,12 @@ use super::action::Action;
 use super::dice::Dice;
 use super::fault::Fault;
 use super::on_component::Affected;
+use super::shared::Shared;
 use super::target::{Aim, Target};
+use super::token::FaultToken;
 use super::waiters::Waiters;
 use crate::clock::{Clock, Instant, unparker};
+use crate::kind::Kind;
 use crate::observe::FaultKind;
 use crate::priority::Priority;
 use crate::rejection::InjectedBy;
@@ -172,6 +176,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) pipeline: &'a dyn Aim,
     pub(crate) priority: Priority,
     pub(crate) correlation_id: Option<&'a str>,
+    /// Whether the function can fail with a rejection, and with the error of `chaos(error = ..)`.
+    pub(crate) rejectable: [bool; 2],
+    /// Set if a fault would have affected the attempt, but the function cannot fail.
+    pub(crate) is_skipped: Cell<bool>,
 }
 
 impl fmt::Debug for dyn Aim + '_ {
@@ -195,7 +203,7 @@ impl Armed {
             rate: AtomicU64::new(fault.target.rate.to_bits()),
             max_active: fault.max_active,
             since: clock.now(),
-            lease: Lease::of(clock, fault.ttl),
+            lease: Lease::of(clock.unskewed(), fault.ttl),
             clock: clock.clone(),
             action: fault.action,
             target: fault.target,
@@ -219,7 +227,7 @@ impl Armed {
     }
 
     pub(super) fn renew(&self, ttl: Duration) {
-        self.lease.renew(&self.clock, ttl);
+        self.lease.renew(self.clock.unskewed(), ttl);
     }
 
     pub(super) fn rate(&self) -> f64 {
@@ -232,7 +240,16 @@ impl Armed {
 
     /// Returns the time left, or zero if it is over.
     pub(crate) fn left(&self) -> Duration {
-        if self.is_ended.load(Ordering::Acquire) { Duration::ZERO } else { self.lease.left(&self.clock) }
+        if self.is_ended.load(Ordering::Acquire) {
+            Duration::ZERO
+        } else {
+            self.lease.left(self.clock.unskewed())
+        }
+    }
+
+    /// Returns a time of the registry's clock at which to look whether it is over.
+    pub(crate) fn look_at(&self, now: Instant) -> Instant {
+        now.after(self.clock.scaled(self.left()))
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -257,6 +274,10 @@ impl Armed {
     /// Decides whether it affects this attempt, and counts it. `may` is asked last; it can refuse.
     pub(super) fn hit(self: &Arc<Self>, facts: &Facts<'_>, may: impl FnOnce() -> bool) -> Option<Hit> {
         if self.is_over() || !self.aims_at(facts.pipeline) || !self.selects(facts) {
+            return None;
+        }
+        if !self.action.can_fail(facts.rejectable) {
+            facts.is_skipped.set(true);
             return None;
         }
         self.draw(may)
@@ -285,11 +306,14 @@ impl Armed {
     }
 
     fn selects(&self, facts: &Facts<'_>) -> bool {
-        let Target { priority, correlation_prefix, .. } = &self.target;
+        let Target { priority, correlation_prefix, token, .. } = &self.target;
         priority.is_none_or(|priority| priority == facts.priority)
             && correlation_prefix
                 .as_deref()
                 .is_none_or(|prefix| facts.correlation_id.is_some_and(|id| id.starts_with(prefix)))
+            && token
+                .as_deref()
+                .is_none_or(|token| FaultToken::current().is_some_and(|current| current.as_str() == token))
     }
 
     /// Takes one of the places of `max_active`.
@@ -337,6 +361,34 @@ impl Armed {
         self.active.store(amount, Ordering::Relaxed);
     }
 
+    /// How far it moves the clock of the registry ahead.
+    pub(crate) fn jump(&self) -> Duration {
+        match self.action {
+            Action::SkewClock(skew) => skew.parts().0,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// How much faster the clock of the registry runs.
+    pub(crate) fn speed(&self) -> f64 {
+        match self.action {
+            Action::SkewClock(skew) => skew.parts().1,
+            _ => 1.0,
+        }
+    }
+
+    /// Returns when its lease ends on the registry's clock without its skew, in nanoseconds. If it ended otherwise, this
+    /// is later.
+    pub(crate) fn end_on_registry(&self) -> u64 {
+        self.lease.registry.load(Ordering::Relaxed)
+    }
+
+    /// Counts that it affected a component or the clock.
+    pub(crate) fn count_on(&self, shared: &Shared, component: (Kind, &'static str)) {
+        self.count();
+        shared.acted_on(self, component);
+    }
+
     /// Whether it lets a health check fail at this time.
     pub(crate) fn fails_check(&self, now: Instant) -> bool {
         let Action::FlapHealth(period) = self.action else { return false };
@@ -353,7 +405,8 @@ impl Armed {
             // After registering, so that an end in between is not missed.
             if !is_over() {
                 let left = self.left();
-                clock.park_at_most(clock.now().after(left), self.lease.system_left());
+                let unskewed = clock.unskewed();
+                unskewed.park_at_most(unskewed.now().after(left), self.lease.system_left());
             }
         }
         self.waiters.leave(place.as_ref());

@@ -248,6 +248,18 @@ impl Fault {
         self
     }
 
+    /// Affects calls in the scope of this [`FaultToken`](super::FaultToken), such as those of one request.
+    ///
+    /// ```
+    /// use resilient_runtime::chaos::Fault;
+    ///
+    /// assert_eq!(Fault::hang().on("*").header_token("ada-7").to_string(), "hang on *, token `ada-7`");
+    /// ```
+    pub fn header_token(mut self, token: impl Into<String>) -> Self {
+        self.target.token = Some(token.into());
+        self
+    }
+
     /// Affects a share of the attempts, over 0 and at most 1. The default is 1.
     ///
     /// Which of them is decided by the [`seed`](Self::seed) and the number of the attempt.
@@ -377,7 +389,7 @@ impl Fault {
             Subject::Calls => problems.require(self.target.is_named(), || {
                 "the fault has no target; name one with `on`, `component` or `group` (`on = \"*\"` is every operation)".to_owned()
             }),
-            subject @ Subject::Component { .. } => {
+            subject @ (Subject::Component { .. } | Subject::Clock) => {
                 self.target.check_of_component(self.kind(), subject, &mut problems);
             }
         }
@@ -390,6 +402,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}", self.action, self.target)
+        self.action.fmt(f)?;
+        if self.action.subject() == Subject::Clock { Ok(()) } else { write!(f, " on {}", self.target) }
     }
 }

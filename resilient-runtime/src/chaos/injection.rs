@@ -78,7 +78,8 @@ impl Injection {
             | Action::HoldThreads(_)
             | Action::FailStore
             | Action::SlowStore(_)
-            | Action::FlapHealth(_) => {}
+            | Action::FlapHealth(_)
+            | Action::SkewClock(_) => {}
         }
     }
 
@@ -137,7 +138,7 @@ impl Wait {
     /// Returns the next time at which the wait may be over, or `None` if it is.
     fn next(&mut self, now: Instant) -> Option<Instant> {
         let left = self.hit.armed.left();
-        let end = now.after(left);
+        let end = self.hit.armed.look_at(now);
         let until = match (self.until, self.span) {
             (Some(until), _) => until,
             (None, Some(span)) => *self.until.insert(now.after(span)),

@@ -38,9 +38,11 @@ mod on_component;
 mod point;
 mod problem;
 mod shared;
+mod skew;
 mod spec;
 mod store;
 mod target;
+mod token;
 mod waiters;
 
 use std::fmt;
@@ -50,6 +52,7 @@ use crate::kind::Kind;
 pub use crate::observe::{FaultKind, InjectedIntoComponent};
 pub use crate::rejection::InjectedBy;
 pub(crate) use action::Action;
+use action::Subject;
 pub use amount::Amount;
 pub(crate) use armed::{Armed, Facts, Hit};
 pub use armed::{ArmedFault, FaultId};
@@ -62,9 +65,12 @@ pub(crate) use on_component::{Affected, OnComponent};
 pub(crate) use point::InjectionPoint;
 pub use problem::InvalidFault;
 pub(crate) use shared::Shared;
+pub use skew::Skew;
 pub use spec::FaultSpec;
 pub(crate) use store::{Next as StoreNext, StoreInjection};
 pub(crate) use target::Aim;
+pub use token::FaultToken;
+pub(crate) use waiters::{Place, Waiters};
 
 /// The operations and components that exist.
 pub(crate) trait Known: Send + Sync {
@@ -75,6 +81,9 @@ pub(crate) trait Known: Send + Sync {
 
     /// Returns a component on which faults can act.
     fn affected(&self, kind: Kind, name: &str) -> Option<Arc<dyn Affected>>;
+
+    /// Returns the clock, if it can be skewed.
+    fn clock(&self) -> Option<Arc<dyn Affected>>;
 }
 
 /// Injects faults into the operations of a registry. Cheap to clone.
@@ -178,8 +187,19 @@ impl Chaos {
         Ok(armed)
     }
 
-    /// Returns the component on which the fault acts, if it acts on one.
+    /// Returns the component or clock on which the fault acts, if it acts on one.
     fn component_of(&self, fault: &Fault) -> Result<Option<Arc<dyn Affected>>, InvalidFault> {
+        if fault.action.subject() == Subject::Clock {
+            let max_rate = self.limits().max_rate;
+            if max_rate < 1.0 {
+                let problem = format!(
+                    "a skewed clock affects all calls, and `max_rate` = {max_rate} allows a share of them"
+                );
+                return Err(InvalidFault::of(problem));
+            }
+            let problem = "the clock of this registry cannot be skewed; create the registry with one that can, such as `Clock::system().skewable()`";
+            return self.known.clock().map(Some).ok_or_else(|| InvalidFault::of(problem));
+        }
         let Some((kind, name)) = fault.target.component.as_ref().filter(|_| !fault.action.is_of_calls())
         else {
             return Ok(None);

@@ -6,6 +6,7 @@ use super::action::Action;
 use super::amount::Amount;
 use super::fault::Fault;
 use super::latency::Latency;
+use super::skew::Skew;
 
 /// Faults on components.
 ///
@@ -129,5 +130,32 @@ impl Fault {
     /// ```
     pub fn flap_health(period: Duration) -> Self {
         Self::new(Action::FlapHealth(period))
+    }
+
+    /// Skews the clock of the registry: it jumps ahead, or runs faster or slower.
+    ///
+    /// All components, timeouts and timers of the registry follow the skewed clock. It never moves back: at the end of
+    /// the fault it runs at its usual speed again and keeps its distance, because only differences of a monotonic clock
+    /// have a meaning. The time to live of faults is measured without the skew. No policy uses the time of day, so that
+    /// there is none to skew.
+    ///
+    /// The registry needs a clock that can be skewed: see [`Clock::skewable`](crate::clock::Clock::skewable). The fault
+    /// has no target and no conditions, and is refused while [`Limits::max_rate`](super::Limits::max_rate) is below 1.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use resilient_runtime::chaos::{Fault, Skew};
+    /// use resilient_runtime::{Component, Registry, circuit_breaker::{Config, State}, clock::ManualClock};
+    ///
+    /// let registry = Registry::with_clock(ManualClock::new().clock().skewable());
+    /// let breaker = registry.circuit_breaker("payment");
+    /// breaker.reconfigure(Config::default().failure_threshold(1)).unwrap();
+    /// breaker.call(|| None::<u32>);
+    /// assert!(breaker.try_acquire().is_err(), "open for 5 s");
+    /// let _fault = registry.chaos().inject(Fault::skew_clock(Skew::jump(Duration::from_mins(1)))).unwrap();
+    /// assert!(breaker.try_acquire().is_ok(), "a probe");
+    /// ```
+    pub fn skew_clock(skew: Skew) -> Self {
+        Self::new(Action::SkewClock(skew))
     }
 }

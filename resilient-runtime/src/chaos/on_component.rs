@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::armed::{Armed, Hit};
 use super::shared::Shared;
+use crate::clock::Instant;
 use crate::kind::Kind;
 use crate::rejection::InjectedBy;
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -78,10 +78,10 @@ impl OnComponent {
         self.faults.lock().all.iter().any(|armed| armed.is_over())
     }
 
-    /// Returns the time until the next of them ends.
+    /// Returns when to look whether the next of them is over.
     #[cold]
-    pub(crate) fn next_end(&self) -> Duration {
-        self.faults.lock().all.iter().map(|armed| armed.left()).min().unwrap_or(Duration::MAX)
+    pub(crate) fn next_end(&self, now: Instant) -> Instant {
+        self.faults.lock().all.iter().map(|armed| armed.look_at(now)).min().unwrap_or(Instant::NEVER)
     }
 
     /// Removes the faults of the registry that are over. This updates the component.

@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::target::Aim;
 use crate::membership::Membership;
 use crate::observe::LogLimit;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// The injection point of a pipeline. It knows whether a fault in force can affect the pipeline, so that an attempt
 /// tests one bit.
@@ -20,11 +20,20 @@ pub(crate) struct InjectionPoint {
     seen: AtomicU64,
     /// Limits the warning that a fault cannot fail the function.
     pub(crate) log_limit: LogLimit,
+    /// Whether the function can fail with a rejection, and with the error of `chaos(error = ..)`. Written before an
+    /// attempt of a function without a stage that can reject; others always can.
+    rejectable: [AtomicBool; 2],
 }
 
 impl InjectionPoint {
     pub(crate) fn new(shared: &Arc<Shared>, membership: Membership) -> Self {
-        Self { shared: Arc::clone(shared), membership, seen: AtomicU64::new(0), log_limit: LogLimit::new() }
+        Self {
+            shared: Arc::clone(shared),
+            membership,
+            seen: AtomicU64::new(0),
+            log_limit: LogLimit::new(),
+            rejectable: [AtomicBool::new(true), AtomicBool::new(true)],
+        }
     }
 
     /// The point of a pipeline that no fault affects.
@@ -36,6 +45,18 @@ impl InjectionPoint {
     #[inline]
     pub(crate) fn is_targeted(&self) -> bool {
         self.seen.load(Ordering::Relaxed) & 1 != 0
+    }
+
+    /// Relaxed: it depends on the function only.
+    #[cold]
+    pub(crate) fn set_rejectable(&self, rejectable: [bool; 2]) {
+        for (can, is) in self.rejectable.iter().zip(rejectable) {
+            can.store(is, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn rejectable(&self) -> [bool; 2] {
+        self.rejectable.each_ref().map(|can| can.load(Ordering::Relaxed))
     }
 
     /// Looks at the faults in force, if they have changed. Called at the start of a call while there are any.

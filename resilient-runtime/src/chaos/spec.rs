@@ -10,6 +10,7 @@ use super::amount::Amount;
 use super::fault::Fault;
 use super::latency::Latency;
 use super::problem::{InvalidFault, Problems};
+use super::skew::Skew;
 use crate::classify::Class;
 use crate::kind::Kind;
 use crate::nearest::nearest;
@@ -22,7 +23,7 @@ use crate::settings::parse_duration;
 ///
 /// | key | value | meaning |
 /// |---|---|---|
-/// | `type` | `latency`, `error`, `typed_error`, `hang`, `panic`, `refuse`, `hold_permits`, `hold_threads`, `fail_store`, `slow_store` or `flap_health` | the fault; required |
+/// | `type` | `latency`, `error`, `typed_error`, `hang`, `panic`, `refuse`, `hold_permits`, `hold_threads`, `fail_store`, `slow_store`, `flap_health` or `skew_clock` | the fault; required |
 /// | `add`, `jitter` | durations | latency of `add`, plus or minus up to `jitter`, for `latency` and `slow_store` |
 /// | `from`, `to` | durations | latency within a range |
 /// | `mean`, `deviation` | durations | normally distributed latency |
@@ -33,11 +34,13 @@ use crate::settings::parse_duration;
 /// | `share` | a number over 0 and at most 1, or a text such as `80 %` | the permits or threads to hold; all if missing |
 /// | `count` | a number | the permits or threads to hold, instead of `share` |
 /// | `period` | a duration | length of a cycle of `flap_health`; required |
+/// | `jump`, `speed` | a duration or a number | how far `skew_clock` moves the clock ahead, or how much faster it runs |
 /// | `on` | a pattern, or a list of patterns | the operations |
 /// | `component` | `{ kind, name }` | operations that use this component, or the component on which the fault acts |
 /// | `group` | a name | operations of this group |
 /// | `priority` | `low`, `normal`, `high` or `critical` | calls with this priority |
 /// | `correlation_prefix` | a text | calls whose correlation id starts with it |
+/// | `token` | a text | calls of requests with this token |
 /// | `rate` | a number over 0 and at most 1, or a text such as `20 %` | share of the attempts |
 /// | `every`, `times`, `max_active`, `seed` | numbers | as in [`Fault`] |
 /// | `ttl` | a duration | time to live |
@@ -61,7 +64,7 @@ use crate::settings::parse_duration;
 #[serde(transparent)]
 pub struct FaultSpec(BTreeMap<String, Value>);
 
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 12] = [
     "latency",
     "error",
     "typed_error",
@@ -73,8 +76,9 @@ const TYPES: [&str; 11] = [
     "fail_store",
     "slow_store",
     "flap_health",
+    "skew_clock",
 ];
-const KEYS: [&str; 26] = [
+const KEYS: [&str; 29] = [
     "type",
     "add",
     "jitter",
@@ -90,11 +94,14 @@ const KEYS: [&str; 26] = [
     "share",
     "count",
     "period",
+    "jump",
+    "speed",
     "on",
     "component",
     "group",
     "priority",
     "correlation_prefix",
+    "token",
     "rate",
     "every",
     "times",
@@ -173,6 +180,7 @@ impl Reader {
                     .require(period.is_some(), || "`period` is missing: the length of a cycle".to_owned());
                 period.map(Fault::flap_health)
             }
+            "skew_clock" => self.skew().map(Fault::skew_clock),
             _ => {
                 let unknown = unknown("type", &kind, TYPES);
                 self.problems.require(false, || unknown);
@@ -217,6 +225,24 @@ impl Reader {
         count.or(share.map(Amount::share)).unwrap_or(Amount::ALL)
     }
 
+    fn skew(&mut self) -> Option<Skew> {
+        let jump = self.duration("jump");
+        let speed = self.left.remove("speed");
+        let factor = speed.as_ref().and_then(Value::as_f64);
+        if let (Some(value), None) = (&speed, factor) {
+            self.expected("speed", value, "a number from 0 to 1000");
+            return None;
+        }
+        match (jump, factor) {
+            (Some(jump), None) => Some(Skew::jump(jump)),
+            (None, Some(factor)) => Some(Skew::speed(factor)),
+            _ => {
+                self.problems.require(false, || "a skewed clock needs either `jump` or `speed`".to_owned());
+                None
+            }
+        }
+    }
+
     fn class(&mut self) -> Class {
         let retry_after = self.duration("retry_after");
         let classes = [
@@ -235,7 +261,7 @@ impl Reader {
     fn conditions(&mut self, fault: Option<Fault>) -> Option<Fault> {
         let patterns = self.patterns();
         let component = self.component();
-        let [group, prefix] = ["group", "correlation_prefix"].map(|key| self.text(key));
+        let [group, prefix, token] = ["group", "correlation_prefix", "token"].map(|key| self.text(key));
         let priority = self.one_of("priority", &Priority::ALL.map(|priority| (priority.as_str(), priority)));
         let rate = self.share("rate");
         let [every, times, max_active, seed] =
@@ -247,6 +273,7 @@ impl Reader {
         fault.target.group = group;
         fault.target.priority = priority;
         fault.target.correlation_prefix = prefix;
+        fault.target.token = token;
         fault.target.rate = rate.unwrap_or(fault.target.rate);
         fault.target.every = every.unwrap_or(fault.target.every);
         fault.target.times = times;
@@ -433,6 +460,9 @@ mod tests {
                 r#"{"type":"flap_health","component":{"kind":"health","name":"db"},"period":"20s"}"#,
                 "flap_health every 20s on health `db`",
             ),
+            (r#"{"type":"hang","on":"a","token":"ada-7"}"#, "hang on a, token `ada-7`"),
+            (r#"{"type":"skew_clock","jump":"1h"}"#, "skew_clock 1h ahead"),
+            (r#"{"type":"skew_clock","speed":0.5}"#, "skew_clock at 0.5 times the speed"),
         ] {
             assert_eq!(fault(json).unwrap().to_string(), text);
         }
@@ -494,6 +524,20 @@ mod tests {
             (
                 r#"{"type":"slow_store","component":{"kind":"idempotency","name":"db"}}"#.to_owned(),
                 "a latency needs `add`",
+            ),
+            (r#"{"type":"skew_clock"}"#.to_owned(), "needs either `jump` or `speed`"),
+            (
+                r#"{"type":"skew_clock","speed":-1}"#.to_owned(),
+                "the speed -1 of the clock is not from 0 to 1000",
+            ),
+            (r#"{"type":"skew_clock","jump":"0s"}"#.to_owned(), "the clock jumps by 1ns to 720h"),
+            (
+                r#"{"type":"skew_clock","jump":"1h","on":"a"}"#.to_owned(),
+                "`on` does not apply to `skew_clock`",
+            ),
+            (
+                format!(r#"{{"type":"skew_clock","jump":"1h",{bulkhead}}}"#),
+                "`component` does not apply to `skew_clock`",
             ),
         ] {
             let error = fault(&json).unwrap_err();

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::action::Subject;
 use super::problem::Problems;
+use super::token::FaultToken;
 use crate::kind::Kind;
 use crate::nearest::ranked;
 use crate::observe::FaultKind;
@@ -23,6 +24,7 @@ pub(super) struct Target {
     pub(super) group: Option<String>,
     pub(super) priority: Option<Priority>,
     pub(super) correlation_prefix: Option<String>,
+    pub(super) token: Option<String>,
     pub(super) rate: f64,
     pub(super) every: u64,
     pub(super) times: Option<u64>,
@@ -36,6 +38,7 @@ impl Default for Target {
             group: None,
             priority: None,
             correlation_prefix: None,
+            token: None,
             rate: 1.0,
             every: 1,
             times: None,
@@ -73,22 +76,28 @@ impl Target {
         !self.patterns.is_empty() || self.component.is_some() || self.group.is_some()
     }
 
-    /// Checks the conditions of a fault that acts on a component and not on calls.
+    /// Checks the conditions of a fault that acts on a component or the clock, and not on calls.
     pub(super) fn check_of_component(&self, fault: FaultKind, subject: Subject, problems: &mut Problems) {
-        let Subject::Component { kind, is_counted } = subject else { return };
+        let is_counted = matches!(subject, Subject::Component { is_counted: true, .. });
+        let is_of_clock = subject == Subject::Clock;
         let conditions = [
             ("on", !self.patterns.is_empty()),
             ("group", self.group.is_some()),
             ("priority", self.priority.is_some()),
             ("correlation_prefix", self.correlation_prefix.is_some()),
+            ("token", self.token.is_some()),
             ("every", self.every != 1 && !is_counted),
             ("times", self.times.is_some() && !is_counted),
+            ("rate", self.rate < 1.0 && is_of_clock),
+            ("component", self.component.is_some() && is_of_clock),
         ];
         for (key, _) in conditions.iter().filter(|(_, is_set)| *is_set) {
             problems.require(false, || {
-                format!("`{key}` does not apply to `{fault}`, which affects a component and not single calls")
+                let affected = if is_of_clock { "the clock of the registry" } else { "a component" };
+                format!("`{key}` does not apply to `{fault}`, which affects {affected} and not single calls")
             });
         }
+        let Subject::Component { kind, .. } = subject else { return };
         match &self.component {
             None => problems.require(false, || {
                 format!("`{fault}` has no target; name the {kind} with `component`")
@@ -118,6 +127,10 @@ impl Target {
         problems.require(self.patterns.len() <= MOST_PATTERNS, || {
             format!("the fault has {} patterns; at most {MOST_PATTERNS} are allowed", self.patterns.len())
         });
+        problems
+            .require(self.token.as_deref().is_none_or(|token| FaultToken::parse(token).is_some()), || {
+                "the token is not 1 to 64 letters, digits, `.`, `_` and `-`".to_owned()
+            });
         check_rate(self.rate, problems);
         problems.require(self.every > 0, || "`every` = 0 is refused: at least 1".to_owned());
         problems.require(self.times != Some(0), || "`times` = 0 is refused: at least 1".to_owned());
@@ -185,6 +198,9 @@ impl fmt::Display for Target {
         }
         if let Some(prefix) = &self.correlation_prefix {
             parts.push(format!("correlation id `{prefix}..`"));
+        }
+        if let Some(token) = &self.token {
+            parts.push(format!("token `{token}`"));
         }
         if self.rate < 1.0 {
             parts.push(Ratio::new(self.rate).unwrap_or(Ratio::ZERO).to_string());

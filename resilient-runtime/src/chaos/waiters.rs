@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::sync::Mutex;
 
 #[derive(Debug, Default)]
-pub(super) struct Waiters(Mutex<Waiting>);
+pub(crate) struct Waiters(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -16,12 +16,12 @@ struct Waiting {
 
 /// The place of a waiting call.
 #[derive(Debug)]
-pub(super) struct Place(u64);
+pub(crate) struct Place(u64);
 
 impl Waiters {
     /// Registers a waker, in the place of the call if it has one. After this, the call must check again whether the
     /// fault is over.
-    pub(super) fn register(&self, place: &mut Option<Place>, waker: Waker) {
+    pub(crate) fn register(&self, place: &mut Option<Place>, waker: Waker) {
         let mut waiting = self.0.lock();
         let number = match place {
             Some(Place(number)) => *number,
@@ -38,14 +38,14 @@ impl Waiters {
         drop(before);
     }
 
-    pub(super) fn leave(&self, place: Option<&Place>) {
+    pub(crate) fn leave(&self, place: Option<&Place>) {
         if let Some(Place(number)) = place {
             let waker = self.0.lock().wakers.remove(number);
             drop(waker);
         }
     }
 
-    pub(super) fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         let woken = std::mem::take(&mut self.0.lock().wakers);
         woken.into_values().for_each(Waker::wake);
     }

@@ -33,6 +33,8 @@ mod blocking;
 mod delay;
 mod drift;
 mod manual;
+#[cfg(feature = "chaos")]
+mod skewed;
 mod timer;
 
 pub use delay::Delay;
@@ -149,6 +151,21 @@ enum Source {
     System(&'static System),
     Tokio,
     Manual(Arc<Manual>),
+    #[cfg(feature = "chaos")]
+    Skewed(Arc<skewed::Skewed>),
+}
+
+impl Source {
+    /// The time of the other clocks, apart from the usual one so that a reading of that one stays a single test.
+    fn now(&self) -> Instant {
+        match self {
+            Self::System(system) => Instant(system.nanos()),
+            Self::Tokio => Instant(tokio_nanos()),
+            Self::Manual(manual) => manual.now(),
+            #[cfg(feature = "chaos")]
+            Self::Skewed(skewed) => skewed.now(),
+        }
+    }
 }
 
 /// No timer is available: there is no tokio runtime, or it was built without `enable_time`.
@@ -203,8 +220,7 @@ impl Clock {
     pub fn now(&self) -> Instant {
         match &self.0 {
             Source::System(system) => Instant(system.nanos()),
-            Source::Tokio => Instant(tokio_nanos()),
-            Source::Manual(manual) => manual.now(),
+            other => other.now(),
         }
     }
 
@@ -226,6 +242,8 @@ impl Clock {
         match &self.0 {
             Source::System(_) | Source::Tokio => std::thread::sleep(span),
             Source::Manual(manual) => manual.advance(span),
+            #[cfg(feature = "chaos")]
+            Source::Skewed(skewed) => skewed.sleep(span),
         }
     }
 
@@ -244,6 +262,8 @@ impl Clock {
                 manual.park(until);
                 manual.now() >= until
             }
+            #[cfg(feature = "chaos")]
+            Source::Skewed(skewed) => skewed.park(until),
         }
     }
 
@@ -259,6 +279,12 @@ impl Clock {
                 place.set(Some(Timer::manual(manual, at)));
                 Ok(())
             }
+            #[cfg(feature = "chaos")]
+            Source::Skewed(skewed) => {
+                let wait = Box::new(skewed::SkewedWait::armed(skewed, at)?);
+                place.set(Some(Timer::Skewed { wait }));
+                Ok(())
+            }
         }
     }
 
@@ -266,7 +292,7 @@ impl Clock {
     /// [`ManualClock`] never blocks, so it never warns.
     #[cold]
     pub(crate) fn warn_of_blocking(&self, name: &'static str) {
-        if !matches!(self.0, Source::Manual(_)) {
+        if !matches!(self.unskewed().0, Source::Manual(_)) {
             blocking::warn(name);
         }
     }
@@ -277,13 +303,41 @@ impl Clock {
         match &self.0 {
             Source::System(_) | Source::Tokio => std::thread::park_timeout(until.since(self.now()).min(span)),
             Source::Manual(manual) => manual.park_at_most(until, span),
+            Source::Skewed(skewed) => skewed.park_at_most(until, span),
         }
     }
 
     /// Whether it moves while a thread is blocked.
     #[cfg(feature = "chaos")]
     pub(crate) fn moves_by_itself(&self) -> bool {
-        !matches!(self.0, Source::Manual(_))
+        !matches!(self.unskewed().0, Source::Manual(_))
+    }
+
+    /// Returns the span of this clock that passes in at most `span` of the clock without its skew.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn scaled(&self, span: Duration) -> Duration {
+        match &self.0 {
+            Source::Skewed(skewed) => skewed.scaled(span),
+            _ => span,
+        }
+    }
+
+    /// Returns the clock as a target of faults, if it can be skewed.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn as_skewable(&self) -> Option<Arc<dyn crate::chaos::Affected>> {
+        match &self.0 {
+            Source::Skewed(skewed) => Some(Arc::clone(skewed) as _),
+            _ => None,
+        }
+    }
+
+    /// Returns the clock without the skew of faults.
+    pub(crate) fn unskewed(&self) -> &Self {
+        match &self.0 {
+            #[cfg(feature = "chaos")]
+            Source::Skewed(skewed) => skewed.base(),
+            _ => self,
+        }
     }
 
     /// Identifies the time line: points in time are comparable if the identities are equal.
@@ -293,6 +347,8 @@ impl Clock {
             Source::System(_) => 0,
             Source::Tokio => 1,
             Source::Manual(manual) => manual.number(),
+            #[cfg(feature = "chaos")]
+            Source::Skewed(skewed) => skewed.number(),
         }
     }
 
@@ -301,6 +357,10 @@ impl Clock {
         match identity {
             0 => Some(Self::system()),
             1 => Some(Self::tokio()),
+            #[cfg(feature = "chaos")]
+            _ if identity & skewed::NUMBERS != 0 => {
+                skewed::find(identity).map(|skewed| Self(Source::Skewed(skewed)))
+            }
             _ => manual::find(identity).map(|manual| Self(Source::Manual(manual))),
         }
     }

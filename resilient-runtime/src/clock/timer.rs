@@ -19,8 +19,16 @@ pin_project! {
     pub(crate) enum Timer {
         Tokio { #[pin] sleep: tokio::time::Sleep },
         Manual { wait: ManualWait },
+        Skewed { #[pin] wait: SkewedTimer },
     }
 }
+
+/// The timer of a skewable clock.
+#[cfg(feature = "chaos")]
+type SkewedTimer = Box<super::skewed::SkewedWait>;
+/// Without the feature there is none.
+#[cfg(not(feature = "chaos"))]
+type SkewedTimer = std::future::Pending<()>;
 
 impl Timer {
     pub(super) fn arm_tokio(mut place: Pin<&mut Option<Self>>, span: Duration) -> Result<(), NoTimer> {
@@ -45,6 +53,7 @@ impl Future for Timer {
         match self.project() {
             TimerProj::Tokio { sleep } => sleep.poll(cx),
             TimerProj::Manual { wait } => wait.poll(cx),
+            TimerProj::Skewed { wait } => wait.poll(cx),
         }
     }
 }

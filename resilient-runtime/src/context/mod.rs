@@ -37,6 +37,8 @@ pub(crate) use rest::{
     Before, Flights, degradation, enter_degradation, enter_flight, enter_lease, leads_flight, lease,
     notes_degradation,
 };
+#[cfg(feature = "chaos")]
+pub(crate) use rest::{enter_token, token};
 pub(crate) use retries::{Retries, gave_up, take_given_up};
 pub(crate) use scope::{Scope, is_cut_short, stop_suppressing};
 pub use scope::{attempt, is_hedge};

@@ -1,10 +1,13 @@
-//! The context that few calls have: a correlation id, a collector of degraded results, a lease, flights.
+//! The context that few calls have: a correlation id, a collector of degraded results, a lease, flights, the token
+//! of faults.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::{Entered, Part};
+#[cfg(feature = "chaos")]
+use crate::chaos::FaultToken;
 use crate::correlation::CorrelationId;
 
 /// A part of the context with a type known only to the component that set it.
@@ -20,6 +23,9 @@ pub(super) struct Rest {
     lease: Option<Slot>,
     /// The keys of the flights that this code leads. A call that joined its own flight would wait forever.
     flights: Vec<u128>,
+    /// The token of faults that affect this code.
+    #[cfg(feature = "chaos")]
+    token: Option<FaultToken>,
 }
 
 thread_local! {
@@ -28,7 +34,14 @@ thread_local! {
 }
 
 impl Rest {
-    const NONE: Self = Self { id: None, degradation: None, lease: None, flights: Vec::new() };
+    const NONE: Self = Self {
+        id: None,
+        degradation: None,
+        lease: None,
+        flights: Vec::new(),
+        #[cfg(feature = "chaos")]
+        token: None,
+    };
 
     /// Copies it, if it is not empty.
     pub(super) fn current() -> Option<Box<Self>> {
@@ -36,18 +49,26 @@ impl Rest {
     }
 
     fn is_some(&self) -> bool {
+        #[cfg(feature = "chaos")]
+        if self.token.is_some() {
+            return true;
+        }
         self.id.is_some() || self.degradation.is_some() || self.lease.is_some() || !self.flights.is_empty()
     }
 
     /// Makes this the current context. Parts that it lacks and the flights of the thread stay.
     pub(super) fn enter(&self) -> Entered<Before> {
         replace(|around| {
-            let Self { id, degradation, lease, flights } = self.clone();
+            let inside = self.clone();
+            let (id, degradation, lease, flights) =
+                (inside.id, inside.degradation, inside.lease, inside.flights);
             let inside = Self {
                 id: id.or_else(|| around.id.clone()),
                 degradation: degradation.or_else(|| around.degradation.clone()),
                 lease: lease.or_else(|| around.lease.clone()),
                 flights: [&*around.flights, &*flights].concat(),
+                #[cfg(feature = "chaos")]
+                token: inside.token.or_else(|| around.token.clone()),
             };
             Before::All(Box::new(std::mem::replace(around, inside)))
         })
@@ -60,6 +81,8 @@ pub(crate) enum Before {
     Id(Option<CorrelationId>),
     Degradation(Option<Slot>),
     Lease(Option<Slot>),
+    #[cfg(feature = "chaos")]
+    Token(Option<FaultToken>),
     #[allow(private_interfaces)] // made and read only here
     All(Box<Rest>),
 }
@@ -73,6 +96,8 @@ impl Part for Before {
                 Self::Id(id) => Self::Id(std::mem::replace(&mut rest.id, id)),
                 Self::Degradation(slot) => Self::Degradation(std::mem::replace(&mut rest.degradation, slot)),
                 Self::Lease(slot) => Self::Lease(std::mem::replace(&mut rest.lease, slot)),
+                #[cfg(feature = "chaos")]
+                Self::Token(token) => Self::Token(std::mem::replace(&mut rest.token, token)),
                 Self::All(mut before) => {
                     std::mem::swap(rest, &mut before);
                     Self::All(before)
@@ -109,6 +134,17 @@ pub(super) fn id() -> Option<CorrelationId> {
 
 pub(super) fn enter_id(id: CorrelationId) -> Entered<Before> {
     replace(|rest| Before::Id(rest.id.replace(id)))
+}
+
+/// Returns the token of faults that affect this code.
+#[cfg(feature = "chaos")]
+pub(crate) fn token() -> Option<FaultToken> {
+    read(|rest| rest.token.clone()).flatten()
+}
+
+#[cfg(feature = "chaos")]
+pub(crate) fn enter_token(token: FaultToken) -> Entered<Before> {
+    replace(|rest| Before::Token(rest.token.replace(token)))
 }
 
 /// Returns the current collector of degraded results.

@@ -194,6 +194,10 @@ impl Idempotency {
                 StoreError::Full { retry_after, .. } => {
                     self.refuse(RejectionKind::StoreUnavailable, *retry_after).of_full_store()
                 }
+                #[cfg(feature = "chaos")]
+                StoreError::Injected(by) => {
+                    self.refuse(RejectionKind::StoreUnavailable, Some(LATER)).caused_by(by.clone())
+                }
                 _ => self.refuse(RejectionKind::StoreUnavailable, Some(LATER)),
             }),
         }

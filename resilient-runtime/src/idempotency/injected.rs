@@ -33,7 +33,7 @@ impl Idempotency {
 fn then<'a, T: Send + 'a>(next: StoreNext, ask: impl FnOnce() -> Answer<'a, T>) -> Answer<'a, T> {
     match next {
         StoreNext::Store => ask(),
-        StoreNext::Fail(by) => super::store::ready(Err(StoreError::Unavailable(by.to_string()))),
+        StoreNext::Fail(by) => super::store::ready(Err(StoreError::Injected(by))),
         StoreNext::Late => super::store::ready(Err(StoreError::TimedOut)),
     }
 }

@@ -312,6 +312,10 @@ pub enum StoreError {
     /// The store panicked with this message.
     #[error("the store panicked: {0}")]
     Panicked(String),
+    /// A fault makes the store fail. It is treated like [`Unavailable`](Self::Unavailable).
+    #[cfg(feature = "chaos")]
+    #[error("{0}")]
+    Injected(crate::rejection::InjectedBy),
 }
 
 /// A future that is ready at once.

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use histogram::SparseHistogram;
 use serde::Serialize;
 
+use super::Latencies;
+use crate::clock::Instant;
 use crate::kind::Kind;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -113,6 +116,40 @@ impl Injected {
         let read = FaultKind::ALL.into_iter().zip(counts.iter());
         let read = read.map(|(kind, count)| (kind, count.load(Ordering::Relaxed)));
         read.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// The calls that faults affected, by outcome. Allocated with the first one.
+#[derive(Debug, Default)]
+pub(crate) struct InjectedCalls(std::sync::OnceLock<Box<Calls>>);
+
+#[derive(Debug)]
+struct Calls {
+    /// By `Ending`.
+    ended: [AtomicU64; 8],
+    latencies: Latencies,
+}
+
+impl InjectedCalls {
+    /// Records the end of a call and, if it was measured, the duration.
+    pub(super) fn add(&self, ending: usize, latency: Option<(u64, u64)>) {
+        let calls = self.0.get_or_init(|| {
+            let ended = std::array::from_fn(|_| AtomicU64::new(0));
+            Box::new(Calls { ended, latencies: Latencies::new() })
+        });
+        if let Some(ended) = calls.ended.get(ending) {
+            ended.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some((nanos, count)) = latency {
+            calls.latencies.record_for(nanos, count);
+        }
+    }
+
+    /// Returns the number of calls by outcome and the recent durations, if there was a call.
+    pub(super) fn read(&self, now: Instant) -> Option<([u64; 8], Option<SparseHistogram>)> {
+        let calls = self.0.get()?;
+        let ended = calls.ended.each_ref().map(|ended| ended.load(Ordering::Relaxed));
+        Some((ended, calls.latencies.minute(now)))
     }
 }
 

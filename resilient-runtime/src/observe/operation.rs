@@ -63,6 +63,8 @@ pub(crate) struct Operation {
     last_error: ErrorSlot,
     #[cfg(feature = "chaos")]
     faults: super::injected::Injected,
+    #[cfg(feature = "chaos")]
+    injected_calls: super::injected::InjectedCalls,
 }
 
 impl Operation {
@@ -75,6 +77,8 @@ impl Operation {
             last_error: ErrorSlot::default(),
             #[cfg(feature = "chaos")]
             faults: super::injected::Injected::default(),
+            #[cfg(feature = "chaos")]
+            injected_calls: super::injected::InjectedCalls::default(),
         }
     }
 
@@ -104,6 +108,43 @@ impl Operation {
     #[cold]
     pub(crate) fn injected(&self, kind: super::FaultKind) {
         self.faults.count(kind);
+    }
+
+    /// Counts a call that a fault affected, besides [`ended`](Self::ended). `latency` is its duration in nanoseconds and
+    /// the number of calls for which it counts.
+    #[cfg(feature = "chaos")]
+    #[cold]
+    pub(crate) fn injected_call(&self, ending: Ending, latency: Option<(u64, u64)>) {
+        let returned = matches!(ending, Ending::Succeeded | Ending::Ignored | Ending::FellBack);
+        self.injected_calls.add(ending as usize, latency.filter(|_| returned));
+    }
+
+    /// Returns the statistics without the calls that faults affected.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn stats_without_injected(&self, now: Instant) -> OperationStats {
+        // First, so that a call that ends in between counts rather than being subtracted twice.
+        let injected = self.injected_calls.read(now);
+        let mut stats = self.stats(now);
+        let Some((ended, durations)) = injected else { return stats };
+        stats.calls = stats.calls.saturating_sub(ended.iter().sum());
+        let of = |ending: Ending| ended[ending as usize];
+        for (count, ending) in [
+            (&mut stats.succeeded, Ending::Succeeded),
+            (&mut stats.failed, Ending::Failed),
+            (&mut stats.ignored, Ending::Ignored),
+            (&mut stats.rejected, Ending::Rejected),
+            (&mut stats.timed_out, Ending::TimedOut),
+            (&mut stats.fell_back, Ending::FellBack),
+            (&mut stats.cancelled, Ending::Cancelled),
+            (&mut stats.panicked, Ending::Panicked),
+        ] {
+            *count = count.saturating_sub(of(ending));
+        }
+        if let (Some(all), Some(durations)) = (self.latencies.minute(now), durations) {
+            // The windows begin at different reads, so that one can have calls that the other does not have.
+            stats.latency = LatencyStats::of(&all.checked_sub(&durations).unwrap_or(all));
+        }
+        stats
     }
 
     /// Counts a failed call that was not retried because the retry budget was exhausted.

@@ -88,6 +88,12 @@ impl Registry {
         // One at a time: with concurrent evaluations, older counts that arrive later would look like a reset.
         let turn = self.0.evaluating.lock();
         let (now, operations) = (self.clock().now(), self.0.operations.all());
+        #[cfg(feature = "chaos")]
+        let without_injected: Vec<_> = if alerts.iter().any(|(_, alert)| alert.config().exclude_injected) {
+            operations.iter().map(|(name, op)| (*name, op.stats_without_injected(now))).collect()
+        } else {
+            Vec::new()
+        };
         let operations: Vec<_> = operations.iter().map(|(name, op)| (*name, op.stats(now))).collect();
         let saturation = saturation::of_all(&self.saturations()).get();
         let mut changed = Vec::new();
@@ -98,6 +104,8 @@ impl Registry {
             }
             let only = config.operation.as_deref();
             let mut reading = Reading { exists: only.is_none(), saturation, ..Reading::default() };
+            #[cfg(feature = "chaos")]
+            let operations = if config.exclude_injected { &without_injected } else { &operations };
             let wanted = operations.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
             wanted.for_each(|(_, stats)| reading.add(stats));
             changed.extend(alert.evaluate(&config, &reading).map(|change| (alert, change)));

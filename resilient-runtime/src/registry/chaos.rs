@@ -30,6 +30,10 @@ impl Registry {
 }
 
 impl Known for Inner {
+    fn clock(&self) -> Option<Arc<dyn Affected>> {
+        self.environment.clock.as_skewable()
+    }
+
     fn components(&self, kind: Kind) -> Vec<String> {
         self.shelves.of(kind).all().into_iter().map(|(name, _)| name.to_owned()).collect()
     }

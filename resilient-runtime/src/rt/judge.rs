@@ -300,6 +300,12 @@ impl<R> Rule<R> for PlainRule {
 pub trait Rejected<R> {
     /// The value.
     fn rejected(&self, rejection: &Rejection) -> Option<R>;
+
+    /// Whether there is one.
+    #[cfg(feature = "chaos")]
+    fn can_be_rejected(&self) -> bool {
+        true
+    }
 }
 
 impl<R: Reject> Rejected<R> for &Judge<R> {
@@ -313,6 +319,12 @@ impl<R: Reject> Rejected<R> for &Judge<R> {
 pub trait NotRejected<R> {
     /// Returns `None`.
     fn rejected(&self, rejection: &Rejection) -> Option<R>;
+
+    /// Returns `false`.
+    #[cfg(feature = "chaos")]
+    fn can_be_rejected(&self) -> bool {
+        false
+    }
 }
 
 impl<R> NotRejected<R> for Judge<R> {

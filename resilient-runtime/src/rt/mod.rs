@@ -343,13 +343,15 @@ macro_rules! __attempt_sync {
 #[macro_export]
 macro_rules! __attempt_sync {
     ($call:ident ($($body:tt)*)) => {
-        $call.attempt_sync_or($($body)*, |_| ::core::option::Option::None)
+        $call.attempt_sync_or($($body)*, |_| false, |_| ::core::option::Option::None)
     };
     ($call:ident ($($body:tt)*) $output:ty) => {
-        $call.attempt_sync_or($($body)*, |rejection| $crate::__rt::rejected!($output, &rejection))
+        $call.attempt_sync_or($($body)*, |_| $crate::__rt::can_be_rejected!($output), |rejection| {
+            $crate::__rt::rejected!($output, &rejection)
+        })
     };
     ($call:ident ($($body:tt)*) $($output:ty)?; $($typed:tt)+) => {
-        $call.attempt_sync_or($($body)*, |rejection| if rejection.is_typed() {
+        $call.attempt_sync_or($($body)*, |is_typed| is_typed || $crate::__rt::can_be_rejected!($($output)?), |rejection| if rejection.is_typed() {
             ::core::option::Option::Some($($typed)+)
         } else {
             $crate::__rt::rejection_of!(rejection $($output)?)
@@ -373,13 +375,15 @@ macro_rules! __attempt_untimed {
 #[macro_export]
 macro_rules! __attempt_untimed {
     ($call:ident ($($body:tt)*)) => {
-        $call.attempt_untimed_or($($body)*, |_| ::core::option::Option::None)
+        $call.attempt_untimed_or($($body)*, |_| false, |_| ::core::option::Option::None)
     };
     ($call:ident ($($body:tt)*) $output:ty) => {
-        $call.attempt_untimed_or($($body)*, |rejection| $crate::__rt::rejected!($output, &rejection))
+        $call.attempt_untimed_or($($body)*, |_| $crate::__rt::can_be_rejected!($output), |rejection| {
+            $crate::__rt::rejected!($output, &rejection)
+        })
     };
     ($call:ident ($($body:tt)*) $($output:ty)?; $($typed:tt)+) => {
-        $call.attempt_untimed_or($($body)*, |rejection| if rejection.is_typed() {
+        $call.attempt_untimed_or($($body)*, |is_typed| is_typed || $crate::__rt::can_be_rejected!($($output)?), |rejection| if rejection.is_typed() {
             ::core::option::Option::Some($($typed)+)
         } else {
             $crate::__rt::rejection_of!(rejection $($output)?)
@@ -402,6 +406,23 @@ macro_rules! __rejection_of {
 
 #[cfg(feature = "chaos")]
 pub use crate::__rejection_of as rejection_of;
+
+/// Whether the type can hold a rejection, if it is written out.
+#[cfg(feature = "chaos")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __can_be_rejected {
+    () => {
+        false
+    };
+    ($output:ty) => {{
+        use $crate::__rt::judging::*;
+        (&&$crate::__rt::Judge::<$output>::new()).can_be_rejected()
+    }};
+}
+
+#[cfg(feature = "chaos")]
+pub use crate::__can_be_rejected as can_be_rejected;
 
 /// Chooses the error of `chaos(error = ..)` if a fault asks for it.
 #[cfg(not(feature = "chaos"))]

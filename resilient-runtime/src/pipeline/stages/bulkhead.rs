@@ -49,6 +49,8 @@ impl<'p> Call<'p> {
         has_waited: bool,
     ) -> Result<(), Rejection> {
         self.was_queued(has_waited, admitted.is_ok(), self.clock.now.or_never());
+        #[cfg(feature = "chaos")]
+        self.note_injected_refusal(admitted.as_ref().err());
         self.back_from_queue(admitted, has_waited)?;
         self.slot = Slot::Held;
         Ok(())

@@ -4,6 +4,7 @@
 //! attempt are drawn when its time begins to count. An asynchronous attempt carries them in its rare state and is held
 //! while it is polled, so that its timers and its cancellation act as on a slow body.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -168,6 +169,8 @@ impl Call<'_> {
             pipeline,
             priority: self.priority,
             correlation_id: id.as_ref().map(CorrelationId::as_str),
+            rejectable: pipeline.chaos.rejectable(),
+            is_skipped: Cell::new(false),
         };
         let mut injection = Injection::NONE;
         pipeline.chaos.draw(&facts, |hit| {
@@ -175,6 +178,9 @@ impl Call<'_> {
             injection.add(hit, |hit| pipeline.injected(hit));
             injection.is_open()
         });
+        if facts.is_skipped.get() {
+            self.cannot_fail();
+        }
         injection
     }
 
@@ -182,6 +188,15 @@ impl Call<'_> {
         self.rare.get_or_insert_default().is_injected = true;
         self.record_injection(&hit.injected_by());
         self.pipeline.operation.injected(hit.action().kind());
+    }
+
+    /// Notes that a fault on a component affected the call.
+    #[inline]
+    pub(in crate::pipeline) fn note_injected_refusal(&mut self, rejection: Option<&Rejection>) {
+        if let Some(by) = rejection.and_then(Rejection::injected_by) {
+            self.rare.get_or_insert_default().is_injected = true;
+            self.record_injection(by);
+        }
     }
 
     /// Polls what faults do to the attempt.
@@ -247,17 +262,21 @@ impl Call<'_> {
 
 impl<'p> Call<'p> {
     /// Like [`attempt_sync`](Self::attempt_sync), for a function without a stage that can reject. `reject` returns the
-    /// outcome that an injected rejection becomes, or `None` if the return type cannot hold one.
+    /// outcome that an injected rejection becomes. `can` tells whether there is one: the argument is whether the
+    /// rejection stands for the error of `chaos(error = ..)`. Faults that need one do not affect other functions.
     #[inline]
     pub fn attempt_sync_or<R>(
         &mut self,
         body: impl FnOnce() -> R,
+        can: impl Fn(bool) -> bool,
         reject: impl FnOnce(Rejection) -> Option<R>,
     ) -> R {
-        if self.pipeline.chaos.is_targeted() && self.fails_by_injection() {
-            match reject(self.take_injected()) {
-                Some(outcome) => return outcome,
-                None => self.cannot_fail(),
+        if self.pipeline.chaos.is_targeted() {
+            self.pipeline.chaos.set_rejectable([can(false), can(true)]);
+            if self.fails_by_injection()
+                && let Some(outcome) = reject(self.take_injected())
+            {
+                return outcome;
             }
         }
         let _scope = self.enter_body();
@@ -268,10 +287,18 @@ impl<'p> Call<'p> {
 
     /// Like [`attempt_untimed`](Self::attempt_untimed), for a function without a stage that can reject.
     #[inline]
-    pub fn attempt_untimed_or<'c, F: Future, J>(&'c mut self, body: F, reject: J) -> AttemptOr<'c, 'p, F, J>
+    pub fn attempt_untimed_or<'c, F: Future, J>(
+        &'c mut self,
+        body: F,
+        can: impl Fn(bool) -> bool,
+        reject: J,
+    ) -> AttemptOr<'c, 'p, F, J>
     where
         J: FnOnce(Rejection) -> Option<F::Output>,
     {
+        if self.pipeline.chaos.is_targeted() {
+            self.pipeline.chaos.set_rejectable([can(false), can(true)]);
+        }
         AttemptOr { attempt: self.attempt_untimed(body), reject: Some(reject) }
     }
 
@@ -325,10 +352,9 @@ impl<F: Future, J: FnOnce(Rejection) -> Option<F::Output>> Future for AttemptOr<
                 return Poll::Ready(outcome);
             }
             let rejection = this.attempt.as_mut().call().take_injected();
-            // After an injected rejection, the body can still run.
-            match this.reject.take().and_then(|reject| reject(rejection)) {
-                Some(outcome) => return Poll::Ready(outcome),
-                None => this.attempt.as_mut().call().cannot_fail(),
+            // Without an outcome, the body runs.
+            if let Some(outcome) = this.reject.take().and_then(|reject| reject(rejection)) {
+                return Poll::Ready(outcome);
             }
         }
     }

@@ -86,6 +86,8 @@ impl<'p> Call<'p> {
             }
             Ok(replay) => Ok(replay),
             Err(rejection) => {
+                #[cfg(feature = "chaos")]
+                self.note_injected_refusal(Some(&rejection));
                 self.end_shared(Ending::Rejected);
                 Err(rejection)
             }

@@ -175,6 +175,13 @@ impl Call<'_> {
             spans.call.record("attempts", spans.begun.load(Ordering::Relaxed));
             spans.call.record("outcome", self.ending.as_str());
         }
+        #[cfg(feature = "chaos")]
+        if self.is_injected() {
+            let nanos =
+                self.clock.started.get().map(|started| self.clock.now.or_never().nanos_since(started));
+            let latency = nanos.map(|nanos| (nanos, u64::from(self.timing.calls())));
+            self.pipeline.operation.injected_call(self.ending, latency);
+        }
     }
 
     /// Records in the span that a fault affects the call.
