@@ -43,7 +43,13 @@ pub(crate) async fn play(
 
 fn day(options: &options::GameDay) -> Result<GameDay, Box<dyn Error>> {
     let day = GameDay::parse(include_str!("gameday.toml"))?.only(options.only.iter().map(String::as_str))?;
-    Ok(if options.quick { day.in_less_time(QUICK) } else { day })
+    if !options.quick {
+        return Ok(day);
+    }
+    let mut day = day.in_less_time(QUICK);
+    let briefing = day.briefing.get_or_insert_default();
+    briefing.push_str(" This is a quick run: all times are a quarter of the times in the hypotheses.");
+    Ok(day)
 }
 
 async fn run(options: &options::GameDay, day: GameDay) -> std::io::Result<GameDayReport> {

@@ -33,7 +33,8 @@ max_duration = "10m"
 [[steady_state]]
 probe = "success_rate"
 operation = "order"
-min = 0
+min = 0.01
+when = "edges"
 window = "1s"
 min_samples = 1
 
@@ -121,6 +122,9 @@ async fn stop_all() -> Result<Duration, String> {
     Ok(took)
 }
 
+/// The longest time of a round. A round that takes longer has a mistake.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// Aborts an experiment.
 async fn abort(how: Trigger) -> Result<Duration, String> {
     let calls = Calls::new();
@@ -152,8 +156,10 @@ async fn abort(how: Trigger) -> Result<Duration, String> {
     let held = calls.hold().await;
     let trigger = match how {
         Trigger::Alert => {
+            // An alert compares two evaluations.
+            calls.registry.evaluate_alerts();
             is_failing.store(true, Ordering::Relaxed);
-            sleep(Duration::from_millis(1500)).await;
+            sleep(Duration::from_millis(500)).await;
             let trigger = Instant::now();
             calls.registry.evaluate_alerts();
             trigger
@@ -176,10 +182,14 @@ async fn abort(how: Trigger) -> Result<Duration, String> {
 }
 
 async fn measure(how: Trigger) -> Result<Duration, String> {
-    match how {
-        Trigger::StopAll => stop_all().await,
-        _ => abort(how).await,
-    }
+    let round = async {
+        match how {
+            Trigger::StopAll => stop_all().await,
+            _ => abort(how).await,
+        }
+    };
+    let late = |_| Err(format!("the calls were not released within {LONGEST:?}"));
+    tokio::time::timeout(LONGEST, round).await.unwrap_or_else(late)
 }
 
 fn main() -> ExitCode {
