@@ -1,5 +1,7 @@
 //! Faults that act on components: permits, threads, stores and health checks.
 #![cfg(feature = "chaos")]
+// Tests run on the tokio runtime.
+#![allow(clippy::disallowed_methods)]
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use resilient_runtime::bulkhead::Config;
-use resilient_runtime::chaos::{Amount, Fault, FaultKind, Latency, Limits, Skew};
+use resilient_runtime::chaos::{
+    Amount, Attempt, CustomFault, Effect, Fault, FaultKind, Latency, Limits, Skew,
+};
 use resilient_runtime::clock::{Clock, ManualClock};
 use resilient_runtime::health::{self, Status};
 use resilient_runtime::idempotency::{self, Fingerprint, MemoryStore, OnStoreFailure, Unsaved};
@@ -76,7 +80,7 @@ fn each_end_of_the_fault_frees_the_permits_at_once() {
     assert!(is_free(), "stopped");
 
     chaos.arm(hold(Amount::ALL).ttl(SECOND), "alice").unwrap();
-    fixture.time.advance(SECOND - Duration::from_nanos(1));
+    fixture.time.advance(Duration::from_nanos(999_999_999));
     assert!(bulkhead.try_acquire().is_err());
     fixture.time.advance(Duration::from_nanos(1));
     assert!(bulkhead.try_acquire().is_ok(), "expired, and the call is the first to look");
@@ -107,7 +111,7 @@ fn an_expired_fault_wakes_waiting_calls_by_their_own_timers() {
     fixture.time.advance(Duration::from_millis(299));
     assert!(!woken.is_set());
     fixture.time.advance(Duration::from_millis(1));
-    assert!(woken.is_set(), "nobody looked at the fault");
+    assert!(woken.is_set(), "no call looked at the fault");
     assert!(poll(waits).unwrap().is_ok());
 }
 
@@ -674,4 +678,89 @@ fn calls_that_find_no_permit_because_of_a_fault_are_excluded_too() {
     fixture.registry.evaluate_alerts();
     assert_eq!(alert.stats().value, Some(0.0), "of one call");
     assert_eq!(load.stats().rejected, 9, "the statistics have all calls");
+}
+
+/// Has another effect on each attempt.
+struct Each(std::sync::atomic::AtomicUsize, Vec<Effect>);
+
+impl CustomFault for Each {
+    fn name(&self) -> &'static str {
+        "each"
+    }
+
+    fn inject(&self, attempt: &Attempt<'_>) -> Effect {
+        assert_eq!((attempt.operation, attempt.priority), ("load", Priority::Normal));
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        *self.1.get(number).expect("the program is wrong")
+    }
+}
+
+#[test]
+fn a_custom_fault_decides_about_each_attempt() {
+    use resilient_runtime::Class;
+
+    let fixture = Fixture::new();
+    let load = fixture.registry.pipeline("load").build();
+    let effects = vec![
+        Effect::None,
+        Effect::Error(Class::Permanent),
+        Effect::Latency(SECOND),
+        Effect::Refuse(RejectionKind::RateLimited),
+        Effect::Error(Class::Ignored),
+    ];
+    let fault = Fault::custom(Each(0.into(), effects)).on("load");
+    let fault = fixture.registry.chaos().inject_as(fault, "alice").unwrap();
+    let call = || load.call(|| Ok::<_, Rejection>(7));
+    assert_eq!((call(), fault.injected()), (Ok(7), 0));
+    let error = call().unwrap_err();
+    assert_eq!(error.to_string(), "`load` failed: injected by fault 1 (custom, by alice)");
+    let before = fixture.time.clock().now();
+    assert_eq!((call(), fixture.time.clock().now().since(before)), (Ok(7), SECOND));
+    assert_eq!(call().unwrap_err().kind(), RejectionKind::RateLimited);
+    assert_eq!(call(), Ok(7), "a class that cannot be injected");
+    assert_eq!(call(), Ok(7), "a panic of the fault affects no call");
+    assert_eq!((fault.injected(), load.stats().injected[&FaultKind::Custom]), (3, 3));
+    assert_eq!(fault.snapshot().action, "custom `each`");
+    let nameless = Fault::custom(Nameless).on("load");
+    assert!(
+        fixture
+            .registry
+            .chaos()
+            .inject(nameless)
+            .unwrap_err()
+            .to_string()
+            .contains("the name of a custom fault")
+    );
+}
+
+struct Nameless;
+
+impl CustomFault for Nameless {
+    fn name(&self) -> &'static str {
+        ""
+    }
+
+    fn inject(&self, _: &Attempt<'_>) -> Effect {
+        Effect::Hang
+    }
+}
+
+#[test]
+fn other_faults_end_on_a_stopped_clock() {
+    let fixture = Fixture::skewable();
+    let bulkhead = fixture.bulkhead(queue(1));
+    let load = fixture.registry.pipeline("load").build();
+    let chaos = fixture.registry.chaos();
+    let _stopped = chaos.inject(Fault::skew_clock(Skew::speed(0.0)).ttl(SECOND * 60)).unwrap();
+    let hang = chaos.inject(Fault::hang().on("load").ttl(SECOND)).unwrap();
+    let held = chaos.inject(hold(Amount::ALL).ttl(SECOND)).unwrap();
+    let mut hangs = pin!(load.call_async(async || Some(7)));
+    let mut waits = pin!(bulkhead.acquire());
+    assert!(poll(hangs.as_mut()).is_none() && poll(waits.as_mut()).is_none());
+    drop((hang, held));
+    assert_eq!(poll(hangs), Some(Some(7)));
+    assert!(poll(waits).unwrap().is_ok());
+    chaos.arm(hold(Amount::ALL).ttl(SECOND), "alice").unwrap();
+    fixture.time.advance(SECOND);
+    assert!(bulkhead.try_acquire().is_ok(), "expired without the skew");
 }

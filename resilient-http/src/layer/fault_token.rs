@@ -22,7 +22,7 @@ const HEADER: HeaderName = HeaderName::from_static("resilient-fault");
 /// outside of a [`ServerLayer`](super::ServerLayer) whose pipeline is a target.
 ///
 /// Trusted are the peers of the connection, which [`HttpServer`](crate::HttpServer) provides; with `axum::serve`, use
-/// `into_make_service_with_connect_info::<SocketAddr>()`. Behind a proxy, the peer is the proxy: trust it only if it
+/// `into_make_service_with_connect_info::<SocketAddr>()`. If a proxy forwards the requests, the peer is the proxy: trust it only if it
 /// removes the header from requests of clients that may not use it. The header of any other peer is ignored.
 ///
 /// ```
@@ -54,13 +54,13 @@ pub struct FaultTokenLayer {
 }
 
 impl FaultTokenLayer {
-    /// Creates a layer that trusts the peers with these IP addresses or networks. With an empty list it trusts nobody.
+    /// Creates a layer that trusts the peers with these IP addresses or networks. With an empty list it trusts no peer.
     ///
     /// ```
     /// use resilient_http::layer::FaultTokenLayer;
     ///
     /// assert!(FaultTokenLayer::from_peers(["127.0.0.1", "10.0.0.0/8"]).is_ok());
-    /// assert!(FaultTokenLayer::from_peers(["everybody"]).is_err());
+    /// assert!(FaultTokenLayer::from_peers(["all"]).is_err());
     /// ```
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Held permits lower the limits of the gate, so that no permit can be lost: a changed limit, a reset and the end of a
 //! fault only compute the limits again. A fault that has expired is found by the next call that finds no permit, by
-//! the timer of each waiting call, and by whoever reads the statistics.
+//! the timer of each waiting call, and by each reading of the statistics.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ impl Bulkhead {
         if self.holds.is_set() { self.holds.faults.next_end(now) } else { Instant::NEVER }
     }
 
-    /// The fault because of which a call finds no permit now, if one is to blame.
+    /// Returns the fault that holds the permit that a call needs now, if there is one.
     #[cold]
     fn blamed(&self) -> Option<Arc<Armed>> {
         let config = self.core.config().in_force();

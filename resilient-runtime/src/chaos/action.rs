@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::amount::Amount;
+use super::custom::Custom;
 use super::latency::Latency;
 use super::problem::Problems;
 use super::skew::Skew;
@@ -29,9 +30,10 @@ pub(crate) enum Action {
     /// The length of a cycle: the check fails in the first half.
     FlapHealth(Duration),
     SkewClock(Skew),
+    Custom(Custom),
 }
 
-/// What a fault acts on.
+/// The subject on which a fault acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
     /// The attempts of calls.
@@ -60,7 +62,8 @@ impl Action {
             | Self::TypedError
             | Self::Hang
             | Self::Panic
-            | Self::Refuse(_) => Subject::Calls,
+            | Self::Refuse(_)
+            | Self::Custom(_) => Subject::Calls,
         }
     }
 
@@ -92,6 +95,7 @@ impl Action {
             Self::SlowStore(_) => FaultKind::SlowStore,
             Self::FlapHealth(_) => FaultKind::FlapHealth,
             Self::SkewClock(_) => FaultKind::SkewClock,
+            Self::Custom(_) => FaultKind::Custom,
         }
     }
 
@@ -100,6 +104,7 @@ impl Action {
             Self::Latency(latency) | Self::SlowStore(latency) => latency.check(problems),
             Self::HoldPermits(amount) | Self::HoldThreads(amount) => amount.check(problems),
             Self::SkewClock(skew) => skew.check(problems),
+            Self::Custom(custom) => custom.check(problems),
             Self::FlapHealth(period) => problems.require(PERIOD.contains(period), || {
                 format!("the period {} is not from 1ms to 24h", duration_text(*period))
             }),
@@ -144,6 +149,7 @@ impl fmt::Display for Action {
             Self::HoldPermits(amount) => write!(f, "hold {amount} of the permits"),
             Self::HoldThreads(amount) => write!(f, "hold {amount} of the threads"),
             Self::SlowStore(latency) => write!(f, "slow_store {latency}"),
+            Self::Custom(custom) => custom.fmt(f),
             Self::SkewClock(skew) => write!(f, "skew_clock {skew}"),
             Self::FlapHealth(period) => write!(f, "flap_health every {}", duration_text(*period)),
             Self::TypedError | Self::Hang | Self::Panic | Self::FailStore => {

@@ -280,22 +280,33 @@ impl Armed {
             facts.is_skipped.set(true);
             return None;
         }
-        self.draw(may)
+        let effect = || match &self.action {
+            Action::Custom(custom) => custom.effect(facts).map(Some),
+            _ => Some(None),
+        };
+        self.draw(may, effect)
     }
 
     /// Like [`hit`](Self::hit), for an operation of the component on which it acts.
     pub(super) fn hit_component(self: &Arc<Self>, may: impl FnOnce() -> bool) -> Option<Hit> {
-        if self.is_over() { None } else { self.draw(may) }
+        if self.is_over() { None } else { self.draw(may, || Some(None)) }
     }
 
-    fn draw(self: &Arc<Self>, may: impl FnOnce() -> bool) -> Option<Hit> {
+    /// `effect` is what happens instead of the action, or `None` if nothing happens.
+    fn draw(
+        self: &Arc<Self>,
+        may: impl FnOnce() -> bool,
+        effect: impl FnOnce() -> Option<Option<Action>>,
+    ) -> Option<Hit> {
         let number = self.matched.fetch_add(1, Ordering::Relaxed) + 1;
         let mut dice = Dice::of(self.seed, number);
         if !number.is_multiple_of(self.target.every) || dice.share() >= self.rate() {
             return None;
         }
+        let effect = effect()?;
         // Dropping it gives the place back.
-        let hit = self.place(dice)?;
+        let mut hit = self.place(dice)?;
+        hit.effect = effect;
         if !may() {
             return None;
         }
@@ -321,7 +332,7 @@ impl Armed {
         let most = self.max_active.unwrap_or(u32::MAX);
         let next = |active: u32| (active < most).then_some(active + 1);
         self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
-        Some(Hit { armed: Arc::clone(self), dice })
+        Some(Hit { armed: Arc::clone(self), dice, effect: None })
     }
 
     /// Sets the component on which it acts.
@@ -449,6 +460,8 @@ impl Armed {
 pub(crate) struct Hit {
     pub(super) armed: Arc<Armed>,
     pub(super) dice: Dice,
+    /// The effect of a custom fault.
+    effect: Option<Action>,
 }
 
 impl Hit {
@@ -458,7 +471,11 @@ impl Hit {
 
     /// The effect on the attempt.
     pub(crate) fn action(&self) -> &Action {
-        &self.armed.action
+        self.effect.as_ref().unwrap_or(&self.armed.action)
+    }
+
+    pub(crate) fn kind(&self) -> FaultKind {
+        self.armed.action.kind()
     }
 }
 

@@ -248,7 +248,7 @@ impl Fault {
         self
     }
 
-    /// Affects calls in the scope of this [`FaultToken`](super::FaultToken), such as those of one request.
+    /// Affects calls in the scope of this [`FaultToken`](super::FaultToken), such as the calls of one request.
     ///
     /// ```
     /// use resilient_runtime::chaos::Fault;

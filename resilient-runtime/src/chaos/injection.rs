@@ -63,7 +63,7 @@ impl Injection {
 
     /// Adds the effect of a fault. `rejection` makes the rejection of an error or refusal.
     pub(crate) fn add(&mut self, mut hit: Hit, rejection: impl FnOnce(&Hit) -> Rejection) {
-        match hit.armed.action {
+        match *hit.action() {
             Action::Latency(latency) => {
                 let span = latency.sample(&mut hit.dice);
                 self.waits.push_back(Wait::new(hit, Some(span)));
@@ -79,7 +79,9 @@ impl Injection {
             | Action::FailStore
             | Action::SlowStore(_)
             | Action::FlapHealth(_)
-            | Action::SkewClock(_) => {}
+            | Action::SkewClock(_)
+            // The effect of a custom fault is another action.
+            | Action::Custom(_) => {}
         }
     }
 

@@ -27,6 +27,7 @@
 mod action;
 mod amount;
 mod armed;
+mod custom;
 mod dice;
 mod fault;
 mod guard;
@@ -56,6 +57,7 @@ use action::Subject;
 pub use amount::Amount;
 pub(crate) use armed::{Armed, Facts, Hit};
 pub use armed::{ArmedFault, FaultId};
+pub use custom::{Attempt, CustomFault, Effect};
 pub use fault::{DEFAULT_TTL, Fault, MAX_TTL};
 pub use guard::FaultGuard;
 pub(crate) use injection::{Blocked, Injection};

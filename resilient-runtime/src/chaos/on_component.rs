@@ -72,7 +72,7 @@ impl OnComponent {
         rest
     }
 
-    /// Whether one of them is over, and its effect is to be undone.
+    /// Whether one of them is over, so that its effect must be undone.
     #[cold]
     pub(crate) fn is_stale(&self) -> bool {
         self.faults.lock().all.iter().any(|armed| armed.is_over())

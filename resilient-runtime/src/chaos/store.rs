@@ -17,7 +17,7 @@ pub(crate) struct StoreInjection {
     failure: Option<InjectedBy>,
 }
 
-/// What happens next to an operation.
+/// The next step of an operation.
 #[derive(Debug)]
 pub(crate) enum Next {
     /// It reaches the store.

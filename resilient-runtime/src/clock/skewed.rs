@@ -17,7 +17,7 @@ use crate::kind::Kind;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::weak_table::WeakTable;
 
-/// Numbers of skewable clocks have this bit, so that they differ from those of manual clocks.
+/// Numbers of skewable clocks have this bit, so that they differ from the numbers of manual clocks.
 pub(super) const NUMBERS: u32 = 1 << 31;
 
 fn known() -> std::sync::MutexGuard<'static, WeakTable<Skewed>> {
@@ -216,8 +216,9 @@ impl Skewed {
     /// Returns the span of this clock that passes in at least `span` of the clock beneath.
     pub(super) fn scaled(&self, span: Duration) -> Duration {
         let speed = self.state.lock().speed().min(1.0);
-        // So short that a stopped clock reaches it at its next change.
-        Duration::try_from_secs_f64(span.as_secs_f64() * speed).unwrap_or(span)
+        let scaled = Duration::try_from_secs_f64(span.as_secs_f64() * speed).unwrap_or(span);
+        // Never zero, which would be reached at once: on a stopped clock it is reached after the clock runs again.
+        scaled.max(Duration::from_nanos(1)).min(span)
     }
 }
 
@@ -312,7 +313,8 @@ impl Clock {
     /// use resilient_runtime::{Registry, clock::Clock};
     ///
     /// let registry = Registry::with_clock(Clock::system().skewable());
-    /// assert!(registry.clock().now() >= Clock::system().now());
+    /// let before = Clock::system().now();
+    /// assert!(registry.clock().now() >= before);
     /// ```
     #[must_use]
     pub fn skewable(self) -> Self {

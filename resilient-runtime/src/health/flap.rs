@@ -1,4 +1,4 @@
-//! What a check observes while faults let it flap.
+//! The results that a check observes while faults let it flap.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) struct Flap {
     last: Option<Last>,
 }
 
-/// What faults do to the result of a probe.
+/// The effect of faults on the result of a probe.
 #[derive(Debug)]
 pub(super) enum Drawn {
     /// No fault is in force.
@@ -32,7 +32,7 @@ impl Flap {
 }
 
 impl State {
-    /// Records what the check observes. Called before the true result is recorded.
+    /// Records the result that the check observes. Called before the true result is recorded.
     pub(super) fn flap(&mut self, drawn: Drawn, config: &Config, last: &Last) {
         let mut last = last.clone();
         match drawn {

@@ -97,7 +97,7 @@ struct State {
     probes: u64,
     failed: u64,
     turn: Turn,
-    /// What the check observes while faults let it flap.
+    /// The results that the check observes while faults let it flap.
     #[cfg(feature = "chaos")]
     flap: Option<flap::Flap>,
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::{Registry, saturation};
 use crate::alert::Reading;
+#[cfg(feature = "chaos")]
+use crate::alert::Signal;
 use crate::clock::{BoxedTimer, NoTimer};
 use crate::component::Component;
 use crate::nearest::nearest;
@@ -105,7 +107,9 @@ impl Registry {
             let only = config.operation.as_deref();
             let mut reading = Reading { exists: only.is_none(), saturation, ..Reading::default() };
             #[cfg(feature = "chaos")]
-            let operations = if config.exclude_injected { &without_injected } else { &operations };
+            let is_excluded = config.exclude_injected && config.signal != Signal::Traffic;
+            #[cfg(feature = "chaos")]
+            let operations = if is_excluded { &without_injected } else { &operations };
             let wanted = operations.iter().filter(|(name, _)| only.is_none_or(|only| only == *name));
             wanted.for_each(|(_, stats)| reading.add(stats));
             changed.extend(alert.evaluate(&config, &reading).map(|change| (alert, change)));

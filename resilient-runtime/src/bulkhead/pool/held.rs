@@ -34,7 +34,7 @@ impl Pool {
                 drop(on_thread);
             }
         };
-        // Before waiting work: the thread is taken as soon as it is free.
+        // Before waiting work: it takes the next free thread.
         let submitted = self.submit(Priority::Critical, Box::new(work));
         HeldThread { armed: Arc::clone(armed), is_released, submitted: Some(submitted) }
     }

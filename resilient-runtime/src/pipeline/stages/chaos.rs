@@ -187,7 +187,7 @@ impl Call<'_> {
     fn affected_by(&mut self, hit: &Hit) {
         self.rare.get_or_insert_default().is_injected = true;
         self.record_injection(&hit.injected_by());
-        self.pipeline.operation.injected(hit.action().kind());
+        self.pipeline.operation.injected(hit.kind());
     }
 
     /// Notes that a fault on a component affected the call.
