@@ -28,7 +28,9 @@ pub(crate) async fn run(service: SocketAddr, orders_per_second: u32) {
 }
 
 async fn send(service: SocketAddr, order: u64) -> std::io::Result<()> {
-    let body = format!(r#"{{"order_id": "load-{order}", "cents": {}}}"#, 100 + order % 900);
+    // Ten customers, because the rate limit is per customer.
+    let (cents, customer) = (100 + order % 900, order % 10);
+    let body = format!(r#"{{"order_id": "load-{order}", "cents": {cents}, "customer": "load-{customer}"}}"#);
     let request = format!(
         "POST /api/resilience/protected-endpoint HTTP/1.1\r\nhost: {service}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()

@@ -3,9 +3,14 @@
 //! The service accepts orders over HTTP and charges them at the gateway over TCP.
 //!
 //!     cargo run --example payments [-- --scenario]
+//!
+//! A game day of six chaos experiments, with a report at the end:
+//!
+//!     cargo run --release --example payments -- --gameday
 
 mod api;
 mod client;
+mod gameday;
 mod gateway;
 mod load;
 mod options;
@@ -31,7 +36,7 @@ use service::Service;
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("payments: {error}");
             ExitCode::FAILURE
@@ -39,10 +44,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let Some(options) = Options::from_args(std::env::args().skip(1))? else {
         println!("{}", options::HELP);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
     if let Some(path) = &options.records {
         registry().idempotency("orders").set_store(Arc::new(DurableStore::open(path)?));
@@ -65,14 +70,17 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     let listener = listen(options.port, "--port").await?;
     let address = listener.local_addr()?;
-    introduce(address, gateway_address, &token, &options.config);
     tokio::spawn(load::run(address, options.load));
+    if let Some(day) = &options.game_day {
+        return gameday::play(day, routes, listener, &token).await;
+    }
+    introduce(address, gateway_address, &token, &options.config);
     if options.scenario {
         tokio::spawn(load::scenario(Arc::clone(&gateway)));
     }
     HttpServer::new(routes).run(listener, interrupted()).await;
     println!("\n{}", resilient_runtime::stats());
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn admin(options: &Options) -> Result<(Admin, String), Box<dyn Error>> {
@@ -89,6 +97,7 @@ async fn nothing() -> Problem {
     Problem::new(axum::http::StatusCode::NOT_FOUND, what)
 }
 
+/// Completes on Ctrl-C.
 async fn interrupted() {
     // If the signal handler cannot be installed, the program runs until it is killed.
     if tokio::signal::ctrl_c().await.is_err() {

@@ -92,6 +92,18 @@ pub(crate) fn number(number: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Replaces characters that a reader does not see, or that change the order of the text around them: control
+/// characters, and the embeddings, overrides and isolates of bidirectional text. A line break becomes a space.
+pub(crate) fn visible(text: &str) -> String {
+    let replace = |c: char| match c {
+        '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(replace).collect()
+}
+
 /// Returns whether `name` matches `pattern`, in which `*` stands for any characters.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');

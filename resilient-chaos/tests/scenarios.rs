@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use payments::{Broken, Payments};
 use resilient_chaos::report::{Outcome, Report};
-use resilient_chaos::scenario::{Shipped, shipped};
+use resilient_chaos::scenario::{OnDeviation, Scenario, Shipped, shipped};
 use resilient_chaos::{GameDay, Runner, game_day};
 
-fn runner(payments: &Payments, name: &str) -> Runner {
-    let scenario = shipped(name).unwrap().scenario();
+fn runner(payments: &Payments, scenario: Scenario) -> Runner {
     Runner::new(&payments.registry, scenario)
         .environment("test")
         .started("2026-11-30 10:00:00 CET")
@@ -21,10 +20,14 @@ fn runner(payments: &Payments, name: &str) -> Runner {
 }
 
 async fn run(name: &str, broken: Broken) -> Report {
+    run_scenario(shipped(name).unwrap().scenario(), broken).await
+}
+
+async fn run_scenario(scenario: Scenario, broken: Broken) -> Report {
     let payments = Payments::start(40, broken);
     // Lets all operations be called once, so that they exist.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let report = runner(&payments, name).run(std::future::pending()).await;
+    let report = runner(&payments, scenario).run(std::future::pending()).await;
     assert!(!payments.registry.chaos().is_armed(), "nothing stays injected");
     let most = payments.ledger.lock().unwrap().values().max().copied();
     assert_eq!(most, Some(1), "no order is charged twice");
@@ -80,6 +83,82 @@ async fn store_lost_holds_with_a_fallback() {
 #[tokio::test(start_paused = true)]
 async fn retry_storm_holds_with_a_breaker() {
     holds_unless("retry-storm", Broken::Breaker, "circuit `payment` is open within 8 s").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn overload_holds_with_a_short_wait_for_a_permit() {
+    let report = run("overload", Broken::PatientBulkhead).await;
+    assert_eq!(report.outcome, Outcome::Deviated, "{}", report.to_markdown());
+}
+
+// Each kind of expectation can fail: a hypothesis that cannot be wrong shows nothing.
+
+/// Runs a scenario with a protection that is broken, and returns the check with this text in its name.
+async fn check_of(name: &str, broken: Broken, text: &str) -> (Report, Option<bool>) {
+    let report = run(name, broken).await;
+    let check = report.checks.iter().find(|check| check.name.contains(text));
+    let passed = check.unwrap_or_else(|| panic!("{text}: {}", report.to_markdown())).passed;
+    (report, passed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_limit_of_retries_a_retry_storm_deviates() {
+    let mut scenario = shipped("retry-storm").unwrap().scenario();
+    // The circuit does not open, and the scenario must not stop at that deviation.
+    scenario.on_deviation = OnDeviation::Continue;
+    let report = run_scenario(scenario, Broken::ManyRetries).await;
+    let check = report.checks.iter().find(|check| check.name.contains("retry `payment` adds")).unwrap();
+    assert_eq!((report.outcome, check.passed), (Outcome::Deviated, Some(false)), "{}", report.to_markdown());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_does_not_fire_deviates() {
+    let (report, passed) = check_of("dependency-down", Broken::Alert, "alert `charges_degraded` fires").await;
+    assert_eq!((report.outcome, passed), (Outcome::Deviated, Some(false)), "{}", report.to_markdown());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_opens_too_early_deviates() {
+    let name = "circuit payment is not open";
+    let (report, passed) = check_of("errors-10-percent", Broken::SensitiveBreaker, name).await;
+    assert_eq!((report.outcome, passed), (Outcome::Deviated, Some(false)), "{}", report.to_markdown());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_that_stays_open_for_too_long_prevents_the_recovery() {
+    let (report, passed) = check_of("dependency-down", Broken::SlowBreaker, "after the last fault").await;
+    assert_eq!((report.outcome, passed), (Outcome::Deviated, Some(false)), "{}", report.to_markdown());
+    assert!(report.reasons[0].contains("did not return within 30 s"), "{:?}", report.reasons);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_orders_abort_a_scenario_that_continues_after_deviations() {
+    let mut scenario = shipped("dependency-down").unwrap().scenario();
+    scenario.on_deviation = OnDeviation::Continue;
+    let report = run_scenario(scenario, Broken::Fallback).await;
+    assert_eq!(report.outcome, Outcome::Aborted, "{}", report.to_markdown());
+    let rule = "an abort rule applies: critical alert orders_failing is quiet";
+    assert!(report.reasons.iter().any(|reason| reason.contains(rule)), "{:?}", report.reasons);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_farther_fallback_level_than_expected_deviates() {
+    let with = |level: &str| {
+        let expect = format!(
+            "[[expect]]\nexpect = \"fallback\"\nof = \"outage\"\nfallback = \"exchange\"\nat_most = \"{level}\"\n"
+        );
+        let text = shipped("dependency-down").unwrap().text.replacen(
+            "[[expect]]",
+            &format!("{expect}\n[[expect]]"),
+            1,
+        );
+        Scenario::parse(&text).unwrap()
+    };
+    let report = run_scenario(with("default"), Broken::Nothing).await;
+    assert_eq!(report.outcome, Outcome::Held, "{}", report.to_markdown());
+    let report = run_scenario(with("local_cache"), Broken::Nothing).await;
+    assert_eq!(report.outcome, Outcome::Deviated, "{}", report.to_markdown());
+    assert!(report.reasons[0].contains("served by a farther level"), "{:?}", report.reasons);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,15 +5,20 @@
 
 mod agenda;
 mod fields;
+mod next;
 mod play;
 mod prompt;
+mod report;
 
 use std::path::Path;
 use std::time::Duration;
 
 pub use agenda::Agenda;
-pub use play::{GameDayReport, GameDayRunner};
+pub use play::GameDayRunner;
 pub use prompt::{Answer, Choice, Prompt, Question, Terminal, Unattended};
+pub use report::GameDayReport;
+
+use next::next_steps;
 
 use crate::scenario::read::Reader;
 use crate::scenario::{InvalidScenario, Problem, Scenario, Shipped, shipped};
@@ -152,6 +157,47 @@ impl GameDay {
             act.scenario.observe_before + act.scenario.end_of_steps() + act.scenario.recovery.hold
         };
         self.acts.iter().map(of).sum()
+    }
+}
+
+impl GameDay {
+    /// Keeps only the acts that play one of these scenarios. Without a name, all acts are kept.
+    ///
+    /// ```
+    /// use resilient_chaos::GameDay;
+    ///
+    /// let day = GameDay::of("test", "A test", "Ada", ["overload", "retry-storm"]).unwrap();
+    /// assert_eq!(day.clone().only(["overload"]).unwrap().acts.len(), 1);
+    /// assert!(day.only(["overlaod"]).unwrap_err().contains("did you mean `overload`?"));
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the first name that is not the scenario of an act, with a near name.
+    pub fn only<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Result<Self, String> {
+        let names: Vec<_> = names.into_iter().collect();
+        let has = |name: &str| self.acts.iter().any(|act| act.scenario.name == name);
+        if let Some(unknown) = names.iter().find(|name| !has(name)) {
+            let known = hint(unknown, self.acts.iter().map(|act| act.scenario.name.as_str()));
+            return Err(format!("the game day has no scenario `{unknown}`; {known}"));
+        }
+        self.acts.retain(|act| names.is_empty() || names.contains(&act.scenario.name.as_str()));
+        Ok(self)
+    }
+
+    /// Divides the times of all scenarios by `divisor`: see [`Scenario::in_less_time`].
+    ///
+    /// ```
+    /// use resilient_chaos::GameDay;
+    ///
+    /// let day = GameDay::of("test", "A test", "Ada", ["overload"]).unwrap();
+    /// assert_eq!(day.clone().in_less_time(2.0).duration(), day.duration() / 2);
+    /// ```
+    #[must_use]
+    pub fn in_less_time(mut self, divisor: f64) -> Self {
+        for act in &mut self.acts {
+            act.scenario = act.scenario.clone().in_less_time(divisor);
+        }
+        self
     }
 }
 

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use resilient_runtime::Registry;
 
-use super::{Act, Choice, GameDay, Prompt, Question};
+use super::{Act, Choice, GameDay, GameDayReport, Prompt, Question};
 use crate::faults::{Faults, of_registry};
-use crate::report::{Journal, Outcome, Report, escape, page};
+use crate::report::{Entry, EntryKind, Journal, Report, sentence};
 use crate::runner::Runner;
-use crate::text::span;
+use crate::text::{span, visible};
 
 /// Changes the runner of an act, for example to register a probe.
 type Change = Box<dyn Fn(Runner) -> Runner + Send + Sync>;
@@ -32,16 +32,6 @@ impl fmt::Debug for GameDayRunner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GameDayRunner").field("day", &self.day.name).finish_non_exhaustive()
     }
-}
-
-/// The result of a game day.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct GameDayReport {
-    /// The game day.
-    pub day: GameDay,
-    /// The reports of the acts that were played, with the number of the act from 0.
-    pub acts: Vec<(usize, Report)>,
 }
 
 impl GameDayRunner {
@@ -150,11 +140,10 @@ impl GameDayRunner {
             cancel.as_mut().await;
             is_cancelled = true;
         };
-        let report = (self.change)(runner).run(watched).await;
+        prompt.show("");
+        let run = (self.change)(runner).run(watched);
+        let report = follow(run, &journal, prompt).await;
         prompt.show(&format!("{}\n", report.summary()));
-        for reason in &report.reasons {
-            prompt.show(&format!("  {reason}"));
-        }
         let Some(debrief) = act.debrief.as_ref().filter(|_| !is_cancelled) else {
             return Ok((report, is_cancelled));
         };
@@ -173,6 +162,37 @@ impl GameDayRunner {
     }
 }
 
+/// Waits for the end of an act, and shows the entries of its journal.
+async fn follow(run: impl Future<Output = Report>, journal: &Journal, prompt: &mut dyn Prompt) -> Report {
+    let mut run = std::pin::pin!(run);
+    let mut seen = 0;
+    loop {
+        let report = tokio::select! {
+            biased;
+            () = journal.added() => None,
+            report = &mut run => Some(report),
+        };
+        let entries = journal.entries_from(seen);
+        seen += entries.len();
+        entries.iter().filter_map(live).for_each(|line| prompt.show(&line));
+        if let Some(report) = report {
+            return report;
+        }
+    }
+}
+
+/// Describes an entry in a line, if people want to see it at once.
+fn live(entry: &Entry) -> Option<String> {
+    let is_of_interest = match &entry.what {
+        EntryKind::Circuit { state, .. } => state != "half_open",
+        EntryKind::Rate { .. } | EntryKind::Note { .. } | EntryKind::Health { .. } => false,
+        EntryKind::RolledBack { steps, .. } => !steps.is_empty(),
+        _ => true,
+    };
+    let sentence = sentence(&entry.what).filter(|_| is_of_interest)?;
+    Some(format!("  {:>5.1} s  {}", entry.seconds, visible(&sentence)))
+}
+
 fn introduction(index: usize, day: &GameDay, act: &Act) -> String {
     let mut text =
         format!("Act {} of {}: {}\n{}", index + 1, day.acts.len(), act.title, act.scenario.hypothesis);
@@ -182,95 +202,4 @@ fn introduction(index: usize, day: &GameDay, act: &Act) -> String {
     let _ =
         write!(text, "\nIt takes about {}.", span(act.scenario.observe_before + act.scenario.end_of_steps()));
     text
-}
-
-impl GameDayReport {
-    /// Returns the exit code of a program that plays the game day: the largest one of the acts, or 2 if none was played.
-    pub fn exit_code(&self) -> u8 {
-        self.acts.iter().map(|(_, report)| report.exit_code()).max().unwrap_or(Outcome::Aborted.exit_code())
-    }
-
-    /// Summarizes the result, one line per act.
-    pub fn summary(&self) -> String {
-        let mut text =
-            format!("{}: {} of {} acts were played", self.day.title, self.acts.len(), self.day.acts.len());
-        for (_, report) in &self.acts {
-            let _ = write!(text, "\n  {}", report.summary());
-        }
-        text
-    }
-
-    /// Returns the report as Markdown.
-    pub fn to_markdown(&self) -> String {
-        let mut text = format!(
-            "# {}\n\nLead: {}\n\n| act | result | score | recovery |\n|---|---|---|---|\n",
-            self.day.title, self.day.lead
-        );
-        for (index, act) in self.day.acts.iter().enumerate() {
-            let played = self.acts.iter().find(|(number, _)| *number == index).map(|(_, report)| report);
-            let (result, score, recovery) = cells(played);
-            let _ = writeln!(text, "| {} | {result} | {score} | {recovery} |", act.title.replace('|', "\\|"));
-        }
-        for (_, report) in &self.acts {
-            // One level deeper than the report of a single experiment.
-            for line in report.to_markdown().lines() {
-                let deeper = if line.starts_with('#') { "#" } else { "" };
-                let _ = write!(text, "\n{deeper}{line}");
-            }
-            text.push('\n');
-        }
-        text
-    }
-
-    /// Returns the report of all acts as one HTML page that needs no other file.
-    pub fn to_html(&self) -> String {
-        let mut head = format!(
-            "<article><header><p class=\"kind\">Game day, led by {}</p><h1>{}</h1></header>\n",
-            escape(&self.day.lead),
-            escape(&self.day.title)
-        );
-        if let Some(briefing) = &self.day.briefing {
-            let _ = writeln!(head, "<blockquote>{}</blockquote>", escape(briefing));
-        }
-        head.push_str("<table class=\"day\"><thead><tr><th>Act</th><th>Result</th><th>Score</th><th>Recovery</th></tr></thead><tbody>\n");
-        for (index, act) in self.day.acts.iter().enumerate() {
-            let played = self.acts.iter().find(|(number, _)| *number == index).map(|(_, report)| report);
-            let (result, score, recovery) = cells(played);
-            let title = escape(&act.title);
-            let link = played.map_or_else(
-                || title.clone(),
-                |report| format!("<a href=\"#{}\">{title}</a>", escape(&report.began.name)),
-            );
-            let class = if played.is_some() { result } else { "" };
-            let _ = writeln!(
-                head,
-                "<tr><td>{}. {link}</td><td><span class=\"badge {class}\">{result}</span></td><td>{score}</td><td>{recovery}</td></tr>",
-                index + 1
-            );
-        }
-        head.push_str("</tbody></table>\n</article>\n");
-        let reports: Vec<_> = self.acts.iter().map(|(_, report)| report.clone()).collect();
-        page(&self.day.title, Some(&head), &reports)
-    }
-
-    /// Writes the report to `NAME.md` and `NAME.html` in a folder, and returns both paths.
-    ///
-    /// # Errors
-    /// Returns an error if the folder or a file cannot be created.
-    pub fn write(&self, folder: impl AsRef<Path>) -> io::Result<[PathBuf; 2]> {
-        let folder = folder.as_ref();
-        std::fs::create_dir_all(folder)?;
-        let paths = ["md", "html"].map(|extension| folder.join(format!("{}.{extension}", self.day.name)));
-        std::fs::write(&paths[0], self.to_markdown())?;
-        std::fs::write(&paths[1], self.to_html())?;
-        Ok(paths)
-    }
-}
-
-/// Returns the result, the score and the recovery time of an act.
-fn cells(played: Option<&Report>) -> (&'static str, String, String) {
-    let Some(report) = played else { return ("not played", String::new(), String::new()) };
-    let (passed, total) = report.score();
-    let score = if total == 0 { String::new() } else { format!("{passed} of {total}") };
-    (report.outcome.as_str(), score, report.recovery.map(span).unwrap_or_default())
 }

@@ -44,6 +44,53 @@ pub(super) fn draw(timeline: &Timeline<'_>) -> String {
     html
 }
 
+/// Draws the phases, faults, open circuits and alerts of an experiment in a small picture that is `longest` seconds wide.
+pub(crate) fn mini(timeline: &Timeline<'_>, longest: f64) -> String {
+    let scale = WIDTH / longest.max(0.001);
+    let mut svg = format!(
+        "<svg class=\"mini\" viewBox=\"0 0 {WIDTH} 34\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
+    );
+    let mut bar = |class: &str, from: f64, to: f64, (y, height): (f64, f64)| {
+        // A state that is too short to see gets a visible width.
+        let width = ((to - from) * scale).max(3.0);
+        let _ = write!(
+            svg,
+            "<rect class=\"{class}\" x=\"{:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\"/>",
+            from * scale
+        );
+    };
+    for (phase, from, to) in &timeline.phases {
+        bar(&format!("phase {}", name(*phase)), *from, *to, (0.0, 34.0));
+    }
+    for (from, to) in timeline.steps.iter().filter_map(|step| step.ran) {
+        bar("bar", from, to, (3.0, 8.0));
+    }
+    for span in timeline.circuits.values().flatten().filter(|span| span.state.contains("open")) {
+        bar(if span.state == "half_open" { "half" } else { "open" }, span.from, span.to, (13.0, 8.0));
+    }
+    for span in timeline.alerts.values().flatten().filter(|span| span.state != "quiet") {
+        bar(if span.state == "critical" { "critical" } else { "warning" }, span.from, span.to, (23.0, 8.0));
+    }
+    for mark in timeline.marks.iter().filter(|mark| mark.kind != MarkKind::Neutral) {
+        let at = mark.at * scale;
+        let _ = write!(
+            svg,
+            "<line class=\"mark {}\" x1=\"{at:.1}\" y1=\"0\" x2=\"{at:.1}\" y2=\"34\"/>",
+            class(mark.kind)
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+const fn name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Before => "before",
+        Phase::Steps => "steps",
+        Phase::Recovery => "recovery",
+    }
+}
+
 fn x(timeline: &Timeline<'_>, at: f64) -> f64 {
     (at / timeline.end * WIDTH).clamp(0.0, WIDTH)
 }
@@ -56,11 +103,7 @@ fn open(html: &mut String, timeline: &Timeline<'_>, class: &str, (label, detail)
         "<div class=\"lane {class}\"><div class=\"label\"><b>{label}</b><span>{detail}</span></div><div class=\"picture\"><svg viewBox=\"0 0 {WIDTH} {height}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{label}: {detail}\">"
     );
     for (phase, from, to) in &timeline.phases {
-        let class = match phase {
-            Phase::Before => "before",
-            Phase::Steps => "steps",
-            Phase::Recovery => "recovery",
-        };
+        let class = name(*phase);
         let (from, to) = (x(timeline, *from), x(timeline, *to));
         let _ = write!(
             html,
@@ -179,7 +222,10 @@ fn circuit(html: &mut String, timeline: &Timeline<'_>, name: &str, spans: &[Span
     let open_for: f64 =
         spans.iter().filter(|span| span.state == "open").map(|span| span.to - span.from).sum();
     let times = if opened == 1 { "once".to_owned() } else { format!("{opened} times") };
-    let detail = format!("opened {times}, open for {open_for:.1} s");
+    let first = spans.iter().find(|span| span.state.contains("open"));
+    let first =
+        first.map(|span| format!(", first at {}", relative(span.from - timeline.zero))).unwrap_or_default();
+    let detail = format!("opened {times}{first}, open for {open_for:.1} s");
     open(html, timeline, "circuit", (&format!("circuit {name}"), &detail), LOW);
     // Short half-open states are drawn over the open ones.
     let (half, rest): (Vec<_>, Vec<_>) = spans.iter().partition(|span| span.state == "half_open");

@@ -217,6 +217,9 @@ pub struct Check {
     pub detail: String,
     /// Its weight in the score.
     pub weight: u64,
+    /// The share of the limit that was used, if the check has a numeric limit: 1 is exactly at the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<f64>,
 }
 
 /// The group of a check.

@@ -3,16 +3,19 @@
 use std::fmt::Write as _;
 
 use super::markdown::{MOST, verdict};
-use super::timeline::{Timeline, relative, sentence};
+use super::timeline::{Timeline, relative, sentences};
 use super::{Check, CheckKind, EntryKind, Outcome, Report, chart};
-use crate::text::span;
+use crate::text::{share, span, visible};
+
+/// A check that used more than this share of its limit was close to it.
+pub(crate) const CLOSE: f64 = 0.75;
 
 const STYLE: &str = include_str!("style.css");
 
 /// Escapes a text for HTML, also in attributes.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in visible(text).chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
@@ -26,7 +29,7 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 /// Escapes a text, and sets what is between backticks as code.
-fn prose(text: &str) -> String {
+pub(crate) fn prose(text: &str) -> String {
     let mut html = String::new();
     for (index, part) in escape(text).split('`').enumerate() {
         match index % 2 {
@@ -39,8 +42,15 @@ fn prose(text: &str) -> String {
     html
 }
 
+/// A report on a page.
+pub(crate) struct Part<'r> {
+    /// The heading, if the report is one of several on the page. Otherwise it is the name of the scenario.
+    pub(crate) title: Option<String>,
+    pub(crate) report: &'r Report,
+}
+
 /// Returns a page with one report, or with several after an introduction.
-pub(crate) fn page(title: &str, introduction: Option<&str>, reports: &[Report]) -> String {
+pub(crate) fn page(title: &str, introduction: Option<&str>, parts: &[Part<'_>]) -> String {
     let title = if title.is_empty() { "experiment" } else { title };
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
@@ -49,20 +59,27 @@ pub(crate) fn page(title: &str, introduction: Option<&str>, reports: &[Report]) 
     if let Some(introduction) = introduction {
         html.push_str(introduction);
     }
-    reports.iter().for_each(|report| section(&mut html, report));
+    parts.iter().for_each(|part| section(&mut html, part));
     html.push_str("</main>\n</body>\n</html>\n");
     html
 }
 
-fn section(html: &mut String, report: &Report) {
+fn section(html: &mut String, part: &Part<'_>) {
+    let report = part.report;
     let (began, timeline) = (&report.began, Timeline::of(report));
-    let name = if began.name.is_empty() { "experiment" } else { &began.name };
+    let name = escape(if began.name.is_empty() { "experiment" } else { &began.name });
+    let mut kind = "Chaos experiment".to_owned();
+    if began.probes_only {
+        kind.push_str(", probes only");
+    }
+    if part.title.is_some() {
+        let _ = write!(kind, " · {name} · <a href=\"./{name}.jsonl\">journal</a>");
+    }
     let _ = write!(
         html,
-        "<article id=\"{0}\">\n<header><p class=\"kind\">Chaos experiment{1}</p><h1>{0} <span class=\"badge {2}\">{2}</span></h1>\n",
-        escape(name),
-        if began.probes_only { ", probes only" } else { "" },
-        report.outcome.as_str()
+        "<article id=\"{name}\">\n<header><p class=\"kind\">{kind}</p><h1>{} <span class=\"badge {outcome}\">{outcome}</span></h1>\n",
+        part.title.as_deref().map_or_else(|| name.clone(), escape),
+        outcome = report.outcome.as_str()
     );
     if !began.hypothesis.is_empty() {
         let _ = writeln!(html, "<blockquote>{}</blockquote>", prose(&began.hypothesis));
@@ -76,7 +93,7 @@ fn section(html: &mut String, report: &Report) {
         html.push_str("<p class=\"key\"><i class=\"bar\"></i> fault <i class=\"open\"></i> open, firing or failing <i class=\"half\"></i> half-open, warning <i class=\"closed\"></i> closed, quiet or holding <i class=\"forbidden\"></i> outside of the limit</p>\n");
     }
     checks(html, report);
-    happened(html, report, &timeline);
+    happened(html, report, &timeline, part.title.is_none());
     html.push_str("</article>\n");
 }
 
@@ -107,11 +124,7 @@ fn figures(html: &mut String, report: &Report, timeline: &Timeline<'_>) {
     };
     let (passed, total) = report.score();
     if total > 0 {
-        figure(
-            "Score",
-            &crate::text::share(passed as f64 / total as f64),
-            &format!("{passed} of {total} points"),
-        );
+        figure("Score", &share(passed as f64 / total as f64), &format!("{passed} of {total} points"));
     }
     if let Some(recovery) = report.recovery {
         let within = format!("limit {}", crate::probe::Unit::Seconds.show(report.began.recovery_within));
@@ -144,7 +157,7 @@ fn checks(html: &mut String, report: &Report) {
         return;
     }
     html.push_str("<h2>Checks</h2>\n<div class=\"scroll\"><table class=\"checks\"><thead><tr><th>Result</th><th>Check</th><th>Measured</th><th class=\"number\">Weight</th></tr></thead><tbody>\n");
-    for Check { name, kind, passed, detail, weight } in &report.checks {
+    for Check { name, kind, passed, detail, weight, used } in &report.checks {
         let class = match passed {
             Some(true) => "good",
             Some(false) => "bad",
@@ -162,25 +175,46 @@ fn checks(html: &mut String, report: &Report) {
         };
         let _ = writeln!(
             html,
-            "<tr><td class=\"{class}\">{sign} {}</td><td>{}<small>{group}</small></td><td>{}</td><td class=\"number\">{weight}</td></tr>",
+            "<tr><td class=\"{class}\">{sign} {}</td><td>{}<small>{group}</small></td><td>{}{}</td><td class=\"number\">{weight}</td></tr>",
             verdict(*passed),
             prose(name),
-            prose(detail)
+            prose(detail),
+            used.map(gauge).unwrap_or_default()
         );
     }
     html.push_str("</tbody></table></div>\n");
 }
 
-fn happened(html: &mut String, report: &Report, timeline: &Timeline<'_>) {
-    let sentences: Vec<_> =
-        report.entries.iter().filter_map(|entry| Some((entry, sentence(&entry.what)?))).collect();
+/// Draws which share of a limit was used.
+fn gauge(used: f64) -> String {
+    let class = match used {
+        over if over > 1.0 => "over",
+        close if close > CLOSE => "close",
+        _ => "far",
+    };
+    let width = (used * 100.0).clamp(0.0, 100.0);
+    format!(
+        "<span class=\"gauge {class}\"><i style=\"width:{width:.0}%\"></i></span><small>{} of the limit</small>",
+        share((used * 100.0).round() / 100.0)
+    )
+}
+
+fn happened(html: &mut String, report: &Report, timeline: &Timeline<'_>, is_open: bool) {
+    let sentences = sentences(&report.entries);
     if sentences.is_empty() {
         return;
     }
-    html.push_str("<h2>Events</h2>\n<ol class=\"log\">\n");
+    let _ = writeln!(
+        html,
+        "<details{}><summary><h2>Events ({})</h2></summary>\n<ol class=\"log\">",
+        if is_open { " open" } else { "" },
+        sentences.len()
+    );
     for (entry, text) in sentences.iter().take(MOST) {
         let class = match &entry.what {
-            EntryKind::Deviated { .. } | EntryKind::Aborted { .. } => " class=\"bad\"",
+            EntryKind::Refused { .. } | EntryKind::Deviated { .. } | EntryKind::Aborted { .. } => {
+                " class=\"bad\""
+            }
             EntryKind::Note { .. } => " class=\"note\"",
             EntryKind::Recovered { .. } => " class=\"good\"",
             EntryKind::Phase { .. } => " class=\"phase\"",
@@ -196,5 +230,5 @@ fn happened(html: &mut String, report: &Report, timeline: &Timeline<'_>) {
             sentences.len() - MOST
         );
     }
-    html.push_str("</ol>\n");
+    html.push_str("</ol>\n</details>\n");
 }

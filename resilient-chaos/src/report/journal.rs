@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::{Entry, EntryKind};
 
 /// The largest number of entries in memory. A file has no limit.
@@ -23,7 +25,14 @@ const MOST: usize = 50_000;
 /// assert_eq!(journal.entries().len(), 1);
 /// ```
 #[derive(Clone, Default)]
-pub struct Journal(Arc<Mutex<Inner>>);
+pub struct Journal(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Wakes the task that follows the journal.
+    added: Notify,
+}
 
 #[derive(Default)]
 struct Inner {
@@ -91,7 +100,7 @@ impl Journal {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // An entry is complete or missing, whatever panicked.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a note of a person.
@@ -140,7 +149,17 @@ impl Journal {
         self.lock().now = now;
     }
 
+    /// Waits until an entry was added since the last call. Only one task can wait at a time.
+    pub(crate) async fn added(&self) {
+        self.0.added.notified().await;
+    }
+
     pub(crate) fn add(&self, what: EntryKind) {
+        self.insert(what);
+        self.0.added.notify_one();
+    }
+
+    fn insert(&self, what: EntryKind) {
         let mut inner = self.lock();
         let entry = Entry { seconds: (inner.now.as_secs_f64() * 1000.0).round() / 1000.0, what };
         if inner.problem.is_none()

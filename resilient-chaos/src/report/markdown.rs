@@ -2,34 +2,47 @@
 
 use std::fmt::Write as _;
 
-use super::timeline::{Timeline, relative, sentence};
+use super::timeline::{Timeline, relative, sentences};
 use super::{Check, CheckKind, Report};
 use crate::runner::describe_rate;
-use crate::text::span;
+use crate::text::{span, visible};
 
 /// The largest number of entries in the list of events.
 pub(super) const MOST: usize = 300;
 
-/// Escapes what Markdown would interpret in a table or a line.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
+/// Escapes what Markdown would interpret in a table or a line, except the backticks around names.
+pub(crate) fn plain(text: &str) -> String {
+    let text = visible(text);
+    // Only single backticks in pairs, without backslashes, are code for certain. All others are characters.
+    let has_code =
+        !text.contains("``") && !text.contains('\\') && text.matches('`').count().is_multiple_of(2);
+    let (mut plain, mut is_code) = (String::with_capacity(text.len()), false);
     for c in text.chars() {
-        match c {
-            '\n' | '\r' => plain.push(' '),
-            '|' | '<' | '>' | '*' | '[' | ']' | '#' => {
-                plain.push('\\');
-                plain.push(c);
+        let is_escaped = match c {
+            '|' => true,
+            '`' if has_code => {
+                is_code = !is_code;
+                false
             }
-            _ => plain.push(c),
+            // In code, these have no meaning.
+            _ => {
+                !is_code
+                    && matches!(c, '\\' | '`' | '<' | '>' | '*' | '_' | '[' | ']' | '#' | '!' | '&' | '~')
+            }
+        };
+        if is_escaped {
+            plain.push('\\');
         }
+        plain.push(c);
     }
     plain
 }
 
-pub(super) fn markdown(report: &Report) -> String {
+/// Returns the report. `title` replaces the name of the scenario in the heading.
+pub(crate) fn markdown(report: &Report, title: Option<&str>) -> String {
     let (began, timeline) = (&report.began, Timeline::of(report));
     let name = if began.name.is_empty() { "Experiment" } else { &began.name };
-    let mut text = format!("# {}: {}\n\n", plain(name), report.outcome.as_str());
+    let mut text = format!("# {}: {}\n\n", plain(title.unwrap_or(name)), report.outcome.as_str());
     if !began.hypothesis.is_empty() {
         let _ = write!(text, "> {}\n\n", plain(&began.hypothesis));
     }
@@ -60,13 +73,13 @@ pub(super) fn markdown(report: &Report) -> String {
             |(from, to)| format!("{} to {}", relative(from - timeline.zero), relative(to - timeline.zero)),
         );
         let injected = bar.injected.map_or_else(|| "-".to_owned(), |calls| calls.to_string());
-        let (id, fault, rate) = (&bar.info.id, plain(&bar.info.fault), describe_rate(bar.info.rate));
+        let (id, fault, rate) = (plain(&bar.info.id), plain(&bar.info.fault), describe_rate(bar.info.rate));
         let _ = writeln!(text, "| {id} | {fault} | {rate} | {time} | {injected} |");
     }
     if !report.checks.is_empty() {
         text.push_str("\n## Checks\n\n| result | check | measured | weight |\n|---|---|---|---|\n");
     }
-    for Check { name, kind, passed, detail, weight } in &report.checks {
+    for Check { name, kind, passed, detail, weight, .. } in &report.checks {
         let group = match kind {
             CheckKind::SteadyState => "steady state: ",
             CheckKind::Expectation => "",
@@ -81,10 +94,9 @@ pub(super) fn markdown(report: &Report) -> String {
         );
     }
     text.push_str("\n## Events\n\n");
-    let sentences = report.entries.iter().filter_map(|entry| Some((entry.seconds, sentence(&entry.what)?)));
-    let sentences: Vec<_> = sentences.collect();
-    for (seconds, sentence) in sentences.iter().take(MOST) {
-        let _ = writeln!(text, "- `{}` {}", relative(seconds - timeline.zero), plain(sentence));
+    let sentences = sentences(&report.entries);
+    for (entry, sentence) in sentences.iter().take(MOST) {
+        let _ = writeln!(text, "- `{}` {}", relative(entry.seconds - timeline.zero), plain(sentence));
     }
     if sentences.len() > MOST {
         let _ = writeln!(text, "- {} more entries in the journal", sentences.len() - MOST);

@@ -19,9 +19,19 @@ use std::time::Duration;
 pub use entry::{Began, Check, CheckKind, Entry, EntryKind, Outcome, Phase, ProbeInfo, StepInfo};
 pub use journal::Journal;
 
-pub(crate) use html::{escape, page};
+pub(crate) use chart::mini;
+pub(crate) use html::{CLOSE, Part, escape, page, prose};
+pub(crate) use markdown::{markdown, plain};
+pub(crate) use timeline::{Timeline, sentence};
 
 use crate::text::share;
+
+/// Returns the name of an experiment as a part of a file name. A journal that was read can contain any name.
+fn file_name(name: &str) -> String {
+    let is_safe = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    let name: String = name.chars().map(|c| if is_safe(c) { c } else { '_' }).collect();
+    if name.is_empty() { "experiment".to_owned() } else { name }
+}
 
 /// The result of an experiment.
 ///
@@ -161,7 +171,7 @@ impl Report {
     /// assert!(report.to_markdown().starts_with("# "));
     /// ```
     pub fn to_markdown(&self) -> String {
-        markdown::markdown(self)
+        markdown::markdown(self, None)
     }
 
     /// Returns the report as one HTML page that needs no other file.
@@ -171,7 +181,7 @@ impl Report {
     /// assert!(page.starts_with("<!doctype html>") && !page.contains("http://") && !page.contains("https://"));
     /// ```
     pub fn to_html(&self) -> String {
-        html::page(&self.began.name, None, std::slice::from_ref(self))
+        html::page(&self.began.name, None, &[html::Part { title: None, report: self }])
     }
 
     /// Writes the report to `NAME.md` and `NAME.html` in a folder, and returns both paths.
@@ -190,7 +200,7 @@ impl Report {
     pub fn write(&self, folder: impl AsRef<Path>) -> io::Result<[PathBuf; 2]> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder)?;
-        let name = if self.began.name.is_empty() { "experiment" } else { &self.began.name };
+        let name = file_name(&self.began.name);
         let paths = [folder.join(format!("{name}.md")), folder.join(format!("{name}.html"))];
         std::fs::write(&paths[0], self.to_markdown())?;
         std::fs::write(&paths[1], self.to_html())?;
@@ -204,7 +214,7 @@ impl Report {
     /// ```
     pub fn summary(&self) -> String {
         let name = if self.began.name.is_empty() { "experiment" } else { &self.began.name };
-        let mut text = format!("{name}: {}", self.outcome.as_str());
+        let mut text = format!("{}: {}", crate::text::visible(name), self.outcome.as_str());
         if let Some(score) = self.score_text() {
             let _ = write!(text, ", score {score}");
         }
@@ -214,3 +224,6 @@ impl Report {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

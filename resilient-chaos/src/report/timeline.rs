@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{EntryKind, Phase, ProbeInfo, Report, StepInfo};
+use super::{Entry, EntryKind, Phase, ProbeInfo, Report, StepInfo};
 use crate::text::share;
 
 /// The contents of a journal by time. All times are in seconds from the first entry.
 #[derive(Debug, Default)]
-pub(super) struct Timeline<'r> {
-    pub(super) end: f64,
+pub(crate) struct Timeline<'r> {
+    pub(crate) end: f64,
     /// The time that is shown as 0: the start of the first step.
     pub(super) zero: f64,
-    pub(super) phases: Vec<(Phase, f64, f64)>,
+    pub(crate) phases: Vec<(Phase, f64, f64)>,
     pub(super) steps: Vec<Bar<'r>>,
     pub(super) probes: Vec<Line<'r>>,
     pub(super) circuits: BTreeMap<&'r str, Vec<Span<'r>>>,
@@ -59,7 +59,7 @@ pub(super) enum MarkKind {
 }
 
 impl<'r> Timeline<'r> {
-    pub(super) fn of(report: &'r Report) -> Self {
+    pub(crate) fn of(report: &'r Report) -> Self {
         let end = report.entries.last().map_or(0.0, |entry| entry.seconds).max(0.001);
         let mut line = Self { end, ..Self::default() };
         let bar = |info| Bar { info, ran: None, injected: None };
@@ -145,8 +145,41 @@ fn push<'r>(spans: &mut Vec<Span<'r>>, at: f64, end: f64, state: &'r str) {
     spans.push(Span { from: at, to: end, state });
 }
 
+/// Describes the entries of interest for people, each with its entry.
+///
+/// A circuit breaker that probes its dependency is half-open for a moment. This and the state that follows are one line.
+pub(super) fn sentences(entries: &[Entry]) -> Vec<(&Entry, String)> {
+    let mut lines = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let Some(mut line) = sentence(&entry.what) else { continue };
+        if let EntryKind::Circuit { breaker, state } = &entry.what {
+            let of_breaker = |other: &&Entry| matches!(&other.what, EntryKind::Circuit { breaker: name, .. } if name == breaker);
+            let next = entries[index + 1..].iter().find(of_breaker);
+            let before = entries[..index].iter().rfind(of_breaker);
+            let was_probed = |half: Option<&Entry>, then: Option<&Entry>| {
+                let is = |entry: &Entry, want: &str| matches!(&entry.what, EntryKind::Circuit { state, .. } if state == want);
+                half.zip(then).is_some_and(|(half, then)| {
+                    is(half, "half_open") && !is(then, "half_open") && then.seconds - half.seconds < 0.5
+                })
+            };
+            if was_probed(Some(entry), next) {
+                continue;
+            }
+            if was_probed(before, Some(entry)) {
+                line = match state.as_str() {
+                    "open" => format!("circuit `{breaker}` stays open: its probe failed"),
+                    "closed" => format!("circuit `{breaker}` is closed: its probes succeeded"),
+                    _ => line,
+                };
+            }
+        }
+        lines.push((entry, line));
+    }
+    lines
+}
+
 /// Describes an entry for people, if it is of interest.
-pub(super) fn sentence(what: &EntryKind) -> Option<String> {
+pub(crate) fn sentence(what: &EntryKind) -> Option<String> {
     Some(match what {
         EntryKind::Phase { phase: Phase::Before } => "the steady state is observed".to_owned(),
         EntryKind::Phase { phase: Phase::Steps } => "the steps begin".to_owned(),
@@ -163,7 +196,7 @@ pub(super) fn sentence(what: &EntryKind) -> Option<String> {
         EntryKind::Circuit { breaker, state } => {
             format!("circuit `{breaker}` is {}", state.replace('_', "-"))
         }
-        EntryKind::Alert { alert, severity: Some(severity) } => format!("alert `{alert}` fires ({severity})"),
+        EntryKind::Alert { alert, severity: Some(severity) } => format!("alert `{alert}` is {severity}"),
         EntryKind::Alert { alert, severity: None } => format!("alert `{alert}` ends"),
         EntryKind::Health { check, status } => format!("health check `{check}`: {status}"),
         EntryKind::Warning { text } => format!("warning: {text}"),
@@ -174,6 +207,7 @@ pub(super) fn sentence(what: &EntryKind) -> Option<String> {
             format!("the monkey injects nothing: {reason} ({local})")
         }
         EntryKind::Note { by, text } => format!("note of {by}: {text}"),
+        EntryKind::Refused { reasons } => format!("refused: {}", reasons.join("; ")),
         EntryKind::Deviated { what } => format!("deviation: {what}"),
         EntryKind::Aborted { reason } => format!("aborted: {reason}"),
         EntryKind::RolledBack { steps, .. } => format!("rolled back: {}", steps.join(", ")),

@@ -43,6 +43,7 @@ pub(super) struct Experiment {
     pub(super) stats: Stats,
     pause: Duration,
     pub(super) recovery: Option<bool>,
+    pub(super) recovery_took: Option<Duration>,
     pub(super) recovery_detail: String,
     /// Whether the steps ran until their end.
     pub(super) is_complete: bool,
@@ -119,6 +120,7 @@ impl Experiment {
             stats: registry.stats(),
             pause: (longest / READINGS).max(scenario.interval),
             recovery: None,
+            recovery_took: None,
             recovery_detail: String::new(),
             is_complete: false,
             outcome: None,
@@ -213,18 +215,21 @@ impl Experiment {
     pub(super) fn phase(&mut self, phase: Phase) {
         self.journal.add(EntryKind::Phase { phase });
         self.steady.iter_mut().chain(&mut self.aborts).for_each(Watched::start_again);
+        self.steady.iter_mut().for_each(|watched| watched.seek_worst(phase == Phase::Steps));
     }
 
     /// Adds the results of all checks to the journal.
     fn add_checks(&mut self) {
         let is_over = self.is_complete || self.outcome == Some(Outcome::Held);
         for (watched, each) in self.steady.iter().zip(&self.scenario.steady_state) {
-            let (passed, detail) = match &watched.failure {
-                Some(failure) => (Some(false), failure.clone()),
-                None if is_over => (Some(true), format!("held: {}", each.probe.measure.limit())),
-                None => (None, "held until the experiment ended early".to_owned()),
+            let (measured, used) = watched.measured(each.during && !self.probes_only);
+            let (passed, detail, used) = match &watched.failure {
+                Some(failure) => (Some(false), failure.clone(), None),
+                None if is_over => (Some(true), measured, used),
+                None => (None, "held until the experiment ended early".to_owned(), None),
             };
-            self.add_check(watched.id().to_owned(), CheckKind::SteadyState, passed, detail, each.weight);
+            let (name, weight) = (watched.id().to_owned(), each.weight);
+            self.add_check(Check { name, kind: CheckKind::SteadyState, passed, detail, weight, used });
         }
         if self.probes_only {
             return;
@@ -236,19 +241,23 @@ impl Experiment {
                 Some(_) => tracker.detail.clone(),
             };
             let (name, weight) = (tracker.spec.id.clone(), tracker.spec.weight);
-            self.add_check(name, CheckKind::Expectation, tracker.verdict(), detail, weight);
+            let (passed, used) = (tracker.verdict(), tracker.used);
+            self.add_check(Check { name, kind: CheckKind::Expectation, passed, detail, weight, used });
         }
-        let name =
-            format!("steady state within {} after the last fault", span(self.scenario.recovery.within));
+        let recovery = &self.scenario.recovery;
+        let name = format!("steady state within {} after the last fault", span(recovery.within));
         let detail = match self.recovery {
             None => "the recovery was not observed".to_owned(),
             Some(_) => self.recovery_detail.clone(),
         };
-        self.add_check(name, CheckKind::Recovery, self.recovery, detail, self.scenario.recovery.weight);
+        let used = self.recovery_took.map(|took| took.as_secs_f64() / recovery.within.as_secs_f64());
+        let (passed, weight) = (self.recovery, recovery.weight);
+        self.add_check(Check { name, kind: CheckKind::Recovery, passed, detail, weight, used });
     }
 
-    fn add_check(&self, name: String, kind: CheckKind, passed: Option<bool>, detail: String, weight: u64) {
-        self.journal.add(EntryKind::Check(Check { name, kind, passed, detail, weight }));
+    fn add_check(&self, mut check: Check) {
+        check.used = check.used.map(|used| (used * 1000.0).round() / 1000.0);
+        self.journal.add(EntryKind::Check(check));
     }
 }
 

@@ -272,4 +272,4 @@ fn finish(journal: &Journal, folder: Option<&Path>) -> Report {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -264,6 +264,7 @@ impl Experiment {
                     let took = start.saturating_sub(origin);
                     self.journal.add(EntryKind::Recovered { took: took.as_secs_f64() });
                     self.recovery_detail = format!("after {}", span(took));
+                    self.recovery_took = Some(took);
                     return Some(true);
                 }
             } else {

@@ -71,7 +71,12 @@ pub(crate) fn describe(fault: &serde_json::Value) -> String {
     if !targets.is_empty() {
         let _ = write!(line, " on {}", targets.join(", "));
     }
-    let fields = fault.as_object().into_iter().flatten().filter(|(name, _)| *name != "type" && *name != "on");
+    let part = |name: &str| fault.get("component")?.get(name)?.as_str();
+    if let (Some(kind), Some(name)) = (part("kind"), part("name")) {
+        let _ = write!(line, " on {} {name}", kind.replace('_', " "));
+    }
+    let is_rest = |name: &str| !["type", "on", "component"].contains(&name);
+    let fields = fault.as_object().into_iter().flatten().filter(|(name, _)| is_rest(name));
     for (name, value) in fields {
         let _ = write!(line, ", {} {}", name.replace('_', " "), text(value));
     }

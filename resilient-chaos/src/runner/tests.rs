@@ -429,6 +429,85 @@ async fn a_full_disk_aborts_the_experiment_and_the_report_says_so() {
     assert_eq!(program.armed(), 0);
 }
 
+/// Probes that fail while the fault on `report` is injected, and what the report says then.
+const FAILING: [(&str, &str); 4] = [
+    (
+        "probe = \"success_rate\"\noperation = \"report\"\nmin = 0.5\nwindow = \"1s\"",
+        "success rate of report is",
+    ),
+    (
+        "probe = \"metric\"\nid = \"open circuits\"\nmetric = \"resilient_circuit_breaker_state\"\nlabels = { name = \"report\", state = \"open\" }\nmax = 0",
+        "open circuits is 1, expected at most 0",
+    ),
+    ("probe = \"custom\"\nname = \"leases\"\nmax = 0", "leases is 1, expected at most 0"),
+    ("probe = \"health\"\ncheck = \"leases\"", "health of leases fails, expected pass"),
+];
+
+/// Runs a scenario with a table of this kind. The health check and the custom probe fail while a fault is injected.
+async fn run_with(table: &str, probe: &str) -> Report {
+    let program = Program::start();
+    let (double, other) = (Arc::clone(&program.double), Arc::clone(&program.double));
+    let check = program.registry.health("leases");
+    check.reconfigure(resilient_runtime::health::Config::default().failures(1)).unwrap();
+    check.probe(move || {
+        let armed = other.armed();
+        async move { if armed > 0 { Err("a fault is injected") } else { Ok(()) } }
+    });
+    let checks = async {
+        loop {
+            check.check().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let runner = program
+        .runner(&scenario("report", &format!("[[{table}]]\n{probe}\n")))
+        .probe("leases", move |_| Some(double.armed() as f64));
+    let report = tokio::select! {
+        report = runner.run(std::future::pending()) => report,
+        () = checks => unreachable!("the checks do not end"),
+    };
+    assert_eq!(program.armed(), 0);
+    report
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_probe_aborts_as_a_rule() {
+    for (probe, reason) in FAILING {
+        let report = run_with("abort_when", probe).await;
+        assert_eq!(report.outcome, Outcome::Aborted, "{probe}: {:?}", report.reasons);
+        let expected = format!("an abort rule applies: {reason}");
+        assert!(report.reasons.iter().any(|text| text.contains(&expected)), "{:?}", report.reasons);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_probe_deviates_as_a_steady_state() {
+    for (probe, reason) in FAILING {
+        let report = run_with("steady_state", probe).await;
+        assert_eq!(report.outcome, Outcome::Deviated, "{probe}: {:?}", report.reasons);
+        assert!(report.reasons.iter().any(|text| text.contains(reason)), "{:?}", report.reasons);
+    }
+}
+
+/// The device behaves as a disk without space.
+#[cfg(target_os = "linux")]
+#[tokio::test(start_paused = true)]
+async fn an_experiment_does_not_start_on_a_disk_that_is_full() {
+    let program = Program::start();
+    let folder = Folder::new("full");
+    std::fs::create_dir_all(&folder.0).unwrap();
+    for file in ["test.jsonl", "test.md", "test.html"] {
+        std::os::unix::fs::symlink("/dev/full", folder.0.join(file)).unwrap();
+    }
+    let report =
+        program.runner(&scenario("report", "")).reports_in(&folder.0).run(std::future::pending()).await;
+    assert_eq!(report.outcome, Outcome::Refused, "{report:#?}");
+    let reason = "the journal cannot be written: No space left on device";
+    assert!(report.reasons.iter().any(|text| text.contains(reason)), "{:?}", report.reasons);
+    assert_eq!(program.double.2.load(Ordering::Relaxed), 0, "nothing was injected");
+    assert!(running(&program.registry).is_none(), "another experiment can run");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unmet_expectation_is_a_deviation() {
     let program = Program::start();

@@ -17,6 +17,8 @@ pub(super) struct Tracker {
     start: Option<(Duration, Vec<u64>)>,
     verdict: Option<bool>,
     pub(super) detail: String,
+    /// The share of the limit that was used.
+    pub(super) used: Option<f64>,
 }
 
 /// Changes since the last check.
@@ -30,7 +32,7 @@ pub(super) struct Changes {
 
 impl Tracker {
     pub(super) fn new(spec: Expectation) -> Self {
-        Self { spec, start: None, verdict: None, detail: String::new() }
+        Self { spec, start: None, verdict: None, detail: String::new(), used: None }
     }
 
     pub(super) fn verdict(&self) -> Option<bool> {
@@ -91,6 +93,17 @@ impl Tracker {
                 let per_call = if calls == 0 { 0.0 } else { retries as f64 / calls as f64 };
                 (None, format!("{retries} retries for {calls} calls, {} per call", number(per_call)))
             }
+        };
+        self.used = match &self.spec.what {
+            Expected::Breaker { within, .. } | Expected::Alert { within, .. } if verdict == Some(true) => {
+                Some(elapsed.as_secs_f64() / within.as_secs_f64())
+            }
+            Expected::NoErrors { at_most, .. } | Expected::Retries { at_most, .. }
+                if *at_most > 0.0 && grown[1] > 0 =>
+            {
+                Some(grown[0] as f64 / grown[1] as f64 / at_most)
+            }
+            _ => None,
         };
         self.verdict = verdict;
         self.detail = detail;

@@ -262,7 +262,7 @@ fn too_late(reader: &mut Reader<'_>, place: &Place, latest: Duration, most: Dura
 
 impl Expected {
     /// Describes the expectation in a line.
-    fn name(&self, of: &str) -> String {
+    pub(super) fn name(&self, of: &str) -> String {
         match self {
             Self::Breaker { breaker, state, within } => {
                 format!(

@@ -13,6 +13,7 @@ pub(crate) mod fields;
 pub(crate) mod problem;
 pub(crate) mod read;
 mod reference;
+mod scale;
 mod schema;
 mod shipped;
 mod steps;

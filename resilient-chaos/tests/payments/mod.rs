@@ -7,7 +7,6 @@ use std::time::Duration;
 use resilient_runtime::clock::Clock;
 use resilient_runtime::config::Tables;
 use resilient_runtime::fallback::{AsyncChain, Level};
-use resilient_runtime::idempotency::MemoryStore;
 use resilient_runtime::settings::Raw;
 use resilient_runtime::{
     Class, Classify, Failure, FallbackFailed, Kind, Pipeline, Registry, Rejection, RejectionKind, Verdict,
@@ -17,6 +16,16 @@ use resilient_runtime::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     Nothing,
+    /// The circuit breaker opens when a call in twenty fails.
+    SensitiveBreaker,
+    /// The circuit breaker stays open for minutes.
+    SlowBreaker,
+    /// The alert about queued charges never fires.
+    Alert,
+    /// Failed charges are retried ten times at once, with a budget that is too large and no circuit breaker.
+    ManyRetries,
+    /// A call waits for a permit for many seconds.
+    PatientBulkhead,
     /// The circuit breaker is switched off.
     Breaker,
     /// Charges have no timeout for an attempt or in total.
@@ -85,7 +94,6 @@ const SETTINGS: &[(Kind, &str, &str, Setting)] = &[
     (Kind::Timeout, "payment", "total", Text("1500ms")),
     (Kind::Timeout, "payment", "attempt", Text("400ms")),
     (Kind::Timeout, "rates", "total", Text("400ms")),
-    (Kind::Idempotency, "orders", "store", Text("orders")),
     (Kind::Idempotency, "orders", "on_unknown", Text("reexecute")),
     (Kind::Alert, "charges_degraded", "operation", Text("charge")),
     (Kind::Alert, "charges_degraded", "signal", Text("degraded_rate")),
@@ -116,6 +124,29 @@ fn broken(broken: Broken) -> &'static [(Kind, &'static str, &'static str, Settin
             (Kind::Timeout, "rates", "enabled", Text("false")),
         ],
         Broken::Retry => &[(Kind::Retry, "payment", "max", Number(0))],
+        Broken::SensitiveBreaker => &[
+            (Kind::CircuitBreaker, "payment", "failure_rate", Text("2%")),
+            (Kind::CircuitBreaker, "payment", "min_calls", Number(1)),
+            (Kind::Retry, "payment", "max", Number(0)),
+        ],
+        Broken::SlowBreaker => &[
+            (Kind::CircuitBreaker, "payment", "open_for", Text("5m")),
+            (Kind::CircuitBreaker, "payment", "open_max", Text("5m")),
+        ],
+        Broken::Alert => &[(Kind::Alert, "charges_degraded", "min_samples", Number(100_000))],
+        Broken::ManyRetries => &[
+            (Kind::CircuitBreaker, "payment", "enabled", Text("false")),
+            (Kind::Retry, "payment", "max", Number(10)),
+            (Kind::Retry, "payment", "base", Text("1ms")),
+            (Kind::Retry, "payment", "max_delay", Text("5ms")),
+            (Kind::Retry, "payment", "budget_ratio", Text("100%")),
+            (Kind::Timeout, "payment", "total", Text("10s")),
+        ],
+        Broken::PatientBulkhead => &[
+            (Kind::Bulkhead, "gateway", "max_wait", Text("10s")),
+            (Kind::Bulkhead, "gateway", "max_queue", Number(1000)),
+            (Kind::Timeout, "payment", "total", Text("10s")),
+        ],
         Broken::Nothing | Broken::Fallback => &[],
     }
 }
@@ -124,8 +155,6 @@ impl Payments {
     /// Starts the service with so many orders per second.
     pub(crate) fn start(orders_per_second: u32, is_broken: Broken) -> Self {
         let registry = Registry::with_seed(Clock::tokio(), 1);
-        let store = MemoryStore::new(registry.clock().clone(), 100_000);
-        registry.set_idempotency_store("orders", Arc::new(store));
         let mut tables = Tables::default();
         for (kind, name, field, value) in SETTINGS.iter().chain(broken(is_broken)) {
             let raw = match value {
