@@ -96,7 +96,7 @@ fn count() -> Result<BTreeMap<String, u64>, String> {
     for job in &jobs {
         counted.insert(job.clone(), count_one(&program, job)?);
     }
-    let (program, jobs_with_chaos) = build(&["--features", "chaos"])?;
+    let (program, jobs_with_chaos) = build(&["--features", "fault-injection"])?;
     let of_chaos = |job: &&String| WITH_FAULT_INJECTION.contains(&job.as_str()) || !jobs.contains(job);
     for job in jobs_with_chaos.iter().filter(of_chaos) {
         counted.insert(format!("{CHAOS}{job}"), count_one(&program, job)?);

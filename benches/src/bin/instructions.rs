@@ -65,7 +65,7 @@ async fn four_later() -> Result<u64, Failed> {
 }
 
 /// A function of its own, so that the call of `four` is compiled as it is without this job.
-#[cfg(feature = "chaos")]
+#[cfg(feature = "fault-injection")]
 #[resilient(circuit_breaker = "four", retry(max = 3), bulkhead = "four", timeout = "1s")]
 async fn four_beside() -> Result<u64, Failed> {
     work_async(number()).await
@@ -124,7 +124,7 @@ const JOBS: &[(&str, Make)] = &[
     }),
     ("breaker_attribute", || job(breaker)),
     // A fault in force that affects other operations.
-    #[cfg(feature = "chaos")]
+    #[cfg(feature = "fault-injection")]
     ("four_beside_a_fault", || {
         let fault = resilient_runtime::chaos::Fault::hang().on("another");
         registry().chaos().arm(fault, "benchmark").expect("a valid fault");
