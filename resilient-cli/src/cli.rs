@@ -47,6 +47,12 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
+    /// File of the certificate authorities to trust for `https`, in PEM form, instead of those of the system
+    ///
+    /// For a service with a private or self-signed certificate [env: `RESILIENT_CA`]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
     /// How long to wait for an answer, such as `500ms` or `5s` [default: 5s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,

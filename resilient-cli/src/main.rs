@@ -18,6 +18,8 @@ mod session;
 mod stats;
 mod table;
 mod text;
+#[cfg(feature = "tls")]
+mod tls;
 mod top;
 
 use std::process::ExitCode;

@@ -18,12 +18,14 @@ impl Api {
     pub(super) fn unreachable(&self, error: &Error) -> Failure {
         let base = self.base();
         let timeout = self.connection.timeout;
+        #[cfg(feature = "tls")]
+        if let Some((why, hint)) = crate::tls::explain(error, &self.connection) {
+            let failure = Failure::new(Exit::Unreachable, format!("no secure connection to {base}: {why}"));
+            return hint.into_iter().fold(failure, Failure::hint);
+        }
         let why = match error {
             Error::Timeout(_) => format!("no answer within {timeout:?}"),
             Error::HostNotFound => "the host name is unknown".into(),
-            Error::TlsRequired => {
-                "this program was built without TLS; use http, for example through an SSH tunnel".into()
-            }
             Error::Io(error) => io_text(error, timeout),
             Error::ConnectionFailed => "connection refused".into(),
             Error::BodyExceedsLimit(limit) => format!("the answer is larger than {limit} bytes"),
@@ -31,7 +33,14 @@ impl Api {
             other => text::fitted(&other.to_string(), SHOWN),
         };
         let failure = match error {
-            Error::Protocol(_) | Error::BodyExceedsLimit(_) => self.foreign(&why),
+            Error::Protocol(_) | Error::BodyExceedsLimit(_) => {
+                let failure = self.foreign(&why);
+                if self.connection.is_tls() || !matches!(error, Error::Protocol(_)) {
+                    failure
+                } else {
+                    failure.hint("if the service uses TLS, write https:// instead of http://")
+                }
+            }
             _ => {
                 Failure::new(Exit::Unreachable, format!("no service at {base}: {why}")).hint(self.which_url())
             }

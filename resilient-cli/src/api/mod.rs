@@ -26,7 +26,11 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(connection: Connection) -> Self {
+    /// Prepares the client. This sends no request.
+    ///
+    /// # Errors
+    /// Fails if the certificates for `https` cannot be read.
+    pub(crate) fn new(connection: Connection) -> Result<Self, Failure> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Another host must not receive the token.
@@ -38,7 +42,10 @@ impl Api {
             .timeout_recv_response(Some(connection.timeout));
         // A proxy for the Internet does not reach this machine.
         let config = if connection.is_local() { config.proxy(None) } else { config };
-        Self { connection, agent: config.build().new_agent() }
+        #[cfg(feature = "tls")]
+        let config =
+            if connection.is_tls() { config.tls_config(crate::tls::config(&connection)?) } else { config };
+        Ok(Self { connection, agent: config.build().new_agent() })
     }
 
     /// The URL of the API.
