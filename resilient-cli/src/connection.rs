@@ -33,6 +33,7 @@ pub(crate) struct Connection {
     pub(crate) token_from: String,
     pub(crate) timeout: Duration,
     /// The file with the certificate authorities that are trusted, instead of those of the operating system.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(crate) ca: Option<PathBuf>,
 }
 

@@ -73,7 +73,7 @@ impl Secure {
     fn run(&self, ca: Option<&Path>, args: &[&str]) -> Ran {
         let mut command = command(&self.url, args);
         // The certificates of the operating system, which can have none on a test machine.
-        command.env("SSL_CERT_FILE", self.folder.join("system.pem"));
+        command.env("SSL_CERT_FILE", self.folder.join("system.pem")).env("SSL_CERT_DIR", "/nonexistent");
         if let Some(ca) = ca {
             command.arg("--ca").arg(ca);
         }

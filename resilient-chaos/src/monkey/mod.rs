@@ -12,6 +12,7 @@
 mod config;
 mod decide;
 mod fields;
+mod forecast;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,6 +25,7 @@ use resilient_runtime::{EventKind as Happened, Registry};
 
 pub use config::{AllowedFault, Config};
 pub use decide::Decision;
+pub use forecast::Forecast;
 
 use crate::faults::{Arm, Faults, of_registry};
 use crate::report::{EntryKind, Journal};

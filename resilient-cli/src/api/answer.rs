@@ -12,6 +12,7 @@ use crate::text;
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Maximum number of columns of a text of the service in a message.
 const SHOWN: usize = 300;
+const NO_CHAOS: &str = "the service was built without fault injection (the feature `chaos`)";
 
 impl Api {
     /// Explains why no response arrived.
@@ -69,6 +70,16 @@ impl Api {
             None
         };
         let Some(problem) = problem else { return self.no_problem(path, status, media) };
+        Failure { status: Some(status), ..self.explain_problem(path, status, &problem, retry_after) }
+    }
+
+    fn explain_problem(
+        &self,
+        path: &str,
+        status: u16,
+        problem: &Value,
+        retry_after: Option<&str>,
+    ) -> Failure {
         let detail = text::fitted(problem["detail"].as_str().unwrap_or("no details"), SHOWN);
         match status {
             401 => self.denied(&detail),
@@ -87,12 +98,18 @@ impl Api {
                 Exit::Refused,
                 format!("the service is busy{}: {detail}", wait_text(retry_after)),
             ),
-            404 => self.not_found(&problem, detail),
+            404 | 405 if is_without_chaos(path, problem) => {
+                self.with_version(Failure::new(Exit::Refused, NO_CHAOS).hint(
+                    "enable the feature `chaos` of `resilient-http` in its Cargo.toml, and build it again",
+                ))
+            }
+            404 if path.starts_with("/chaos/") => Failure::new(Exit::Refused, detail),
+            404 => self.not_found(problem, detail),
             405 => self.with_version(Failure::new(
                 Exit::Unreachable,
                 format!("the service does not support this request: {detail}"),
             )),
-            400..500 => Failure::new(Exit::Refused, detail),
+            400..500 => Failure::new(Exit::Refused, with_problems(detail, problem)),
             _ => Failure::new(
                 Exit::Unreachable,
                 format!("the service at {} failed with status {status}: {detail}", self.base()),
@@ -225,6 +242,29 @@ fn io_text(error: &std::io::Error, timeout: std::time::Duration) -> String {
         }
         _ => text::fitted(&error.to_string(), SHOWN),
     }
+}
+
+/// Whether a service does not know the endpoints of fault injection. An older one takes `chaos` for a component kind.
+fn is_without_chaos(path: &str, problem: &Value) -> bool {
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    let says = |text| detail.contains(text);
+    path.starts_with("/chaos")
+        && (says("feature `chaos`") || says("no such endpoint") || says("unknown component kind"))
+}
+
+/// Adds the problems of a request that has several, one line each.
+fn with_problems(detail: String, problem: &Value) -> String {
+    const MOST: usize = 50;
+    let all = problem["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |problem: &Value| match problem {
+        Value::String(text) => text::fitted(text, SHOWN),
+        other => text::fitted(other["problem"].as_str().unwrap_or_default(), SHOWN),
+    };
+    let mut lines = vec![detail];
+    lines.extend(all.iter().take(MOST).map(text).filter(|line| !line.is_empty()));
+    // One problem can be the detail itself.
+    lines.dedup();
+    lines.join("\n")
 }
 
 fn wait_text(retry_after: Option<&str>) -> String {

@@ -98,8 +98,11 @@ impl Api {
     fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let (status, media, text) = self.exchange(method, path, body)?;
         let is_json = media.starts_with("application/json");
+        if status == 204 {
+            return Ok(Value::Null);
+        }
         match serde_json::from_str(&text) {
-            Ok(json) if status == 200 && is_json => Ok(json),
+            Ok(json) if matches!(status, 200..=202) && is_json => Ok(json),
             _ => Err(self.explain(path, status, &media, &text, None)),
         }
     }
