@@ -75,8 +75,7 @@ impl Lines {
             what => {
                 let tone = match what {
                     EntryKind::Deviated { .. } | EntryKind::Aborted { .. } => Tone::Bad,
-                    EntryKind::Warning { .. } => Tone::Warning,
-                    EntryKind::Alert { severity: Some(_), .. } => Tone::Warning,
+                    EntryKind::Warning { .. } | EntryKind::Alert { severity: Some(_), .. } => Tone::Warning,
                     EntryKind::Step { .. } | EntryKind::Decision { fault: Some(_), .. } => Tone::Strong,
                     EntryKind::Recovered { .. } => Tone::Good,
                     EntryKind::Decision { .. } => Tone::Faint,

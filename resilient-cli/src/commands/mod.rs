@@ -4,7 +4,7 @@
 //! below. The documentation of the struct is its help text.
 
 mod alerts;
-mod chaos;
+pub(crate) mod chaos;
 mod check;
 mod circuit;
 mod completions;

@@ -159,9 +159,17 @@ impl Inject {
             Some(path) => read(path)?,
             None => Keys::new(),
         };
-        let Self { target, effect, .. } = self;
+        let Self { kind, mut more, target, effect, .. } = self;
+        // With a file, the type can be left out.
+        let kind = match kind {
+            Some(first) if first.contains('=') => {
+                more.insert(0, key_and_value(&first).map_err(Failure::usage)?);
+                None
+            }
+            kind => kind,
+        };
         let texts = [
-            ("type", self.kind),
+            ("type", kind),
             ("group", target.group),
             ("priority", target.priority),
             ("correlation_prefix", target.correlation_prefix),
@@ -200,10 +208,8 @@ impl Inject {
             })?;
             keys.insert("component".into(), json!({ "kind": kind, "name": name }));
         }
-        for (key, value) in self.more {
-            if keys.insert(key.clone(), scalar(value)).is_some() {
-                return Err(Failure::usage(format!("`{key}` is set twice")));
-            }
+        for (key, value) in more {
+            keys.insert(key, scalar(value));
         }
         Ok(keys)
     }
