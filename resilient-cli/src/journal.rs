@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 
-use resilient_chaos::report::{Entry, EntryKind, Outcome};
+use resilient_chaos::probe::Unit;
+use resilient_chaos::report::{Began, Entry, EntryKind, Outcome};
+use resilient_chaos::scenario::Rate;
 use serde_json::Value;
 
 use crate::output::{Line, Span, Tone};
-use crate::stats::text;
+use crate::stats::{percent, text};
 
 /// Turns the entries of a journal into lines. A probe has a line only if it begins or ceases to hold.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     /// Whether each probe held, when it was read last.
     probes: HashMap<String, Option<bool>>,
+    /// The facts of the first entry, which explain the later ones.
+    began: Began,
 }
 
 impl Lines {
@@ -28,12 +32,31 @@ impl Lines {
         }
     }
 
+    /// The reading of a probe: `success rate of order: 100 %, holds (at least 99 %)`.
+    fn probe(&self, id: &str, value: Option<f64>, holds: Option<bool>) -> (Tone, String) {
+        let info = self.began.probes.iter().find(|known| known.id == id);
+        let unit = info.map(|info| info.unit).unwrap_or_default();
+        let limit = info.map(|info| format!(" ({})", info.limit)).unwrap_or_default();
+        let Some(value) = value else { return (Tone::Faint, format!("{id}: no value yet")) };
+        let value = unit.show(value);
+        match holds {
+            _ if unit == Unit::State => {
+                (if holds == Some(false) { Tone::Bad } else { Tone::Good }, format!("{id}: {value}"))
+            }
+            Some(true) => (Tone::Good, format!("{id}: {value}, holds{limit}")),
+            Some(false) => (Tone::Bad, format!("{id}: {value}, does not hold{limit}")),
+            None => (Tone::Faint, format!("{id}: {value}")),
+        }
+    }
+
     fn known(&mut self, entry: &Entry) -> Vec<Line> {
         let at = entry.seconds;
         match &entry.what {
             EntryKind::Began(began) => {
+                self.began = (**began).clone();
                 let environment = began.environment.as_deref().unwrap_or("unknown");
-                let what = if began.probes_only { "the probes are read, without a fault" } else { "begins" };
+                let what =
+                    if began.probes_only { "only the probes are read" } else { "the experiment begins" };
                 vec![
                     vec![
                         Span::new(Tone::Strong, format!("{}: ", began.name)),
@@ -53,13 +76,14 @@ impl Lines {
                 if self.probes.insert(probe.clone(), *holds) == Some(*holds) {
                     return Vec::new();
                 }
-                let value = value.map_or("no value yet".into(), |value| format!("{value:.4}"));
-                let value = value.trim_end_matches('0').trim_end_matches('.');
-                match holds {
-                    Some(true) => vec![line(at, Tone::Good, format!("{probe}: {value}, holds"))],
-                    Some(false) => vec![line(at, Tone::Bad, format!("{probe}: {value}, does not hold"))],
-                    None => vec![line(at, Tone::Faint, format!("{probe}: {value}"))],
-                }
+                let (tone, what) = self.probe(probe, *value, *holds);
+                vec![line(at, tone, what)]
+            }
+            EntryKind::Step { step, runs: true, .. } => {
+                let known = self.began.steps.iter().find(|known| known.id == *step);
+                let fault =
+                    known.map(|step| format!(": {}{}", step.fault, rate(step.rate))).unwrap_or_default();
+                vec![line(at, Tone::Strong, format!("step `{step}` starts{fault}"))]
             }
             EntryKind::Check(check) => {
                 let (verdict, tone) = match check.passed {
@@ -84,6 +108,15 @@ impl Lines {
                 what.sentence().map(|what| vec![line(at, tone, what)]).unwrap_or_default()
             }
         }
+    }
+}
+
+/// The share of the calls that a step hits at its start, unless it is all of them.
+fn rate(rate: Rate) -> String {
+    match rate {
+        Rate::Fixed(rate) if rate >= 1.0 => String::new(),
+        Rate::Fixed(rate) => format!(", {} of the calls", percent(rate)),
+        Rate::Ramp { from, to, .. } => format!(", {} to {} of the calls", percent(from), percent(to)),
     }
 }
 

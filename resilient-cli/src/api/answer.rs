@@ -252,18 +252,16 @@ fn is_without_chaos(path: &str, problem: &Value) -> bool {
         && (says("feature `chaos`") || says("no such endpoint") || says("unknown component kind"))
 }
 
-/// Adds the problems of a request that has several, one line each.
+/// The problems of a request that has several, one line each. The detail then ends with all of them on one line.
 fn with_problems(detail: String, problem: &Value) -> String {
     const MOST: usize = 50;
     let all = problem["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |problem: &Value| match problem {
-        Value::String(text) => text::fitted(text, SHOWN),
-        other => text::fitted(other["problem"].as_str().unwrap_or_default(), SHOWN),
-    };
-    let mut lines = vec![detail];
-    lines.extend(all.iter().take(MOST).map(text).filter(|line| !line.is_empty()));
-    // One problem can be the detail itself.
-    lines.dedup();
+    let mut problems = all.iter().filter_map(Value::as_str).filter(|problem| !problem.is_empty()).peekable();
+    let Some(first) = problems.peek() else { return detail };
+    let whole = problem["detail"].as_str().unwrap_or_default();
+    let what = whole.find(first).and_then(|start| whole.get(..start)).unwrap_or(whole);
+    let mut lines = vec![text::fitted(what.trim_end_matches([':', ' ']), SHOWN)];
+    lines.extend(problems.take(MOST).map(|problem| text::fitted(problem, SHOWN)));
     lines.join("\n")
 }
 

@@ -123,6 +123,11 @@ fn who(by: Option<&str>) -> String {
     name.unwrap_or_else(|| "resilient".into()).chars().take(LONGEST).collect()
 }
 
+/// Adds the name of the user to a path, so that the service can record who did it.
+fn path_by(path: &str) -> String {
+    format!("{path}?by={}", segment(&who(None)))
+}
+
 /// The known names nearest to a misspelled one.
 fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     // No name is this long, and the cost is the product of the lengths.

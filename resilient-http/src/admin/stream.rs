@@ -32,7 +32,7 @@ const WITH_TOKEN: usize = 16;
 pub(super) type HasToken = Option<Extension<WithToken>>;
 const TICK: Duration = Duration::from_secs(1);
 /// Interval of the comments that keep proxies from closing an idle connection.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The connected viewers and the background tasks.
 #[derive(Debug)]

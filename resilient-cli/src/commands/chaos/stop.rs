@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
-use crate::commands::Run;
+use crate::commands::{Run, path_by};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Span, Tone};
@@ -25,7 +25,7 @@ impl Run for Stop {
     fn run(self, session: &Session) -> Result<ExitCode, Failure> {
         let api = session.api()?;
         if self.ids.is_empty() {
-            let stopped = api.send(Method::POST, "/chaos/stop", None).map_err(still)?;
+            let stopped = api.send(Method::POST, &path_by("/chaos/stop"), None).map_err(still)?;
             if session.is_json() {
                 session.out.json(&stopped)?;
             } else {
@@ -35,7 +35,7 @@ impl Run for Stop {
         }
         let mut missing = Vec::new();
         for id in &self.ids {
-            match api.send(Method::DELETE, &format!("/chaos/faults/{id}"), None) {
+            match api.send(Method::DELETE, &path_by(&format!("/chaos/faults/{id}")), None) {
                 Ok(_) if session.is_json() => {}
                 Ok(_) => session.out.line([format!("fault {id} has ended")])?,
                 Err(failure) if is_missing(&failure) => missing.push(id.to_string()),

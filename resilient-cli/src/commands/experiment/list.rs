@@ -56,15 +56,23 @@ fn row(experiment: &Value) -> Vec<Span> {
         score(&experiment["score"]).into(),
         experiment["recovery_seconds"].as_f64().map_or("-".into(), short).into(),
         text(experiment, "by").into(),
-        text(experiment, "started").into(),
+        seconds(text(experiment, "started")).into(),
     ]
 }
 
 /// The score, as a share or as passed and total weight.
-pub(super) fn score(score: &Value) -> String {
+fn score(score: &Value) -> String {
     match (score.as_f64(), score["passed"].as_u64(), score["total"].as_u64()) {
         (Some(share), ..) => crate::stats::percent(share),
-        (None, Some(passed), Some(total)) => format!("{passed}/{total}"),
+        (None, Some(passed), Some(total)) if total > 0 => format!("{passed}/{total}"),
         _ => "-".into(),
+    }
+}
+
+/// A time without the fraction of a second: `2026-12-01T00:01:46Z`.
+fn seconds(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time.to_owned(),
     }
 }

@@ -16,7 +16,7 @@ use super::report::{listed, not_started, write};
 use super::source::Source;
 use crate::api::{Api, segment};
 use crate::commands::chaos::plain;
-use crate::commands::{Run, who};
+use crate::commands::{Run, path_by, who};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{self, News};
@@ -165,7 +165,7 @@ impl Started {
 
     fn abort(&self, session: &Session) {
         session.note("aborting the experiment");
-        match self.api.send(Method::DELETE, &self.path, None) {
+        match self.api.send(Method::DELETE, &path_by(&self.path), None) {
             Ok(_) => {}
             // It has ended by itself in this moment.
             Err(failure) if matches!(failure.status, Some(404 | 409)) => {}

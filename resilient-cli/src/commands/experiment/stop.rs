@@ -8,8 +8,8 @@ use serde_json::Value;
 use ureq::http::Method;
 
 use crate::api::{Api, segment};
-use crate::commands::Run;
 use crate::commands::chaos::plain;
+use crate::commands::{Run, path_by};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -42,7 +42,7 @@ impl Run for Stop {
             },
         };
         let path = format!("/chaos/experiments/{}", segment(&id));
-        api.send(Method::DELETE, &path, None)?;
+        api.send(Method::DELETE, &path_by(&path), None)?;
         let ended = wait(&api, &path)?;
         if session.is_json() {
             session.out.json(&ended)?;

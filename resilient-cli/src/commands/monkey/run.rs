@@ -8,7 +8,7 @@ use serde_json::json;
 use ureq::http::Method;
 
 use super::{load, problems};
-use crate::commands::{Run, who};
+use crate::commands::{Run, path_by, who};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::follow::{self, News};
@@ -75,7 +75,7 @@ impl Run for RunMonkey {
                     };
                     if let Err(failure) = printed {
                         // Nobody reads the output any more.
-                        api.send(Method::DELETE, PATH, None)?;
+                        api.send(Method::DELETE, &path_by(PATH), None)?;
                         return Err(failure);
                     }
                 }
@@ -83,7 +83,7 @@ impl Run for RunMonkey {
                 News::Interrupted => {
                     is_stopped = true;
                     session.note("stopping the monkey");
-                    match api.send(Method::DELETE, PATH, None) {
+                    match api.send(Method::DELETE, &path_by(PATH), None) {
                         Ok(_) => {}
                         // It ended by itself in this moment.
                         Err(failure) if failure.status == Some(404) => {}

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ureq::http::Method;
 
-use crate::commands::Run;
+use crate::commands::{Run, path_by};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -15,13 +15,14 @@ pub(crate) struct Stop {}
 
 impl Run for Stop {
     fn run(self, session: &Session) -> Result<ExitCode, Failure> {
-        let answer = session.api()?.send(Method::DELETE, "/chaos/monkey", None).map_err(|failure| {
-            if failure.status == Some(404) && failure.hints.is_empty() {
-                return Failure::new(Exit::Refused, "no monkey runs")
-                    .hint("`resilient chaos stop` ends faults that were injected by hand");
-            }
-            failure
-        })?;
+        let answer =
+            session.api()?.send(Method::DELETE, &path_by("/chaos/monkey"), None).map_err(|failure| {
+                if failure.status == Some(404) && failure.hints.is_empty() {
+                    return Failure::new(Exit::Refused, "no monkey runs")
+                        .hint("`resilient chaos stop` ends faults that were injected by hand");
+                }
+                failure
+            })?;
         super::super::changed(
             session,
             &answer,

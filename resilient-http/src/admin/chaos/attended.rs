@@ -1,31 +1,28 @@
-//! The abort of an experiment that nobody follows any more.
+//! The abort of an experiment, and the stop of a monkey, that nobody follows any more.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-
-use super::record::Record;
 
 /// How long an attended experiment waits for the first client that follows its journal.
 const FIRST: Duration = Duration::from_secs(10);
 /// How long an attended experiment runs on without a client that follows its journal.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Counts a client that follows the journal of an experiment, until it is dropped.
+/// Counts a client that follows a journal, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Follower(Arc<Record>);
+pub(super) struct Follower(watch::Sender<usize>);
 
 impl Follower {
-    pub(super) fn new(record: &Arc<Record>) -> Self {
-        record.followers.send_modify(|count| *count += 1);
-        Self(Arc::clone(record))
+    pub(super) fn new(followers: &watch::Sender<usize>) -> Self {
+        followers.send_modify(|count| *count += 1);
+        Self(followers.clone())
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.0.followers.send_modify(|count| *count = count.saturating_sub(1));
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 

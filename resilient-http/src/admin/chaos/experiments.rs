@@ -50,7 +50,7 @@ pub(super) async fn journal(
 ) -> Result<Response, Problem> {
     let record = find(&app, id)?;
     let slot = app.viewers.slot(token.is_some())?;
-    let held = (Follower::new(&record), slot);
+    let held = (Follower::new(&record.followers), slot);
     Ok(stream(record.journal.clone(), Form::accepted(&headers), held, move || record.json()))
 }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,9 @@ use http::{HeaderMap, HeaderValue, header};
 use resilient_chaos::report::{Entry, Journal};
 use serde_json::{Value, json};
 
-use crate::admin::stream::KEEP_ALIVE;
+/// Interval of the comments. A client that is gone is noticed when a comment cannot be written, and an experiment or a
+/// monkey that is attended must not run on for long without it.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// The form of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,14 +12,16 @@ use resilient_chaos::Monkey;
 use resilient_chaos::monkey::{self, Config};
 use resilient_chaos::report::{EntryKind, Journal};
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
+use super::attended::{Follower, lost};
 use super::body::{Body, Fields, Parameters, unprocessable};
 use super::journal::{Form, stream};
 use crate::Problem;
 use crate::admin::App;
 use crate::admin::stream::HasToken;
 
-const FIELDS: [&str; 2] = ["toml", "by"];
+const FIELDS: [&str; 3] = ["toml", "attended", "by"];
 /// How long the first entry of the journal, and the end, may take.
 const WITHIN: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,8 @@ pub(super) struct MonkeyRecord {
     started: Timestamp,
     config: Option<Config>,
     pub(super) journal: Journal,
+    /// The number of clients that follow the journal.
+    followers: watch::Sender<usize>,
     seen: Mutex<Seen>,
 }
 
@@ -46,7 +50,8 @@ impl MonkeyRecord {
     /// A monkey that this API did not start.
     pub(super) fn adopted(name: &str, by: &str, journal: Journal) -> Self {
         let (name, by, started) = (name.to_owned(), by.to_owned(), Timestamp::now());
-        Self { name, by, started, config: None, journal, seen: Mutex::default() }
+        let (followers, _) = watch::channel(0);
+        Self { name, by, started, config: None, journal, followers, seen: Mutex::default() }
     }
 
     pub(super) fn started(&self) -> Timestamp {
@@ -105,6 +110,7 @@ pub(super) async fn state(State(app): State<App>) -> Result<Json<Value>, Problem
 pub(super) async fn start(State(app): State<App>, body: Body) -> Result<(StatusCode, Json<Value>), Problem> {
     let mut fields = Fields::of(body)?;
     let (by, text) = (fields.by(), fields.text("toml"));
+    let attended = fields.flag("attended").unwrap_or(false);
     let config = text.as_deref().map(Config::parse);
     match &config {
         Some(Ok(_)) => {}
@@ -128,7 +134,17 @@ pub(super) async fn start(State(app): State<App>, body: Body) -> Result<(StatusC
     }
     let adopted = MonkeyRecord::adopted(&config.name, &by, journal.clone());
     let record = MonkeyRecord { config: Some(config), ..adopted };
-    let mut task = tokio::spawn(runner.run(app.chaos.dropped()));
+    let (dropped, registry, followers) =
+        (app.chaos.dropped(), app.registry.clone(), record.followers.subscribe());
+    let unattended = async move {
+        if attended {
+            let reason = lost(followers).await;
+            monkey::running(&registry).iter().for_each(|running| running.stop(&reason));
+        }
+        std::future::pending::<()>().await;
+    };
+    let stop = async move { drop(select(Box::pin(dropped), Box::pin(unattended)).await) };
+    let mut task = tokio::spawn(runner.run(stop));
     let first = Box::pin(tokio::time::timeout(WITHIN, journal.next(0)));
     // A monkey that ends at once was refused, because another one was started at the same time.
     if let Either::Right((ended, _)) = select(first, &mut task).await {
@@ -168,5 +184,6 @@ pub(super) async fn journal(
     let running = app.chaos.monkey(&app.registry).map(|(record, _)| record);
     let record = running.or_else(|| app.chaos.last_monkey()).ok_or_else(none)?;
     let slot = app.viewers.slot(token.is_some())?;
-    Ok(stream(record.journal.clone(), Form::accepted(&headers), slot, move || record.json()))
+    let held = (Follower::new(&record.followers), slot);
+    Ok(stream(record.journal.clone(), Form::accepted(&headers), held, move || record.json()))
 }

@@ -166,7 +166,7 @@ fn monkey() -> Value {
         "type": "object",
         "additionalProperties": false,
         "required": ["toml"],
-        "properties": { "toml": { "type": "string" }, "by": name() },
+        "properties": { "toml": { "type": "string" }, "attended": { "type": "boolean" }, "by": name() },
     })
 }
 
