@@ -236,7 +236,7 @@ fn an_experiment_is_followed_to_its_end_and_reported() {
         "success rate of browse: 100 %, holds (at least 50 %)",
         "step `outage` starts: error on charge",
         "step `outage` ends after ",
-        "passed  callers of `charge` see at most 100 %",
+        "passed  at most 100 % of the callers of `charge` see an error",
         "charge-fails: held, score",
     ] {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
