@@ -18,8 +18,8 @@ use crate::stats::text;
 
 /// Run the chaos monkey in the service, and follow its decisions
 ///
-/// Checks the settings, starts the monkey, and prints what it decides. Ctrl-C stops it and removes its faults. If the
-/// connection is lost for 2 s, the service stops it by itself.
+/// Checks the settings, starts the monkey, and prints what it decides. Ctrl-C stops it and removes its faults. If this
+/// command dies or its connection is lost, the service stops it by itself after a few seconds.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunMonkey {
     /// Settings of the monkey, as TOML
@@ -88,7 +88,9 @@ impl Run for RunMonkey {
                         // It ended by itself in this moment.
                         Err(failure) if failure.status == Some(404) => {}
                         Err(failure) => {
-                            return Err(failure.hint("without a follower, the service stops it within 2 s"));
+                            return Err(
+                                failure.hint("without a follower, the service stops it within a few seconds")
+                            );
                         }
                     }
                 }
