@@ -410,7 +410,10 @@ async fn an_experiment_is_planned_probed_and_aborted() {
     assert_eq!((&state["state"], &state["mode"]), (&json!("held"), &json!("probes")));
     assert_eq!(served.registry.chaos().injected(), 0);
     let path = served.start(json!({})).await;
-    assert_eq!(served.ask("GET", &path).await.json["steps"], json!(["outage"]));
+    let running = served.ask("GET", &path).await.json;
+    assert_eq!(running["steps"], json!(["outage"]));
+    let ends_in = running["step_ends_in"]["outage"].as_f64().unwrap();
+    assert!(ends_in > 5.0 && ends_in <= 30.0, "{running}");
     assert_eq!(served.ask("GET", "/chaos").await.json["experiment"]["phase"], "steps");
     assert_eq!(served.ask("DELETE", &format!("{path}?by=alice")).await.status, 202);
     let state = served.end_of(&path).await;

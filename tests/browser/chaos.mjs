@@ -79,7 +79,7 @@ async function look(base, page) {
   });
 
   await step('a wrong token is told, and nothing is stopped', async () => {
-    watched.expect(/401.*\/alerts\)/);
+    watched.expect(/401.*\/(alerts|chaos|experiments)\)/);
     await stop.click();
     await dialog.getByLabel('Admin token').fill('a-wrong-token-0123456789');
     await dialog.getByRole('button', { name: 'Unlock' }).click();
@@ -129,6 +129,10 @@ async function look(base, page) {
     assert.ok(await page.getByRole('button', { name: 'Start overload' }).isDisabled());
     await shows(page.locator('#phase'), 'injecting faults (outage)');
     await shows(armed, 'experiment dependency-down step outage');
+    // The lease is shorter than a second, but the step is planned to run for longer.
+    await shows(armed, /0:1\d as planned/);
+    // The result of the last stop is about something else.
+    assert.equal(await result.textContent(), '');
     await shows(page.locator('#journal li'), 'circuit breaker payment: open');
     await picture(page, 'running-light');
     await page.emulateMedia({ colorScheme: 'dark' });
@@ -235,7 +239,8 @@ try {
   const base = await start(program);
   const browser = await launch();
   try {
-    await look(base, await browser.newPage({ viewport: { width: 1280, height: 720 } }));
+    const context = await browser.newContext({ viewport: { width: 1280, height: 720 } });
+    await look(base, await context.newPage());
   } finally {
     await browser.close();
   }

@@ -69,7 +69,7 @@ export function line(entry) {
     case 'phase': return ['', phase(entry.phase)];
     case 'step': return ['warn', entry.runs ? `fault ${entry.step} is injected` : `fault ${entry.step} ended${calls(entry.injected)}`];
     case 'circuit': return ['', `circuit breaker ${entry.breaker}: ${words(entry.state)}`];
-    case 'alert': return [entry.severity ? 'bad' : '', `alert ${entry.alert}: ${entry.severity ?? 'ended'}`];
+    case 'alert': return [{ critical: 'bad', warning: 'warn' }[entry.severity] ?? '', `alert ${entry.alert}: ${entry.severity ?? 'ended'}`];
     case 'health': return ['', `health check ${entry.check}: ${entry.status}`];
     case 'warning': return ['warn', entry.text];
     case 'note': return ['', `${entry.by}: ${entry.text}`];

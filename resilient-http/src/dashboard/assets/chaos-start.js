@@ -1,7 +1,7 @@
 // Starts a shipped scenario, after its plan was shown and confirmed.
 
 import { change } from './access.js';
-import { empty, h, table } from './parts.js';
+import { breaking, empty, h, table } from './parts.js';
 import { get, refresh, state } from './chaos-state.js';
 import { follow } from './chaos-journal.js';
 
@@ -27,7 +27,7 @@ const plain = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 /** The table of scenarios. */
 export function list(all) {
   const isBusy = Boolean(state.now?.experiment);
-  return table(['scenario', 'hypothesis', 'duration', ''], all.map((scenario) => {
+  return table(['scenario', 'hypothesis', 'duration', 'action'], all.map((scenario) => {
     const why = obstacle(scenario);
     const start = h('button', { type: 'button', disabled: isBusy || why !== '', 'aria-label': `Start ${scenario.name}`, onclick: () => confirm(scenario) }, 'Start …');
     return [scenario.name, scenario.hypothesis, `${Math.round(scenario.duration_seconds)} s`, [start, why ? h('p', { class: 'empty' }, why) : '']];
@@ -43,7 +43,7 @@ async function confirm(scenario) {
   const dialog = h('dialog', { id: 'start-dialog', 'aria-labelledby': 'start-title' },
     h('form', { method: 'dialog' },
       h('h2', { id: 'start-title' }, `Start ${scenario.name}?`),
-      h('p', {}, `It injects faults into the real calls of this program, in the environment ${state.now?.environment}. It stops by itself if customers notice.`),
+      h('p', {}, `It injects faults into the real calls of this program, in the environment ${state.now?.environment}. All faults are removed if the steady state fails.`),
       h('p', {}, h('strong', {}, 'Hypothesis: '), scenario.hypothesis),
       plan, problem,
       h('p', {}, h('label', { for: 'by' }, 'Your name, for the log'), by),
@@ -78,7 +78,8 @@ async function confirm(scenario) {
   } catch (error) {
     planned = { plan: '', problems: [`the plan cannot be loaded: ${error.message}`] };
   }
-  plan.textContent = planned.plan.split('\nIt would be refused now:')[0].trim();
+  // The first line repeats the hypothesis, and the problems are shown below.
+  plan.textContent = planned.plan.split('\n').slice(1).join('\n').split('\nIt would be refused now:')[0].trim();
   plan.hidden = !planned.plan;
   problem.replaceChildren(planned.problems.length ? h('ul', {}, planned.problems.map((one) => h('li', {}, one))) : '');
   start.disabled = planned.problems.length > 0;
@@ -94,6 +95,6 @@ export function results(finished, open) {
     h('span', { class: `${{ held: 'good', deviated: 'bad' }[one.state] ?? 'warn'}-text`, title: one.reasons.join('; ') }, one.state),
     one.score.total ? `${one.score.passed} of ${one.score.total}` : '–',
     one.recovery_seconds === null ? '–' : `${one.recovery_seconds.toFixed(1)} s`,
-    new Date(one.started).toLocaleTimeString('en-GB'), one.by, open(one),
-  ]));
+    new Date(one.started).toLocaleTimeString('en-GB'), breaking(one.by), open(one),
+  ]), 'results');
 }

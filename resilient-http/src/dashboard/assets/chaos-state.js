@@ -33,8 +33,24 @@ export async function get(path) {
 /** Time that has passed since the last response, in seconds. */
 export const age = () => (performance.now() - state.at) / 1000;
 
-/** Time until a fault ends, in seconds. It runs down without the server. */
-export const left = (fault) => Math.max(0, fault.expires_in - age());
+/** The step of the experiment that injected a fault, if it is from the experiment that runs. */
+const stepOf = ({ by }) => {
+  const { experiment } = state.now;
+  const start = `experiment ${experiment?.scenario} step `;
+  return experiment && by.startsWith(start) ? by.slice(start.length) : null;
+};
+
+/** Whether a fault is a short lease that its experiment or monkey renews. */
+export const isRenewed = ({ by }) => /^(experiment|monkey) /.test(by);
+
+/**
+ * Time until a fault ends, in seconds: the planned end of its step, or its time to live. It runs down without the server.
+ * Null if it is not known, for a fault of a monkey.
+ */
+export function left(fault) {
+  const ends = isRenewed(fault) ? state.now.experiment?.step_ends_in?.[stepOf(fault)] : fault.expires_in;
+  return ends === undefined ? null : Math.max(0, ends - age());
+}
 
 /** A time as a countdown: `0:41`, `12:05`. */
 export function clock(seconds) {

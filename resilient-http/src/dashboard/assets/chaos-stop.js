@@ -3,7 +3,7 @@
 import { forget, unlock } from './access.js';
 import { h } from './parts.js';
 import { headers, prefix } from './store.js';
-import { clock, left, refresh, state } from './chaos-state.js';
+import { clock, isActive, left, onState, refresh, state } from './chaos-state.js';
 
 const ATTEMPTS = 5;
 const PATIENCE = 3000; // ms, for one request
@@ -25,8 +25,8 @@ function stopped({ faults, experiment, monkey }) {
 
 /** When the faults end without the server's help. */
 function otherwise() {
-  const rest = Math.max(0, ...(state.now?.faults ?? []).map(left));
-  return rest ? ` The armed faults end by themselves within ${clock(rest)}.` : '';
+  const all = (state.now?.faults ?? []).map(left);
+  return all.length && !all.includes(null) ? ` The armed faults end by themselves within ${clock(Math.max(...all))}.` : '';
 }
 
 /** Sends one request. Resolves to `{ done }`, `{ why }` or `{ wrong }`. */
@@ -79,10 +79,15 @@ function create() {
     isBusy = true;
     button.setAttribute('aria-busy', 'true');
     await stop(say);
-    isBusy = false;
     button.removeAttribute('aria-busy');
-    refresh();
+    // An older state would still show what was stopped.
+    await refresh();
+    isBusy = false;
   };
+  // "Stopped" must not stand next to a fault that was armed later.
+  onState(() => {
+    if (!isBusy && result.className === 'good-text' && isActive()) result.textContent = '';
+  });
   const button = h('button', { type: 'button', id: 'stop', onclick: press }, 'Stop everything');
   const about = h('p', { class: 'empty' }, 'Ends all faults at once, aborts the experiment and stops the monkey. It works while the page is disconnected.');
   return h('div', { id: 'stop-box' }, button, h('div', {}, about, result));

@@ -3,7 +3,7 @@
 import { tell } from './access.js';
 import { journal, line, phase } from './chaos-journal.js';
 import { list, results, scenarios } from './chaos-start.js';
-import { age, clock, isActive, left, onState, start, state } from './chaos-state.js';
+import { age, clock, isActive, isRenewed, left, onState, start, state } from './chaos-state.js';
 import { stopBox } from './chaos-stop.js';
 import { breaking, count, empty, h, share, table, words } from './parts.js';
 import { headers, prefix, store } from './store.js';
@@ -84,9 +84,15 @@ function freshness(place) {
   }
 }
 
+function ends(fault) {
+  const rest = left(fault);
+  if (rest === null) return 'renewed by its monkey';
+  return [h('strong', {}, clock(rest)), isRenewed(fault) ? ' as planned' : ''];
+}
+
 function faultTable(faults) {
   return table(['ends in', 'fault', 'target', 'armed by', 'hit'], faults.map((fault) => [
-    h('strong', {}, clock(left(fault))),
+    ends(fault),
     [`${fault.action} (${fault.id})`, (fault.warnings ?? []).map((text) => h('p', { class: 'warn-text' }, text))],
     breaking(fault.target), breaking(fault.by), `${count(fault.injected)} attempts`,
   ]), 'faults');
