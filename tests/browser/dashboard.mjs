@@ -334,7 +334,7 @@ async function look(base, page) {
     const reach = async (least, timeout) => {
       while (requests.stream < least || requests.events < least) await page.waitForEvent('request', { timeout });
     };
-    watched.expect(/ERR_.*\/(stream|events)\)/);
+    watched.expect(/ERR_.*\/(stream|events|chaos)\)/);
     page.on('request', count);
     await kill();
     await shows(connection, 'reconnecting');

@@ -128,7 +128,7 @@ fn name() -> Value {
 }
 
 fn milliseconds(name: &str) -> Value {
-    parameter(name, &json!({ "type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_i64 }))
+    parameter(name, &json!({ "type": "integer", "minimum": 0, "maximum": super::annotations::LATEST }))
 }
 
 fn format() -> Value {

@@ -92,7 +92,7 @@ export function results(finished, open) {
   if (!finished.length) return empty('No experiment has ended since the program started.');
   return table(['scenario', 'result', 'score', 'recovery', 'started', 'by', 'report'], finished.map((one) => [
     one.scenario + (one.mode === 'probes' ? ' (probes only)' : ''),
-    h('span', { class: `${{ held: 'good', deviated: 'bad' }[one.state] ?? 'warn'}-text`, title: one.reasons.join('; ') }, one.state),
+    [h('span', { class: `${{ held: 'good', deviated: 'bad' }[one.state] ?? 'warn'}-text` }, one.state), one.reasons.slice(0, 1).map((why) => h('p', { class: 'empty' }, why))],
     one.score.total ? `${one.score.passed} of ${one.score.total}` : '–',
     one.recovery_seconds === null ? '–' : `${one.recovery_seconds.toFixed(1)} s`,
     new Date(one.started).toLocaleTimeString('en-GB'), breaking(one.by), open(one),

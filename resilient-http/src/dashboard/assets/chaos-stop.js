@@ -89,7 +89,7 @@ function create() {
     if (!isBusy && result.className === 'good-text' && isActive()) result.textContent = '';
   });
   const button = h('button', { type: 'button', id: 'stop', onclick: press }, 'Stop everything');
-  const about = h('p', { class: 'empty' }, 'Ends all faults at once, aborts the experiment and stops the monkey. It works while the page is disconnected.');
+  const about = h('p', { class: 'empty' }, 'Ends all faults at once, aborts the experiment and stops the monkey. It does not need the live connection of this page.');
   return h('div', { id: 'stop-box' }, button, h('div', {}, about, result));
 }
 

@@ -76,7 +76,7 @@ function freshness(place) {
   const { now, stale } = state;
   place.className = stale ? 'bad-text' : 'empty';
   if (stale) {
-    place.textContent = now ? `Not up to date for ${clock(age())}: ${stale}. The stop button still works.` : `Cannot load the state: ${stale}. The stop button still works.`;
+    place.textContent = now ? `Not up to date for ${clock(age())}: ${stale}. The stop button sends its own requests.` : `Cannot load the state: ${stale}. The stop button sends its own requests.`;
   } else if (now) {
     place.textContent = `Environment: ${now.environment ?? 'not known'}. Limits: ${count(now.limits.max_faults)} faults, ${share(now.limits.max_rate)} of the attempts. Injected since the start: ${count(now.injected)}.`;
   } else {
@@ -113,7 +113,7 @@ function running() {
     now.hypothesis ? h('p', {}, h('strong', {}, 'Hypothesis: '), now.hypothesis) : '',
     h('ol', { id: 'journal' }, (journal.id === now.id ? journal.entries : []).slice(-LINES).map((entry) => {
       const [level, text] = line(entry);
-      return h('li', { class: level ? `${level}-text` : undefined }, h('span', {}, `${entry.seconds.toFixed(1)} s`), ` ${text}`);
+      return h('li', { class: level ? `${level}-text` : undefined }, h('span', {}, `${entry.seconds.toFixed(1)} s`), text);
     })));
   return parts;
 }
