@@ -493,3 +493,24 @@ async fn the_router_can_be_merged_or_nested_and_leaves_other_paths_alone() {
     let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["servers"][0]["url"], "../..");
 }
+
+#[cfg(not(feature = "chaos"))]
+#[test]
+fn without_the_feature_the_chaos_endpoints_say_that_it_is_missing() {
+    let served = serve(|_| {});
+    for line in ["GET /api/resilience/chaos", "GET /api/resilience/chaos/faults"] {
+        let absent = served.ask(line, &[]);
+        assert_eq!(absent.status, 404);
+        assert!(
+            absent.json["detail"].as_str().unwrap().contains("without the feature `chaos`"),
+            "{}",
+            absent.json
+        );
+    }
+    assert_eq!(served.post("/chaos/stop").status, 404);
+    assert_eq!(served.ask("GET /dashboard/chaos", &[]).status, 404);
+    assert_eq!(served.ask("GET /dashboard/chaos.js", &[]).status, 404);
+    let page = served
+        .raw(&format!("GET /dashboard HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", served.address));
+    assert!(!page.to_lowercase().contains("chaos"), "{page}");
+}

@@ -67,10 +67,8 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(prefix: &str) -> Router<S
     let slashed = get(async || Redirect::permanent("../dashboard"));
     let router = Router::new().route("/dashboard", get(page)).route("/dashboard/", slashed);
     // For links in runbooks.
-    let router = match has_chaos {
-        true => router.route("/dashboard/chaos", get(async || Redirect::temporary("../dashboard#/chaos"))),
-        false => router,
-    };
+    let short = get(async || Redirect::temporary("../dashboard#/chaos"));
+    let router = if has_chaos { router.route("/dashboard/chaos", short) } else { router };
     FILES.iter().chain(CHAOS).fold(router, |router, &(name, kind, content)| {
         router
             .route(&format!("/dashboard/{name}"), get(async move || file(kind, Bytes::from_static(content))))

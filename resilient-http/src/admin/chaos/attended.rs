@@ -1,4 +1,4 @@
-//! The abort of an experiment that nobody follows any more.
+//! Aborts an attended experiment that no client follows any more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(super) async fn lost(mut followers: watch::Receiver<usize>) -> String {
             };
         }
         limit = AGAIN;
-        // The sender lives as long as the experiment is known. Without it, nobody can follow.
+        // The sender lives as long as the experiment is known. Without it, no client can follow.
         if followers.wait_for(|count| *count == 0).await.is_err() {
             return "attended, but it is not known any more".to_owned();
         }

@@ -15,7 +15,7 @@ pub(in crate::admin) fn paths() -> Vec<(&'static str, Value)> {
     vec![
         (
             "/chaos",
-            json!({ "get": read("What is armed and running: faults, experiment, monkey, limits, environment", &[], &object) }),
+            json!({ "get": read("Armed faults, limits, environment, and the experiment and monkey that run", &[], &object) }),
         ),
         (
             "/chaos/stop",

@@ -1,4 +1,4 @@
-//! One experiment: what the API says about it.
+//! One experiment, and its state as JSON.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -44,7 +44,7 @@ pub(super) struct Record {
     seen: Mutex<Seen>,
 }
 
-/// What was read from the journal so far.
+/// The state after the entries that were read so far.
 #[derive(Debug, Default)]
 struct Seen {
     entries: usize,
