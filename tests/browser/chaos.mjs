@@ -78,7 +78,7 @@ async function look(base, page) {
     assert.ok(await banner.isHidden());
   });
 
-  await step('a wrong token is told, and nothing is stopped', async () => {
+  await step('a wrong token is reported, and nothing is stopped', async () => {
     watched.expect(/401.*\/(alerts|chaos|experiments)\)/);
     await stop.click();
     await dialog.getByLabel('Admin token').fill('a-wrong-token-0123456789');
@@ -90,7 +90,7 @@ async function look(base, page) {
     await picture(page, 'not-stopped-light');
   });
 
-  await step('a token that has become wrong is told by the stop button itself', async () => {
+  await step('a token that has become wrong is reported by the stop button itself', async () => {
     watched.expect(/401.*\/chaos\/stop\)/);
     const refuse = (route) => route.fulfill({ status: 401, contentType: 'application/problem+json', body: '{"detail":"wrong admin token"}' });
     await stop.click();
@@ -205,7 +205,7 @@ async function look(base, page) {
     await page.unrouteAll();
   });
 
-  await step('a server that hangs is told, and the button stops once it answers', async () => {
+  await step('a server that hangs is reported, and the button stops once it answers', async () => {
     await arm('5m');
     await shows(armed, 'latency 5ms');
     freeze();

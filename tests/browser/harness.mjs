@@ -1,4 +1,4 @@
-// What the tests in the browser share: steps, the browser, and the errors of a page.
+// Shared parts of the tests in the browser: steps, the browser, and the errors of a page.
 
 import { chromium } from 'playwright-core';
 

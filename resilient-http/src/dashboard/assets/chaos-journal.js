@@ -1,5 +1,5 @@
 // The journal of the experiment that runs: followed while the dashboard is open, on whatever page. An attended
-// experiment is aborted when nobody follows it any more.
+// experiment is aborted when no client follows it any more.
 
 import { words } from './parts.js';
 import { headers, messages, prefix } from './store.js';

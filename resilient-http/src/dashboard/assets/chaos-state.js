@@ -1,4 +1,4 @@
-// What is armed and running: asked for once a second, without the streams of the page, which can be broken.
+// Armed faults, the experiment and the monkey: requested once a second, without the streams of the page, which can be broken.
 
 import { headers, prefix } from './store.js';
 import { follow } from './chaos-journal.js';
