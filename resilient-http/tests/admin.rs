@@ -337,7 +337,8 @@ fn every_path_in_the_openapi_document_exists() {
         let path = path
             .replace("{kind}", "circuit_breaker")
             .replace("{name}", "payment")
-            .replace("{action}", "open");
+            .replace("{action}", "open")
+            .replace("{id}", "1");
         if path.ends_with("/events") || path.ends_with("/stream") {
             continue;
         }
@@ -345,7 +346,13 @@ fn every_path_in_the_openapi_document_exists() {
             let token = format!("authorization: Bearer {TOKEN}");
             let headers = ["content-type: application/json", "content-length: 2", &token];
             let answer = served.ask_with(&format!("{} {path}", method.to_uppercase()), &headers, "{}");
-            assert_eq!(answer.status, 200, "{method} {path}");
+            if path.contains("/chaos") {
+                // Nothing is armed, and an empty object is no fault.
+                let is_missing = answer.status == 405 || answer.json["detail"] == "no such endpoint";
+                assert!(!is_missing && answer.status < 500, "{method} {path}: {}", answer.json);
+            } else {
+                assert_eq!(answer.status, 200, "{method} {path}");
+            }
         }
     }
 }
