@@ -76,8 +76,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn admin(options: &Options) -> Result<(Admin, String), Box<dyn Error>> {
-    let admin =
-        api::paths().into_iter().fold(Admin::new(registry()), |admin, (path, item)| admin.path(path, item));
+    let admin = Admin::new(registry()).environment(&options.environment);
+    let admin = api::paths().into_iter().fold(admin, |admin, (path, item)| admin.path(path, item));
     match &options.token {
         Some(token) => Ok((admin.token(token)?, token.clone())),
         None => Ok(admin.random_token()?),

@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) records: Option<PathBuf>,
     /// The admin token. `None` generates one.
     pub(crate) token: Option<String>,
+    /// The name of the environment. Chaos experiments start only in the environments that they list.
+    pub(crate) environment: String,
 }
 
 pub(crate) const HELP: &str = "\
@@ -31,6 +33,7 @@ Usage: cargo run --example payments -- [OPTIONS]
   --config FILE       settings file, which can be edited while the program runs
   --records FILE      store the records of charged orders in this file (default: in memory)
   --token TEXT        admin token, at least 16 characters (default: a random one, which is printed)
+  --environment NAME  environment for chaos experiments (default: RESILIENT_ENVIRONMENT, or development)
   --help              show this text";
 
 impl Options {
@@ -44,6 +47,7 @@ impl Options {
             config: concat!(env!("CARGO_MANIFEST_DIR"), "/payments/payments.toml").into(),
             records: None,
             token: None,
+            environment: std::env::var("RESILIENT_ENVIRONMENT").unwrap_or_else(|_| "development".into()),
         };
         while let Some(option) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("`{option}` needs a value"));
@@ -54,6 +58,7 @@ impl Options {
                 "--config" => options.config = value()?.into(),
                 "--records" => options.records = Some(value()?.into()),
                 "--token" => options.token = Some(value()?),
+                "--environment" => options.environment = value()?,
                 "--scenario" => options.scenario = true,
                 "--help" | "-h" => return Ok(None),
                 _ => return Err(format!("unknown option `{option}`\n\n{HELP}")),

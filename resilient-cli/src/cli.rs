@@ -47,7 +47,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// File of the certificate authorities to trust for `https`, in PEM form, instead of those of the system
+    /// File of the certificate authorities to trust for `https`, in PEM form [default: those that the system trusts]
     ///
     /// For a service with a private or self-signed certificate [env: `RESILIENT_CA`]
     #[arg(long, global = true, value_name = "FILE")]

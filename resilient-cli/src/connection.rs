@@ -32,7 +32,7 @@ pub(crate) struct Connection {
     /// The origin of the token, for error messages.
     pub(crate) token_from: String,
     pub(crate) timeout: Duration,
-    /// The file with the certificate authorities that are trusted, instead of those of the operating system.
+    /// The file with the certificate authorities that are trusted. By default, the system decides.
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(crate) ca: Option<PathBuf>,
 }

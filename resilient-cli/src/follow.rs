@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupt;
 
-/// Pause between two attempts to connect. A service ends an attended experiment that nobody follows after 2 s.
+/// Pause between two attempts to connect. A service ends an attended experiment after 2 s without a follower.
 const PAUSE: Duration = Duration::from_millis(200);
 /// After this time without a connection, the service counts as gone.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -23,7 +23,7 @@ impl Lines {
     pub(crate) fn of(&mut self, entry: &Value) -> Vec<Line> {
         match serde_json::from_value::<Entry>(entry.clone()) {
             Ok(entry) => self.known(&entry),
-            // Of a newer service.
+            // The service is newer.
             Err(_) => {
                 let at = entry["seconds"].as_f64().unwrap_or_default();
                 let what = format!("{}: {}", text(entry, "entry"), crate::commands::details(entry));

@@ -8,7 +8,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use crate::connection::{Connection, read_bytes};
 use crate::failure::Failure;
 
-/// The settings of TLS for a connection: the certificates of `--ca`, or those of the operating system.
+/// The settings of TLS for a connection: the certificates of `--ca`, or the ones that the operating system trusts.
 ///
 /// # Errors
 /// Fails if there is no usable certificate.
@@ -102,7 +102,7 @@ fn rejected(reason: &CertificateError, connection: &Connection) -> (String, Opti
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
             ("it is not valid yet".to_owned(), "compare the clocks of this machine and of the service")
         }
-        // Such as a self-signed certificate of `openssl req -x509`, which is marked as a CA.
+        // For example a self-signed certificate of `openssl req -x509`, which is marked as a CA.
         Bad::Other(_) if reason.to_string().contains("CaUsedAsEndEntity") => (
             "it is the certificate of a CA, and not of a server".to_owned(),
             "let the CA sign a certificate for the service; a self-signed one needs `basicConstraints=CA:FALSE`",

@@ -43,7 +43,7 @@ pub(super) enum Chaos {
     Missing,
     /// Nothing is injected.
     Idle,
-    /// What is injected, in a line.
+    /// The injected faults, the experiment and the monkey, in a line.
     Active(String),
 }
 
@@ -230,7 +230,7 @@ impl App {
     }
 }
 
-/// What is injected: `2 faults: latency 300ms on payment (by ada, 1m50s left), error on charge (..)`.
+/// Describes the injection: `2 faults: latency 300ms on payment (by ada, 1m50s left), error on charge (..)`.
 fn injected(chaos: &Value) -> Chaos {
     let mut parts: Vec<_> =
         running(&chaos["experiment"]).into_iter().chain(monkey(&chaos["monkey"])).collect();

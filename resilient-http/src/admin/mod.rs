@@ -13,7 +13,7 @@
 //! | `POST /reset/{kind}/{name}` | resets a component to its initial state |
 //! | `PATCH /config/{kind}/{name}` | changes settings at run time; `DELETE` removes the changes |
 //! | `POST /circuit_breaker/{name}/{open,close,disable,resume}` | controls a circuit breaker |
-//! | `GET /chaos` | what is armed and running: faults, experiment, monkey (feature `chaos`, as all that follow) |
+//! | `GET /chaos` | the armed faults, and the experiment and monkey that run (feature `chaos`, as all that follow) |
 //! | `POST /chaos/stop` | ends all faults at once, aborts the experiment, stops the monkey |
 //! | `GET`, `POST`, `DELETE /chaos/faults`, `DELETE /chaos/faults/{id}` | lists, arms and ends faults |
 //! | `GET /chaos/scenarios` | the scenarios that can be started by name |

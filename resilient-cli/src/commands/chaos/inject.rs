@@ -74,7 +74,7 @@ struct Target {
     times: Option<String>,
 }
 
-/// What happens to them, and for how long.
+/// The effect on the calls, and its duration.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Effect")]
 struct Effect {

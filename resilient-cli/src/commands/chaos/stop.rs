@@ -55,7 +55,7 @@ impl Run for Stop {
     }
 }
 
-/// A fault that has ended before. Other refusals are told as they are.
+/// Whether the fault has ended before.
 fn is_missing(failure: &Failure) -> bool {
     failure.status == Some(404) && !failure.message.contains("feature `chaos`")
 }
@@ -68,7 +68,7 @@ fn still(failure: Failure) -> Failure {
     }
 }
 
-/// What was stopped: `stopped: 2 faults, the experiment dependency-down`.
+/// Describes the stopped parts: `stopped: 2 faults, the experiment dependency-down`.
 pub(crate) fn sentence(stopped: &Value) -> String {
     let mut parts = Vec::new();
     match stopped["faults"].as_u64() {

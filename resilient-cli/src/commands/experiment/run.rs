@@ -47,7 +47,7 @@ pub(crate) struct RunExperiment {
     /// Only observe the steady state, without a fault
     #[arg(long)]
     probes: bool,
-    /// Start it, and end without waiting. Nobody has to follow it then
+    /// Start it, and end without waiting. It then runs without a follower
     #[arg(long, conflicts_with = "reports")]
     detach: bool,
     /// Write NAME.jsonl, NAME.md and NAME.html to this folder
@@ -129,7 +129,7 @@ impl Started {
                         session.out.lines(lines.of(&entry))
                     };
                     if let Err(failure) = printed {
-                        // Nobody reads the output any more.
+                        // The reader of the output is gone.
                         self.abort(session);
                         return Err(Failure { exit: Exit::Usage, ..failure });
                     }

@@ -20,7 +20,7 @@ impl Source {
     /// Finds the scenario with this name, or reads the file.
     ///
     /// # Errors
-    /// Fails if there is neither such a scenario nor a file that can be read. Near names are told.
+    /// Fails with near names if there is no scenario with this name, and no file that can be read.
     pub(super) fn find(name: &str) -> Result<Self, Failure> {
         let path = Path::new(name);
         if let Some(found) = shipped(name).filter(|_| !path.exists()) {

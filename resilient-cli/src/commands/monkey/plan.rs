@@ -17,8 +17,8 @@ use crate::stats::percent;
 
 /// Check the settings, and print what they allow and the next decisions
 ///
-/// The decisions are those of a monkey that starts now or at `--start`, if no alert fires and no experiment runs. Exits
-/// with 1 if the settings have a problem.
+/// Shows the decisions of a monkey that starts now or at `--start`, if no alert fires and no experiment runs. Exits with
+/// 1 if the settings have a problem.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Plan {
     /// Settings of the monkey, as TOML
@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     /// When the monkey starts, such as `2026-12-01T08:00:00Z` [default: now]
     #[arg(long, value_name = "TIME")]
     start: Option<Timestamp>,
-    /// Another seed than that of the settings
+    /// Seed to use instead of the one in the settings
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 }

@@ -74,7 +74,7 @@ impl Run for RunMonkey {
                         session.out.lines(lines.of(&entry))
                     };
                     if let Err(failure) = printed {
-                        // Nobody reads the output any more.
+                        // The reader of the output is gone.
                         api.send(Method::DELETE, &path_by(PATH), None)?;
                         return Err(failure);
                     }

@@ -16,6 +16,8 @@ use crate::admin::App;
 
 /// The largest number of faults armed by hand that are kept, and of annotations in a response.
 const MOST: usize = 200;
+/// The largest time in a query: the largest whole number in JavaScript.
+pub(super) const LATEST: i64 = 9_007_199_254_740_991;
 
 /// The faults armed by hand: those in force, and the latest that ended.
 #[derive(Debug, Default)]
@@ -86,12 +88,12 @@ pub(super) async fn annotations(State(app): State<App>, uri: Uri) -> Result<Json
     let parameters = Parameters::of(&uri, &["from", "to"])?;
     let time = |name: &str, otherwise: i64| match parameters.get(name) {
         None => Ok(otherwise),
-        Some(text) => text.parse::<i64>().map_err(|_| {
+        Some(text) => text.parse().ok().filter(|time| (0..=LATEST).contains(time)).ok_or_else(|| {
             let what = format!("`{name}` must be a time in milliseconds since 1970, such as 1700000000000");
             unprocessable("the query is refused", vec![what])
         }),
     };
-    let (from, to) = (time("from", i64::MIN)?, time("to", i64::MAX)?);
+    let (from, to) = (time("from", 0)?, time("to", LATEST)?);
     let now = Timestamp::now().as_millisecond();
     let in_force = app.registry.chaos().faults();
     let mut all = app.chaos.by_hand(|by_hand| {

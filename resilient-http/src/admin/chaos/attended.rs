@@ -1,4 +1,4 @@
-//! The abort of an experiment, and the stop of a monkey, that nobody follows any more.
+//! Aborts an attended experiment, and stops an attended monkey, that no client follows any more.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) async fn lost(mut followers: watch::Receiver<usize>) -> String {
             };
         }
         limit = AGAIN;
-        // The sender lives as long as the experiment is known. Without it, nobody can follow.
+        // The sender lives as long as the experiment is known. Without it, no client can follow.
         if followers.wait_for(|count| *count == 0).await.is_err() {
             return "attended, but it is not known any more".to_owned();
         }

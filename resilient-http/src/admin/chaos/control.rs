@@ -13,7 +13,7 @@ use super::record::{Mode, Record};
 
 /// The largest number of experiments that ended and are kept.
 const KEPT: usize = 20;
-/// Who started what this API did not start.
+/// The name of the caller for an experiment that this API did not start.
 const PROGRAM: &str = "the program";
 
 /// The state of the API. Dropping it aborts what it started.

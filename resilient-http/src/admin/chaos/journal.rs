@@ -50,7 +50,7 @@ impl Form {
     }
 }
 
-/// What a stream does next.
+/// The next part of a stream.
 #[derive(Clone, Copy, Debug)]
 enum Next {
     /// A comment, so that the client knows that it is connected.

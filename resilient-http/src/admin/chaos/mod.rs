@@ -3,12 +3,12 @@
 //! | file | contents |
 //! |---|---|
 //! | `control.rs` | the state: experiments and monkeys that the API knows |
-//! | `overview.rs` | what is armed and running, and the end of all of it |
+//! | `overview.rs` | the overview, and the end of all faults and experiments |
 //! | `faults.rs` | faults armed by hand |
 //! | `scenarios.rs` | the shipped scenarios |
 //! | `experiments.rs`, `start.rs` | experiments: list, start, abort |
 //! | `record.rs` | one experiment: its state, for JSON |
-//! | `attended.rs` | the abort of an experiment that nobody follows any more |
+//! | `attended.rs` | the abort of an attended experiment that no client follows any more |
 //! | `journal.rs` | journals as streams |
 //! | `report.rs` | reports |
 //! | `monkey.rs` | the chaos monkey |

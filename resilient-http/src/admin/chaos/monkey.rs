@@ -38,7 +38,7 @@ pub(super) struct MonkeyRecord {
     seen: Mutex<Seen>,
 }
 
-/// What was read from the journal so far.
+/// The state after the entries that were read so far.
 #[derive(Debug, Default)]
 struct Seen {
     entries: usize,

@@ -15,7 +15,7 @@ pub(in crate::admin) fn paths() -> Vec<(&'static str, Value)> {
     vec![
         (
             "/chaos",
-            json!({ "get": read("What is armed and running: faults, experiment, monkey, limits, environment", &[], &object) }),
+            json!({ "get": read("Armed faults, limits, environment, and the experiment and monkey that run", &[], &object) }),
         ),
         (
             "/chaos/stop",
@@ -128,7 +128,7 @@ fn name() -> Value {
 }
 
 fn milliseconds(name: &str) -> Value {
-    parameter(name, &json!({ "type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_i64 }))
+    parameter(name, &json!({ "type": "integer", "minimum": 0, "maximum": super::annotations::LATEST }))
 }
 
 fn format() -> Value {

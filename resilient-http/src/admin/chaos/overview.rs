@@ -1,4 +1,4 @@
-//! What is armed and running, and the end of all of it.
+//! The overview, and the end of all faults, experiments and monkeys.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(super) async fn stop(State(app): State<App>, uri: Uri) -> Result<Json<Value>
     let armed = chaos.faults();
     let experiment = app.chaos.running(&app.registry);
     let monkey = app.chaos.monkey(&app.registry);
-    // The reasons first, so that the journals do not say that the faults were removed by somebody else.
+    // The reasons first, so that the journals do not report that another client removed the faults.
     experiment.iter().for_each(|(_, running)| running.stop(&reason));
     monkey.iter().for_each(|(_, running)| running.stop(&reason));
     let mut faults = chaos.stop_all().max(armed.len());

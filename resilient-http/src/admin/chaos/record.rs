@@ -1,5 +1,6 @@
-//! One experiment: what the API says about it.
+//! One experiment, and its state as JSON.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,15 +44,17 @@ pub(super) struct Record {
     seen: Mutex<Seen>,
 }
 
-/// What was read from the journal so far.
+/// The state after the entries that were read so far.
 #[derive(Debug, Default)]
 struct Seen {
     entries: usize,
     seconds: f64,
     hypothesis: Option<String>,
     phase: Option<Phase>,
-    /// The steps that run now.
-    steps: Vec<String>,
+    /// How long each step is planned to run, in seconds.
+    planned: BTreeMap<String, f64>,
+    /// The steps that run now, and when each is planned to end.
+    steps: Vec<(String, f64)>,
     /// The report, once it ended.
     end: Option<Value>,
     outcome: Option<Outcome>,
@@ -84,12 +87,17 @@ impl Record {
             seen.entries += 1;
             seen.seconds = entry.seconds;
             match entry.what {
-                EntryKind::Began(began) => seen.hypothesis = Some(began.hypothesis),
+                EntryKind::Began(began) => {
+                    seen.hypothesis = Some(began.hypothesis);
+                    let planned = began.steps.into_iter().map(|step| (step.id, step.duration.as_secs_f64()));
+                    seen.planned = planned.collect();
+                }
                 EntryKind::Phase { phase } => seen.phase = Some(phase),
                 EntryKind::Step { step, runs, .. } => {
-                    seen.steps.retain(|known| *known != step);
+                    seen.steps.retain(|(known, _)| *known != step);
                     if runs {
-                        seen.steps.push(step);
+                        let end = entry.seconds + seen.planned.get(&step).copied().unwrap_or_default();
+                        seen.steps.push((step, end));
                     }
                 }
                 _ => {}
@@ -133,7 +141,10 @@ impl Record {
                     self.duration.map(|it| ("duration_seconds".to_owned(), json!(it.as_secs_f64())));
                 members.extend(expected);
                 members.extend(seen.phase.map(|phase| ("phase".to_owned(), json!(phase))));
-                members.insert("steps".to_owned(), json!(seen.steps));
+                let steps: Vec<_> = seen.steps.iter().map(|(step, _)| step).collect();
+                let ends_in = seen.steps.iter().map(|(step, end)| (step, (end - seen.seconds).max(0.0)));
+                members.insert("steps".to_owned(), json!(steps));
+                members.insert("step_ends_in".to_owned(), json!(ends_in.collect::<BTreeMap<_, _>>()));
             }
         }
         Value::Object(members)

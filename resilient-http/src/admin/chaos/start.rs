@@ -23,7 +23,7 @@ const MODES: [&str; 3] = ["run", "probes", "plan"];
 /// How long the first entries of a journal may take.
 const STARTS_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a request asks for.
+/// The content of a request.
 #[derive(Debug)]
 struct Order {
     scenario: Scenario,
@@ -135,7 +135,7 @@ fn conflict(other: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, what).with("running", other)
 }
 
-/// Runs the experiment until it ends, nobody attends it, or the router is dropped.
+/// Runs the experiment until it ends, its followers are gone, or the router is dropped.
 fn supervise(
     runner: Runner,
     mode: Mode,
