@@ -47,9 +47,8 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// File of the certificate authorities to trust for `https`, in PEM form [default: those that the system trusts]
-    ///
-    /// For a service with a private or self-signed certificate [env: `RESILIENT_CA`]
+    /// File of the certificate authorities to trust for `https`, in PEM form [env: `RESILIENT_CA`] [default: those that
+    /// the system trusts]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 

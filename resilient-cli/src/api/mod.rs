@@ -30,6 +30,7 @@ impl Api {
     ///
     /// # Errors
     /// Fails if the certificates for `https` cannot be read.
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unnecessary_wraps))]
     pub(crate) fn new(connection: Connection) -> Result<Self, Failure> {
         let config = Agent::config_builder()
             .http_status_as_error(false)

@@ -26,7 +26,7 @@ use crate::stats::text;
 /// 10 minutes unless set. `resilient chaos stop` ends it at once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Inject {
-    /// Type: latency, error, `typed_error`, hang, panic, refuse, or another one that the service knows
+    /// Type, such as latency, error, hang, panic or refuse. An unknown one lists all types
     #[arg(value_name = "TYPE", required_unless_present = "file")]
     kind: Option<String>,
     /// More keys of the fault, for those without an option
@@ -133,7 +133,7 @@ impl Run for Inject {
         body["by"] = json!(by);
         let api = session.api()?;
         let fault = api.send(Method::POST, "/chaos/faults", Some(&body)).map_err(|failure| {
-            // The file of a newer service can name a fault that this version does not know, but not the reverse.
+            // An older service can refuse a fault that this version knows.
             if failure.exit == Exit::Refused { failure.hint("nothing was injected") } else { failure }
         })?;
         if session.is_json() {

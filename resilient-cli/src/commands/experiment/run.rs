@@ -86,7 +86,8 @@ impl RunExperiment {
         let api = Arc::new(session.api()?);
         // Before the start, so that a folder that cannot be written stops nothing half-way.
         let journal = Journal::new(&scenario.name, self.reports)?;
-        let (news, received) = follow::listen()?;
+        // Without a follower, Ctrl-C ends this program as usual.
+        let channel = if self.detach { None } else { Some(follow::listen()?) };
         request["mode"] = json!(if self.probes { "probes" } else { "run" });
         request["attended"] = json!(!self.detach);
         request["by"] = json!(who(self.by.as_deref()));
@@ -98,7 +99,7 @@ impl RunExperiment {
             failure
         })?;
         let id = plain(&running["id"]);
-        if self.detach {
+        let Some((news, received)) = channel else {
             if session.is_json() {
                 session.out.json(&running)?;
             } else {
@@ -106,7 +107,7 @@ impl RunExperiment {
                 session.note(&format!("`resilient experiment stop {id}` aborts it"));
             }
             return Ok(Err(ExitCode::SUCCESS));
-        }
+        };
         session.note(&format!("experiment {id} runs at {}; Ctrl-C aborts it", api.base()));
         let path = format!("/chaos/experiments/{}", segment(&id));
         follow::start(Arc::clone(&api), format!("{path}/journal"), news);

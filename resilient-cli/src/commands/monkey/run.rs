@@ -42,7 +42,8 @@ impl Run for RunMonkey {
             return problems(&invalid, session);
         }
         let api = Arc::new(session.api()?);
-        let (news, received) = follow::listen()?;
+        // Without a follower, Ctrl-C ends this program as usual.
+        let channel = if self.detach { None } else { Some(follow::listen()?) };
         let body = json!({ "toml": toml, "by": who(self.by.as_deref()), "attended": !self.detach });
         let state = api.send(Method::POST, PATH, Some(&body)).map_err(|failure| {
             if failure.status == Some(409) {
@@ -51,7 +52,7 @@ impl Run for RunMonkey {
                 failure
             }
         })?;
-        if self.detach {
+        let Some((news, received)) = channel else {
             if session.is_json() {
                 session.out.json(&state)?;
             } else {
@@ -60,7 +61,7 @@ impl Run for RunMonkey {
                     .line([format!("monkey {} runs until `resilient monkey stop`", text(&state, "name"))])?;
             }
             return Ok(ExitCode::SUCCESS);
-        }
+        };
         session.note(&format!("monkey {} runs at {}; Ctrl-C stops it", text(&state, "name"), api.base()));
         follow::start(Arc::clone(&api), format!("{PATH}/journal"), news);
         let mut lines = Lines::default();
