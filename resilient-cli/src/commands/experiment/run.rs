@@ -154,7 +154,7 @@ impl Started {
                         return Ok(code);
                     }
                     let lost = format!("the end of the experiment is unknown: {}", failure.message);
-                    let failure = Failure { exit: Exit::Usage, message: lost, ..failure };
+                    let failure = Failure::new(Exit::Usage, lost);
                     return Err(failure.hint(
                         "the service removes the faults by itself; `resilient experiment list` shows the result when it is back",
                     ));
