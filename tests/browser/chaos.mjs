@@ -22,6 +22,35 @@ setTimeout(() => {
   process.exit(1);
 }, LIMIT).unref();
 
+/** An experiment that runs until it is stopped, however slow the machine is. */
+const LONG = `
+[scenario]
+version = 1
+name = "long-outage"
+hypothesis = "While pings fail, customers can order."
+owner = "tests"
+environment = ["development"]
+observe_before = "1s"
+max_duration = "30m"
+[[steady_state]]
+probe = "success_rate"
+operation = "order"
+min = "1%"
+min_samples = 1
+# Another alert can still fire from the experiment before.
+[[abort_when]]
+probe = "alert"
+alert = "orders_failing"
+severity = "critical"
+[[step]]
+id = "outage"
+fault = { type = "error", on = "ping" }
+rate = 1.0
+for = "20m"
+[recovery]
+steady_state_within = "30s"
+`;
+
 async function picture(page, name) {
   if (!folder) return;
   await mkdir(folder, { recursive: true });
@@ -148,6 +177,11 @@ async function look(base, page) {
   });
 
   await step('the stop button works while every stream of the page is broken', async () => {
+    await sendToAdmin(base, 'POST', '/chaos/stop');
+    await shows(page.locator('#page'), 'No experiment runs.');
+    await sendToAdmin(base, 'POST', '/chaos/experiments', JSON.stringify({ toml: LONG }));
+    await shows(page.locator('#phase'), 'injecting faults (outage)');
+    await shows(armed, 'experiment long-outage step outage');
     watched.expect(/ERR_FAILED|ERR_CONNECTION_RESET/);
     await page.route(/\/api\/resilience\/(stream|events|stats|chaos|chaos\/experiments.*)$/, (route) => route.abort());
     // Ends the connections that are open.
@@ -158,7 +192,7 @@ async function look(base, page) {
     assert.match(lasts, /^\d+:\d\d$/);
     await picture(page, 'disconnected-light');
     await stop.click();
-    await shows(result, /Stopped: [1-9] faults? ended, experiment dependency-down aborted\./);
+    await shows(result, /Stopped: [1-9] faults? ended, experiment long-outage aborted\./);
     assert.equal((await api('/chaos')).armed, false);
     await page.unrouteAll();
     await shows(page.locator('#connection'), /^live$/);
@@ -167,9 +201,9 @@ async function look(base, page) {
 
   await step('the result is listed, with a link to the report', async () => {
     const row = page.getByRole('row').filter({ hasText: 'aborted' }).first();
-    await shows(row, 'dependency-down');
+    await shows(row, 'long-outage');
     const [download] = await Promise.all([page.waitForEvent('download'), row.getByRole('link', { name: /Report/ }).click()]);
-    assert.match(download.suggestedFilename(), /^dependency-down-\d+\.html$/);
+    assert.match(download.suggestedFilename(), /^long-outage-\d+\.html$/);
     await picture(page, 'results-light');
     await accessible(page, 'results');
     await page.setViewportSize({ width: 360, height: 740 });
@@ -183,7 +217,7 @@ async function look(base, page) {
     const violations = await watch(report);
     const [last] = (await api('/chaos/experiments')).finished;
     await report.goto(`${base}/api/resilience/chaos/experiments/${last.id}/report`);
-    await report.getByRole('heading', { level: 1, name: /dependency-down/ }).waitFor();
+    await report.getByRole('heading', { level: 1, name: /long-outage/ }).waitFor();
     const font = await report.evaluate(() => getComputedStyle(document.body).fontFamily);
     assert.match(font, /sans-serif/);
     assert.equal(violations.meant.size, 0);
