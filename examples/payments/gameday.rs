@@ -21,6 +21,7 @@ const QUICK: f64 = 4.0;
 /// Serves the routes while the game day is played, and returns the exit code of the program.
 pub(crate) async fn play(
     options: &options::GameDay,
+    environment: &str,
     routes: Router,
     listener: TcpListener,
     token: &str,
@@ -32,7 +33,7 @@ pub(crate) async fn play(
         let _ = end.await;
     });
     let report = async {
-        let report = run(options, day).await;
+        let report = run(options, environment, day).await;
         // The server stops.
         drop(ended);
         report
@@ -52,7 +53,7 @@ fn day(options: &options::GameDay) -> Result<GameDay, Box<dyn Error>> {
     Ok(day)
 }
 
-async fn run(options: &options::GameDay, day: GameDay) -> std::io::Result<GameDayReport> {
+async fn run(options: &options::GameDay, environment: &str, day: GameDay) -> std::io::Result<GameDayReport> {
     let mut prompt: Box<dyn Prompt> = if options.pauses.unwrap_or_else(|| std::io::stdin().is_terminal()) {
         Box::new(Terminal)
     } else {
@@ -60,14 +61,10 @@ async fn run(options: &options::GameDay, day: GameDay) -> std::io::Result<GameDa
     };
     // On a busy machine, the runner can be late by more than the two intervals that are the default.
     let lease = Duration::from_secs(if options.quick { 10 } else { 1 });
-    let has_environment = std::env::var_os("RESILIENT_ENVIRONMENT").is_some();
+    let environment = environment.to_owned();
     let runner = GameDayRunner::new(registry(), day)
         .reports_in(&options.reports)
-        // The variable wins, so that the scenarios are refused in production.
-        .configure(move |runner| {
-            let runner = runner.lease(lease);
-            if has_environment { runner } else { runner.environment("development") }
-        });
+        .configure(move |runner| runner.lease(lease).environment(&environment));
     let report = runner.play(&mut *prompt, interrupted()).await?;
     println!("\nReport: {}", options.reports.join(format!("{}.html", report.day.name)).display());
     Ok(report)

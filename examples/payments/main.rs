@@ -72,7 +72,7 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let address = listener.local_addr()?;
     tokio::spawn(load::run(address, options.load));
     if let Some(day) = &options.game_day {
-        return gameday::play(day, routes, listener, &token).await;
+        return gameday::play(day, &options.environment, routes, listener, &token).await;
     }
     introduce(address, gateway_address, &token, &options.config);
     if options.scenario {
@@ -84,8 +84,8 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn admin(options: &Options) -> Result<(Admin, String), Box<dyn Error>> {
-    let admin =
-        api::paths().into_iter().fold(Admin::new(registry()), |admin, (path, item)| admin.path(path, item));
+    let admin = Admin::new(registry()).environment(&options.environment);
+    let admin = api::paths().into_iter().fold(admin, |admin, (path, item)| admin.path(path, item));
     match &options.token {
         Some(token) => Ok((admin.token(token)?, token.clone())),
         None => Ok(admin.random_token()?),

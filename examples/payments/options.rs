@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) records: Option<PathBuf>,
     /// The admin token. `None` generates one.
     pub(crate) token: Option<String>,
+    /// The name of the environment. Chaos experiments start only in the environments that they list.
+    pub(crate) environment: String,
 }
 
 /// How to play a game day.
@@ -54,6 +56,7 @@ Usage: cargo run --example payments -- [OPTIONS]
   --config FILE       settings file, which can be edited while the program runs
   --records FILE      store the records of charged orders in this file (default: in memory)
   --token TEXT        admin token, at least 16 characters (default: a random one, which is printed)
+  --environment NAME  environment for chaos experiments (default: RESILIENT_ENVIRONMENT, or development)
   --help              show this text
 
 With --gameday:
@@ -77,6 +80,7 @@ impl Options {
             config: concat!(env!("CARGO_MANIFEST_DIR"), "/payments/payments.toml").into(),
             records: None,
             token: None,
+            environment: std::env::var("RESILIENT_ENVIRONMENT").unwrap_or_else(|_| "development".into()),
         };
         let (mut load, mut config, mut plays, mut day) = (None, None, false, GameDay::default());
         let mut of_game_day = None;
@@ -92,6 +96,7 @@ impl Options {
                 "--config" => config = Some(value()?.into()),
                 "--records" => options.records = Some(value()?.into()),
                 "--token" => options.token = Some(value()?),
+                "--environment" => options.environment = value()?,
                 "--scenario" => options.scenario = true,
                 "--gameday" => plays = true,
                 "--reports" => day.reports = value()?.into(),

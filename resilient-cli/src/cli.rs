@@ -47,6 +47,11 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
+    /// File of the certificate authorities to trust for `https`, in PEM form [env: `RESILIENT_CA`] [default: those that
+    /// the system trusts]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
     /// How long to wait for an answer, such as `500ms` or `5s` [default: 5s]
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,

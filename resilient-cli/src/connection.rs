@@ -19,7 +19,7 @@ const PREFIX: &str = "/api/resilience";
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum size of a token file and of the configuration file, in bytes.
 const LARGEST: u64 = 64 * 1024;
-const KEYS: [&str; 5] = ["url", "prefix", "token", "token_file", "timeout"];
+const KEYS: [&str; 6] = ["url", "prefix", "token", "token_file", "timeout", "ca"];
 
 /// Where the admin API is, and how to authenticate.
 #[derive(Clone, Debug)]
@@ -32,6 +32,9 @@ pub(crate) struct Connection {
     /// The origin of the token, for error messages.
     pub(crate) token_from: String,
     pub(crate) timeout: Duration,
+    /// The file with the certificate authorities that are trusted. By default, the system decides.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code))]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 impl Connection {
@@ -90,7 +93,27 @@ impl Connection {
             )));
         }
         let timeout = global.timeout.or(file.timeout).unwrap_or(TIMEOUT);
-        Ok((Self { base, url_from, token, token_from, timeout }, warnings))
+        let connection = Self {
+            base,
+            url_from,
+            token,
+            token_from,
+            timeout,
+            ca: global.ca.clone().or_else(|| variable("RESILIENT_CA").map(PathBuf::from)).or(file.ca),
+        };
+        if connection.is_tls() && cfg!(not(feature = "tls")) {
+            return Err(Failure::usage("this program was built without TLS, so that https does not work")
+                .hint("install it with the feature `tls`, or use http through an SSH tunnel"));
+        }
+        if global.ca.is_some() && !connection.is_tls() {
+            warnings.push("--ca has no effect, because the URL does not begin with https".into());
+        }
+        Ok((connection, warnings))
+    }
+
+    /// Whether the URL is an `https` URL.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.base.starts_with("https:")
     }
 
     /// Whether the service is on this machine.
@@ -170,12 +193,27 @@ fn readable_by_others(_: &Path) -> Option<String> {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
+    let bytes = read_up_to(path, LARGEST)?;
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("cannot read {}: it is not UTF-8", path.display())))
+}
+
+/// Reads a file of certificates. The list of a whole system is about 200 KiB.
+#[cfg(feature = "tls")]
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    read_up_to(path, 4 * 1024 * 1024)
+}
+
+fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
     use std::io::Read;
     let wrong = |why: &str| Failure::usage(format!("cannot read {}: {why}", path.display()));
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
-    file.take(LARGEST + 1).read_to_string(&mut text).map_err(|error| wrong(&error.to_string()))?;
-    if text.len() as u64 > LARGEST { Err(wrong("it is larger than 64 KiB")) } else { Ok(text) }
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| wrong(&error.to_string()))?;
+    if bytes.len() as u64 > most {
+        return Err(wrong(&format!("it is larger than {} KiB", most / 1024)));
+    }
+    Ok(bytes)
 }
 
 /// `$XDG_CONFIG_HOME/resilient/config.toml`, or below `~/.config`.
@@ -195,6 +233,7 @@ struct OwnConfig {
     token: Option<Secret>,
     token_file: Option<PathBuf>,
     timeout: Option<Duration>,
+    ca: Option<PathBuf>,
 }
 
 impl OwnConfig {
@@ -223,6 +262,7 @@ impl OwnConfig {
                 "prefix" => config.prefix = Some(value.to_string()),
                 "token" => config.token = Some(Secret::new(value)),
                 "token_file" => config.token_file = Some(path.parent().unwrap_or(path).join(&**value)),
+                "ca" => config.ca = Some(path.parent().unwrap_or(path).join(&**value)),
                 "timeout" => {
                     let timeout = duration::parse(value);
                     config.timeout =

@@ -9,6 +9,8 @@ use crate::exit::Exit;
 #[error("{message}")]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
+    /// The HTTP status of the answer, if the service answered with a problem.
+    pub(crate) status: Option<u16>,
     pub(crate) message: String,
     /// Remedies, one line each.
     pub(crate) hints: Vec<String>,
@@ -18,7 +20,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hints: Vec::new(), is_silent: false }
+        Self { exit, status: None, message: message.into(), hints: Vec::new(), is_silent: false }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {

@@ -12,12 +12,17 @@ mod connection;
 mod duration;
 mod exit;
 mod failure;
+mod follow;
+mod interrupt;
+mod journal;
 mod output;
 mod secret;
 mod session;
 mod stats;
 mod table;
 mod text;
+#[cfg(feature = "tls")]
+mod tls;
 mod top;
 
 use std::process::ExitCode;

@@ -107,6 +107,13 @@ impl Output {
         self.raw(&(escaped(&value.to_string()) + "\n"))
     }
 
+    /// Prints a document that contains text of a service, unchanged except for characters that a terminal acts on.
+    pub(crate) fn document(&self, text: &str) -> Result<(), Failure> {
+        let is_safe = |c: char| c == '\n' || !text::is_unsafe(c);
+        let text: String = text.chars().map(|c| if is_safe(c) { c } else { '\u{fffd}' }).collect();
+        self.raw(&text)
+    }
+
     /// Prints text of this program, such as the JSON schema, unchanged.
     pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();

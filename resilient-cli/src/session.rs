@@ -29,11 +29,11 @@ impl Session {
     /// Prepares the connection to the admin API. This sends no request.
     ///
     /// # Errors
-    /// Fails if the URL, the token or the configuration file of this program is invalid.
+    /// Fails if the URL, the token, the certificates or the configuration file of this program are invalid.
     pub(crate) fn api(&self) -> Result<Api, Failure> {
         let (connection, warnings) = Connection::find(&self.global)?;
         warnings.iter().for_each(|warning| self.warn(warning));
-        Ok(Api::new(connection))
+        Api::new(connection)
     }
 
     pub(crate) fn warn(&self, what: &str) {

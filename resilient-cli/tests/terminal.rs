@@ -79,6 +79,27 @@ fn top_forces_a_circuit_open_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn top_shows_injected_faults_and_stops_them() {
+    use resilient_runtime::chaos::Fault;
+    let served = serve(&shop());
+    let chaos = served.registry.chaos();
+    chaos.arm(Fault::hang().on("checkout"), "ada").unwrap();
+    let mut terminal = Terminal::start(&served.url, "rows 24 cols 80");
+    terminal.wait_for("CHAOS");
+    terminal.press("x");
+    terminal.wait_for("Confirm");
+    assert_eq!(chaos.faults().len(), 1, "not before the confirmation");
+    terminal.press("y");
+    let start = Instant::now();
+    while !chaos.faults().is_empty() {
+        assert!(start.elapsed() < Duration::from_mins(1), "the fault stays: {:?}", terminal.seen);
+        std::thread::yield_now();
+    }
+    terminal.press("q");
+    assert!(terminal.child.0.wait().unwrap().success());
+}
+
+#[test]
 fn top_waits_for_a_service_that_is_not_there() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();

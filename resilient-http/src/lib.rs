@@ -79,6 +79,7 @@
 //!
 //! All features are off by default.
 //!
+//! - `chaos`: controls fault injection and chaos experiments over the [`admin`] API and the dashboard.
 //! - `reqwest`: adds `ReqwestMiddleware`.
 //! - `otel`: exports the [`metrics`] through OpenTelemetry, for example by OTLP.
 //! - `metrics`: exports the [`metrics`] through the `metrics` crate.

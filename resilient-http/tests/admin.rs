@@ -337,7 +337,8 @@ fn every_path_in_the_openapi_document_exists() {
         let path = path
             .replace("{kind}", "circuit_breaker")
             .replace("{name}", "payment")
-            .replace("{action}", "open");
+            .replace("{action}", "open")
+            .replace("{id}", "1");
         if path.ends_with("/events") || path.ends_with("/stream") {
             continue;
         }
@@ -345,7 +346,13 @@ fn every_path_in_the_openapi_document_exists() {
             let token = format!("authorization: Bearer {TOKEN}");
             let headers = ["content-type: application/json", "content-length: 2", &token];
             let answer = served.ask_with(&format!("{} {path}", method.to_uppercase()), &headers, "{}");
-            assert_eq!(answer.status, 200, "{method} {path}");
+            if path.contains("/chaos") {
+                // Nothing is armed, and an empty object is no fault.
+                let is_missing = answer.status == 405 || answer.json["detail"] == "no such endpoint";
+                assert!(!is_missing && answer.status < 500, "{method} {path}: {}", answer.json);
+            } else {
+                assert_eq!(answer.status, 200, "{method} {path}");
+            }
         }
     }
 }
@@ -492,4 +499,25 @@ async fn the_router_can_be_merged_or_nested_and_leaves_other_paths_alone() {
     let document = asked(&nested, "/internal/api/resilience/openapi.json").await.1;
     let document: Value = serde_json::from_str(&document).unwrap();
     assert_eq!(document["servers"][0]["url"], "../..");
+}
+
+#[cfg(not(feature = "chaos"))]
+#[test]
+fn without_the_feature_the_chaos_endpoints_say_that_it_is_missing() {
+    let served = serve(|_| {});
+    for line in ["GET /api/resilience/chaos", "GET /api/resilience/chaos/faults"] {
+        let absent = served.ask(line, &[]);
+        assert_eq!(absent.status, 404);
+        assert!(
+            absent.json["detail"].as_str().unwrap().contains("without the feature `chaos`"),
+            "{}",
+            absent.json
+        );
+    }
+    assert_eq!(served.post("/chaos/stop").status, 404);
+    assert_eq!(served.ask("GET /dashboard/chaos", &[]).status, 404);
+    assert_eq!(served.ask("GET /dashboard/chaos.js", &[]).status, 404);
+    let page = served
+        .raw(&format!("GET /dashboard HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", served.address));
+    assert!(!page.to_lowercase().contains("chaos"), "{page}");
 }

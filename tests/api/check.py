@@ -19,7 +19,7 @@ from prometheus_client import parser as prometheus
 TOKEN = "a-token-for-the-tests"
 API = "/api/resilience"
 # These responses do not end.
-STREAMS = ("/events", "/stream")
+STREAMS = ("/events", "/stream", "/journal")
 # The document does not list the names and settings of a kind, so the program can reject requests that match the document.
 DEPENDS = "positive_data_acceptance"
 
@@ -43,7 +43,7 @@ def check_document(service, schemathesis):
                 if parameter["name"] == "name":
                     parameter["schema"] = {"enum": names}
     paths = document["paths"]
-    assert len(paths) >= 14 and f"{API}/protected-endpoint" in paths, list(paths)
+    assert len(paths) >= 24 and f"{API}/protected-endpoint" in paths and f"{API}/chaos/stop" in paths, list(paths)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(document, file)
         file.flush()

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
-import { chromium } from 'playwright-core';
 import { accessible, fits } from './audit.mjs';
+import { launch, step, watch, wrong } from './harness.mjs';
 import { TOKEN, faults, freeze, kill, orderTwice, sendToAdmin, start, thaw } from './service.mjs';
 
 const LIMIT = 55_000; // ms, for the whole run
@@ -20,51 +20,14 @@ setTimeout(() => {
   process.exit(1);
 }, LIMIT).unref();
 
-const began = Date.now();
-
-/** Runs a step and prints a line if it passes. */
-async function step(name, does) {
-  try {
-    await does();
-  } catch (error) {
-    throw new Error(name, { cause: error });
-  }
-  console.log(`ok - ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
-}
-
 async function run() {
   const base = await start(program);
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  const browser = await launch();
   try {
     await look(base, await browser.newPage());
   } finally {
     await browser.close();
   }
-}
-
-/** Errors of the page, without duplicates. */
-const wrong = new Set();
-
-/** Collects errors of the page. Expected errors are registered with `expect` and counted. */
-async function watch(page) {
-  const meant = new Map();
-  page.on('console', (message) => {
-    if (message.type() !== 'error') return;
-    // Chromium logs every failed request.
-    const text = `${message.text()} (${message.location().url})`;
-    const known = [...meant.keys()].find((pattern) => pattern.test(text));
-    if (known) meant.set(known, meant.get(known) + 1);
-    else wrong.add(`console: ${text}`);
-  });
-  page.on('pageerror', (error) => wrong.add(`page: ${error.message}`));
-  await page.exposeFunction('noteViolation', (text) => wrong.add(`policy: ${text}`));
-  await page.addInitScript(() => {
-    addEventListener('securitypolicyviolation', (event) => window.noteViolation(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
-  });
-  return { meant, expect: (pattern) => meant.set(pattern, 0) };
 }
 
 async function look(base, page) {
@@ -371,7 +334,7 @@ async function look(base, page) {
     const reach = async (least, timeout) => {
       while (requests.stream < least || requests.events < least) await page.waitForEvent('request', { timeout });
     };
-    watched.expect(/ERR_.*\/(stream|events)\)/);
+    watched.expect(/ERR_.*\/(stream|events|chaos)\)/);
     page.on('request', count);
     await kill();
     await shows(connection, 'reconnecting');

@@ -6,13 +6,22 @@ use std::process::Command;
 
 use crate::run::{has, installed, root, succeed, target};
 
-const FILES: [&str; 6] =
-    ["dashboard.mjs", "screenshots.mjs", "audit.mjs", "service.mjs", "package.json", "package-lock.json"];
+const FILES: [&str; 8] = [
+    "dashboard.mjs",
+    "chaos.mjs",
+    "screenshots.mjs",
+    "audit.mjs",
+    "harness.mjs",
+    "service.mjs",
+    "package.json",
+    "package-lock.json",
+];
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /// Runs the dashboard tests against the main example, which must be built.
 pub(crate) fn check() -> Result<(), String> {
-    run("dashboard.mjs", &[])
+    run("dashboard.mjs", &[])?;
+    run("chaos.mjs", &[])
 }
 
 /// Takes the pictures in `docs/images` of the main example, which must be built.

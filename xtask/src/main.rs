@@ -88,6 +88,7 @@ fn test() -> Vec<Step> {
         search_prose(),
         Step::cargo("lints", &clippy),
         Step::cargo("no default features", &["check", "-p", "resilient-runtime", "--no-default-features"]),
+        Step::cargo("no TLS", &["check", "-p", "resilient-cli", "--no-default-features"]),
     ];
     steps.extend(features_alone());
     steps.extend(tests());

@@ -12,6 +12,8 @@
 mod config;
 mod decide;
 mod fields;
+mod forecast;
+mod running;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,11 +26,14 @@ use resilient_runtime::{EventKind as Happened, Registry};
 
 pub use config::{AllowedFault, Config};
 pub use decide::Decision;
+pub use forecast::Forecast;
+pub use running::{Running, running};
 
 use crate::faults::{Arm, Faults, of_registry};
 use crate::report::{EntryKind, Journal};
-use crate::runner::{Armed, Claim, ENVIRONMENT, refused_in, running};
+use crate::runner::{self, Armed, Claim, ENVIRONMENT, refused_in};
 use decide::Decider;
+use running::Run;
 
 /// How long a fault lasts if the monkey does not run any more.
 const LEASE: Duration = Duration::from_millis(200);
@@ -113,11 +118,31 @@ impl Monkey {
         self
     }
 
-    /// Runs until `stop` completes. Removes all faults then.
+    /// Returns every reason why the monkey would not run now. Empty if it would.
+    ///
+    /// ```
+    /// use resilient_chaos::monkey::{Config, Monkey};
+    ///
+    /// # let text = "[monkey]\nversion = 1\nname = \"m\"\nowner = \"o\"\nenvironment = [\"staging\"]\n[[fault]]\nid = \"a\"\nfault = { type = \"hang\", on = \"charge\" }\nrate = 0.1\nfor = \"1m\"";
+    /// let monkey = Monkey::new(&resilient_runtime::Registry::new(), Config::parse(text)?).environment("production");
+    /// assert!(monkey.problems()[0].contains("`production`"));
+    /// # Ok::<_, resilient_chaos::scenario::InvalidScenario>(())
+    /// ```
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<_> =
+            refused_in(&self.config.environment, self.environment.as_deref()).into_iter().collect();
+        for fault in &self.config.faults {
+            let refused = self.faults.check(&fault.fault).into_iter();
+            problems.extend(refused.map(|what| format!("fault `{}`: {what}", fault.id)));
+        }
+        problems
+    }
+
+    /// Runs until `stop` completes, or [`Running::stop`] is called. Removes all faults then.
     ///
     /// # Errors
-    /// Returns the reason if the settings do not allow this environment, or if the monkey cannot wait because there is
-    /// no tokio runtime with `enable_time`.
+    /// Returns the reason if the settings do not allow this environment, if another monkey runs in the registry, or if
+    /// the monkey cannot wait because there is no tokio runtime with `enable_time`.
     ///
     /// # Cancel safety
     /// If the future is dropped, all faults are removed.
@@ -125,12 +150,16 @@ impl Monkey {
         if let Some(reason) = refused_in(&self.config.environment, self.environment.as_deref()) {
             return Err(reason);
         }
+        let run = Run::new(&self.registry, &self.config.name, &self.journal)?;
         let clock = self.registry.clock().clone();
         let mut decider = Decider::new(self.config.clone());
         let mut armed = Armed::new(Arc::clone(&self.faults), clock.clone(), self.journal.clone());
         let mut active: Vec<Active> = Vec::new();
         let (mut last, mut now) = (clock.now(), Duration::ZERO);
         let mut stop = std::pin::pin!(stop);
+        let mut requested = std::pin::pin!(run.stop_requested());
+        let text = format!("the monkey runs, with at most {} faults an hour", self.config.budget_per_hour);
+        self.journal.note(&self.config.name, &text);
         let mut events = self.registry.subscribe();
         loop {
             let read = clock.now();
@@ -154,6 +183,7 @@ impl Monkey {
                 let event = tokio::select! {
                     biased;
                     () = &mut stop => return Ok(()),
+                    () = &mut requested => return Ok(()),
                     () = &mut delay => break,
                     event = events.recv() => event,
                 };
@@ -205,7 +235,7 @@ impl Monkey {
 
     fn decide(&self, now: Duration, decider: &mut Decider, armed: &mut Armed, active: &mut Vec<Active>) {
         let local = (self.wall)().to_zoned_datetime(self.config.time_zone.clone()).datetime();
-        let other = running(&self.registry).filter(|_| active.is_empty());
+        let other = runner::running(&self.registry).filter(|_| active.is_empty());
         let blocked =
             self.alert().or_else(|| other.map(|other| format!("the experiment `{}` runs", other.name())));
         let busy: BTreeSet<_> = active.iter().map(|active| active.group.clone()).collect();

@@ -235,3 +235,24 @@ fn mistakes_in_the_settings_are_refused_with_the_remedy() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_has_at_most_one_monkey_and_it_can_be_stopped_from_elsewhere() {
+    let registry = Registry::with_clock(Clock::tokio());
+    let journal = Journal::new();
+    let monkey = || Monkey::new(&registry, Config::parse(TEXT).unwrap()).environment("test");
+    let first = tokio::spawn(monkey().journal(&journal).run(std::future::pending()));
+    assert!(journal.next(0).await.is_some(), "it runs");
+    let second = monkey().run(std::future::pending()).await.unwrap_err();
+    assert!(second.contains("the monkey `test-monkey` runs in this registry"), "{second}");
+    let running = running(&registry).unwrap();
+    assert!(running.journal().is_same(&journal) && !journal.has_ended());
+    running.stop("the operator pressed the button");
+    assert_eq!(first.await.unwrap(), Ok(()));
+    assert!(super::running(&registry).is_none() && journal.has_ended());
+    let entries = journal.entries();
+    let reason =
+        |entry: &EntryKind| matches!(entry, EntryKind::Aborted { reason } if reason.contains("button"));
+    assert!(entries.iter().any(|entry| reason(&entry.what)), "{entries:?}");
+    assert_eq!(journal.next(entries.len()).await, None, "followers end");
+}

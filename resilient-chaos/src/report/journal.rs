@@ -12,6 +12,8 @@ use super::{Entry, EntryKind};
 
 /// The largest number of entries in memory. A file has no limit.
 const MOST: usize = 50_000;
+/// The largest number of entries that a follower receives at once.
+const AT_ONCE: usize = 1_000;
 
 /// A journal. Clones refer to the same one.
 ///
@@ -32,6 +34,8 @@ struct Shared {
     inner: Mutex<Inner>,
     /// Wakes the task that follows the journal.
     added: Notify,
+    /// Wakes the followers after each entry, and at the end.
+    grown: Notify,
 }
 
 #[derive(Default)]
@@ -43,6 +47,7 @@ struct Inner {
     /// Why the file cannot be written.
     problem: Option<String>,
     lost: u64,
+    has_ended: bool,
 }
 
 impl fmt::Debug for Journal {
@@ -135,6 +140,75 @@ impl Journal {
         self.lock().entries.get(first..).unwrap_or_default().to_vec()
     }
 
+    /// Waits for entries from this number on, and returns up to 1000 of them. Returns `None` if what the journal records
+    /// has ended and there is no such entry.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use resilient_chaos::{Runner, report::Journal, scenario::shipped};
+    ///
+    /// let registry = resilient_runtime::Registry::new();
+    /// let journal = Journal::new();
+    /// let runner = Runner::new(&registry, shipped("overload").unwrap().scenario()).journal(&journal);
+    /// let follower = async {
+    ///     let mut count = 0;
+    ///     while let Some(entries) = journal.next(count).await {
+    ///         count += entries.len();
+    ///     }
+    ///     count
+    /// };
+    /// let (_, count) = tokio::join!(runner.run(std::future::pending()), follower);
+    /// assert_eq!(count, 3, "it began, was refused, and ended");
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect.
+    pub async fn next(&self, first: usize) -> Option<Vec<Entry>> {
+        loop {
+            // Before the look at the entries, so that no entry in between is missed.
+            let grown = self.0.grown.notified();
+            {
+                let inner = self.lock();
+                if let Some(entries) = inner.entries.get(first..).filter(|entries| !entries.is_empty()) {
+                    return Some(entries[..entries.len().min(AT_ONCE)].to_vec());
+                }
+                if inner.has_ended {
+                    return None;
+                }
+            }
+            grown.await;
+        }
+    }
+
+    /// Returns whether what the journal records has ended: the experiment, or the monkey.
+    ///
+    /// ```
+    /// assert!(!resilient_chaos::report::Journal::new().has_ended());
+    /// ```
+    pub fn has_ended(&self) -> bool {
+        self.lock().has_ended
+    }
+
+    /// Returns whether both refer to the same journal.
+    ///
+    /// ```
+    /// use resilient_chaos::report::Journal;
+    ///
+    /// let journal = Journal::new();
+    /// assert!(journal.is_same(&journal.clone()) && !journal.is_same(&Journal::new()));
+    /// ```
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Marks the end for followers, for what ends without [`EntryKind::Ended`].
+    pub(crate) fn set_ended(&self, has_ended: bool) {
+        self.lock().has_ended = has_ended;
+        self.0.grown.notify_waiters();
+    }
+
     /// Returns why the file cannot be written, if so.
     ///
     /// ```
@@ -177,6 +251,11 @@ impl Journal {
                 ));
             }
         }
+        match entry.what {
+            EntryKind::Began(_) => inner.has_ended = false,
+            EntryKind::Ended { .. } => inner.has_ended = true,
+            _ => {}
+        }
         if inner.entries.len() < MOST
             || !matches!(entry.what, EntryKind::Probe { .. } | EntryKind::Circuit { .. })
         {
@@ -184,5 +263,7 @@ impl Journal {
         } else {
             inner.lost += 1;
         }
+        drop(inner);
+        self.0.grown.notify_waiters();
     }
 }

@@ -178,6 +178,22 @@ pub(super) fn sentences(entries: &[Entry]) -> Vec<(&Entry, String)> {
     lines
 }
 
+impl EntryKind {
+    /// Describes the event in a sentence for people. `None` for the facts at the beginning, readings of probes, results
+    /// of checks, refusals and the end, which a report shows in another form.
+    ///
+    /// ```
+    /// use resilient_chaos::report::EntryKind;
+    ///
+    /// let what = EntryKind::Circuit { breaker: "payment".into(), state: "half_open".into() };
+    /// assert_eq!(what.sentence().unwrap(), "circuit `payment` is half-open");
+    /// assert_eq!(EntryKind::Probe { probe: "rate".into(), value: None, holds: None }.sentence(), None);
+    /// ```
+    pub fn sentence(&self) -> Option<String> {
+        sentence(self)
+    }
+}
+
 /// Describes an entry for people, if it is of interest.
 pub(crate) fn sentence(what: &EntryKind) -> Option<String> {
     Some(match what {

@@ -12,18 +12,21 @@ use crate::text;
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Maximum number of columns of a text of the service in a message.
 const SHOWN: usize = 300;
+const NO_CHAOS: &str = "the service was built without fault injection (the feature `chaos`)";
 
 impl Api {
     /// Explains why no response arrived.
     pub(super) fn unreachable(&self, error: &Error) -> Failure {
         let base = self.base();
         let timeout = self.connection.timeout;
+        #[cfg(feature = "tls")]
+        if let Some((why, hint)) = crate::tls::explain(error, &self.connection) {
+            let failure = Failure::new(Exit::Unreachable, format!("no secure connection to {base}: {why}"));
+            return hint.into_iter().fold(failure, Failure::hint);
+        }
         let why = match error {
             Error::Timeout(_) => format!("no answer within {timeout:?}"),
             Error::HostNotFound => "the host name is unknown".into(),
-            Error::TlsRequired => {
-                "this program was built without TLS; use http, for example through an SSH tunnel".into()
-            }
             Error::Io(error) => io_text(error, timeout),
             Error::ConnectionFailed => "connection refused".into(),
             Error::BodyExceedsLimit(limit) => format!("the answer is larger than {limit} bytes"),
@@ -31,7 +34,14 @@ impl Api {
             other => text::fitted(&other.to_string(), SHOWN),
         };
         let failure = match error {
-            Error::Protocol(_) | Error::BodyExceedsLimit(_) => self.foreign(&why),
+            Error::Protocol(_) | Error::BodyExceedsLimit(_) => {
+                let failure = self.foreign(&why);
+                if self.connection.is_tls() || !matches!(error, Error::Protocol(_)) {
+                    failure
+                } else {
+                    failure.hint("if the service uses TLS, write https:// instead of http://")
+                }
+            }
             _ => {
                 Failure::new(Exit::Unreachable, format!("no service at {base}: {why}")).hint(self.which_url())
             }
@@ -60,6 +70,16 @@ impl Api {
             None
         };
         let Some(problem) = problem else { return self.no_problem(path, status, media) };
+        Failure { status: Some(status), ..self.explain_problem(path, status, &problem, retry_after) }
+    }
+
+    fn explain_problem(
+        &self,
+        path: &str,
+        status: u16,
+        problem: &Value,
+        retry_after: Option<&str>,
+    ) -> Failure {
         let detail = text::fitted(problem["detail"].as_str().unwrap_or("no details"), SHOWN);
         match status {
             401 => self.denied(&detail),
@@ -78,12 +98,18 @@ impl Api {
                 Exit::Refused,
                 format!("the service is busy{}: {detail}", wait_text(retry_after)),
             ),
-            404 => self.not_found(&problem, detail),
+            404 | 405 if is_without_chaos(path, problem) => {
+                self.with_version(Failure::new(Exit::Refused, NO_CHAOS).hint(
+                    "enable the feature `chaos` of `resilient-http` in its Cargo.toml, and build it again",
+                ))
+            }
+            404 if path.starts_with("/chaos/") => Failure::new(Exit::Refused, detail),
+            404 => self.not_found(problem, detail),
             405 => self.with_version(Failure::new(
                 Exit::Unreachable,
                 format!("the service does not support this request: {detail}"),
             )),
-            400..500 => Failure::new(Exit::Refused, detail),
+            400..500 => Failure::new(Exit::Refused, with_problems(detail, problem)),
             _ => Failure::new(
                 Exit::Unreachable,
                 format!("the service at {} failed with status {status}: {detail}", self.base()),
@@ -216,6 +242,27 @@ fn io_text(error: &std::io::Error, timeout: std::time::Duration) -> String {
         }
         _ => text::fitted(&error.to_string(), SHOWN),
     }
+}
+
+/// Whether a service does not know the endpoints of fault injection. An older one takes `chaos` for a component kind.
+fn is_without_chaos(path: &str, problem: &Value) -> bool {
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    let says = |text| detail.contains(text);
+    path.starts_with("/chaos")
+        && (says("feature `chaos`") || says("no such endpoint") || says("unknown component kind"))
+}
+
+/// The problems of a request that has several, one line each. The detail then ends with all of them on one line.
+fn with_problems(detail: String, problem: &Value) -> String {
+    const MOST: usize = 50;
+    let all = problem["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut problems = all.iter().filter_map(Value::as_str).filter(|problem| !problem.is_empty()).peekable();
+    let Some(first) = problems.peek() else { return detail };
+    let whole = problem["detail"].as_str().unwrap_or_default();
+    let what = whole.find(first).and_then(|start| whole.get(..start)).unwrap_or(whole);
+    let mut lines = vec![text::fitted(what.trim_end_matches([':', ' ']), SHOWN)];
+    lines.extend(problems.take(MOST).map(|problem| text::fitted(problem, SHOWN)));
+    lines.join("\n")
 }
 
 fn wait_text(retry_after: Option<&str>) -> String {

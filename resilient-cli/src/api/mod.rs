@@ -26,7 +26,12 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(connection: Connection) -> Self {
+    /// Prepares the client. This sends no request.
+    ///
+    /// # Errors
+    /// Fails if the certificates for `https` cannot be read.
+    #[cfg_attr(not(feature = "tls"), allow(clippy::unnecessary_wraps))]
+    pub(crate) fn new(connection: Connection) -> Result<Self, Failure> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Another host must not receive the token.
@@ -38,7 +43,10 @@ impl Api {
             .timeout_recv_response(Some(connection.timeout));
         // A proxy for the Internet does not reach this machine.
         let config = if connection.is_local() { config.proxy(None) } else { config };
-        Self { connection, agent: config.build().new_agent() }
+        #[cfg(feature = "tls")]
+        let config =
+            if connection.is_tls() { config.tls_config(crate::tls::config(&connection)?) } else { config };
+        Ok(Self { connection, agent: config.build().new_agent() })
     }
 
     /// The URL of the API.
@@ -91,8 +99,11 @@ impl Api {
     fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let (status, media, text) = self.exchange(method, path, body)?;
         let is_json = media.starts_with("application/json");
+        if status == 204 {
+            return Ok(Value::Null);
+        }
         match serde_json::from_str(&text) {
-            Ok(json) if status == 200 && is_json => Ok(json),
+            Ok(json) if matches!(status, 200..=202) && is_json => Ok(json),
             _ => Err(self.explain(path, status, &media, &text, None)),
         }
     }

@@ -23,9 +23,11 @@ pub(crate) enum Message {
     Event(Value),
     /// The service dropped events because this client was too slow.
     Lost(u64),
+    /// The service has no more events.
+    End,
 }
 
-/// The messages of `/events`.
+/// The messages of a stream, such as `/events`.
 pub(crate) struct Messages<R = Box<dyn Read + Send>> {
     lines: BufReader<R>,
     event: String,
@@ -37,7 +39,14 @@ impl Api {
     /// # Errors
     /// Fails if the service cannot be reached, or rejects the request.
     pub(crate) fn events(&self) -> Result<Messages, Failure> {
-        let path = "/events";
+        self.stream("/events")
+    }
+
+    /// Connects to the stream of a journal. It begins with the first entry, and ends with [`Message::End`].
+    ///
+    /// # Errors
+    /// Fails if the service cannot be reached, or rejects the request.
+    pub(crate) fn stream(&self, path: &str) -> Result<Messages, Failure> {
         let request = self.request(Method::GET, path).header("accept", "text/event-stream").body(());
         let request = request.map_err(|error| self.unreachable(&error.into()))?;
         let request = self.agent.configure_request(request).timeout_per_read(Some(SILENCE)).build();
@@ -70,6 +79,9 @@ impl<R: Read> Messages<R> {
                 Some(("event", event)) => event.clone_into(&mut self.event),
                 Some(("data", data)) => {
                     let event = std::mem::take(&mut self.event);
+                    if event == "end" {
+                        return Ok(Some(Message::End));
+                    }
                     let data: Value = serde_json::from_str(data).map_err(|_| broken("invalid JSON"))?;
                     return Ok(Some(match event.as_str() {
                         "lost" => Message::Lost(data.as_u64().unwrap_or(1)),

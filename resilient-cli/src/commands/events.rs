@@ -97,7 +97,7 @@ impl Events {
                         return Ok(());
                     }
                 }
-                Message::Event(_) => {}
+                Message::Event(_) | Message::End => {}
             }
         }
         Err(Ended::Lost)

@@ -14,8 +14,8 @@ use crate::session::Session;
 /// To read it: resilient man | man -l -
 #[derive(Debug, clap::Args)]
 pub(crate) struct Man {
-    /// Command to describe, such as `check`
-    command: Option<String>,
+    /// Command to describe, such as `check` or `chaos inject`
+    command: Vec<String>,
 }
 
 impl Run for Man {
@@ -23,16 +23,14 @@ impl Run for Man {
         let mut all = Cli::command();
         // Passes the global options on to the commands.
         all.build();
-        let page = match &self.command {
-            None => all,
-            Some(name) => {
-                let found = all.find_subcommand(name).cloned();
-                found.ok_or_else(|| {
-                    Failure::usage(format!("unknown command `{name}`"))
-                        .hint("`resilient help` lists the commands")
-                })?
-            }
-        };
+        let mut page = all;
+        for name in &self.command {
+            let found = page.find_subcommand(name).cloned();
+            page = found.ok_or_else(|| {
+                Failure::usage(format!("unknown command `{}`", self.command.join(" ")))
+                    .hint("`resilient help` lists the commands")
+            })?;
+        }
         let title = page.get_bin_name().unwrap_or("resilient").replace(' ', "-");
         let mut text = Vec::new();
         clap_mangen::Man::new(page.name(title)).render(&mut text)?;

@@ -4,6 +4,7 @@
 //! below. The documentation of the struct is its help text.
 
 mod alerts;
+pub(crate) mod chaos;
 mod check;
 mod circuit;
 mod completions;
@@ -14,6 +15,7 @@ mod explain;
 mod health;
 mod man;
 mod metrics;
+mod monkey;
 mod proxy;
 mod reset;
 mod schema;
@@ -26,6 +28,8 @@ use std::process::ExitCode;
 
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::Value;
+
+pub(crate) use events::details;
 
 use crate::api::segment;
 use crate::failure::Failure;
@@ -74,7 +78,9 @@ commands! {
     Reset(reset::Reset),
     Set(set::Set),
     Unset(unset::Unset),
+    Chaos(chaos::Chaos),
     Experiment(experiment::Experiment),
+    Monkey(monkey::Monkey),
     Proxy(proxy::Proxy),
     Completions(completions::Completions),
     Man(man::Man),
@@ -106,6 +112,20 @@ fn changed(session: &Session, answer: &Value, sentence: String) -> Result<ExitCo
         session.out.line([sentence])?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The name that is recorded for what a user starts: the option `--by`, or the name of the user.
+fn who(by: Option<&str>) -> String {
+    // The service accepts no more.
+    const LONGEST: usize = 64;
+    let user = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let name = by.map(str::to_owned).or_else(user).filter(|name| !name.trim().is_empty());
+    name.unwrap_or_else(|| "resilient".into()).chars().take(LONGEST).collect()
+}
+
+/// Adds the name of the user to a path, so that the service can record who did it.
+fn path_by(path: &str) -> String {
+    format!("{path}?by={}", segment(&who(None)))
 }
 
 /// The known names nearest to a misspelled one.

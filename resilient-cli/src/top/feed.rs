@@ -1,4 +1,4 @@
-//! Reads the statistics again and again, and changes circuits.
+//! Reads the statistics and the fault injection again and again, and changes circuits.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -21,6 +21,8 @@ const AFTER_DENIAL: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub(super) enum Update {
     Stats(Box<Value>),
+    /// The fault injection of the service. `None` if it was built without, or does not tell.
+    Chaos(Option<Box<Value>>),
     Failed(Failure),
     /// The version of Resilient in the service.
     Version(String),
@@ -28,11 +30,13 @@ pub(super) enum Update {
     Acted(Result<String, Failure>),
 }
 
-/// A change of a circuit breaker.
+/// A change that the user must confirm.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Action {
-    pub(super) lever: Lever,
-    pub(super) circuit: String,
+pub(super) enum Action {
+    /// Changes a circuit breaker.
+    Circuit { lever: Lever, circuit: String },
+    /// Ends all faults, the experiment and the monkey.
+    StopChaos,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +55,25 @@ pub(super) fn read(api: &Api) -> Update {
     }
 }
 
+/// Reads the fault injection. A service without it is asked again only after it was gone.
+fn read_chaos(api: &Api, is_there: &mut bool) -> Update {
+    if !*is_there {
+        return Update::Chaos(None);
+    }
+    match api.get("/chaos") {
+        Ok(chaos) => Update::Chaos(Some(Box::new(chaos))),
+        Err(failure) => {
+            *is_there = failure.exit == Exit::Unreachable;
+            Update::Chaos(None)
+        }
+    }
+}
+
 /// Starts the thread that reads the statistics. It ends when the receiver is dropped.
 pub(super) fn start(api: Arc<Api>, interval: Duration, inputs: Sender<Input>) {
     thread::spawn(move || {
         let mut is_known = false;
+        let mut has_chaos = true;
         loop {
             let update = read(&api);
             let pause = match &update {
@@ -72,28 +91,49 @@ pub(super) fn start(api: Arc<Api>, interval: Duration, inputs: Sender<Input>) {
                     return;
                 }
             }
+            // A service that restarts can also have fault injection.
+            has_chaos |= !is_good;
+            if is_good {
+                let chaos = read_chaos(&api, &mut has_chaos);
+                if inputs.send(Input::Update(chaos)).is_err() {
+                    return;
+                }
+            }
             is_known = is_good;
             thread::sleep(pause);
         }
     });
 }
 
-/// Changes a circuit on a thread of its own. The result arrives as an update, followed by new statistics.
+/// Makes a change on a thread of its own. The result arrives as an update, followed by new figures.
 pub(super) fn act(api: Arc<Api>, action: Action, inputs: Sender<Input>) {
     thread::spawn(move || {
-        let name = segment(&action.circuit);
-        let path = match action.lever {
-            Lever::Open => format!("/circuit_breaker/{name}/open"),
-            Lever::Close => format!("/circuit_breaker/{name}/close"),
-            Lever::Resume => format!("/circuit_breaker/{name}/resume"),
-            Lever::Reset => format!("/reset/circuit_breaker/{name}"),
+        let result = match &action {
+            Action::Circuit { lever, circuit } => change(&api, *lever, circuit),
+            Action::StopChaos => {
+                let stopped = api.send(Method::POST, "/chaos/stop", None);
+                stopped.map(|stopped| crate::commands::chaos::sentence(&stopped))
+            }
         };
-        let result = api.send(Method::POST, &path, None).map(|answer| match action.lever {
-            Lever::Reset => format!("circuit `{}` is reset", action.circuit),
-            _ => format!("circuit `{}` is {}", action.circuit, text(&answer, "state")),
-        });
         // If the view has ended, the channel is closed.
         let _ = inputs.send(Input::Update(Update::Acted(result)));
         let _ = inputs.send(Input::Update(read(&api)));
+        if action == Action::StopChaos {
+            let _ = inputs.send(Input::Update(read_chaos(&api, &mut true)));
+        }
     });
+}
+
+fn change(api: &Api, lever: Lever, circuit: &str) -> Result<String, Failure> {
+    let name = segment(circuit);
+    let path = match lever {
+        Lever::Open => format!("/circuit_breaker/{name}/open"),
+        Lever::Close => format!("/circuit_breaker/{name}/close"),
+        Lever::Resume => format!("/circuit_breaker/{name}/resume"),
+        Lever::Reset => format!("/reset/circuit_breaker/{name}"),
+    };
+    api.send(Method::POST, &path, None).map(|answer| match lever {
+        Lever::Reset => format!("circuit `{circuit}` is reset"),
+        _ => format!("circuit `{circuit}` is {}", text(&answer, "state")),
+    })
 }

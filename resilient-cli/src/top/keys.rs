@@ -3,21 +3,22 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::feed::{Action, Lever};
-use super::state::{App, Mode, Pane};
+use super::state::{App, Chaos, Mode, Pane};
 use crate::output::Tone;
+use crate::text::fitted;
 
 /// The keys and their meaning, for the help.
 pub(super) const HELP: [(&str, &str); 10] = [
     ("q  Ctrl-C", "quit"),
     ("Tab", "operations / circuits"),
-    ("Up Down", "select a row, also k j"),
-    ("PgUp PgDn", "a page; Home and End"),
+    ("Up Down", "a row; PgUp PgDn a page"),
     ("/", "filter by name; Esc removes"),
     ("s  S", "next sort order; reverse"),
     ("o", "force open: rejects all calls"),
     ("c", "force closed: admits all calls"),
     ("a", "automatic again, after o or c"),
     ("r", "reset the circuit"),
+    ("x", "stop all fault injection"),
 ];
 
 /// Maximum length of the filter, in characters.
@@ -119,20 +120,39 @@ fn browse(app: &mut App, key: KeyEvent) -> Reaction {
         KeyCode::Char('c') => ask(app, Lever::Close),
         KeyCode::Char('a') => ask(app, Lever::Resume),
         KeyCode::Char('r') => ask(app, Lever::Reset),
+        KeyCode::Char('x') => ask_to_stop(app),
         _ => {}
     }
     Reaction::None
 }
 
+/// Asks for a confirmation before all fault injection is stopped. If the service does not answer, the stop is tried all
+/// the same.
+fn ask_to_stop(app: &mut App) {
+    app.message = match &app.chaos {
+        _ if !app.has_token => Some((Tone::Warning, NO_TOKEN.to_owned())),
+        Chaos::Missing if app.failure.is_none() => {
+            Some((Tone::Warning, "the service was built without fault injection".to_owned()))
+        }
+        Chaos::Idle if app.failure.is_none() => Some((Tone::Faint, "nothing is injected".to_owned())),
+        _ => {
+            app.mode = Mode::Confirm(Action::StopChaos);
+            None
+        }
+    };
+}
+
+const NO_TOKEN: &str = "changes need the admin token: set RESILIENT_TOKEN or use --token-file";
+
 /// Asks for a confirmation of a change.
 fn ask(app: &mut App, lever: Lever) {
     let wrong = |what: &str| Some((Tone::Warning, what.to_owned()));
     if !app.has_token {
-        app.message = wrong("changes need the admin token: set RESILIENT_TOKEN or use --token-file");
+        app.message = wrong(NO_TOKEN);
     } else if app.failure.is_some() {
         app.message = wrong("the service cannot be reached");
     } else if let Some(circuit) = app.circuit() {
-        app.mode = Mode::Confirm(Action { lever, circuit: circuit.name.clone() });
+        app.mode = Mode::Confirm(Action::Circuit { lever, circuit: circuit.name.clone() });
     } else if app.pane == Pane::Operations {
         app.message = wrong("select a circuit first: Tab changes to the circuits");
     } else {
@@ -140,23 +160,32 @@ fn ask(app: &mut App, lever: Lever) {
     }
 }
 
-impl Lever {
-    pub(super) fn question(self, circuit: &str) -> String {
-        match self {
-            Self::Open => format!("Force the circuit `{circuit}` open?"),
-            Self::Close => format!("Force the circuit `{circuit}` closed?"),
-            Self::Resume => format!("Return the circuit `{circuit}` to automatic operation?"),
-            Self::Reset => format!("Reset the circuit `{circuit}`?"),
+impl Action {
+    pub(super) fn question(&self) -> String {
+        let (lever, circuit) = match self {
+            Self::Circuit { lever, circuit } => (lever, fitted(circuit, 60)),
+            Self::StopChaos => return "Stop all fault injection?".into(),
+        };
+        match lever {
+            Lever::Open => format!("Force the circuit `{circuit}` open?"),
+            Lever::Close => format!("Force the circuit `{circuit}` closed?"),
+            Lever::Resume => format!("Return the circuit `{circuit}` to automatic operation?"),
+            Lever::Reset => format!("Reset the circuit `{circuit}`?"),
         }
     }
 
-    /// The effect of the change on the calls.
-    pub(super) fn effect(self) -> &'static str {
+    /// The effect of the change.
+    pub(super) fn effect(&self) -> &'static str {
         match self {
-            Self::Open => "It rejects all calls until you press `a`.",
-            Self::Close => "It admits all calls, even if all fail, until you press `a`.",
-            Self::Resume => "It decides by its measurements again.",
-            Self::Reset => "It closes, and its counters and its window are cleared.",
+            Self::StopChaos => "It ends all faults, aborts the experiment and stops the monkey.",
+            Self::Circuit { lever: Lever::Open, .. } => "It rejects all calls until you press `a`.",
+            Self::Circuit { lever: Lever::Close, .. } => {
+                "It admits all calls, even if all fail, until you press `a`."
+            }
+            Self::Circuit { lever: Lever::Resume, .. } => "It decides by its measurements again.",
+            Self::Circuit { lever: Lever::Reset, .. } => {
+                "It closes, and its counters and its window are cleared."
+            }
         }
     }
 }

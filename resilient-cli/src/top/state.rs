@@ -7,8 +7,11 @@ use serde_json::Value;
 use super::feed::{Action, Update};
 use super::history::History;
 use super::rows::{Circuit, Operation, Problem, Sort};
+use crate::commands::chaos::{monkey, running};
+use crate::duration::short;
 use crate::failure::Failure;
 use crate::output::Tone;
+use crate::stats::text;
 
 const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -30,6 +33,18 @@ pub(super) enum Mode {
     /// The user must confirm a change.
     Confirm(Action),
     Help,
+}
+
+/// The fault injection of the service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Chaos {
+    /// The service was built without, or does not tell.
+    #[default]
+    Missing,
+    /// Nothing is injected.
+    Idle,
+    /// The injected faults, the experiment and the monkey, in a line.
+    Active(String),
 }
 
 /// The selected row of a list, by name, so that it stays selected if the order changes.
@@ -57,6 +72,7 @@ pub(super) struct App {
     pub(super) operations: Vec<Operation>,
     pub(super) circuits: Vec<Circuit>,
     pub(super) problems: Vec<Problem>,
+    pub(super) chaos: Chaos,
     /// When the last statistics arrived.
     pub(super) updated: Option<Instant>,
     /// Why the service cannot be read, and since when.
@@ -86,6 +102,7 @@ impl App {
             operations: Vec::new(),
             circuits: Vec::new(),
             problems: Vec::new(),
+            chaos: Chaos::default(),
             updated: None,
             failure: None,
             other_version: None,
@@ -102,6 +119,9 @@ impl App {
     pub(super) fn update(&mut self, update: Update, now: Instant) {
         match update {
             Update::Stats(stats) => self.take(&stats, now),
+            Update::Chaos(chaos) => {
+                self.chaos = chaos.map_or(Chaos::Missing, |chaos| injected(&chaos));
+            }
             Update::Failed(failure) => {
                 let since = self.failure.as_ref().map_or(now, |(_, since)| *since);
                 self.failure = Some((failure, since));
@@ -208,4 +228,29 @@ impl App {
                 .map(|circuit| (circuit.name.as_str(), circuit.reason.as_str())),
         }
     }
+}
+
+/// Describes the injection: `2 faults: latency 300ms on payment (by ada, 1m50s left), error on charge (..)`.
+fn injected(chaos: &Value) -> Chaos {
+    let mut parts: Vec<_> =
+        running(&chaos["experiment"]).into_iter().chain(monkey(&chaos["monkey"])).collect();
+    let faults = chaos["faults"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let told: Vec<_> = faults
+        .iter()
+        .map(|fault| {
+            let left = fault["expires_in"].as_f64().map_or("?".into(), short);
+            format!(
+                "{} on {} (by {}, {left} left)",
+                text(fault, "action"),
+                text(fault, "target"),
+                text(fault, "by")
+            )
+        })
+        .collect();
+    match told.len() {
+        0 => {}
+        1 => parts.push(told.join("")),
+        count => parts.push(format!("{count} faults: {}", told.join(", "))),
+    }
+    if parts.is_empty() { Chaos::Idle } else { Chaos::Active(parts.join("; ")) }
 }

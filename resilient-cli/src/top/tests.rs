@@ -241,7 +241,7 @@ fn a_change_needs_a_confirmation_and_the_token() {
     assert_eq!(seen.app.mode, Mode::Browse);
     for (key, lever) in [("o", Lever::Open), ("c", Lever::Close), ("a", Lever::Resume), ("r", Lever::Reset)] {
         seen.keys(key);
-        assert_eq!(seen.keys("y"), Reaction::Act(Action { lever, circuit: "payment".into() }));
+        assert_eq!(seen.keys("y"), Reaction::Act(Action::Circuit { lever, circuit: "payment".into() }));
     }
     seen.app
         .update(Update::Acted(Err(Failure::new(Exit::Denied, "the service rejected the token"))), seen.now);
@@ -256,7 +256,7 @@ fn a_change_needs_a_confirmation_and_the_token() {
 fn the_question_names_the_circuit_that_was_selected_although_the_order_changes() {
     let mut seen = Seen::of(outage);
     seen.keys("\t↓o");
-    let calm = Action { lever: Lever::Open, circuit: "stock".into() };
+    let calm = Action::Circuit { lever: Lever::Open, circuit: "stock".into() };
     assert_eq!(seen.app.mode, Mode::Confirm(calm.clone()));
     let mut other = outage(11);
     other["circuit_breaker"]["stock"]["state"] = json!("open");
@@ -264,6 +264,49 @@ fn the_question_names_the_circuit_that_was_selected_although_the_order_changes()
     seen.app.update(Update::Stats(Box::new(other)), seen.now);
     assert_eq!(seen.keys("y"), Reaction::Act(calm));
     assert_eq!(seen.app.circuit().unwrap().name, "stock", "the selection follows its row");
+}
+
+fn injecting() -> Value {
+    json!({
+        "armed": true, "injected": 17, "environment": "staging", "limits": { "max_rate": 1.0, "max_faults": 64 },
+        "faults": [
+            { "id": 3, "kind": "latency", "action": "latency 300ms", "target": "payment, 20 %", "by": "ada",
+              "armed_for": 10.0, "expires_in": 110.0, "matched": 90, "injected": 17, "active": 2 },
+            { "id": 4, "kind": "error", "action": "error, transient", "target": "charge", "by": "ada",
+              "armed_for": 10.0, "expires_in": 5.0, "matched": 90, "injected": 17, "active": 0 },
+        ],
+        "experiment": { "id": "7", "scenario": "dependency-down", "by": "ada", "phase": "steps", "state": "running" },
+        "monkey": null,
+    })
+}
+
+#[test]
+fn injected_faults_are_shown_and_stopped_after_a_confirmation() {
+    let mut seen = Seen::of(rest);
+    seen.keys("x");
+    assert!(seen.screen(80, 24).contains("built without fault injection"));
+    let none = json!({ "armed": false, "faults": [], "experiment": null, "monkey": null });
+    seen.app.update(Update::Chaos(Some(Box::new(none))), seen.now);
+    seen.keys("x");
+    assert!(seen.screen(80, 24).contains("nothing is injected"));
+    seen.app.update(Update::Chaos(Some(Box::new(injecting()))), seen.now);
+    seen.keys("/\u{1b}");
+    seen.matches("chaos-80x24", 80, 24);
+    seen.matches("chaos-120x30", 120, 30);
+    seen.matches("chaos-40x12", 40, 12);
+    assert_eq!(seen.keys("x"), Reaction::None);
+    seen.matches("chaos-confirm-80x24", 80, 24);
+    assert_eq!(seen.keys("\n"), Reaction::None, "Enter is no confirmation");
+    assert_eq!(seen.keys("y"), Reaction::Act(Action::StopChaos));
+    seen.app.update(Update::Chaos(None), seen.now);
+    assert!(!seen.screen(80, 24).contains("CHAOS"), "a service without it is no problem");
+    seen.app.update(Update::Chaos(Some(Box::new(injecting()))), seen.now);
+    seen.app.update(Update::Failed(gone()), seen.now);
+    seen.keys("x");
+    assert_eq!(seen.app.mode, Mode::Confirm(Action::StopChaos), "the stop is tried even without figures");
+    seen.app.has_token = false;
+    seen.keys("nx");
+    assert!(seen.screen(80, 24).contains("RESILIENT_TOKEN"));
 }
 
 #[test]
@@ -293,6 +336,9 @@ fn names_and_numbers_of_a_hostile_service_stay_in_their_cells() {
         stats
     };
     let mut seen = Seen::of(hostile);
+    let fault = json!({ "id": "\u{1b}[1m", "action": "\u{1b}[2J".repeat(999), "target": "\u{202e}x", "by": "\n\r", "expires_in": 1e308 });
+    let chaos = json!({ "faults": [fault, 7, null], "experiment": { "scenario": "\u{1b}c", "by": 7 }, "monkey": [1] });
+    seen.app.update(Update::Chaos(Some(Box::new(chaos))), seen.now);
     for pane in [Pane::Operations, Pane::Circuits] {
         seen.app.pane = pane;
         for (width, height) in [(80, 24), (40, 12), (24, 6), (200, 60), (1, 1)] {

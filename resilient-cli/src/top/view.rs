@@ -13,7 +13,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 
 use super::keys;
 use super::rows::Problem;
-use super::state::{App, Mode, Pane};
+use super::state::{App, Chaos, Mode, Pane};
 use super::tables::{List, Visible};
 use crate::duration::short;
 use crate::output::Tone;
@@ -121,6 +121,9 @@ fn problems(app: &App, columns: usize, height: u16) -> Vec<Line<'static>> {
     }
     if !app.is_enabled {
         lines.push(line("OFF", Tone::Bad, "protection is switched off: calls pass without any policy"));
+    }
+    if let Chaos::Active(injected) = &app.chaos {
+        lines.push(line("CHAOS", Tone::Warning, injected));
     }
     if let Some(version) = &app.other_version {
         let what =
@@ -315,7 +318,8 @@ fn footer(app: &App, columns: usize) -> Line<'static> {
         }
     }
     // The end is cut off first.
-    let text = format!("? help  q quit  {}", keys.join("  "));
+    let stop = if matches!(app.chaos, Chaos::Active(_)) { "x stop chaos  " } else { "" };
+    let text = format!("? help  q quit  {stop}{}", keys.join("  "));
     Line::styled(fitted(&text, columns), style(Tone::Faint))
 }
 
@@ -354,9 +358,8 @@ fn overlay(frame: &mut Frame<'_>, app: &App) {
         Mode::Help => (" Keys ", help(columns)),
         Mode::Confirm(action) => {
             let inner = columns.saturating_sub(4).min(60);
-            let question = action.lever.question(&fitted(&action.circuit, 60));
-            let mut lines = wrapped(&question, inner, style(Tone::Strong));
-            lines.extend(wrapped(action.lever.effect(), inner, Style::new()));
+            let mut lines = wrapped(&action.question(), inner, style(Tone::Strong));
+            lines.extend(wrapped(action.effect(), inner, Style::new()));
             lines.push(Line::from(vec![
                 Span::styled("y", style(Tone::Strong)),
                 " yes   ".into(),

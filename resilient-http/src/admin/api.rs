@@ -42,6 +42,7 @@ pub(super) fn routes(app: App) -> Router {
         .route("/stream", get(stream::ticks))
         .route("/reset/{kind}/{name}", post(reset))
         .route("/circuit_breaker/{name}/{action}", post(circuit_breaker))
+        .merge(chaos())
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not support this method")
         });
@@ -57,6 +58,22 @@ pub(super) fn routes(app: App) -> Router {
         .route_layer(CorrelationLayer::new());
     let nested = if prefix.is_empty() { guarded } else { Router::new().nest(&prefix, guarded) };
     nested.merge(dashboard::routes(&prefix)).route_layer(map_response(hardened)).with_state(app)
+}
+
+/// The routes below `/chaos`.
+#[cfg(feature = "chaos")]
+fn chaos() -> Router<App> {
+    super::chaos::routes()
+}
+
+/// Says why there are no routes below `/chaos`.
+#[cfg(not(feature = "chaos"))]
+fn chaos() -> Router<App> {
+    let absent = any(async || {
+        let what = "this program was built without the feature `chaos` of `resilient-http`, so it has no fault injection";
+        Problem::new(StatusCode::NOT_FOUND, what)
+    });
+    Router::new().route("/chaos", absent.clone()).route("/chaos/{*rest}", absent)
 }
 
 async fn nothing() -> Problem {

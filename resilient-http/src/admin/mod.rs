@@ -13,6 +13,14 @@
 //! | `POST /reset/{kind}/{name}` | resets a component to its initial state |
 //! | `PATCH /config/{kind}/{name}` | changes settings at run time; `DELETE` removes the changes |
 //! | `POST /circuit_breaker/{name}/{open,close,disable,resume}` | controls a circuit breaker |
+//! | `GET /chaos` | the armed faults, and the experiment and monkey that run (feature `chaos`, as all that follow) |
+//! | `POST /chaos/stop` | ends all faults at once, aborts the experiment, stops the monkey |
+//! | `GET`, `POST`, `DELETE /chaos/faults`, `DELETE /chaos/faults/{id}` | lists, arms and ends faults |
+//! | `GET /chaos/scenarios` | the scenarios that can be started by name |
+//! | `GET`, `POST /chaos/experiments`, `GET`, `DELETE /chaos/experiments/{id}` | lists, starts, shows and aborts experiments |
+//! | `GET /chaos/experiments/{id}/journal`, `/report` | the journal as a stream, and the report |
+//! | `GET`, `POST`, `DELETE /chaos/monkey`, `GET /chaos/monkey/journal` | the chaos monkey |
+//! | `GET /chaos/annotations` | annotation data for Grafana |
 //!
 //! All endpoints are below a prefix, by default `/api/resilience`. The dashboard is at `/dashboard`, without the prefix.
 //!
@@ -37,6 +45,8 @@
 
 mod access;
 mod api;
+#[cfg(feature = "chaos")]
+mod chaos;
 mod openapi;
 mod serve;
 mod stream;
@@ -71,6 +81,8 @@ pub struct Admin {
     paths: Map<String, Value>,
     clients: ClientIp,
     is_open: bool,
+    #[cfg(feature = "chaos")]
+    environment: Option<String>,
 }
 
 /// State shared by the handlers.
@@ -86,6 +98,8 @@ struct Shared {
     /// Local clients may read without the token.
     is_open: bool,
     viewers: stream::Viewers,
+    #[cfg(feature = "chaos")]
+    chaos: chaos::Control,
 }
 
 type App = Arc<Shared>;
@@ -129,6 +143,8 @@ impl Admin {
             paths: Map::new(),
             clients: ClientIp::direct(),
             is_open: true,
+            #[cfg(feature = "chaos")]
+            environment: None,
         }
     }
 
@@ -257,6 +273,22 @@ impl Admin {
         Self { clients, ..self }
     }
 
+    /// Sets the name of the environment, instead of the variable `RESILIENT_ENVIRONMENT`.
+    ///
+    /// An experiment or a monkey is refused if its settings do not list the environment, or if the name is not known.
+    ///
+    /// ```
+    /// use resilient_http::Admin;
+    ///
+    /// let admin = Admin::new(&resilient_runtime::Registry::new()).environment("staging");
+    /// # let _ = admin.router();
+    /// ```
+    #[cfg(feature = "chaos")]
+    #[must_use]
+    pub fn environment(self, name: impl Into<String>) -> Self {
+        Self { environment: Some(name.into()), ..self }
+    }
+
     /// Adds a path of the application, below the prefix, to `/openapi.json`.
     ///
     /// `item` is a [path item object](https://spec.openapis.org/oas/v3.1.0#path-item-object) of `OpenAPI`.
@@ -276,6 +308,9 @@ impl Admin {
     }
 
     /// Returns the routes, for merging into another [`Router`].
+    ///
+    /// If the router is dropped, the experiment and the monkey that were started over the API are aborted, and their
+    /// faults end.
     ///
     /// To allow local reads without a token, the server must provide the peer address: serve the router with
     /// `into_make_service_with_connect_info::<SocketAddr>()`.
@@ -300,7 +335,9 @@ impl Admin {
     /// # }
     /// ```
     pub fn router(self) -> Router {
-        let Self { registry, prefix, token, paths, clients, is_open } = self;
+        #[cfg(feature = "chaos")]
+        let chaos = chaos::Control::new(self.environment);
+        let Self { registry, prefix, token, paths, clients, is_open, .. } = self;
         let shared = Arc::new(Shared {
             registry,
             prefix,
@@ -309,6 +346,8 @@ impl Admin {
             clients,
             is_open,
             viewers: stream::Viewers::default(),
+            #[cfg(feature = "chaos")]
+            chaos,
         });
         api::routes(shared)
     }

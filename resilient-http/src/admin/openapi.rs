@@ -71,6 +71,8 @@ pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
         &json,
     );
     add("/circuit_breaker/{name}/{action}", json!({ "post": control }));
+    #[cfg(feature = "chaos")]
+    super::chaos::paths().into_iter().for_each(|(path, item)| add(path, item));
     json!({
         "openapi": "3.1.0",
         // Relative to this document: the router may be mounted below another path.
@@ -88,7 +90,7 @@ fn up(prefix: &str) -> String {
     if up.is_empty() { ".".into() } else { up.trim_end_matches('/').into() }
 }
 
-fn operation(about: &str, parameters: &[Value], answer: &Value) -> Value {
+pub(super) fn operation(about: &str, parameters: &[Value], answer: &Value) -> Value {
     json!({
         "summary": about,
         "parameters": parameters,
@@ -97,7 +99,7 @@ fn operation(about: &str, parameters: &[Value], answer: &Value) -> Value {
 }
 
 /// An operation that needs no token from loopback.
-fn read(about: &str, parameters: &[Value], answer: &Value) -> Value {
+pub(super) fn read(about: &str, parameters: &[Value], answer: &Value) -> Value {
     let mut operation = operation(about, parameters, answer);
     operation["security"] = json!([{ "token": [] }, {}]);
     operation
@@ -118,11 +120,11 @@ fn health(about: &str) -> Value {
     operation
 }
 
-fn answer(media: &str, form: &str) -> Value {
+pub(super) fn answer(media: &str, form: &str) -> Value {
     json!({ "description": "Success", "content": { media: { "schema": { "type": form } } } })
 }
 
-fn problem() -> Value {
+pub(super) fn problem() -> Value {
     json!({
         "description": "Error (RFC 9457)",
         "content": { "application/problem+json": { "schema": {

@@ -29,7 +29,7 @@ use crate::Problem;
 const VIEWERS: usize = 64;
 /// Additional slots reserved for viewers with a valid token, so that viewers without one cannot lock them out.
 const WITH_TOKEN: usize = 16;
-type HasToken = Option<Extension<WithToken>>;
+pub(super) type HasToken = Option<Extension<WithToken>>;
 const TICK: Duration = Duration::from_secs(1);
 /// Interval of the comments that keep proxies from closing an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -67,7 +67,7 @@ impl Default for Viewers {
 }
 
 impl Viewers {
-    fn slot(&self, has_token: bool) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(super) fn slot(&self, has_token: bool) -> Result<OwnedSemaphorePermit, Problem> {
         let acquire = |slots: &Arc<Semaphore>| Arc::clone(slots).try_acquire_owned();
         let found = acquire(&self.slots);
         let found = if has_token { found.or_else(|_| acquire(&self.with_token)) } else { found };

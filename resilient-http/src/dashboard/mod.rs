@@ -27,6 +27,25 @@ const FILES: [(&str, &str, &[u8]); 14] = [
     ("uplot.js", JAVASCRIPT, include_bytes!("assets/uplot.js")),
     ("uplot.css", CSS, include_bytes!("assets/uplot.css")),
 ];
+/// The files of the page about faults and experiments.
+const CHAOS: &[(&str, &str, &[u8])] = &[
+    #[cfg(feature = "chaos")]
+    ("chaos.js", JAVASCRIPT, include_bytes!("assets/chaos.js")),
+    #[cfg(feature = "chaos")]
+    ("chaos-journal.js", JAVASCRIPT, include_bytes!("assets/chaos-journal.js")),
+    #[cfg(feature = "chaos")]
+    ("chaos-start.js", JAVASCRIPT, include_bytes!("assets/chaos-start.js")),
+    #[cfg(feature = "chaos")]
+    ("chaos-state.js", JAVASCRIPT, include_bytes!("assets/chaos-state.js")),
+    #[cfg(feature = "chaos")]
+    ("chaos-stop.js", JAVASCRIPT, include_bytes!("assets/chaos-stop.js")),
+    #[cfg(feature = "chaos")]
+    ("chaos.css", CSS, include_bytes!("assets/chaos.css")),
+];
+/// Parts of the page if the program has fault injection.
+const CHAOS_LINK: &str = "<a href=\"#/chaos\">Chaos</a>";
+const CHAOS_HEAD: &str =
+    "<meta name=\"chaos\" content=\"yes\">\n<link rel=\"stylesheet\" href=\"dashboard/chaos.css\">";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
@@ -37,6 +56,9 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(prefix: &str) -> Router<S
     let kinds = Kind::all().map(Kind::as_str).collect::<Vec<_>>().join(" ");
     let page =
         include_str!("assets/index.html").replace("{kinds}", &kinds).replace("{prefix}", &escaped(prefix));
+    let has_chaos = !CHAOS.is_empty();
+    let page = page.replace("{chaos-head}", if has_chaos { CHAOS_HEAD } else { "" });
+    let page = page.replace("{chaos-link}", if has_chaos { CHAOS_LINK } else { "" });
     let page = Bytes::from(page);
     let page = move || {
         let page = page.clone();
@@ -44,7 +66,10 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(prefix: &str) -> Router<S
     };
     let slashed = get(async || Redirect::permanent("../dashboard"));
     let router = Router::new().route("/dashboard", get(page)).route("/dashboard/", slashed);
-    FILES.into_iter().fold(router, |router, (name, kind, content)| {
+    // For links in runbooks.
+    let short = get(async || Redirect::temporary("../dashboard#/chaos"));
+    let router = if has_chaos { router.route("/dashboard/chaos", short) } else { router };
+    FILES.iter().chain(CHAOS).fold(router, |router, &(name, kind, content)| {
         router
             .route(&format!("/dashboard/{name}"), get(async move || file(kind, Bytes::from_static(content))))
     })
@@ -69,7 +94,10 @@ mod tests {
         let mut files: Vec<_> = files.map(|name| name.into_string().unwrap()).collect();
         files.retain(|name| name != "index.html" && name != "uplot.LICENSE");
         files.sort();
-        let mut listed = FILES.map(|(name, ..)| name);
+        if CHAOS.is_empty() {
+            files.retain(|name| !name.starts_with("chaos"));
+        }
+        let mut listed: Vec<_> = FILES.iter().chain(CHAOS).map(|(name, ..)| *name).collect();
         listed.sort_unstable();
         assert_eq!(files, listed);
     }
@@ -77,9 +105,11 @@ mod tests {
     #[test]
     fn the_whole_dashboard_is_small() {
         let page = include_bytes!("assets/index.html").len();
-        let size = page + FILES.iter().map(|(.., content)| content.len()).sum::<usize>();
+        let sum =
+            |files: &[(&str, &str, &[u8])]| files.iter().map(|(.., content)| content.len()).sum::<usize>();
+        let (size, chaos) = (page + sum(&FILES), sum(CHAOS));
         // Uncompressed. With gzip it is less than half of that.
-        assert!(size <= 120 * 1024, "{size} bytes");
+        assert!(size <= 120 * 1024 && chaos <= 28 * 1024, "{size} and {chaos} bytes");
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Fault {
     /// let registry = Registry::with_clock(ManualClock::new().clock());
     /// let load = registry.pipeline("load").build();
     /// registry.chaos().arm(Fault::hang().on("load"), "alice").unwrap();
-    /// let stop = async { registry.chaos().stop_all() };
+    /// let stop = async { _ = registry.chaos().stop_all() };
     /// let (value, ()) = tokio::join!(load.call_async(async || Some(7)), stop);
     /// assert_eq!(value, Some(7), "the end of the fault wakes the call");
     /// # }

@@ -227,19 +227,36 @@ impl Chaos {
         self.shared.remove(id)
     }
 
-    /// Ends all faults at once and wakes the calls that they hold.
+    /// Ends all faults at once and wakes the calls that they hold. Returns how many were in force.
     ///
     /// ```
     /// use resilient_runtime::{Registry, chaos::Fault};
     ///
     /// let chaos = Registry::new().chaos();
     /// let guard = chaos.inject(Fault::hang().on("load")).unwrap();
-    /// chaos.stop_all();
+    /// assert_eq!(chaos.stop_all(), 1);
     /// assert!(chaos.faults().is_empty(), "a guard does not keep it in force");
     /// # drop(guard);
     /// ```
-    pub fn stop_all(&self) {
-        self.shared.stop_all();
+    pub fn stop_all(&self) -> usize {
+        self.shared.stop_all()
+    }
+
+    /// Records that an operator controlled the fault injection.
+    ///
+    /// Admin APIs call it for each change. Publishes an event and logs to `resilient_runtime::audit`, as
+    /// [`Registry::record_action`](crate::Registry::record_action) does for a component.
+    ///
+    /// ```
+    /// use resilient_runtime::{EventKind, Registry};
+    ///
+    /// let registry = Registry::new();
+    /// let mut events = registry.subscribe();
+    /// registry.chaos().record_action("stop, by alice");
+    /// assert_eq!(events.try_recv().unwrap().what, EventKind::OperatorAction { action: "stop, by alice".into() });
+    /// ```
+    pub fn record_action(&self, action: &str) {
+        self.shared.record_action(action);
     }
 
     /// Returns the faults in force, in the order in which they were armed.

@@ -113,12 +113,18 @@ impl Shared {
 
     /// Ends a fault. Returns whether it was in force.
     pub(super) fn remove(&self, id: FaultId) -> bool {
-        self.end_where(End::Removed, |armed| armed.id == id)
+        self.end_where(End::Removed, |armed| armed.id == id) > 0
     }
 
-    /// Ends all faults at once, the latest first.
-    pub(super) fn stop_all(&self) {
-        self.end_where(End::Stopped, |_| true);
+    /// Ends all faults at once, the latest first. Returns how many were in force.
+    pub(super) fn stop_all(&self) -> usize {
+        self.end_where(End::Stopped, |_| true)
+    }
+
+    pub(super) fn record_action(&self, action: &str) {
+        tracing::info!(target: "resilient_runtime::audit", action, kind = %Kind::Chaos, name = ALL, "operator action");
+        let what = EventKind::OperatorAction { action: action.to_owned() };
+        self.events.publish(|| Event::now(Kind::Chaos, ALL, what));
     }
 
     /// Removes the faults that are over. An expired fault affects nothing, and stays until then.
@@ -126,19 +132,20 @@ impl Shared {
         self.end_where(End::Expired, Armed::is_over);
     }
 
-    fn end_where(&self, why: End, ends: impl Fn(&Armed) -> bool) -> bool {
+    /// Returns how many faults ended that were in force.
+    fn end_where(&self, why: End, ends: impl Fn(&Armed) -> bool) -> usize {
         let mut faults = self.faults.lock();
         let (ended, rest): (Vec<_>, Vec<_>) = faults.in_force.iter().cloned().partition(|armed| ends(armed));
         if ended.is_empty() {
-            return false;
+            return 0;
         }
         faults.in_force = rest.into();
         self.changed(&faults);
         drop(faults);
         // First all of them, so that no call that is woken by one is held by another.
-        let mut were_in_force = false;
+        let mut were_in_force = 0;
         for armed in &ended {
-            were_in_force |= !armed.is_over();
+            were_in_force += usize::from(!armed.is_over());
             armed.end();
         }
         for armed in ended.iter().rev() {

@@ -16,14 +16,15 @@ export function tell(text) {
 
 notice.querySelector('button').addEventListener('click', () => tell(''));
 
-function forget() {
+/** Forgets the token, for example because it is wrong. */
+export function forget() {
   store.token = '';
   button.textContent = 'Unlock';
 }
 
 /** Asks the user for the token. Resolves to whether a token is set now. */
-function unlock() {
-  problem.textContent = '';
+export function unlock(why = '') {
+  problem.textContent = why;
   field.value = '';
   dialog.showModal();
   field.focus();
@@ -52,13 +53,12 @@ button.addEventListener('click', () => {
   reconnect();
 });
 
-/** Sends a change. Throws the error of the server. Resolves to false if the user entered no token. */
+/** Sends a change. Throws the error of the server. Resolves to the response, or to false if the user entered no token. */
 export async function change(method, path, body) {
   tell('');
   if (!store.token && !(await unlock())) return false;
   try {
-    await ask(method, path, body);
-    return true;
+    return (await ask(method, path, body)) ?? true;
   } catch (error) {
     if (error.status === 401) forget();
     throw error;

@@ -84,3 +84,12 @@ start((connected, text) => {
 });
 show();
 changed();
+// Absent in a program without fault injection.
+if (document.querySelector('meta[name=chaos]')) {
+  import('./chaos.js').then(({ chaos }) => {
+    PAGES.chaos = chaos;
+    if (location.hash === '#/chaos') show();
+    // The page about faults is also drawn while the streams are broken.
+    addEventListener('chaos', () => { if (location.hash === '#/chaos') redraw(); });
+  });
+}

@@ -6,7 +6,7 @@ import { eventName, store } from './store.js';
 
 const SHOWN = 200;
 /** Events of single calls, which are frequent under load. */
-const OF_CALLS = ['rejected', 'retrying', 'hedged', 'replayed', 'fallback_served', 'fallback_missed', 'fallback_failed', 'budget_exhausted', 'retry_after_too_long'];
+const OF_CALLS = ['rejected', 'retrying', 'hedged', 'replayed', 'fallback_served', 'fallback_missed', 'fallback_failed', 'budget_exhausted', 'retry_after_too_long', 'fault_injected'];
 
 /** The filter; kept while other pages are shown. */
 const wanted = { text: '', event: '' };

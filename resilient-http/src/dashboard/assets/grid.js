@@ -26,7 +26,7 @@ export function components(page) {
     if (shown.length > SHOWN) grid.append(empty(`${count(shown.length - SHOWN)} more components are not shown: use the search.`));
     if (!shown.length) grid.append(empty(!store.stats ? 'Waiting for the server.' : known.length ? 'No components match.' : 'No components yet. A component appears when it is first used.'));
     warnings.replaceChildren(...wrong(store.stats));
-    if (store.stats) total.replaceChildren(...['All operations', ...judgedTotal(store.stats.total).facts].map((fact) => h('span', {}, fact)));
+    if (store.stats) total.replaceChildren(...['All operations', ...judgedTotal(store.stats.total).facts].filter(Boolean).map((fact) => h('span', {}, fact)));
   };
   search.addEventListener('input', draw);
   kinds.addEventListener('change', draw);

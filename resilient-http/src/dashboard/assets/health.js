@@ -26,11 +26,12 @@ const judges = {
     const bad = recent('failed') + recent('rejected') + recent('timed_out');
     const errors = calls ? bad / calls : 0;
     const degraded = recent('fell_back');
+    const injected = Object.values(now.injected ?? {}).reduce((sum, number) => sum + number, 0);
     const level = errors >= 0.5 ? 'bad' : errors > 0.05 || degraded ? 'warn' : 'good';
     const mark = { bad: '✕ failing', warn: degraded ? '▲ degraded' : '▲ errors', good: calls ? '✓ healthy' : '✓ idle' }[level];
     return {
       level, mark, spark: 'calls', weight: { bad: 300 + errors, warn: 150 + errors, good: calls ? 40 : 5 }[level],
-      facts: [`${count(calls)} in 10 s`, `${percent(bad, calls)} errors`, `p50 ${time(now.latency.p50)}`, `p99 ${time(now.latency.p99)}`, `${share(now.saturation)} in use`],
+      facts: [`${count(calls)} in 10 s`, `${percent(bad, calls)} errors`, `p50 ${time(now.latency.p50)}`, `p99 ${time(now.latency.p99)}`, `${share(now.saturation)} in use`, injected ? `${count(injected)} injected faults` : ''],
     };
   },
   circuit_breaker(now) {

@@ -65,5 +65,6 @@ export function table(head, rows, name = '') {
 export const empty = (text) => h('p', { class: 'empty' }, text);
 
 export function link(kind, name) {
+  if (kind === 'chaos') return '#/chaos';
   return `#/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
 }

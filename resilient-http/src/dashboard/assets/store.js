@@ -33,7 +33,9 @@ export async function ask(method, path, body) {
     sent.headers['content-type'] = 'application/json';
     sent.body = JSON.stringify(body);
   }
-  const response = await fetch(prefix + path, sent);
+  const response = await fetch(prefix + path, sent).catch(() => {
+    throw new Error('the server is unreachable');
+  });
   const json = await response.json().catch(() => null);
   if (response.ok) return json;
   const error = new Error(json?.detail ?? `the server returned status ${response.status}`);
@@ -53,7 +55,7 @@ function merge(target, patch) {
 }
 
 /** Parses `text/event-stream` into `{ event, data }`. Calls `heard` whenever data is received, also for comments. */
-async function* messages(response, heard) {
+export async function* messages(response, heard) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
   for (;;) {

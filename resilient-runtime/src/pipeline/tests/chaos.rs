@@ -121,7 +121,7 @@ async fn the_end_of_a_fault_wakes_the_calls_that_hang() {
     assert!(!chaos.is_armed());
     chaos.arm(hang(), "alice").unwrap();
     chaos.arm(hang(), "bob").unwrap();
-    let stopped = async { chaos.stop_all() };
+    let stopped = async { _ = chaos.stop_all() };
     let (a, b, ()) = tokio::join!(pipeline.call_async(body), pipeline.call_async(body), stopped);
     assert_eq!((a, b), (Some(7), Some(7)));
     let guard = inject(&fixture, hang());
