@@ -112,6 +112,7 @@ impl Idempotency {
 
     /// Asks the store.
     #[inline]
+    #[cfg_attr(not(feature = "chaos"), allow(clippy::unused_self))] // the same signature with the feature
     pub(super) fn ask<'a, T: Send + 'a>(
         &'a self,
         #[cfg_attr(not(feature = "chaos"), expect(unused_variables))] mode: Mode,
