@@ -64,7 +64,7 @@ async fn four_later() -> Result<u64, Failed> {
     work_later(number()).await
 }
 
-/// A function of its own, so that the call of `four` is compiled as it is without this job.
+/// A separate function, so that the compiler inlines `four` with and without this job.
 #[cfg(feature = "fault-injection")]
 #[resilient(circuit_breaker = "four", retry(max = 3), bulkhead = "four", timeout = "1s")]
 async fn four_beside() -> Result<u64, Failed> {

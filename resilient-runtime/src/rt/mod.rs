@@ -323,7 +323,8 @@ macro_rules! __admit_at_once {
     };
 }
 
-/// Chooses how an attempt that was not admitted ends: a stage has recorded its rejection, but not that of a fault.
+/// Chooses how an attempt that was not admitted ends. A stage has recorded its own rejection; the rejection of a fault is
+/// recorded by the call.
 #[cfg(not(feature = "chaos"))]
 #[doc(hidden)]
 #[macro_export]
@@ -333,7 +334,8 @@ macro_rules! __refused {
     };
 }
 
-/// Chooses how an attempt that was not admitted ends: a stage has recorded its rejection, but not that of a fault.
+/// Chooses how an attempt that was not admitted ends. A stage has recorded its own rejection; the rejection of a fault is
+/// recorded by the call.
 #[cfg(feature = "chaos")]
 #[doc(hidden)]
 #[macro_export]

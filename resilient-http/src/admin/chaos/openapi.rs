@@ -1,8 +1,8 @@
 //! `OpenAPI` description of the routes.
 
 use resilient_chaos::scenario::Shipped;
-use resilient_runtime::chaos::FaultSpec;
 use resilient_runtime::Kind;
+use resilient_runtime::chaos::FaultSpec;
 use serde_json::{Value, json};
 
 use crate::admin::openapi::{answer, operation, read};
