@@ -132,7 +132,7 @@ fn features_alone() -> impl Iterator<Item = Step> {
                 "tonic",
             ],
         ),
-        ("resilient-http", &["reqwest", "otel", "metrics"]),
+        ("resilient-http", &["chaos", "reqwest", "otel", "metrics"]),
         ("resilient-chaos", &["experiments", "proxy"]),
     ];
     let all =
