@@ -4,7 +4,7 @@
 //!
 //! There are 42 tests, as the specification requires. Its numbers per component add up to 41 (circuit breaker 6, retry
 //! 4, retry budget 3, bulkhead 2, adaptive timeout 3, fallback chain 3, token bucket 3, sliding window 3, leaky bucket
-//! 3, health 3, service 4, attribute 2, integration 2), therefore integration has 3 tests.
+//! 3, health 3, service 4, attribute 2, integration 2), therefore integration has 3 tests. The two tests of `chaos` are additional.
 //!
 //! The 15 principles of the specification, and the tests that demonstrate them (`component::test`):
 //!
@@ -21,7 +21,7 @@
 //! | idempotency | `integration::a_repeated_request_is_executed_once` |
 //! | retry budget | `retry_budget` (all three) |
 //! | fallback chain | `fallback_chain` (all three) |
-//! | chaos engineering | none: not implemented yet |
+//! | chaos engineering | `chaos` (both), and the game day of the payment service in `gameday.rs` |
 //! | rate limiting | `token_bucket`, `sliding_window`, `leaky_bucket` |
 //! | observability | `service::every_call_is_counted_once`, `service::stats_list_every_component_by_its_name` |
 //! | auto-recovery | `circuit_breaker::successful_probes_close_the_circuit`, `health::a_check_passes_again_after_one_success` |
@@ -32,6 +32,8 @@ mod adaptive_timeout;
 mod attribute;
 #[path = "acceptance/bulkhead.rs"]
 mod bulkhead;
+#[path = "acceptance/chaos.rs"]
+mod chaos;
 #[path = "acceptance/circuit_breaker.rs"]
 mod circuit_breaker;
 #[path = "acceptance/fallback_chain.rs"]
