@@ -96,6 +96,8 @@ mod site;
 mod standalone;
 mod switch;
 mod sync;
+#[cfg(feature = "chaos")]
+mod waiters;
 mod weak_table;
 
 #[doc(hidden)]

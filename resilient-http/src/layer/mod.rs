@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`CorrelationLayer`] | reads or creates the correlation id of a request and returns it in the response |
 //! | [`DeadlineLayer`] | reads the caller's deadline from the request headers |
+//! | `FaultTokenLayer` | selects single requests of trusted peers for fault injection; needs the feature `chaos` |
 //! | [`RateLimitLayer`] | limits the rate of each client |
 //! | [`IdempotencyLayer`] | runs a request with an `Idempotency-Key` once and replays its response |
 //! | [`ServerLayer`] | runs each request through a [`Pipeline`](resilient_runtime::Pipeline): load shedding, bulkhead, circuit breaker, timeout; holds bulkhead permits until the response body has been sent |

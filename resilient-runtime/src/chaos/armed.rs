@@ -14,7 +14,6 @@ use super::on_component::Affected;
 use super::shared::Shared;
 use super::target::{Aim, Target};
 use super::token::FaultToken;
-use super::waiters::Waiters;
 use crate::clock::{Clock, Instant, unparker};
 use crate::kind::Kind;
 use crate::observe::FaultKind;
@@ -22,6 +21,7 @@ use crate::priority::Priority;
 use crate::rejection::InjectedBy;
 use crate::seconds::seconds;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::waiters::Waiters;
 
 /// The number of an armed fault, unique in its registry.
 ///

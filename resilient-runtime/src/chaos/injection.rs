@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::action::Action;
 use super::armed::Hit;
-use super::waiters::Place;
 use crate::clock::{BoxedTimer, Clock, Instant, unparker};
 use crate::rejection::{Rejection, RejectionKind};
+use crate::waiters::Place;
 
 /// The effect of all faults that hit an attempt.
 #[derive(Debug)]

@@ -44,7 +44,6 @@ mod spec;
 mod store;
 mod target;
 mod token;
-mod waiters;
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,7 +71,6 @@ pub use spec::FaultSpec;
 pub(crate) use store::{Next as StoreNext, StoreInjection};
 pub(crate) use target::Aim;
 pub use token::FaultToken;
-pub(crate) use waiters::{Place, Waiters};
 
 /// The operations and components that exist.
 pub(crate) trait Known: Send + Sync {

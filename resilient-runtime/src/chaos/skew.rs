@@ -1,9 +1,15 @@
 //! How a fault skews the clock of a registry.
 
 use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::armed::Armed;
+use super::on_component::Affected;
 use super::problem::Problems;
+use super::shared::Shared;
+use crate::clock::{Skewed, SpeedFault};
+use crate::kind::Kind;
 use crate::settings::duration_text;
 
 /// How a fault skews the clock of a registry.
@@ -85,5 +91,33 @@ impl fmt::Display for Skew {
         } else {
             write!(f, "{} ahead", duration_text(self.jump))
         }
+    }
+}
+
+impl SpeedFault for Armed {
+    fn is_over(&self) -> bool {
+        Self::is_over(self)
+    }
+
+    fn end(&self) -> u64 {
+        self.end_on_registry()
+    }
+
+    fn left(&self) -> Duration {
+        Self::left(self)
+    }
+}
+
+impl Affected for Skewed {
+    fn add_fault(&self, shared: &Arc<Shared>, armed: &Arc<Armed>) {
+        // Weak: a fault has this clock.
+        let fault: Weak<Armed> = Arc::downgrade(armed);
+        self.skew(armed.jump(), armed.speed(), fault);
+        armed.count_on(shared, (Kind::Chaos, "clock"));
+        Skewed::update(self);
+    }
+
+    fn update(&self) {
+        Skewed::update(self);
     }
 }

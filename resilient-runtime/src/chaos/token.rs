@@ -62,7 +62,7 @@ impl FaultToken {
     /// assert!(FaultToken::current().is_none());
     /// ```
     pub fn current() -> Option<Self> {
-        context::token()
+        context::token().map(Self)
     }
 
     /// Runs `work` with this token.
@@ -74,7 +74,7 @@ impl FaultToken {
     /// assert_eq!(token.scope(FaultToken::current), Some(token.clone()));
     /// ```
     pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _entered = context::enter_token(self.clone());
+        let _entered = self.enter();
         work()
     }
 
@@ -106,6 +106,6 @@ impl fmt::Display for FaultToken {
 
 impl Enter for FaultToken {
     fn enter(&self) -> impl Sized + use<> {
-        context::enter_token(self.clone())
+        context::enter_token(Arc::clone(&self.0))
     }
 }

@@ -40,6 +40,8 @@ mod timer;
 pub use delay::Delay;
 pub use manual::ManualClock;
 pub(crate) use manual::unparker;
+#[cfg(feature = "chaos")]
+pub(crate) use skewed::{Skewed, SpeedFault};
 pub(crate) use timer::{BoxedTimer, Timer};
 
 use std::pin::Pin;
@@ -322,11 +324,11 @@ impl Clock {
         }
     }
 
-    /// Returns the clock as a target of faults, if it can be skewed.
+    /// Returns the skew of the clock, if it can be skewed.
     #[cfg(feature = "chaos")]
-    pub(crate) fn as_skewable(&self) -> Option<Arc<dyn crate::chaos::Affected>> {
+    pub(crate) fn as_skewable(&self) -> Option<Arc<Skewed>> {
         match &self.0 {
-            Source::Skewed(skewed) => Some(Arc::clone(skewed) as _),
+            Source::Skewed(skewed) => Some(Arc::clone(skewed)),
             _ => None,
         }
     }

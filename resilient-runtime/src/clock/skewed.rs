@@ -12,10 +12,26 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{BoxedTimer, Clock, Instant, NoTimer, Source, nanos, unparker};
-use crate::chaos::{Affected, Armed, Place, Shared, Waiters};
-use crate::kind::Kind;
 use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::waiters::{Place, Waiters};
 use crate::weak_table::WeakTable;
+
+/// A fault that changes the speed of a clock while it lasts.
+pub(crate) trait SpeedFault: Send + Sync {
+    fn is_over(&self) -> bool;
+
+    /// Returns when its lease ends on the clock beneath, in nanoseconds.
+    fn end(&self) -> u64;
+
+    /// Returns the time until its lease ends.
+    fn left(&self) -> Duration;
+}
+
+impl fmt::Debug for dyn SpeedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpeedFault").field("is_over", &self.is_over()).finish_non_exhaustive()
+    }
+}
 
 /// Numbers of skewable clocks have this bit, so that they differ from the numbers of manual clocks.
 pub(super) const NUMBERS: u32 = 1 << 31;
@@ -29,7 +45,7 @@ pub(super) fn find(number: u32) -> Option<Arc<Skewed>> {
     known().find(number)
 }
 
-pub(super) struct Skewed {
+pub(crate) struct Skewed {
     number: u32,
     base: Clock,
     /// Odd while the clock runs at another speed. It changes with each change of the skew, so that a reader that sees
@@ -48,7 +64,7 @@ struct State {
     base: u64,
     value: u64,
     /// The faults that change the speed. Weak: a fault has this clock.
-    faults: Vec<(f64, Weak<Armed>)>,
+    faults: Vec<(f64, Weak<dyn SpeedFault>)>,
 }
 
 impl State {
@@ -58,8 +74,8 @@ impl State {
 
     /// Moves the last change to `base`. Faults that are over count until they ended.
     fn settle(&mut self, base: u64) {
-        let ended = |(_, armed): &(f64, Weak<Armed>)| match armed.upgrade() {
-            Some(armed) => armed.is_over().then(|| armed.end_on_registry()),
+        let ended = |(_, fault): &(f64, Weak<dyn SpeedFault>)| match fault.upgrade() {
+            Some(fault) => fault.is_over().then(|| fault.end()),
             None => Some(base),
         };
         // Each with the end of its lease, the first end first.
@@ -74,8 +90,9 @@ impl State {
 
     /// Returns the time until the next fault is over.
     fn left(&self) -> Duration {
-        let left = |armed: &Weak<Armed>| armed.upgrade().map_or(Duration::ZERO, |armed| armed.left());
-        self.faults.iter().map(|(_, armed)| left(armed)).min().unwrap_or_default()
+        let left =
+            |fault: &Weak<dyn SpeedFault>| fault.upgrade().map_or(Duration::ZERO, |fault| fault.left());
+        self.faults.iter().map(|(_, fault)| left(fault)).min().unwrap_or_default()
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates
@@ -223,24 +240,23 @@ impl Skewed {
     }
 }
 
-impl Affected for Skewed {
-    fn add_fault(&self, shared: &Arc<Shared>, armed: &Arc<Armed>) {
-        {
-            let mut state = self.state.lock();
-            // Odd before the time is read: otherwise a reader could use the old offset with a later time.
-            self.epoch.fetch_or(1, Ordering::SeqCst);
-            state.settle(self.base.now().as_nanos());
-            state.value = state.value.saturating_add(nanos(armed.jump()));
-            if (armed.speed() - 1.0).abs() > f64::EPSILON {
-                state.faults.push((armed.speed(), Arc::downgrade(armed)));
-            }
-            self.publish(&state);
+impl Skewed {
+    /// Moves the clock ahead by `jump`, and changes its speed while the fault lasts. Call [`update`](Self::update) after
+    /// this.
+    pub(crate) fn skew(&self, jump: Duration, speed: f64, fault: Weak<dyn SpeedFault>) {
+        let mut state = self.state.lock();
+        // Odd before the time is read: otherwise a reader could use the old offset with a later time.
+        self.epoch.fetch_or(1, Ordering::SeqCst);
+        state.settle(self.base.now().as_nanos());
+        state.value = state.value.saturating_add(nanos(jump));
+        if (speed - 1.0).abs() > f64::EPSILON {
+            state.faults.push((speed, fault));
         }
-        armed.count_on(shared, (Kind::Chaos, "clock"));
-        self.waiters.wake_all();
+        self.publish(&state);
     }
 
-    fn update(&self) {
+    /// Applies that faults have changed or ended, and lets all that wait look again.
+    pub(crate) fn update(&self) {
         self.now_slowly(self.base.now().as_nanos());
         self.waiters.wake_all();
     }

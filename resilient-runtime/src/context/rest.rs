@@ -6,8 +6,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::{Entered, Part};
-#[cfg(feature = "chaos")]
-use crate::chaos::FaultToken;
 use crate::correlation::CorrelationId;
 
 /// A part of the context with a type known only to the component that set it.
@@ -25,7 +23,7 @@ pub(super) struct Rest {
     flights: Vec<u128>,
     /// The token of faults that affect this code.
     #[cfg(feature = "chaos")]
-    token: Option<FaultToken>,
+    token: Option<Arc<str>>,
 }
 
 thread_local! {
@@ -82,7 +80,7 @@ pub(crate) enum Before {
     Degradation(Option<Slot>),
     Lease(Option<Slot>),
     #[cfg(feature = "chaos")]
-    Token(Option<FaultToken>),
+    Token(Option<Arc<str>>),
     #[allow(private_interfaces)] // made and read only here
     All(Box<Rest>),
 }
@@ -138,12 +136,12 @@ pub(super) fn enter_id(id: CorrelationId) -> Entered<Before> {
 
 /// Returns the token of faults that affect this code.
 #[cfg(feature = "chaos")]
-pub(crate) fn token() -> Option<FaultToken> {
+pub(crate) fn token() -> Option<Arc<str>> {
     read(|rest| rest.token.clone()).flatten()
 }
 
 #[cfg(feature = "chaos")]
-pub(crate) fn enter_token(token: FaultToken) -> Entered<Before> {
+pub(crate) fn enter_token(token: Arc<str>) -> Entered<Before> {
     replace(|rest| Before::Token(rest.token.replace(token)))
 }
 

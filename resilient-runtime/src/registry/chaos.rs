@@ -31,7 +31,7 @@ impl Registry {
 
 impl Known for Inner {
     fn clock(&self) -> Option<Arc<dyn Affected>> {
-        self.environment.clock.as_skewable()
+        self.environment.clock.as_skewable().map(|clock| clock as _)
     }
 
     fn components(&self, kind: Kind) -> Vec<String> {
