@@ -18,7 +18,7 @@ use crate::text::{share, span, visible};
 /// let day = GameDay::of("test", "A test", "Ada", ["overload"]).unwrap();
 /// let report = GameDayReport::new(day, Vec::new());
 /// assert_eq!(report.exit_code(), 2, "no act was played");
-/// assert!(report.to_markdown().contains("0 of 1 hypotheses held"));
+/// assert!(report.to_markdown().contains("0 of 1 hypothesis held"));
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
