@@ -50,7 +50,7 @@ impl Api {
             return failure.hint("wait longer with --timeout, such as --timeout 30s");
         }
         if self.connection.is_local() && matches!(error, Error::Io(_) | Error::ConnectionFailed) {
-            return failure.hint("start the example with: cargo run --release --example payments");
+            return failure.hint("start the example with: cargo run --example payments");
         }
         failure
     }

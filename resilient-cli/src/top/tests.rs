@@ -164,7 +164,7 @@ fn many(second: u64) -> Value {
 fn gone() -> Failure {
     Failure::new(Exit::Unreachable, "no service at http://127.0.0.1:3000/api/resilience: connection refused")
         .hint("the URL is from the default; change it with --url or RESILIENT_URL")
-        .hint("start the example with: cargo run --release --example payments")
+        .hint("start the example with: cargo run --example payments")
 }
 
 #[test]
