@@ -148,7 +148,18 @@ impl Call<'_> {
 
     /// Faults hold the threads of the bulkhead instead of the task that waits for them.
     fn runs_in_pool(&self) -> bool {
-        self.pipeline.stages.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads())
+    /// Notes that the attempts of the call run on threads of the bulkhead, if it has threads.
+    ///
+    /// The bulkhead alone does not tell: another function, or a setting, can give it threads.
+    #[inline]
+    pub fn set_in_threads(&mut self) {
+        if self.is_targeted() {
+            self.rare.get_or_insert_default().is_in_threads = true;
+        }
+    }
+
+        self.rare.as_ref().is_some_and(|rare| rare.is_in_threads)
+            && self.pipeline.stages.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads())
     }
 
     fn take_held(&mut self) -> Option<Held> {

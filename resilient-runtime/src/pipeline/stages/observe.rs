@@ -40,6 +40,9 @@ pub(in crate::pipeline) struct Rare {
     /// Whether the last attempt ended while a fault held it, or by a fault.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) is_stopped_by_fault: bool,
+    /// Whether the attempts run on threads of the bulkhead.
+    #[cfg(feature = "chaos")]
+    pub(in crate::pipeline) is_in_threads: bool,
     /// Whether a fault affected an attempt of the call.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) is_injected: bool,
