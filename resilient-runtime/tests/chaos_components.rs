@@ -764,3 +764,23 @@ fn other_faults_end_on_a_stopped_clock() {
     fixture.time.advance(SECOND);
     assert!(bulkhead.try_acquire().is_ok(), "expired without the skew");
 }
+
+#[tokio::test]
+async fn injected_errors_of_hedged_calls_are_excluded_from_alerts() {
+    let fixture = Fixture::new();
+    let registry = &fixture.registry;
+    let load = registry.pipeline("load").hedge("load").build();
+    let alert = registry.alert("load");
+    let config = resilient_runtime::alert::Config::default().operation("load").critical(0.5).hold(Duration::ZERO).min_samples(1);
+    alert.reconfigure(config.exclude_injected(true)).unwrap();
+    let _fault = registry.chaos().inject(Fault::error(resilient_runtime::Class::Permanent).on("load")).unwrap();
+    registry.evaluate_alerts();
+    for _ in 0..3 {
+        for _ in 0..10 {
+            assert!(load.call_async(async || Ok::<_, Rejection>(7)).await.is_err());
+        }
+        fixture.time.advance(SECOND * 5);
+        registry.evaluate_alerts();
+    }
+    assert_eq!(alert.stats().severity, None, "{:?}", alert.stats());
+}

@@ -46,6 +46,9 @@ pub(in crate::pipeline) struct Rare {
     /// Whether a fault affected an attempt of the call.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) is_injected: bool,
+    /// The same for the concurrent attempts of the call, which share it.
+    #[cfg(feature = "chaos")]
+    pub(in crate::pipeline) race: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
 }
 
 #[derive(Clone, Debug)]
@@ -125,7 +128,17 @@ impl Rare {
         let spans = self.spans.clone().map(|spans| Spans { number: 0, ..spans });
         let suppressed = self.suppressed;
         let is_needed = spans.is_some() || !suppressed.is_empty();
-        is_needed.then(|| Box::new(Self { suppressed, spans, ..Self::default() }))
+        #[cfg(feature = "chaos")]
+        let (is_needed, race) = (is_needed || self.race.is_some(), self.race.clone());
+        is_needed.then(|| {
+            Box::new(Self {
+                suppressed,
+                spans,
+                #[cfg(feature = "chaos")]
+                race,
+                ..Self::default()
+            })
+        })
     }
 }
 
