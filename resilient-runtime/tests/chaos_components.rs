@@ -784,3 +784,23 @@ async fn injected_errors_of_hedged_calls_are_excluded_from_alerts() {
     }
     assert_eq!(alert.stats().severity, None, "{:?}", alert.stats());
 }
+
+#[test]
+fn the_end_of_a_skew_wakes_a_thread_that_sleeps() {
+    let registry = Registry::with_clock(Clock::system().skewable());
+    let stopped = Fault::skew_clock(Skew::speed(0.0)).ttl(SECOND * 20);
+    let fault = registry.chaos().inject(stopped).unwrap();
+    let (clock, start) = (registry.clock().clone(), std::time::Instant::now());
+    let (begins, began) = std::sync::mpsc::channel();
+    let sleeper = std::thread::spawn(move || {
+        begins.send(()).unwrap();
+        clock.sleep(Duration::from_millis(1));
+    });
+    began.recv().unwrap();
+    while start.elapsed() < Duration::from_millis(100) {
+        std::thread::yield_now();
+    }
+    drop(fault);
+    sleeper.join().unwrap();
+    assert!(start.elapsed() < SECOND * 10, "it slept until the end of the lease: {:?}", start.elapsed());
+}
