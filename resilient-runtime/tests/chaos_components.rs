@@ -804,3 +804,34 @@ fn the_end_of_a_skew_wakes_a_thread_that_sleeps() {
     sleeper.join().unwrap();
     assert!(start.elapsed() < SECOND * 10, "it slept until the end of the lease: {:?}", start.elapsed());
 }
+
+/// Remembers that it was woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_shortened_lease_wakes_held_calls_at_its_end() {
+    let fixture = Fixture::new();
+    let load = fixture.registry.pipeline("load").build();
+    let hang = Fault::hang().on("load").ttl(SECOND * 3600);
+    let fault = fixture.registry.chaos().inject(hang).unwrap();
+    let mut call = pin!(load.call_async(async || Some(7)));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut poll = || call.as_mut().poll(&mut Context::from_waker(&waker));
+    let is_woken = || woken.0.swap(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(poll().is_pending());
+    fault.renew(SECOND).unwrap();
+    if is_woken() {
+        assert!(poll().is_pending(), "it waits for the new end");
+    }
+    fixture.time.advance(SECOND);
+    assert!(is_woken());
+    assert_eq!(poll(), Poll::Ready(Some(7)));
+}
