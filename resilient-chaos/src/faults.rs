@@ -147,6 +147,13 @@ pub(crate) fn check(fault: &Json) -> Vec<String> {
     read(fault).err().unwrap_or_default()
 }
 
+/// Whether a fault acts on calls, and not on a component or the clock.
+pub(crate) fn is_of_calls(fault: &Json) -> bool {
+    use resilient_runtime::chaos::FaultKind::{Error, Hang, Latency, Panic, Refuse, TypedError};
+    let kinds = [Error, Hang, Latency, Panic, Refuse, TypedError];
+    read(fault).is_ok_and(|fault| kinds.contains(&fault.kind()))
+}
+
 /// Reads the specification of a fault. The error has all of its problems.
 fn read(fault: &Json) -> Result<Fault, Vec<String>> {
     let spec: FaultSpec = serde_json::from_value(fault.clone()).map_err(|error| vec![error.to_string()])?;

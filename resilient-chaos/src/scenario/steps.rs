@@ -106,7 +106,14 @@ fn fault(reader: &mut Reader<'_>, read: &Read, limit: &BlastRadius) -> Option<se
     let problems = faults::check_of_step(&fault);
     let mut is_valid = problems.is_empty();
     problems.into_iter().for_each(|what| reader.problem(&place, what));
-    for target in faults::targets(&fault) {
+    let targets = faults::targets(&fault);
+    let is_open = ["group", "component"].iter().any(|target| fault.get(*target).is_some());
+    if targets.is_empty() && is_open && faults::is_of_calls(&fault) && !limit.exclude.is_empty() {
+        let what = "the fault selects calls without `on`, so that `blast_radius.exclude` could not protect an operation: name the operations with `on`";
+        reader.problem(&place, what);
+        is_valid = false;
+    }
+    for target in targets {
         if let Some(pattern) = limit.exclude.iter().find(|pattern| matches(pattern, target)) {
             let what =
                 format!("the fault targets `{target}`, which `blast_radius.exclude` protects by `{pattern}`");
