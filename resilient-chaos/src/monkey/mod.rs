@@ -166,6 +166,10 @@ impl Monkey {
             now += read.since(last);
             last = read;
             self.journal.set_now(now);
+            if let Some(reason) = active.first().and_then(|active| active.claim.stopped()) {
+                self.journal.add(EntryKind::Aborted { reason });
+                return Ok(());
+            }
             // Also without an event: under load, the subscription can lose it.
             self.stop_for_alert(&mut armed, &mut active);
             self.look_after(now, &mut armed, &mut active);

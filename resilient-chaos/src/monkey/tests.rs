@@ -172,6 +172,21 @@ async fn nothing_is_injected_outside_of_the_business_hours_of_the_time_zone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stopping_what_runs_in_the_registry_stops_a_monkey_with_a_fault() {
+    let set = Set::new();
+    let stop = async {
+        while set.double.armed.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        runner::running(&set.registry).unwrap().stop("ada pressed the button");
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert!(set.double.armed.lock().unwrap().is_empty(), "at most half a lease later");
+        assert!(running(&set.registry).is_none());
+    };
+    tokio::join!(set.run(monday(10), 3), stop);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_alert_whose_event_was_lost_removes_the_faults() {
     let set = Set::new();
     let alert = set.registry.alert("searches");
