@@ -771,9 +771,14 @@ async fn injected_errors_of_hedged_calls_are_excluded_from_alerts() {
     let registry = &fixture.registry;
     let load = registry.pipeline("load").hedge("load").build();
     let alert = registry.alert("load");
-    let config = resilient_runtime::alert::Config::default().operation("load").critical(0.5).hold(Duration::ZERO).min_samples(1);
+    let config = resilient_runtime::alert::Config::default()
+        .operation("load")
+        .critical(0.5)
+        .hold(Duration::ZERO)
+        .min_samples(1);
     alert.reconfigure(config.exclude_injected(true)).unwrap();
-    let _fault = registry.chaos().inject(Fault::error(resilient_runtime::Class::Permanent).on("load")).unwrap();
+    let _fault =
+        registry.chaos().inject(Fault::error(resilient_runtime::Class::Permanent).on("load")).unwrap();
     registry.evaluate_alerts();
     for _ in 0..3 {
         for _ in 0..10 {

@@ -48,7 +48,7 @@ pub(in crate::pipeline) struct Rare {
     pub(in crate::pipeline) is_injected: bool,
     /// The same for the concurrent attempts of the call, which share it.
     #[cfg(feature = "chaos")]
-    pub(in crate::pipeline) race: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
+    pub(in crate::pipeline) race: Option<Arc<crate::sync::AtomicBool>>,
 }
 
 #[derive(Clone, Debug)]
