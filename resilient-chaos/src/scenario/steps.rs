@@ -19,6 +19,10 @@ pub(super) fn build(
     for (read, start) in reads.iter().zip(starts) {
         let fault = fault(reader, read, limit);
         let rate = rate(reader, read, limit);
+        if let (Some(fault), Some(rate)) = (&fault, rate) {
+            let refused = faults::check_rate(fault, rate.least()).into_iter();
+            refused.for_each(|what| reader.problem(&read.place_of("rate"), what));
+        }
         let (Some(fault), Some(rate), Some(start)) = (fault, rate, start) else { continue };
         let (Some(id), Some(duration)) = (read.text("id"), read.span("for")) else { continue };
         if let Some(most) = max_duration
