@@ -147,6 +147,19 @@ pub(crate) fn check(fault: &Json) -> Vec<String> {
     read(fault).err().unwrap_or_default()
 }
 
+/// Checks the rate of a step, which not every fault accepts, and returns all problems.
+pub(crate) fn check_rate(fault: &Json, rate: f64) -> Vec<String> {
+    let checked = read(fault).map(|fault| fault.rate(rate.max(SMALLEST)).check());
+    checked.ok().and_then(Result::err).map(|error| error.problems().to_vec()).unwrap_or_default()
+}
+
+/// Whether a fault acts on calls, and not on a component or the clock.
+pub(crate) fn is_of_calls(fault: &Json) -> bool {
+    use resilient_runtime::chaos::FaultKind::{Error, Hang, Latency, Panic, Refuse, TypedError};
+    let kinds = [Error, Hang, Latency, Panic, Refuse, TypedError];
+    read(fault).is_ok_and(|fault| kinds.contains(&fault.kind()))
+}
+
 /// Reads the specification of a fault. The error has all of its problems.
 fn read(fault: &Json) -> Result<Fault, Vec<String>> {
     let spec: FaultSpec = serde_json::from_value(fault.clone()).map_err(|error| vec![error.to_string()])?;

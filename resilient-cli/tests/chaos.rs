@@ -366,9 +366,14 @@ fn a_refused_or_invalid_experiment_is_told_with_all_reasons() {
         "scenario.toml",
         &scenario("1s", "1.0").replace("[\"test\"]", "[\"staging\"]").replace("\"charge\"", "\"chrage\""),
     );
-    let ran = shop.run(&["experiment", "run", "scenario.toml"]);
+    // The files can belong to an experiment that runs.
+    std::fs::create_dir(shop.folder.join("reports")).unwrap();
+    shop.write("reports/charge-fails.jsonl", "entries of another experiment\n");
+    let ran = shop.run(&["experiment", "run", "scenario.toml", "--reports", "reports"]);
     assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{ran:?}");
     assert!(ran.err.contains("the experiment is refused\n"), "{ran:?}");
+    let kept = std::fs::read_to_string(shop.folder.join("reports/charge-fails.jsonl")).unwrap();
+    assert_eq!(kept, "entries of another experiment\n");
     assert!(ran.err.contains("`staging`") && ran.err.contains("did you mean `charge`?"), "{ran:?}");
     shop.write("scenario.toml", &scenario("1s", "1.0").replace("hypothesis", "hypotesis"));
     let ran = shop.run(&["experiment", "run", "scenario.toml"]);

@@ -116,6 +116,16 @@ impl Shop {
         Ok(1)
     }
 
+    #[resilient(bulkhead = "shared", retry(max = 3), registry = self.0, name = "beside threads")]
+    async fn beside_threads(&self) -> Result<u32, PayError> {
+        Ok(1)
+    }
+
+    #[resilient(bulkhead = "shared", registry = self.0, name = "beside threads sync")]
+    fn beside_threads_sync(&self) -> Result<u32, PayError> {
+        Ok(1)
+    }
+
     #[resilient(circuit_breaker = "d", chaos = off, registry = self.0, name = "exempt")]
     fn exempt(&self) -> Result<u32, PayError> {
         Ok(1)
@@ -238,4 +248,14 @@ async fn a_typed_error_of_an_asynchronous_function_without_a_stage_that_rejects(
     let shop = Shop(Registry::with_clock(resilient_runtime::clock::Clock::tokio()));
     let _fault = shop.inject(Fault::typed_error().on("*"));
     assert_eq!(shop.typed_only_async().await, Err(Closed));
+}
+
+#[tokio::test]
+async fn a_bulkhead_that_gets_threads_elsewhere_swallows_no_fault() {
+    let shop = Shop::new();
+    let threads = resilient_runtime::bulkhead::Config::default().threads(1);
+    shop.0.bulkhead("shared").reconfigure(threads).unwrap();
+    let _fault = shop.inject(Fault::error(Class::Permanent).on("beside threads*"));
+    assert!(is_injected(shop.beside_threads().await));
+    assert!(is_injected(shop.beside_threads_sync()));
 }

@@ -764,3 +764,79 @@ fn other_faults_end_on_a_stopped_clock() {
     fixture.time.advance(SECOND);
     assert!(bulkhead.try_acquire().is_ok(), "expired without the skew");
 }
+
+#[tokio::test]
+async fn injected_errors_of_hedged_calls_are_excluded_from_alerts() {
+    let fixture = Fixture::new();
+    let registry = &fixture.registry;
+    let load = registry.pipeline("load").hedge("load").build();
+    let alert = registry.alert("load");
+    let config = resilient_runtime::alert::Config::default()
+        .operation("load")
+        .critical(0.5)
+        .hold(Duration::ZERO)
+        .min_samples(1);
+    alert.reconfigure(config.exclude_injected(true)).unwrap();
+    let _fault =
+        registry.chaos().inject(Fault::error(resilient_runtime::Class::Permanent).on("load")).unwrap();
+    registry.evaluate_alerts();
+    for _ in 0..3 {
+        for _ in 0..10 {
+            assert!(load.call_async(async || Ok::<_, Rejection>(7)).await.is_err());
+        }
+        fixture.time.advance(SECOND * 5);
+        registry.evaluate_alerts();
+    }
+    assert_eq!(alert.stats().severity, None, "{:?}", alert.stats());
+}
+
+#[test]
+fn the_end_of_a_skew_wakes_a_thread_that_sleeps() {
+    let registry = Registry::with_clock(Clock::system().skewable());
+    let stopped = Fault::skew_clock(Skew::speed(0.0)).ttl(SECOND * 20);
+    let fault = registry.chaos().inject(stopped).unwrap();
+    let (clock, start) = (registry.clock().clone(), std::time::Instant::now());
+    let (begins, began) = std::sync::mpsc::channel();
+    let sleeper = std::thread::spawn(move || {
+        begins.send(()).unwrap();
+        clock.sleep(Duration::from_millis(1));
+    });
+    began.recv().unwrap();
+    while start.elapsed() < Duration::from_millis(100) {
+        std::thread::yield_now();
+    }
+    drop(fault);
+    sleeper.join().unwrap();
+    assert!(start.elapsed() < SECOND * 10, "it slept until the end of the lease: {:?}", start.elapsed());
+}
+
+/// Remembers that it was woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_shortened_lease_wakes_held_calls_at_its_end() {
+    let fixture = Fixture::new();
+    let load = fixture.registry.pipeline("load").build();
+    let hang = Fault::hang().on("load").ttl(SECOND * 3600);
+    let fault = fixture.registry.chaos().inject(hang).unwrap();
+    let mut call = pin!(load.call_async(async || Some(7)));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut poll = || call.as_mut().poll(&mut Context::from_waker(&waker));
+    let is_woken = || woken.0.swap(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(poll().is_pending());
+    fault.renew(SECOND).unwrap();
+    if is_woken() {
+        assert!(poll().is_pending(), "it waits for the new end");
+    }
+    fixture.time.advance(SECOND);
+    assert!(is_woken());
+    assert_eq!(poll(), Poll::Ready(Some(7)));
+}

@@ -166,6 +166,12 @@ impl Monkey {
             now += read.since(last);
             last = read;
             self.journal.set_now(now);
+            if let Some(reason) = active.first().and_then(|active| active.claim.stopped()) {
+                self.journal.add(EntryKind::Aborted { reason });
+                return Ok(());
+            }
+            // Also without an event: under load, the subscription can lose it.
+            self.stop_for_alert(&mut armed, &mut active);
             self.look_after(now, &mut armed, &mut active);
             if now >= decider.next() {
                 self.decide(now, &mut decider, &mut armed, &mut active);
@@ -203,7 +209,10 @@ impl Monkey {
 
     /// Removes all faults if an alert fires.
     fn stop_for_alert(&self, armed: &mut Armed, active: &mut Vec<Active>) {
-        let Some(reason) = self.alert().filter(|_| !active.is_empty()) else { return };
+        if active.is_empty() {
+            return;
+        }
+        let Some(reason) = self.alert() else { return };
         tracing::warn!(target: "resilient_chaos::monkey", monkey = %self.config.name, reason, "all faults are removed");
         self.journal.add(EntryKind::Aborted { reason });
         armed.roll_back();

@@ -172,6 +172,47 @@ async fn nothing_is_injected_outside_of_the_business_hours_of_the_time_zone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn stopping_what_runs_in_the_registry_stops_a_monkey_with_a_fault() {
+    let set = Set::new();
+    let stop = async {
+        while set.double.armed.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        runner::running(&set.registry).unwrap().stop("ada pressed the button");
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert!(set.double.armed.lock().unwrap().is_empty(), "at most half a lease later");
+        assert!(running(&set.registry).is_none());
+    };
+    tokio::join!(set.run(monday(10), 3), stop);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_whose_event_was_lost_removes_the_faults() {
+    let set = Set::new();
+    let alert = set.registry.alert("searches");
+    let config = resilient_runtime::alert::Config::default().operation("search").critical(0.5);
+    alert.reconfigure(config.window(Duration::from_secs(10)).hold(Duration::ZERO).min_samples(1)).unwrap();
+    let search = set.registry.pipeline("search").build();
+    let outage = async {
+        while set.double.armed.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        set.registry.evaluate_alerts();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        search.call(|| None::<u32>);
+        set.registry.evaluate_alerts();
+        assert!(alert.stats().severity.is_some());
+        // The subscription keeps only the latest events.
+        for _ in 0..100_000 {
+            set.registry.chaos().record_action("noise");
+        }
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert!(set.double.armed.lock().unwrap().is_empty(), "at most half a lease later");
+    };
+    tokio::join!(set.run(monday(10), 3), outage);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_firing_alert_removes_the_faults_and_prevents_others() {
     let set = Set::new();
     let alert = set.registry.alert("searches");

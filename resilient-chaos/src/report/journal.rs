@@ -82,12 +82,19 @@ impl Journal {
     /// # Errors
     /// Returns an error if the file cannot be created.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
-        let path = path.as_ref();
+        let journal = Self::default();
+        journal.write_to(path.as_ref())?;
+        Ok(journal)
+    }
+
+    /// Writes the entries that follow to a file. An existing file is replaced.
+    pub(crate) fn write_to(&self, path: &Path) -> io::Result<()> {
         let file = std::fs::File::create(path).map_err(|error| {
             let what = format!("the journal `{}` cannot be created: {error}", path.display());
             io::Error::new(error.kind(), what)
         })?;
-        Ok(Self::to(file))
+        self.lock().sink = Some(Box::new(file));
+        Ok(())
     }
 
     /// Creates a journal that is also written to `sink`, one line per entry.

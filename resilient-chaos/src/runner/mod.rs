@@ -123,7 +123,7 @@ impl Runner {
     }
 
     /// Writes the journal to `NAME.jsonl` in this folder while the experiment runs, and the report to `NAME.md` and
-    /// `NAME.html` when it ended.
+    /// `NAME.html` when it ended. If the experiment is refused because one of the same name runs, it writes nothing.
     pub fn reports_in(mut self, folder: impl AsRef<Path>) -> Self {
         self.folder = Some(folder.as_ref().to_owned());
         self
@@ -210,16 +210,23 @@ impl Runner {
 
     async fn start(mut self, probes_only: bool, cancel: impl Future<Output = ()> + Send) -> Report {
         let mut reasons = Vec::new();
-        let journal = self.open_journal().unwrap_or_else(|reason| {
-            reasons.push(reason);
-            self.folder = None;
-            Journal::new()
-        });
+        let (journal, is_given) = match self.journal.take() {
+            Some(journal) => (journal, true),
+            None => (Journal::new(), false),
+        };
+        // Before the files are opened: those of this name can belong to the experiment that runs.
         let claim = Claim::new(&self.registry, &self.scenario.name, &journal);
-        let folder = self.folder.clone();
         if let Err(other) = &claim {
             reasons.push(already(other));
+            self.folder = self.folder.filter(|_| *other != self.scenario.name);
         }
+        if let (Some(folder), false) = (&self.folder, is_given)
+            && let Err(reason) = self.open(&journal, folder)
+        {
+            reasons.push(reason);
+            self.folder = None;
+        }
+        let folder = self.folder.clone();
         reasons.extend(self.problems());
         let refused = |reasons, journal: &Journal, began| {
             journal.add(EntryKind::Began(Box::new(began)));
@@ -241,14 +248,12 @@ impl Runner {
         Report::of(journal.entries())
     }
 
-    fn open_journal(&mut self) -> Result<Journal, String> {
-        if let Some(journal) = self.journal.take() {
-            return Ok(journal);
-        }
-        let Some(folder) = &self.folder else { return Ok(Journal::new()) };
+    /// Lets the journal be written to its file in the folder.
+    fn open(&self, journal: &Journal, folder: &Path) -> Result<(), String> {
         std::fs::create_dir_all(folder)
             .map_err(|error| format!("the folder `{}` cannot be created: {error}", folder.display()))?;
-        Journal::create(folder.join(format!("{}.jsonl", self.scenario.name)))
+        journal
+            .write_to(&folder.join(format!("{}.jsonl", self.scenario.name)))
             .map_err(|error| error.to_string())
     }
 }

@@ -114,6 +114,13 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// Returns why it shall be released, if [`Running::stop`] was called.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.stop.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         all().retain(|running| !running.registry.is_same(&self.registry));

@@ -343,6 +343,20 @@ async fn an_experiment_is_refused_while_another_one_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_controller_leaves_the_files_of_the_running_experiment() {
+    let (program, folder) = (Program::start(), Folder::new("second-controller"));
+    let runner = || program.runner(&scenario("report", "")).reports_in(&folder.0);
+    let second = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        runner().run(std::future::pending()).await
+    };
+    let (first, second) = tokio::join!(runner().run(std::future::pending()), second);
+    assert_eq!((first.outcome, second.outcome), (Outcome::Held, Outcome::Refused));
+    let journal = std::fs::read_to_string(folder.0.join("test.jsonl")).unwrap();
+    assert_eq!(journal.lines().count(), first.entries.len(), "all of its entries, and no others");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_running_experiment_can_be_stopped_by_others() {
     let program = Program::start();
     let stop = async {

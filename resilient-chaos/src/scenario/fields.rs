@@ -311,7 +311,7 @@ const BLAST_RADIUS: Table = Table {
             "exclude",
             Texts,
             Optional,
-            "Operations that no step may target. `*` stands for any characters.",
+            "Operations that no step may target. `*` stands for any characters. A fault of calls then needs `on`.",
         ),
     ],
 };

@@ -188,6 +188,14 @@ impl Rate {
         }
     }
 
+    /// Returns the smallest rate.
+    pub(crate) fn least(self) -> f64 {
+        match self {
+            Self::Fixed(rate) => rate,
+            Self::Ramp { from, to, .. } => from.min(to),
+        }
+    }
+
     /// Returns the largest rate.
     pub fn peak(self) -> f64 {
         match self {

@@ -19,6 +19,10 @@ pub(super) fn build(
     for (read, start) in reads.iter().zip(starts) {
         let fault = fault(reader, read, limit);
         let rate = rate(reader, read, limit);
+        if let (Some(fault), Some(rate)) = (&fault, rate) {
+            let refused = faults::check_rate(fault, rate.least()).into_iter();
+            refused.for_each(|what| reader.problem(&read.place_of("rate"), what));
+        }
         let (Some(fault), Some(rate), Some(start)) = (fault, rate, start) else { continue };
         let (Some(id), Some(duration)) = (read.text("id"), read.span("for")) else { continue };
         if let Some(most) = max_duration
@@ -106,7 +110,14 @@ fn fault(reader: &mut Reader<'_>, read: &Read, limit: &BlastRadius) -> Option<se
     let problems = faults::check_of_step(&fault);
     let mut is_valid = problems.is_empty();
     problems.into_iter().for_each(|what| reader.problem(&place, what));
-    for target in faults::targets(&fault) {
+    let targets = faults::targets(&fault);
+    let is_open = ["group", "component"].iter().any(|target| fault.get(*target).is_some());
+    if targets.is_empty() && is_open && faults::is_of_calls(&fault) && !limit.exclude.is_empty() {
+        let what = "the fault selects calls without `on`, so that `blast_radius.exclude` could not protect an operation: name the operations with `on`";
+        reader.problem(&place, what);
+        is_valid = false;
+    }
+    for target in targets {
         if let Some(pattern) = limit.exclude.iter().find(|pattern| matches(pattern, target)) {
             let what =
                 format!("the fault targets `{target}`, which `blast_radius.exclude` protects by `{pattern}`");

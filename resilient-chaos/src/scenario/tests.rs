@@ -263,3 +263,24 @@ fn every_shipped_scenario_is_valid_and_has_the_name_of_its_file() {
         assert!(!scenario.expectations.is_empty(), "{}", shipped.name);
     }
 }
+
+#[test]
+fn excluded_operations_are_not_hit_through_a_group_or_component() {
+    for target in ["group = \"payments\"", "component = { kind = \"bulkhead\", name = \"gateway\" }"] {
+        let text = GOOD.replace("on = \"charge\"", target);
+        assert!(Scenario::parse(&text).is_ok());
+        let text = text.replace("[recovery]", "[blast_radius]\nexclude = [\"refund\"]\n[recovery]");
+        let problems = Scenario::parse(&text).expect_err(target).to_string();
+        assert!(problems.contains("`blast_radius.exclude` could not protect an operation"), "{problems}");
+    }
+}
+
+#[test]
+fn a_rate_that_the_fault_does_not_accept_is_a_problem_of_the_scenario() {
+    let skew =
+        |text: &str| text.replace("type = \"error\", on = \"charge\"", "type = \"skew_clock\", speed = 2.0");
+    assert!(Scenario::parse(&skew(GOOD)).is_ok(), "rate = 1");
+    let problems =
+        Scenario::parse(&skew(&GOOD.replace("rate = 1\n", "rate = 0.5\n"))).unwrap_err().to_string();
+    assert!(problems.contains("`rate` does not apply to `skew_clock`"), "{problems}");
+}

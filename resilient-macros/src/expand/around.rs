@@ -62,6 +62,8 @@ impl Writer<'_> {
         };
         let begin = self.limited(&begin);
         let begin = self.arrived(&begin);
+        let in_threads = self.args.threads().map(|_| quote_spanned!(mixed=> __call.set_in_threads();));
+        let begin = quote!(#begin #in_threads);
         let Some(priority) = &self.args.priority else {
             return begin;
         };

@@ -120,8 +120,13 @@ impl FaultGuard {
         let mut problems = Problems::default();
         check_ttl(ttl, &mut problems);
         problems.finish()?;
-        if !self.armed.is_over() {
+        let left = self.armed.left();
+        if !left.is_zero() {
             self.armed.renew(ttl);
+            if ttl < left {
+                // Held calls wait for the end that they knew.
+                self.armed.wake();
+            }
         }
         Ok(())
     }

@@ -36,7 +36,8 @@ pub(super) struct Wait {
     span: Option<Duration>,
     /// When the span ends, once it has begun.
     until: Option<Instant>,
-    timer: Option<BoxedTimer>,
+    /// The timer, and when it fires.
+    timer: Option<(BoxedTimer, Instant)>,
     place: Option<Place>,
 }
 
@@ -154,10 +155,11 @@ impl Wait {
         waiters.register(&mut self.place, cx.waker().clone());
         // After registering, so that an end in between is not missed.
         while let Some(at) = self.next(clock.now()) {
-            let timer = match &mut self.timer {
-                Some(timer) => timer,
-                none => match BoxedTimer::armed(clock, at) {
-                    Ok(timer) => none.insert(timer),
+            let (timer, _) = match &mut self.timer {
+                // An earlier time replaces it: the lease was shortened.
+                Some(timer) if timer.1 <= at => timer,
+                place => match BoxedTimer::armed(clock, at) {
+                    Ok(timer) => place.insert((timer, at)),
                     Err(_) => return Poll::Ready(Err(Rejection::new(RejectionKind::NoTimer, operation))),
                 },
             };

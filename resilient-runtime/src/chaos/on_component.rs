@@ -72,6 +72,12 @@ impl OnComponent {
         rest
     }
 
+    /// Whether one of them is in force.
+    #[inline]
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.is_set() && self.faults.lock().all.iter().any(|armed| !armed.is_over())
+    }
+
     /// Whether one of them is over, so that its effect must be undone.
     #[cold]
     pub(crate) fn is_stale(&self) -> bool {

@@ -206,6 +206,11 @@ impl Skewed {
 
     pub(super) fn sleep(&self, span: Duration) {
         let until = self.now().after(span);
+        if self.base.moves_by_itself() {
+            // Not `sleep` of the clock beneath, which the end of a fault could not wake.
+            while !self.park(until) {}
+            return;
+        }
         loop {
             let (at, is_final) = self.on_base(until);
             self.base.sleep(at.since(self.base.now()));

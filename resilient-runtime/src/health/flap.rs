@@ -33,7 +33,10 @@ impl Flap {
 
 impl State {
     /// Records the result that the check observes. Called before the true result is recorded.
-    pub(super) fn flap(&mut self, drawn: Drawn, config: &Config, last: &Last) {
+    ///
+    /// `is_over` tells whether the faults ended since they were drawn: then nothing would undo the failure.
+    pub(super) fn flap(&mut self, drawn: Drawn, is_over: bool, config: &Config, last: &Last) {
+        let drawn = if is_over { Drawn::NoFault } else { drawn };
         let mut last = last.clone();
         match drawn {
             Drawn::NoFault => {

@@ -303,7 +303,7 @@ impl Inner {
             state.probes += 1;
             state.failed += u64::from(!succeeded);
             #[cfg(feature = "chaos")]
-            state.flap(flap, config, &last);
+            state.flap(flap, !self.faults.is_in_force(), config, &last);
             state.last = Some(last);
             state.streak.observe(succeeded, config);
         });

@@ -344,4 +344,8 @@ impl Call<'_> {
     pub(super) fn was_stopped_by_fault(&mut self) -> bool {
         false
     }
+
+    /// Faults alone ask about it.
+    #[inline]
+    pub fn set_in_threads(&mut self) {}
 }

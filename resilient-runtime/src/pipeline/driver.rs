@@ -126,6 +126,7 @@ pub(super) fn attempts_in_threads<R: Send + 'static>(
     work: &(impl FnOnce() -> R + Clone + Send + 'static),
     by: &impl Judges<R>,
 ) -> Ended<R> {
+    call.set_in_threads();
     attempts!(
         call,
         by,
@@ -220,6 +221,7 @@ pub(super) async fn attempts_in_threads_async<R: Send + 'static>(
     work: impl FnOnce() -> R + Clone + Send + 'static,
     by: &impl Judges<R>,
 ) -> Ended<R> {
+    call.set_in_threads();
     attempts!(
         call,
         by,

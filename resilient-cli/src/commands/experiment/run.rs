@@ -85,7 +85,7 @@ impl RunExperiment {
         };
         let api = Arc::new(session.api()?);
         // Before the start, so that a folder that cannot be written stops nothing half-way.
-        let journal = Journal::new(&scenario.name, self.reports)?;
+        let mut journal = Journal::new(&scenario.name, self.reports)?;
         // Without a follower, Ctrl-C ends this program as usual.
         let channel = if self.detach { None } else { Some(follow::listen()?) };
         request["mode"] = json!(if self.probes { "probes" } else { "run" });
@@ -98,6 +98,7 @@ impl RunExperiment {
             }
             failure
         })?;
+        journal.begin(session);
         let id = plain(&running["id"]);
         let Some((news, received)) = channel else {
             if session.is_json() {
@@ -193,13 +194,25 @@ impl Journal {
         let mut file = None;
         if let Some(folder) = &folder {
             let path = folder.join(format!("{name}.jsonl"));
-            let created = std::fs::create_dir_all(folder).and_then(|()| File::create(&path));
+            // Not truncated yet: it can belong to the experiment for which this one is refused.
+            let open = || File::options().write(true).create(true).truncate(false).open(&path);
+            let created = std::fs::create_dir_all(folder).and_then(|()| open());
             file = Some(created.map_err(|error| {
                 Failure::usage(format!("cannot write the journal {}: {error}", path.display()))
                     .hint("choose another folder with --reports FOLDER")
             })?);
         }
         Ok(Self { name: name.to_owned(), folder, file, entries: Vec::new(), unknown: 0 })
+    }
+
+    /// Drops the entries of an earlier experiment from the file.
+    fn begin(&mut self, session: &Session) {
+        if let Some(file) = &self.file
+            && let Err(error) = file.set_len(0)
+        {
+            session.warn(&format!("the journal cannot be written: {error}"));
+            self.file = None;
+        }
     }
 
     fn add(&mut self, entry: &Value, session: &Session) {

@@ -145,6 +145,8 @@ pub(super) async fn start(State(app): State<App>, body: Body) -> Result<(StatusC
     };
     let stop = async move { drop(select(Box::pin(dropped), Box::pin(unattended)).await) };
     let mut task = tokio::spawn(runner.run(stop));
+    // Before the wait, so that a client that disconnects meanwhile is recorded too.
+    app.registry.chaos().record_action(&format!("start monkey {}, by {by}", record.name));
     let first = Box::pin(tokio::time::timeout(WITHIN, journal.next(0)));
     // A monkey that ends at once was refused, because another one was started at the same time.
     if let Either::Right((ended, _)) = select(first, &mut task).await {
@@ -152,7 +154,6 @@ pub(super) async fn start(State(app): State<App>, body: Body) -> Result<(StatusC
         return Err(Problem::new(StatusCode::CONFLICT, format!("the monkey does not run: {reason}")));
     }
     let record = app.chaos.set_monkey(record);
-    app.registry.chaos().record_action(&format!("start monkey {}, by {by}", record.name));
     Ok((StatusCode::ACCEPTED, Json(record.json())))
 }
 

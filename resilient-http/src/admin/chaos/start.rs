@@ -115,6 +115,9 @@ pub(super) async fn start(
     let make = |id| Record::new(id, &scenario.name, &by, mode, expected, journal.clone());
     let record = app.chaos.add(make);
     tokio::spawn(supervise(runner.journal(&journal), mode, record.followers.subscribe(), attended, &app));
+    // Before the wait, so that a client that disconnects meanwhile is recorded too.
+    let (id, name) = (record.id, &scenario.name);
+    app.registry.chaos().record_action(&format!("start experiment {id} ({name}), by {by}"));
     let refused = tokio::time::timeout(STARTS_WITHIN, refused(&journal)).await.unwrap_or_default();
     if !refused.is_empty() {
         app.chaos.forget(record.id);
@@ -124,8 +127,6 @@ pub(super) async fn start(
             None => unprocessable("the experiment is refused", refused),
         });
     }
-    let (id, name) = (record.id, &scenario.name);
-    app.registry.chaos().record_action(&format!("start experiment {id} ({name}), by {by}"));
     let location = format!("{}/{id}", uri.path().trim_end_matches('/'));
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(record.json())).into_response())
 }

@@ -24,9 +24,11 @@ use crate::membership::Membership;
 use crate::observe::log_limited;
 use crate::pipeline::body::{Activity, poll_body};
 use crate::pipeline::call::Next;
+use crate::pipeline::stages::observe::Rare;
 use crate::pipeline::stages::timeout::poll_limit;
 use crate::pipeline::{Call, Pipeline};
-use crate::rejection::{Origin, Rejection, RejectionKind};
+use crate::rejection::{InjectedBy, Origin, Rejection, RejectionKind};
+use crate::sync::Ordering;
 
 impl Aim for Pipeline {
     fn operation(&self) -> &'static str {
@@ -146,9 +148,20 @@ impl Call<'_> {
         self.rare.as_mut().is_some_and(|rare| std::mem::take(&mut rare.is_stopped_by_fault))
     }
 
+    /// Notes that the attempts of the call run on threads of the bulkhead, if it has threads.
+    ///
+    /// The bulkhead alone does not tell: another function, or a setting, can give it threads.
+    #[inline]
+    pub fn set_in_threads(&mut self) {
+        if self.is_targeted() {
+            self.rare.get_or_insert_default().is_in_threads = true;
+        }
+    }
+
     /// Faults hold the threads of the bulkhead instead of the task that waits for them.
     fn runs_in_pool(&self) -> bool {
-        self.pipeline.stages.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads())
+        self.rare.as_ref().is_some_and(|rare| rare.is_in_threads)
+            && self.pipeline.stages.bulkhead.as_ref().is_some_and(|bulkhead| bulkhead.has_threads())
     }
 
     fn take_held(&mut self) -> Option<Held> {
@@ -233,17 +246,33 @@ impl Call<'_> {
     }
 
     fn affected_by(&mut self, hit: &Hit) {
-        self.rare.get_or_insert_default().is_injected = true;
-        self.record_injection(&hit.injected_by());
+        self.note_injection(&hit.injected_by());
         self.pipeline.operation.injected(hit.kind());
+    }
+
+    fn note_injection(&mut self, by: &InjectedBy) {
+        let rare = self.rare.get_or_insert_default();
+        rare.is_injected = true;
+        if let Some(race) = &rare.race {
+            // Relaxed: the call reads it in the same task, after the race.
+            race.store(true, Ordering::Relaxed);
+        }
+        self.record_injection(by);
+    }
+
+    /// Lets the concurrent attempts of the call tell it that a fault affects one of them.
+    #[inline]
+    pub(in crate::pipeline) fn share_injections(&mut self) {
+        if self.is_targeted() {
+            self.rare.get_or_insert_default().race.get_or_insert_default();
+        }
     }
 
     /// Notes that a fault on a component affected the call.
     #[inline]
     pub(in crate::pipeline) fn note_injected_refusal(&mut self, rejection: Option<&Rejection>) {
         if let Some(by) = rejection.and_then(Rejection::injected_by) {
-            self.rare.get_or_insert_default().is_injected = true;
-            self.record_injection(by);
+            self.note_injection(by);
         }
     }
 
@@ -278,7 +307,8 @@ impl Call<'_> {
     /// Whether a fault affected an attempt of the call.
     #[inline]
     pub(in crate::pipeline) fn is_injected(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.is_injected)
+        let in_race = |rare: &Rare| rare.race.as_ref().is_some_and(|race| race.load(Ordering::Relaxed));
+        self.rare.as_ref().is_some_and(|rare| rare.is_injected || in_race(rare))
     }
 }
 

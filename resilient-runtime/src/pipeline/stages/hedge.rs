@@ -145,6 +145,8 @@ impl<'p> Call<'p> {
             }
         };
         let (started, left) = (self.time(), self.left_to_send(hedge));
+        #[cfg(feature = "chaos")]
+        self.share_injections();
         let template = self.racer();
         let send = |sent: Sent| {
             let mut call = template.racer();
@@ -167,6 +169,9 @@ impl<'p> Call<'p> {
             self.rare.get_or_insert_default().hedges += spent.beside;
         }
         self.progress.retries += spent.repeated;
+        // A fault on a component targets no call, so that the attempts do not tell.
+        #[cfg(feature = "chaos")]
+        self.note_injected_refusal(end.as_ref().err());
         end.map(|outcome| (outcome, judgement))
     }
 

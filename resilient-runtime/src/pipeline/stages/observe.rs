@@ -40,9 +40,15 @@ pub(in crate::pipeline) struct Rare {
     /// Whether the last attempt ended while a fault held it, or by a fault.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) is_stopped_by_fault: bool,
+    /// Whether the attempts run on threads of the bulkhead.
+    #[cfg(feature = "chaos")]
+    pub(in crate::pipeline) is_in_threads: bool,
     /// Whether a fault affected an attempt of the call.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) is_injected: bool,
+    /// The same for the concurrent attempts of the call, which share it.
+    #[cfg(feature = "chaos")]
+    pub(in crate::pipeline) race: Option<Arc<crate::sync::AtomicBool>>,
 }
 
 #[derive(Clone, Debug)]
@@ -122,7 +128,17 @@ impl Rare {
         let spans = self.spans.clone().map(|spans| Spans { number: 0, ..spans });
         let suppressed = self.suppressed;
         let is_needed = spans.is_some() || !suppressed.is_empty();
-        is_needed.then(|| Box::new(Self { suppressed, spans, ..Self::default() }))
+        #[cfg(feature = "chaos")]
+        let (is_needed, race) = (is_needed || self.race.is_some(), self.race.clone());
+        is_needed.then(|| {
+            Box::new(Self {
+                suppressed,
+                spans,
+                #[cfg(feature = "chaos")]
+                race,
+                ..Self::default()
+            })
+        })
     }
 }
 
