@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Default time limit of an operation.
 const TIMEOUT: Duration = Duration::from_millis(250);
 /// Allowed time limits.
-const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(1);
 /// Default prefix of all keys in Redis.
 const PREFIX: &str = "resilient";
 /// Maximum length of a prefix, in bytes.
@@ -165,4 +165,44 @@ pub(crate) fn shown(client: &redis::Client) -> String {
 #[error("invalid settings of a redis store: {}", problems.join("; "))]
 pub struct InvalidConfig {
     problems: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_settings_out_of_range_are_reported_together_and_no_password_is_shown() {
+        let url = "redis://user:s3cret@host:99999/x";
+        let config = Config::new(url).prefix("x".repeat(10_000)).timeout(Duration::MAX);
+        let problem = config.client().unwrap_err().to_string();
+        for part in ["prefix has 10000 bytes, allowed are 1 to 64", "timeout is", "url is not valid"] {
+            assert!(problem.contains(part), "{problem}");
+        }
+        assert!(!problem.contains("s3cret") && !format!("{config:?}").contains("s3cret"));
+        for (prefix, part) in
+            [("", "has 0 bytes"), ("a b", "contains ' '"), ("{a}", "contains '{'"), ("\u{e9}", "")]
+        {
+            let problem = Config::new("redis://h").prefix(prefix).client().unwrap_err().to_string();
+            assert!(problem.contains(part), "{problem}");
+        }
+    }
+
+    #[test]
+    fn the_address_is_shown_without_the_login() {
+        for (url, address) in [
+            ("redis://user:s3cret@db.internal", "redis://db.internal:6379/0"),
+            ("redis://:s3cret@[::1]:7000/3", "redis://::1:7000/3"),
+            ("valkey://host", "redis://host:6379/0"),
+            ("unix:///run/redis.sock?pass=s3cret", "unix:///run/redis.sock"),
+        ] {
+            assert_eq!(shown(&Config::new(url).client().unwrap()), address);
+        }
+        let tls = Config::new("rediss://:s3cret@host").client();
+        if cfg!(feature = "tls") {
+            assert_eq!(shown(&tls.unwrap()), "rediss://host:6379/0");
+        } else {
+            assert!(tls.unwrap_err().to_string().contains("enable the feature `tls`"));
+        }
+    }
 }

@@ -14,7 +14,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = RedisStore::connect_lazily("redis://127.0.0.1:6379")?;
 //! resilient_runtime::registry().set_idempotency_store("shared", Arc::new(store));
-//! // Of all instances, one executes the call. The others wait for its result.
+//! // One instance executes the call. The other instances wait for its result.
 //! charge("order 7", 995).await?;
 //! # Ok(()) }
 //! ```
@@ -40,3 +40,8 @@ mod worker;
 
 pub use config::{Config, InvalidConfig};
 pub use store::{LARGEST_RESULT, RedisStore};
+
+/// Compiles the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/stores.md")]
+struct Guide;

@@ -12,7 +12,7 @@ use crate::connection::{Link, Live};
 use crate::problem;
 use crate::script::{Response, Script};
 
-/// What the operations of a store share.
+/// The connection and the settings that all operations of a store share.
 #[derive(Clone, Debug)]
 pub(crate) struct Session(Arc<Inner>);
 

@@ -1,4 +1,4 @@
-//! What failed and the remedy, as text.
+//! Texts that describe a failure and its remedy.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
@@ -40,6 +40,11 @@ pub(crate) fn of(error: &RedisError, prefix: &str) -> String {
         (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => {
             "the response is not the Redis protocol: check that the address and port belong to a Redis server, and \
              whether it needs TLS"
+                .to_owned()
+        }
+        _ if detail.contains("invalid peer certificate") => {
+            "the certificate of the server is not trusted: add its authority to the certificates of the system, and check \
+             the host name in the URL"
                 .to_owned()
         }
         (ErrorKind::Io, _) => "the connection was lost: check the network and the server".to_owned(),

@@ -22,7 +22,7 @@ use crate::worker::Worker;
 pub const LARGEST_RESULT: usize = 16 << 20;
 
 /// Durations are limited to this, so that times are exact as Lua numbers.
-const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// Stores idempotency records in a Redis or Valkey server, shared by all processes that use it.
 ///
@@ -35,13 +35,13 @@ const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 ///   made. A claim that reaches the server later than that is not made.
 /// - A record is one hash at the key [`record_key`](Self::record_key), changed by one Lua script at a time and removed by
 ///   Redis when it expires. All times are measured by the clock of the server.
-/// - The caller's keys are hashed (SHA-256) and not stored. Results are stored as they are, without encryption.
+/// - The caller's keys are hashed (SHA-256) and not stored. Results are not encrypted.
 /// - The memory of the server is the limit. Without free memory, the server refuses new records, and calls that run can
 ///   still store their results. Clients have no shares as in
 ///   [`MemoryStore`](resilient_runtime::idempotency::MemoryStore).
 /// - The first operation starts a thread, which ends after the store is dropped.
 ///
-/// # What can be lost
+/// # Lost records
 /// Redis acknowledges a change before it is on disk and on a replica. A crash of the server can lose the changes of the
 /// last second (`appendfsync everysec`), and a failover those that the replica had not received. A call whose record is
 /// lost can be executed a second time. Set `maxmemory-policy noeviction`: a policy that evicts records is logged as a

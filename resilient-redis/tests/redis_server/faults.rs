@@ -15,6 +15,23 @@ use crate::{HOUR, claim, problem};
 /// A time limit that a working server keeps, also on a busy machine.
 const LIMIT: Duration = Duration::from_millis(400);
 
+/// How late an error may be on a busy machine.
+const LATE: Duration = Duration::from_secs(5);
+
+/// Claims a key as owner 1, and opens the connection of a store with a short limit.
+async fn connected(store: &RedisStore, server: &Server, key: &str) {
+    assert_eq!(server.store().claim(claim(key, 1)).await, Ok(Claimed::Acquired));
+    recovered(store, key).await;
+}
+
+/// Waits until the store works.
+async fn recovered(store: &RedisStore, key: &str) {
+    let start = Instant::now();
+    while store.renew(key, Owner(1), HOUR).await != Ok(true) {
+        assert!(start.elapsed() < PATIENCE, "the store does not recover");
+    }
+}
+
 /// Performs every operation. Returns their errors, each with the time that it took.
 async fn all_operations(store: &RedisStore) -> Vec<(Duration, String)> {
     let mut problems = Vec::new();
@@ -89,20 +106,18 @@ async fn a_restart_between_two_operations_is_not_an_error() {
 async fn a_hung_server_delays_no_operation_beyond_the_limit_and_makes_no_late_claim() {
     let server = Server::start(&[]).await;
     let store = RedisStore::new(Config::new(server.url()).timeout(LIMIT)).unwrap();
-    assert_eq!(store.claim(claim("other", 1)).await, Ok(Claimed::Acquired));
+    connected(&store, &server, "other").await;
     server.signal("STOP");
     for (time, problem) in all_operations(&store).await {
         assert!(problem.contains("within 400ms"), "{problem}");
-        assert!((LIMIT..LIMIT + Duration::from_secs(2)).contains(&time), "{time:?}");
+        assert!((LIMIT..LIMIT + LATE).contains(&time), "{time:?}");
     }
     server.signal("CONT");
+    // T159
     let patient = server.store();
     assert_eq!(patient.claim(claim("k", 10)).await, Ok(Claimed::Acquired), "the claim of 9 was not made");
     assert_eq!(patient.renew("other", Owner(1), HOUR).await, Ok(true));
-    let start = Instant::now();
-    while store.renew("other", Owner(1), HOUR).await.is_err() {
-        assert!(start.elapsed() < PATIENCE, "the store recovers");
-    }
+    recovered(&store, "other").await;
 }
 
 #[tokio::test]
@@ -111,17 +126,14 @@ async fn a_slow_connection_is_an_error_within_the_limit_and_works_when_it_is_fas
     let server = Server::start(&[]).await;
     let proxy = Proxy::start("127.0.0.1:0", &server.address()).await.unwrap();
     let store = RedisStore::new(Config::new(format!("redis://{}", proxy.address())).timeout(LIMIT)).unwrap();
-    assert_eq!(store.claim(claim("other", 1)).await, Ok(Claimed::Acquired));
+    connected(&store, &server, "other").await;
     let slow = proxy.add(Toxic::latency(LIMIT * 3)).unwrap();
     for (time, problem) in all_operations(&store).await {
         assert!(problem.contains("within 400ms"), "{problem}");
-        assert!((LIMIT..LIMIT + Duration::from_secs(2)).contains(&time), "{time:?}");
+        assert!((LIMIT..LIMIT + LATE).contains(&time), "{time:?}");
     }
     drop(slow);
-    let start = Instant::now();
-    while store.renew("other", Owner(1), HOUR).await != Ok(true) {
-        assert!(start.elapsed() < PATIENCE, "the store recovers");
-    }
+    recovered(&store, "other").await;
 }
 
 #[tokio::test]
@@ -130,15 +142,12 @@ async fn a_connection_that_is_cut_or_silent_is_replaced() {
     let server = Server::start(&[]).await;
     let proxy = Proxy::start("127.0.0.1:0", &server.address()).await.unwrap();
     let store = RedisStore::new(Config::new(format!("redis://{}", proxy.address())).timeout(LIMIT)).unwrap();
-    assert_eq!(store.claim(claim("k", 1)).await, Ok(Claimed::Acquired));
+    connected(&store, &server, "k").await;
     for toxic in [Toxic::reset_peer(Duration::ZERO), Toxic::black_hole(), Toxic::limit_data(0)] {
-        let cut = proxy.add(toxic.clone()).unwrap();
+        let cut = proxy.add(toxic).unwrap();
         problem(store.renew("k", Owner(1), HOUR).await);
         drop(cut);
-        let start = Instant::now();
-        while store.renew("k", Owner(1), HOUR).await != Ok(true) {
-            assert!(start.elapsed() < PATIENCE, "{toxic:?}");
-        }
+        recovered(&store, "k").await;
     }
 }
 
@@ -191,7 +200,7 @@ async fn a_server_that_is_not_redis_is_an_error() {
         for (time, problem) in all_operations(&store).await {
             let expected = if response.is_empty() { "within 400ms" } else { "not the Redis protocol" };
             assert!(problem.contains(&url[8..]) && problem.contains(expected), "{response:?}: {problem}");
-            assert!(time < LIMIT + Duration::from_secs(2), "{time:?}");
+            assert!(time < LIMIT + LATE, "{time:?}");
         }
         lying.abort();
     }

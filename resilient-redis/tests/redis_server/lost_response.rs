@@ -69,7 +69,7 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, cuts: Arc<AtomicU
 #[tokio::test]
 #[ignore = "needs redis-server: cargo xtask redis"]
 async fn a_lost_response_changes_neither_the_record_nor_the_result_of_the_operation() {
-    // T104
+    // T160
     let server = Server::start(&[]).await;
     let cutter = Cutter::start(&server).await;
     let store = RedisStore::new(Config::new(&cutter.url).timeout(PATIENCE)).unwrap();

@@ -1,10 +1,13 @@
 //! The store on real servers. The tests start `redis-server`, and are ignored without `cargo xtask redis`.
 
+mod eviction;
 mod faults;
 mod fleet;
 mod lost_response;
 mod refusals;
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::time::Duration;
 
@@ -61,7 +64,7 @@ async fn a_record_is_a_hash_that_redis_removes_when_it_expires() {
         if keys.is_empty() {
             break;
         }
-        assert_eq!(keys, [key.clone()], "one key for each record");
+        assert_eq!(keys, std::slice::from_ref(&key), "one key for each record");
         assert!(start.elapsed() < server::PATIENCE);
         tokio::task::yield_now().await;
     }

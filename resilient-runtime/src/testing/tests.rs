@@ -26,6 +26,8 @@ impl IdempotencyStore for Faulty {
         if self.has("cuts keys") {
             claim.key.truncate(claim.key.floor_char_boundary(900));
         }
+        if self.has("adds to the lease") {
+            claim.lease = claim.lease.saturating_add(Duration::from_millis(500));
         }
         self.0.claim(claim)
     }
@@ -93,6 +95,7 @@ async fn each_fault_breaks_the_rule_that_it_violates() {
             "another payload or operation gets no replay, does not wait and takes nothing over",
         ),
         ("cuts keys", "keys that differ in one byte are different keys"),
+        ("adds to the lease", "a claimed key is in progress"),
         ("does not renew", "only the owner changes a record"),
         ("changes bytes", "a result is replayed unchanged"),
         ("takes a ttl of zero for none", "a `ttl` of zero removes the record"),

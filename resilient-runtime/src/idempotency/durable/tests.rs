@@ -392,7 +392,7 @@ async fn it_keeps_every_rule_of_a_store() {
 #[tokio::test]
 async fn a_synchronous_call_inside_an_async_task_gets_its_answer() {
     let (directory, time) = (Directory::new(), ManualClock::new());
-    let once = Registry::new().idempotency("blocking in a task");
+    let once = crate::Registry::new().idempotency("blocking in a task");
     once.set_store(Arc::new(open(&directory.file(), &time, 0)));
     for key in ["a", "b"] {
         assert_eq!(once.call(key, Fingerprint::NONE, || Some(7)), Some(7));

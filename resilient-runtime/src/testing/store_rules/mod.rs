@@ -104,6 +104,7 @@ impl Rule {
         BrokenRule { rule: self.0, what, expected: expected.into(), found }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "most results are temporary")]
     fn of<T: PartialEq + Debug>(self, what: &'static str, found: T, expected: &T) -> Checked {
         if found == *expected { Ok(()) } else { Err(self.broken(what, format!("{expected:?}"), &found)) }
     }
