@@ -2,8 +2,7 @@
 //!
 //! A connection belongs to the tokio runtime that opened it. A store is used from several runtimes (each `#[tokio::test]`
 //! has one), from synchronous functions that block the thread of a runtime, and from futures that are polled once and
-//! dropped. Therefore the connection
-//! has a runtime of its own, and operations continue when their callers are gone.
+//! dropped. Therefore the connection has a runtime of its own, and operations continue when their callers are gone.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,5 @@
 //! The store on real servers. The tests start `redis-server`, and are ignored without `cargo xtask redis`.
+#![cfg(unix)]
 
 mod eviction;
 mod faults;
