@@ -40,7 +40,7 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-/// What a new store logs, with the address of the server.
+/// The events that a new store logs, with the address of the server.
 async fn logged(server: &Server) -> String {
     let store = server.store();
     assert!(matches!(store.claim(claim("k", 1)).await, Ok(Claimed::Acquired | Claimed::InProgress { .. })));

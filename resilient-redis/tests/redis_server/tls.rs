@@ -13,7 +13,7 @@ use crate::{claim, problem};
 const URL: &str = "RESILIENT_TEST_REDIS_TLS";
 const TRUSTED: &str = "RESILIENT_TEST_REDIS_TRUSTED";
 
-/// A process of the test below, because the trusted certificates are those of a process.
+/// A process of the test below, because each process has its own trusted certificates.
 #[tokio::test]
 async fn child() {
     let Ok(url) = std::env::var(URL) else { return };
