@@ -38,6 +38,7 @@
 //! - `anyhow`, `eyre`: implement [`Classify`] for `anyhow::Error` and `eyre::Report`.
 //! - `chaos`: injects faults, to try the resilience of functions in tests and in production.
 //! - `durable`: stores idempotency records in a file.
+//! - `testing`: checks stores of your own (`testing`).
 
 #![deny(missing_docs)]
 // Tests run on the tokio runtime and measure its virtual time.
@@ -71,6 +72,8 @@ pub mod rate_limit;
 pub mod registry;
 pub mod retry;
 pub mod settings;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod timeout;
 
 mod classify;

@@ -11,6 +11,7 @@ mod load;
 mod prose;
 mod proxy;
 mod public_api;
+mod redis;
 mod run;
 
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ const TASKS: &[Task] = &[
         "tests the fault proxy with clients of Toxiproxy for Node and Python (installs them)",
         test_proxy,
     ),
+    ("redis", "tests the store of `resilient-redis` on real servers (installs `redis-server`)", test_redis),
     (
         "public-api",
         "writes docs/public-api.txt, on a nightly toolchain (installs cargo-public-api)",
@@ -97,6 +99,7 @@ fn test() -> Vec<Step> {
     steps.push(Step::cargo("documentation", &doc).env("RUSTDOCFLAGS", "-D warnings"));
     steps.extend([browser(), api()]);
     steps.extend(test_proxy());
+    steps.extend(test_redis());
     steps.extend(models());
     steps.extend(count_instructions());
     steps
@@ -116,7 +119,7 @@ fn tests() -> Vec<Step> {
 
 /// Checks each feature without the others, because a feature must not depend on another one being enabled.
 fn features_alone() -> impl Iterator<Item = Step> {
-    const FEATURES: [(&str, &[&str]); 3] = [
+    const FEATURES: [(&str, &[&str]); 4] = [
         (
             "resilient-runtime",
             &[
@@ -129,11 +132,13 @@ fn features_alone() -> impl Iterator<Item = Step> {
                 "redis",
                 "reqwest",
                 "sqlx",
+                "testing",
                 "tonic",
             ],
         ),
         ("resilient-http", &["chaos", "reqwest", "otel", "metrics"]),
         ("resilient-chaos", &["experiments", "proxy"]),
+        ("resilient-redis", &["tls"]),
     ];
     let all =
         FEATURES.into_iter().flat_map(|(package, features)| features.iter().map(move |one| (package, *one)));
@@ -157,6 +162,19 @@ fn test_proxy() -> Vec<Step> {
         Step::cargo("the fault proxy", &build),
         Step::task("the fault proxy with clients of Toxiproxy", proxy::check),
     ]
+}
+
+/// The tests that start `redis-server`. They are ignored in the other steps.
+fn test_redis() -> Vec<Step> {
+    let server = Step::task("redis-server", redis::install);
+    let tests = if run::has("cargo-nextest") {
+        let all = ["nextest", "run", "--workspace", "--all-features", "--run-ignored", "only"];
+        Step::cargo("the store in Redis", &[&all[..], &["-E", "binary(redis_server)"]].concat())
+    } else {
+        let all = ["test", "--workspace", "--all-features", "--test", "redis_server", "--", "--ignored"];
+        Step::cargo("the store in Redis", &all)
+    };
+    vec![server, tests]
 }
 
 fn api() -> Step {

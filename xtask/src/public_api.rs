@@ -8,7 +8,8 @@ use crate::run::{has, root, succeed, target};
 
 /// The public libraries. `resilient-macros` has no listable items: `docs/settings.md` lists the arguments of the
 /// attribute.
-const PACKAGES: [&str; 4] = ["resilient-options", "resilient-runtime", "resilient-http", "resilient-chaos"];
+const PACKAGES: [&str; 5] =
+    ["resilient-options", "resilient-runtime", "resilient-http", "resilient-chaos", "resilient-redis"];
 const HEAD: &str = "# Public items of the libraries, with all features, without implementations that are derived, \
                     automatic or blanket.\n# Written by `cargo xtask public-api`.\n";
 

@@ -120,7 +120,9 @@ async fn within<T>(
 
 /// Runs a future on this thread until it is ready or the deadline has passed.
 fn block<F: Future>((clock, name): (&Clock, &'static str), until: Instant, future: F) -> Option<F::Output> {
-    let (mut future, waker) = (pin!(future), unparker());
+    // On a thread that runs an async task, tokio limits the steps of a task, and the check below uses them up. The future
+    // could then never become ready.
+    let (mut future, waker) = (pin!(tokio::task::unconstrained(future)), unparker());
     let mut cx = Context::from_waker(&waker);
     if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
         return Some(output);

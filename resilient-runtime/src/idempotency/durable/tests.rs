@@ -381,3 +381,20 @@ fn a_removed_or_replaced_file_rejects_new_keys_and_still_serves_existing_ones() 
     std::fs::rename(&aside, &path).unwrap();
     assert_eq!(now(store.claim(claim("new", 2))), Ok(Claimed::Acquired), "the file was restored");
 }
+
+#[tokio::test]
+async fn it_keeps_every_rule_of_a_store() {
+    let (directory, time) = (Directory::new(), ManualClock::new());
+    let store = open(&directory.file(), &time, 0);
+    crate::testing::check_idempotency_store(&store, async |span| time.advance(span)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_synchronous_call_inside_an_async_task_gets_its_answer() {
+    let (directory, time) = (Directory::new(), ManualClock::new());
+    let once = crate::Registry::new().idempotency("blocking in a task");
+    once.set_store(Arc::new(open(&directory.file(), &time, 0)));
+    for key in ["a", "b"] {
+        assert_eq!(once.call(key, Fingerprint::NONE, || Some(7)), Some(7));
+    }
+}

@@ -1,0 +1,47 @@
+//! Idempotency records in Redis or Valkey, shared by all instances of a service.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use resilient_redis::RedisStore;
+//! use resilient_runtime::{Rejection, resilient};
+//!
+//! #[resilient(idempotent(key = order, ttl = "24h", store = "shared"))]
+//! async fn charge(order: &str, cents: u32) -> Result<u32, Rejection> {
+//!     Ok(cents)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = RedisStore::connect_lazily("redis://127.0.0.1:6379")?;
+//! resilient_runtime::registry().set_idempotency_store("shared", Arc::new(store));
+//! // One instance executes the call. The other instances wait for its result.
+//! charge("order 7", 995).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! [`RedisStore`] describes what is stored, and what happens when the server fails.
+//!
+//! # Features
+//! - `tls`: encrypted connections (`rediss://`) by rustls, with the certificates of the system.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod config;
+mod connection;
+mod operation;
+mod problem;
+mod script;
+mod server;
+mod store;
+#[cfg(feature = "tls")]
+mod tls;
+mod worker;
+
+pub use config::{Config, InvalidConfig};
+pub use store::{LARGEST_RESULT, RedisStore};
+
+/// Compiles the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/stores.md")]
+struct Guide;

@@ -1,0 +1,57 @@
+//! The Lua scripts. Each changes one record, in one step.
+
+use std::sync::LazyLock;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
+
+/// A script with its hash.
+pub(crate) struct Script {
+    source: &'static str,
+    hash: String,
+}
+
+pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
+pub(crate) static CHANGE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/change.lua")));
+
+/// A response of a script.
+pub(crate) struct Response {
+    /// The number of the request.
+    pub(crate) request: u64,
+    /// The time on the server, in microseconds.
+    pub(crate) time: u64,
+    pub(crate) status: String,
+    pub(crate) detail: Vec<u8>,
+}
+
+impl Script {
+    fn new(source: &'static str) -> Self {
+        Self { source, hash: redis::Script::new(source).get_hash().to_owned() }
+    }
+
+    /// Runs the script on one record.
+    ///
+    /// It is sent as a whole only if the server does not know its hash, after a restart for example.
+    pub(crate) async fn run(
+        &self,
+        connection: &mut MultiplexedConnection,
+        key: &str,
+        arguments: &[&[u8]],
+    ) -> Result<Response, RedisError> {
+        let of = |command: &str, script: &str| {
+            let mut command: Cmd = redis::cmd(command);
+            command.arg(script).arg(1).arg(key).arg(arguments);
+            command
+        };
+        let found = of("EVALSHA", &self.hash).query_async(connection).await;
+        let found: (u64, u64, String, Vec<u8>) = match found {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                of("EVAL", self.source).query_async(connection).await?
+            }
+            found => found?,
+        };
+        let (request, time, status, detail) = found;
+        Ok(Response { request, time, status, detail })
+    }
+}

@@ -1,0 +1,63 @@
+//! The warning about a server that evicts records.
+
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use resilient_runtime::idempotency::{Claimed, IdempotencyStore};
+use tracing_core::field::{Field, Visit};
+use tracing_core::span::{Attributes, Id, Record};
+use tracing_core::{Event, Metadata, Subscriber};
+
+use crate::claim;
+use crate::server::Server;
+
+static LOGGED: Mutex<String> = Mutex::new(String::new());
+
+/// Keeps the events of the store. They come from another thread.
+struct Log;
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+        write!(logged, "{field}={value:?} ").unwrap();
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "resilient_redis"
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        LOGGED.lock().unwrap_or_else(PoisonError::into_inner).push_str(event.metadata().level().as_str());
+        event.record(&mut Log);
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// The events that a new store logs, with the address of the server.
+async fn logged(server: &Server) -> String {
+    let store = server.store();
+    assert!(matches!(store.claim(claim("k", 1)).await, Ok(Claimed::Acquired | Claimed::InProgress { .. })));
+    assert!(matches!(store.claim(claim("k", 1)).await, Ok(Claimed::InProgress { .. })));
+    std::mem::take(&mut LOGGED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn an_eviction_policy_is_a_warning_at_the_first_connection() {
+    tracing_core::dispatcher::set_global_default(tracing_core::Dispatch::new(Log)).unwrap();
+    let server = Server::start(&[]).await;
+    assert!(!logged(&server).await.contains(&server.address()));
+    server.run("CONFIG SET maxmemory-policy volatile-lru").await;
+    let warning = logged(&server).await;
+    assert_eq!(warning.matches("WARN").count(), 1, "once: {warning}");
+    for part in [&*server.address(), "policy=\"volatile-lru\"", "set `maxmemory-policy noeviction`"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+}

@@ -1,0 +1,100 @@
+//! Conformance checks for stores of your own. Needs the feature `testing`.
+//!
+//! [`check_idempotency_store`] checks every rule that [`IdempotencyStore`] promises. The stores of this project pass it:
+//! [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore` and the store of `resilient-redis`.
+
+mod race;
+mod store_rules;
+
+use std::time::Duration;
+
+use crate::idempotency::IdempotencyStore;
+use store_rules::Bench;
+
+/// A store broke a rule.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner};
+/// use resilient_runtime::testing::check_idempotency_store;
+///
+/// #[derive(Debug)]
+/// struct Forgetful;
+/// impl IdempotencyStore for Forgetful {
+///     fn claim(&self, _: Claim) -> Answer<'_, Claimed> { Box::pin(async { Ok(Claimed::Acquired) }) }
+///     fn renew<'a>(&'a self, _: &'a str, _: Owner, _: std::time::Duration) -> Answer<'a, bool> { Box::pin(async { Ok(true) }) }
+///     fn complete<'a>(&'a self, _: &'a str, _: Owner, _: Vec<u8>, _: std::time::Duration) -> Answer<'a, bool> {
+///         Box::pin(async { Ok(true) })
+///     }
+///     fn abandon<'a>(&'a self, _: &'a str, _: Owner) -> Answer<'a, bool> { Box::pin(async { Ok(true) }) }
+/// }
+/// let broken = check_idempotency_store(&Forgetful, async |_| ()).await.unwrap_err();
+/// assert!(broken.to_string().starts_with("the store broke the rule \"a claimed key is in progress\""), "{broken}");
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store broke the rule \"{rule}\": {what}: expected {expected}, found {found}")]
+#[non_exhaustive]
+pub struct BrokenRule {
+    /// The rule, as a statement about a correct store.
+    pub rule: &'static str,
+    /// The step that had an unexpected result.
+    pub what: &'static str,
+    /// The result of a correct store.
+    pub expected: String,
+    /// The result of the store.
+    pub found: String,
+}
+
+/// Checks every rule of [`IdempotencyStore`].
+///
+/// `pass` lets time pass on the clock of the store: it advances a manual clock, or waits. The checks do not depend on
+/// the speed of the machine: a period either ends within `pass`, or lasts an hour or longer. With a real clock, the
+/// checks take about 2 s.
+///
+/// The checks use keys that no earlier run used, so the store may contain other records. They write about 100 records,
+/// and one result of 64 KiB.
+///
+/// | rules | about |
+/// |---|---|
+/// | claims | a key has one owner; keys differ in every byte; one of many concurrent claims succeeds |
+/// | results | are replayed unchanged until their `ttl` ends; a `ttl` of zero removes the record |
+/// | checks | another payload or operation gets no replay and does not wait, in every state |
+/// | fencing | only the owner changes a record, until it completes or another owner takes over |
+/// | leases | are extended and never shortened; after the end of one, `takes_over` decides; lost records expire |
+/// | limits | the longest durations and all 128 bits of owners and fingerprints |
+/// | clients | records of a client and of the program are independent of each other |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::{clock::ManualClock, idempotency::MemoryStore, testing::check_idempotency_store};
+///
+/// let time = ManualClock::new();
+/// let store = MemoryStore::new(time.clock(), 1000);
+/// check_idempotency_store(&store, async |span| { time.advance(span); }).await.unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// Returns the first rule that the store broke. An error of the store breaks the rule that was being checked.
+///
+/// # Cancel safety
+/// Dropping the future leaves records in the store, which expire after an hour or later.
+pub async fn check_idempotency_store<S: IdempotencyStore + ?Sized>(
+    store: &S,
+    pass: impl AsyncFn(Duration),
+) -> Result<(), BrokenRule> {
+    let bench = Bench::new(store, &pass);
+    bench.claims().await?;
+    bench.results().await?;
+    bench.checks().await?;
+    bench.fencing().await?;
+    bench.leases().await?;
+    bench.limits().await?;
+    bench.clients().await
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;

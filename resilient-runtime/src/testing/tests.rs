@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use super::check_idempotency_store;
+use crate::clock::ManualClock;
+use crate::idempotency::{Answer, Claim, Claimed, IdempotencyStore, MemoryStore, Owner};
+
+/// A store with one fault.
+#[derive(Debug)]
+struct Faulty(MemoryStore, &'static str);
+
+impl Faulty {
+    fn has(&self, fault: &str) -> bool {
+        self.1 == fault
+    }
+}
+
+impl IdempotencyStore for Faulty {
+    fn claim(&self, mut claim: Claim) -> Answer<'_, Claimed> {
+        claim.takes_over |= self.has("takes over what it may not");
+        if self.has("compares half of a fingerprint") {
+            claim.fingerprint.0 &= u128::from(u64::MAX);
+        }
+        if self.has("ignores the operation") {
+            claim.operation = "";
+        }
+        if self.has("cuts keys") {
+            claim.key.truncate(claim.key.floor_char_boundary(900));
+        }
+        if self.has("adds to the lease") {
+            claim.lease = claim.lease.saturating_add(Duration::from_millis(500));
+        }
+        self.0.claim(claim)
+    }
+
+    fn renew<'a>(&'a self, key: &'a str, owner: Owner, lease: Duration) -> Answer<'a, bool> {
+        if self.has("does not renew") {
+            return Box::pin(async { Ok(true) });
+        }
+        self.0.renew(key, owner, lease)
+    }
+
+    fn complete<'a>(
+        &'a self,
+        key: &'a str,
+        owner: Owner,
+        answer: Vec<u8>,
+        ttl: Duration,
+    ) -> Answer<'a, bool> {
+        let answer = if self.has("changes bytes") {
+            String::from_utf8_lossy(&answer).into_owned().into_bytes()
+        } else {
+            answer
+        };
+        let ttl = if self.has("takes a ttl of zero for none") && ttl.is_zero() { Duration::MAX } else { ttl };
+        self.0.complete(key, owner, answer, ttl)
+    }
+
+    fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        if self.has("abandons nothing") {
+            return Box::pin(async { Ok(true) });
+        }
+        self.0.abandon(key, owner)
+    }
+
+    fn lose<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        if self.has("loses nothing") {
+            return Box::pin(async { Ok(true) });
+        }
+        if self.has("does not implement `lose`") {
+            return Box::pin(async { Ok(false) });
+        }
+        self.0.lose(key, owner)
+    }
+}
+
+async fn check(fault: &'static str) -> Result<(), super::BrokenRule> {
+    let time = ManualClock::new();
+    let store = Faulty(MemoryStore::new(time.clock(), 1000), fault);
+    check_idempotency_store(&store, async |span| time.advance(span)).await
+}
+
+#[tokio::test]
+async fn a_correct_store_passes_also_without_lose() {
+    assert_eq!(check("none").await, Ok(()));
+    assert_eq!(check("does not implement `lose`").await, Ok(()));
+}
+
+#[tokio::test]
+async fn each_fault_breaks_the_rule_that_it_violates() {
+    for (fault, rule) in [
+        ("takes over what it may not", "after the end of a lease, `takes_over` decides"),
+        ("compares half of a fingerprint", "all 128 bits of a fingerprint count"),
+        (
+            "ignores the operation",
+            "another payload or operation gets no replay, does not wait and takes nothing over",
+        ),
+        ("cuts keys", "keys that differ in one byte are different keys"),
+        ("adds to the lease", "a claimed key is in progress"),
+        ("does not renew", "only the owner changes a record"),
+        ("changes bytes", "a result is replayed unchanged"),
+        ("takes a ttl of zero for none", "a `ttl` of zero removes the record"),
+        ("abandons nothing", "only the owner changes a record"),
+        ("loses nothing", "only the owner changes a record"),
+    ] {
+        assert_eq!(check(fault).await.unwrap_err().rule, rule, "{fault}");
+    }
+}
