@@ -214,7 +214,7 @@ impl Runner {
             Some(journal) => (journal, true),
             None => (Journal::new(), false),
         };
-        // Before the files are opened: those of this name can belong to the experiment that runs.
+        // Before the files are opened: files of this name can belong to the experiment that runs.
         let claim = Claim::new(&self.registry, &self.scenario.name, &journal);
         if let Err(other) = &claim {
             reasons.push(already(other));

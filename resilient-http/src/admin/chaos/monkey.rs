@@ -145,7 +145,7 @@ pub(super) async fn start(State(app): State<App>, body: Body) -> Result<(StatusC
     };
     let stop = async move { drop(select(Box::pin(dropped), Box::pin(unattended)).await) };
     let mut task = tokio::spawn(runner.run(stop));
-    // Before the wait, so that a client that disconnects meanwhile is recorded too.
+    // Before the wait, so that it is recorded even if the client disconnects.
     app.registry.chaos().record_action(&format!("start monkey {}, by {by}", record.name));
     let first = Box::pin(tokio::time::timeout(WITHIN, journal.next(0)));
     // A monkey that ends at once was refused, because another one was started at the same time.

@@ -115,7 +115,7 @@ pub(super) async fn start(
     let make = |id| Record::new(id, &scenario.name, &by, mode, expected, journal.clone());
     let record = app.chaos.add(make);
     tokio::spawn(supervise(runner.journal(&journal), mode, record.followers.subscribe(), attended, &app));
-    // Before the wait, so that a client that disconnects meanwhile is recorded too.
+    // Before the wait, so that it is recorded even if the client disconnects.
     let (id, name) = (record.id, &scenario.name);
     app.registry.chaos().record_action(&format!("start experiment {id} ({name}), by {by}"));
     let refused = tokio::time::timeout(STARTS_WITHIN, refused(&journal)).await.unwrap_or_default();

@@ -46,7 +46,7 @@ pub(in crate::pipeline) struct Rare {
     /// Whether a fault affected an attempt of the call.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) is_injected: bool,
-    /// The same for the concurrent attempts of the call, which share it.
+    /// Whether a fault affected one of the concurrent attempts of the call, which share the flag.
     #[cfg(feature = "chaos")]
     pub(in crate::pipeline) race: Option<Arc<crate::sync::AtomicBool>>,
 }
