@@ -10,8 +10,10 @@ use tokio::sync::Notify;
 
 use super::{Entry, EntryKind};
 
-/// The largest number of entries in memory. A file has no limit.
-const MOST: usize = 50_000;
+/// The largest number of entries in memory: of probes and circuits, which are frequent, and of all kinds except the
+/// beginning and the end. A file has no limit.
+const MOST_FREQUENT: usize = 50_000;
+const MOST: usize = 2 * MOST_FREQUENT;
 /// The largest number of entries that a follower receives at once.
 const AT_ONCE: usize = 1_000;
 
@@ -46,7 +48,8 @@ struct Inner {
     now: Duration,
     /// Why the file cannot be written.
     problem: Option<String>,
-    lost: u64,
+    /// Whether entries were left out of memory.
+    is_full: bool,
     has_ended: bool,
 }
 
@@ -263,12 +266,20 @@ impl Journal {
             EntryKind::Ended { .. } => inner.has_ended = true,
             _ => {}
         }
-        if inner.entries.len() < MOST
-            || !matches!(entry.what, EntryKind::Probe { .. } | EntryKind::Circuit { .. })
-        {
+        let most = match entry.what {
+            EntryKind::Probe { .. } | EntryKind::Circuit { .. } => MOST_FREQUENT,
+            EntryKind::Began(_) | EntryKind::Refused { .. } | EntryKind::Ended { .. } => usize::MAX,
+            _ => MOST,
+        };
+        if inner.entries.len() < most {
             inner.entries.push(entry);
-        } else {
-            inner.lost += 1;
+        } else if !inner.is_full {
+            inner.is_full = true;
+            let text = format!(
+                "after {most} entries, further ones of this kind are only in the file of the journal"
+            );
+            let seconds = entry.seconds;
+            inner.entries.push(Entry { seconds, what: EntryKind::Warning { text } });
         }
         drop(inner);
         self.0.grown.notify_waiters();

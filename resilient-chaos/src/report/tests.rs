@@ -155,3 +155,18 @@ fn a_summary_on_a_terminal_has_no_control_characters() {
     assert_eq!(summary.lines().count(), 4, "{summary}");
     assert!(!hostile(HOSTILE).summary().chars().any(char::is_control));
 }
+
+#[test]
+fn a_journal_in_memory_is_bounded_and_says_so() {
+    let journal = Journal::new();
+    for _ in 0..100_100 {
+        journal.note("ada", "still nothing");
+    }
+    journal.add(EntryKind::Ended { outcome: Outcome::Held });
+    let entries = journal.entries();
+    assert_eq!(entries.len(), 100_002, "with a warning and the end");
+    assert!(
+        matches!(&entries[100_000].what, EntryKind::Warning { text } if text.contains("after 100000 entries"))
+    );
+    assert!(matches!(entries[100_001].what, EntryKind::Ended { .. }));
+}
