@@ -114,6 +114,7 @@ fn a_rejection_allocates_nothing() {
     bulkhead.reconfigure(one).unwrap();
     let _held = bulkhead.try_acquire().unwrap();
     assert_eq!(allocations(|| bulkhead.try_acquire().is_err()), 0);
+    assert_eq!(allocations(|| bulkhead.call(|| Outcome::Ok(1)).is_err()), 0);
     let open = registry.pipeline("refused").circuit_breaker(&breaker).build();
     assert_eq!(allocations(|| open.call(|| Outcome::Ok(1)).is_err()), 0);
 }

@@ -191,8 +191,16 @@ impl Manual {
     }
 }
 
-/// Returns a waker that unparks the current thread.
+/// Returns a waker that unparks the current thread. A thread creates it once, so that a rejected call allocates nothing.
 pub(crate) fn unparker() -> Waker {
+    thread_local! {
+        static UNPARKER: Waker = new_unparker();
+    }
+    // While the thread ends, its variables may be gone.
+    UNPARKER.try_with(Waker::clone).unwrap_or_else(|_| new_unparker())
+}
+
+fn new_unparker() -> Waker {
     struct Unpark(std::thread::Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
