@@ -1,5 +1,6 @@
 //! The future of a call that waits for a permit.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -110,7 +111,7 @@ impl<'a> Admission<'a> {
     #[cold]
     fn wait_blocking(&mut self) -> Result<(), Rejection> {
         let bulkhead = self.bulkhead;
-        let (mut ticket, now) = match self.join(&unparker()) {
+        let (mut ticket, now) = match self.join(None) {
             Ok(joined) => joined,
             Err(decided) => return decided,
         };
@@ -130,9 +131,10 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Joins the queue. The error is the result of a call that was admitted or rejected at once.
+    /// Joins the queue. Without a waker, it blocks the thread. The error is the result of a call that was admitted or
+    /// rejected at once.
     #[cold]
-    fn join(&mut self, waker: &Waker) -> Result<(QueueTicket<'a>, Instant), Result<(), Rejection>> {
+    fn join(&mut self, waker: Option<&Waker>) -> Result<(QueueTicket<'a>, Instant), Result<(), Rejection>> {
         let (bulkhead, priority) = (self.bulkhead, self.priority);
         #[cfg(feature = "chaos")]
         bulkhead.count_hold();
@@ -142,7 +144,8 @@ impl<'a> Admission<'a> {
         // Read the clock before joining: another thread that sees the call in the queue might advance the clock.
         let now = bulkhead.core.clock().now();
         let until = bulkhead.patience(now, self.deadline);
-        match bulkhead.gate.arrive(priority, Some(waker), now, until) {
+        let waker = waker.map_or_else(|| Cow::Owned(unparker()), Cow::Borrowed);
+        match bulkhead.gate.arrive(priority, Some(&waker), now, until) {
             Arrival::Entered => Err(Ok(())),
             Arrival::Full => Err(Err(bulkhead.refuse())),
             Arrival::Queued(place) => {
@@ -168,7 +171,7 @@ impl Future for Admission<'_> {
             if this.bulkhead.try_enter(this.priority) {
                 return Poll::Ready(Ok(()));
             }
-            let (ticket, now) = match this.join(cx.waker()) {
+            let (ticket, now) = match this.join(Some(cx.waker())) {
                 Ok(joined) => joined,
                 Err(decided) => return Poll::Ready(decided),
             };
