@@ -25,8 +25,8 @@ table! {
     /// Whether errors of class `Permanent` or `Ignored` are stored and returned to repeated calls. The error type
     /// must be `Serialize` and `DeserializeOwned`; otherwise the error releases the key.
     keep_errors: flag = false, "keep_errors = true"
-    /// Name of a store registered with `Registry::set_idempotency_store`. If not set: the store that was passed to the
-    /// component, or a store in memory.
+    /// Name of a store registered with `Registry::use_store` or in the settings file. If not set: the store that was
+    /// passed to the component, or a store in memory.
     store: name = none, "store = \"orders\""
     /// Handling of a call if the store does not respond or is full: `closed` rejects it, `open` executes it without a
     /// record.

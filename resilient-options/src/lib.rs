@@ -32,6 +32,7 @@ pub mod load_shed;
 pub mod rate_limit;
 pub mod retry;
 pub mod retry_budget;
+pub mod store;
 pub mod timeout;
 
 pub use arguments::{ARGUMENT_REMEDIES, ARGUMENTS, Argument, SWITCH};
@@ -161,6 +162,7 @@ pub const TABLES: &[&Table] = &[
     &health::TABLE,
     &alert::TABLE,
     &config_source::TABLE,
+    &store::TABLE,
 ];
 
 /// Names that an editor completes inside `#[resilient(...)]`, with their hover documentation.

@@ -187,6 +187,7 @@ macro_rules! takes {
     (window) => { $crate::Takes::Window };
     (rate) => { $crate::Takes::Rate };
     (name) => { $crate::Takes::Name };
+    (secret) => { $crate::Takes::Secret };
     (flag) => { $crate::Takes::Flag };
     (switch) => { $crate::Takes::Flag };
     (code) => { $crate::Takes::Code };

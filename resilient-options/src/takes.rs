@@ -50,6 +50,8 @@ pub enum Takes {
     Rate,
     /// A name.
     Name,
+    /// A text whose secret parts are never shown. Not in the attribute.
+    Secret,
     /// `true` or `false`.
     Flag,
     /// An expression that is evaluated when the function is called. Only in the attribute.
@@ -131,6 +133,7 @@ impl fmt::Display for Takes {
             Self::Window => f.write_str("a time from 10 ms to 1 h, or 1 to 10000 calls"),
             Self::Rate => f.write_str("a count and a time, such as 100/s"),
             Self::Name => f.write_str("a name"),
+            Self::Secret => f.write_str("a text"),
             Self::Flag => f.write_str("true or false"),
             Self::Code => f.write_str("an expression"),
             Self::Group => f.write_str("options in parentheses"),

@@ -13,7 +13,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = RedisStore::connect_lazily("redis://127.0.0.1:6379")?;
-//! resilient_runtime::registry().set_idempotency_store("shared", Arc::new(store));
+//! resilient_runtime::registry().use_store("shared", store);
 //! // One instance executes the call. The other instances wait for its result.
 //! charge("order 7", 995).await?;
 //! # Ok(()) }

@@ -56,7 +56,7 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 /// use resilient_redis::RedisStore;
 ///
 /// let store = RedisStore::connect_lazily("redis://127.0.0.1:6379")?;
-/// resilient_runtime::registry().set_idempotency_store("shared", Arc::new(store));
+/// resilient_runtime::registry().use_store("shared", store);
 /// // Then use it: #[resilient(idempotent(key = &order.id, store = "shared"))]
 /// # Ok::<_, resilient_redis::InvalidConfig>(())
 /// ```

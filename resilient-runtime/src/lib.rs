@@ -72,6 +72,7 @@ pub mod rate_limit;
 pub mod registry;
 pub mod retry;
 pub mod settings;
+pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod timeout;
@@ -136,6 +137,7 @@ pub use registry::{Registry, registry};
 pub use rejection::{Rejection, RejectionKind};
 pub use retry::Retry;
 pub use settings::ConfigError;
+pub use store::Store;
 pub use timeout::Timeout;
 
 /// Returns a snapshot of the statistics of the global registry.

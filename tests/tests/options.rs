@@ -269,7 +269,7 @@ fn sample(takes: Takes) -> Raw {
         Takes::Word(words) => Raw::Text(words[words.len() - 1].into()),
         Takes::Window => Raw::Text("10s".into()),
         Takes::Rate => Raw::Text("10/s".into()),
-        Takes::Name => Raw::Text("x".into()),
+        Takes::Name | Takes::Secret => Raw::Text("x".into()),
         Takes::Flag => Raw::Flag(true),
         Takes::Code | Takes::Group => Raw::Unset,
     }

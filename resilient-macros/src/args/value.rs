@@ -67,7 +67,7 @@ fn example(takes: Takes) -> &'static str {
         Takes::Name => "\"payment\"",
         Takes::Rate => "\"100/s\"",
         Takes::Flag => "true",
-        Takes::Code | Takes::Group => "..",
+        Takes::Secret | Takes::Code | Takes::Group => "..",
     }
 }
 
@@ -133,7 +133,9 @@ fn read(key: &Ident, takes: Takes, expr: &Expr) -> Result<Value> {
         (Takes::Word(words), _) => word(key, words, expr),
         (Takes::Name, Some(Lit::Str(text))) => check_name(key, text).map(|()| Value::Text(text.value())),
         (Takes::Name, _) => fail(name_must_be_literal(key)),
-        (Takes::Code | Takes::Group, _) => fail(format!("`{key}` cannot be set to this value")),
+        (Takes::Secret | Takes::Code | Takes::Group, _) => {
+            fail(format!("`{key}` cannot be set to this value"))
+        }
     }
 }
 

@@ -89,6 +89,6 @@ fn takes(takes: Takes) -> Value {
         }
         Takes::Rate => json!({ "type": "string", "examples": ["100/s", "5/min"] }),
         Takes::Flag => json!({ "type": "boolean" }),
-        Takes::Name | Takes::Code | Takes::Group => json!({ "type": "string" }),
+        Takes::Name | Takes::Secret | Takes::Code | Takes::Group => json!({ "type": "string" }),
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::wait::{Mode, blocking};
 use super::{ClaimOutcome, ClientId, Fingerprint, Idempotency};
 use crate::clock::Instant;
 use crate::context::Scope;
 use crate::rejection::Rejection;
+use crate::store::wait::{Mode, blocking};
 
 impl Idempotency {
     /// Claims a key, or returns the stored result.

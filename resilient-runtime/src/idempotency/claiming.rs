@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease::{Lease, Shown, abandon_unheard};
-use super::store::{Answer, Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner, StoreError};
-use super::wait::{Guarded, Mode, guarded};
+use super::store::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 use super::{ClaimOutcome, Config, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
 use crate::observe::{EventKind, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
+use crate::store::wait::{Guarded, Mode, guarded};
+use crate::store::{Answer, StoreError};
 use crate::sync::Ordering;
 
 /// The longest key, in bytes.
@@ -79,7 +80,7 @@ impl Idempotency {
         loop {
             let began = clock.now();
             let answer = self.ask(mode, || store.claim(claim.clone()));
-            let answer = mode.answer((clock, self.core.name), config.store_timeout, answer);
+            let answer = mode.answer((clock, self.core.name), self.store_timeout(&config), answer);
             let claimed = claimed_or_freed(self, &*store, &claim, answer).await;
             let retry_after = match claimed {
                 Ok(Claimed::Acquired) => return Ok(ClaimOutcome::Run(Some(self.lease(store, claim, began)))),
@@ -145,12 +146,18 @@ impl Idempotency {
         }
     }
 
+    /// The time limit of a request: the one of this component, or the one of the store if that is shorter.
+    pub(super) fn store_timeout(&self, config: &Config) -> Duration {
+        let guard = config.store.as_ref().and_then(|name| self.stores.get(name).ok());
+        guard.map_or(config.store_timeout, |guard| guard.timeout().min(config.store_timeout))
+    }
+
     /// The store in use. A named store that is not registered is an error, and there is no fallback to another store.
     fn store_of(&self, config: &Config) -> Result<Arc<dyn IdempotencyStore>, Rejection> {
         let Some(name) = &config.store else { return Ok(Arc::clone(&self.store.lock())) };
-        self.stores.get(name).ok_or_else(|| {
+        let found = self.stores.get(name).map(|guard| guard as Arc<dyn IdempotencyStore>);
+        found.map_err(|problem| {
             self.counters.store_failures.count();
-            let problem = super::unknown_store(name, &self.stores.names());
             log_limited!(
                 self.log_limits.no_store, self.core.clock(), ERROR, target: "resilient_runtime::idempotency",
                 idempotency = %self.core.name, problem, "the named store is not registered"

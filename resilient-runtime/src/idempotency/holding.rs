@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::Lease;
-use super::wait::{Guarded, Mode};
 use crate::clock::{Instant, Timer};
+use crate::store::wait::{Guarded, Mode};
 use crate::sync::Ordering;
 
 pin_project! {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Idempotency;
-use super::store::{Answer, StoreError};
-use super::wait::{Guarded, Mode, guarded};
 use crate::chaos::{Affected, Armed, Shared, StoreInjection, StoreNext};
 use crate::component::Component;
+use crate::store::wait::{Guarded, Mode, guarded};
+use crate::store::{Answer, StoreError};
 
 impl Idempotency {
     /// Asks the store, after what faults do to the operation.
@@ -24,7 +24,9 @@ impl Idempotency {
                     Box::pin(async move { then(injection.pass(clock, name).await, ask).await })
                 });
             }
-            Mode::Blocking => injection.block(clock, clock.now().after(self.core.config().store_timeout)),
+            Mode::Blocking => {
+                injection.block(clock, clock.now().after(self.store_timeout(&self.core.config())))
+            }
         };
         guarded(move || then(next, ask))
     }
@@ -33,8 +35,8 @@ impl Idempotency {
 fn then<'a, T: Send + 'a>(next: StoreNext, ask: impl FnOnce() -> Answer<'a, T>) -> Answer<'a, T> {
     match next {
         StoreNext::Store => ask(),
-        StoreNext::Fail(by) => super::store::ready(Err(StoreError::Injected(by))),
-        StoreNext::Late => super::store::ready(Err(StoreError::TimedOut)),
+        StoreNext::Fail(by) => crate::store::ready(Err(StoreError::Injected(by))),
+        StoreNext::Late => crate::store::ready(Err(StoreError::TimedOut)),
     }
 }
 

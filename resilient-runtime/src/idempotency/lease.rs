@@ -13,10 +13,10 @@ use super::ending::{Effect, Ending};
 use super::replay::Codec;
 use super::store::{IdempotencyStore, Owner};
 use super::stored;
-use super::wait::{Guarded, Mode, blocking};
 use crate::clock::{Clock, Instant};
 use crate::context::{self, Before, Entered};
 use crate::observe::{EventKind, log_limited};
+use crate::store::wait::{Guarded, Mode, blocking};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// A claim on a key.
@@ -280,8 +280,13 @@ impl Lease<'_> {
         let Self { idempotency, store, key, owner, .. } = self;
         let waits = (idempotency.core.clock(), idempotency.core.name);
         let config = idempotency.core.config();
-        let lose =
-            || mode.answer(waits, config.store_timeout, idempotency.ask(mode, || store.lose(key, *owner)));
+        let lose = || {
+            mode.answer(
+                waits,
+                idempotency.store_timeout(&config),
+                idempotency.ask(mode, || store.lose(key, *owner)),
+            )
+        };
         match ending {
             Ending::Leave => Ok(false),
             Ending::Lose => {
@@ -290,7 +295,7 @@ impl Lease<'_> {
             }
             Ending::Free => {
                 let abandoned = idempotency.ask(mode, || store.abandon(key, *owner));
-                let _ = mode.answer(waits, config.store_timeout, abandoned).await;
+                let _ = mode.answer(waits, idempotency.store_timeout(&config), abandoned).await;
                 idempotency.counters.abandoned.count();
                 Ok(false)
             }
@@ -307,7 +312,7 @@ impl Lease<'_> {
             Ending::Keep(bytes) => {
                 let ttl = config.ttl.min(self.most);
                 let completed = idempotency.ask(mode, || store.complete(key, *owner, bytes, ttl));
-                match mode.answer(waits, config.store_timeout, completed).await {
+                match mode.answer(waits, idempotency.store_timeout(&config), completed).await {
                     Ok(true) => Ok(true),
                     Ok(false) => {
                         let problem = "another call took over the key before this one ended";

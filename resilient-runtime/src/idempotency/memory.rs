@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::clients::{BYTES as OVERHEAD, Clients, Share, bytes_of};
 use super::record::{Record, Time};
-use super::store::{Answer, Claim, Claimed, ClientId, IdempotencyStore, Owner, StoreError, ready};
+use super::store::{Claim, Claimed, ClientId, IdempotencyStore, Owner};
 use crate::clock::{Clock, nanos};
+use crate::store::{Answer, Backend, StoreError, ready};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// Number of independent locks; a power of two.
@@ -137,7 +138,7 @@ impl MemoryStore {
     /// let registry = Registry::new();
     /// let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
     /// assert!(store.is_empty());
-    /// registry.set_idempotency_store("mine", store.clone());
+    /// registry.use_store("mine", store.clone());
     /// assert!(registry.validate().is_ok(), "registered, but not used yet");
     /// ```
     pub fn is_empty(&self) -> bool {
@@ -308,6 +309,16 @@ impl Shard {
             self.put(key, Record::claimed(claim, now));
         }
         Some(answer)
+    }
+}
+
+impl Backend for MemoryStore {
+    fn address(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
+        Some(self)
     }
 }
 

@@ -68,6 +68,7 @@ mod config;
 mod durable;
 mod ended;
 mod ending;
+mod guarded;
 mod holding;
 #[cfg(feature = "chaos")]
 mod injected;
@@ -78,12 +79,11 @@ mod replay;
 mod stats;
 mod store;
 mod stored;
-mod stores;
-mod wait;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::store::{Answer, StoreError};
 pub use claim_outcome::{ClaimOutcome, Stored};
 pub use config::{Config, OnStoreFailure, OnUnknown};
 #[cfg(feature = "durable")]
@@ -94,19 +94,18 @@ pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
 pub use replay::{Codec, Replay};
 pub use stats::Stats;
-pub use store::{Answer, Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner, StoreError};
+pub use store::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 
 pub(crate) use ended::{Mark, mark};
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
 pub(crate) use store::Printer;
-pub(crate) use stores::Stores;
 
 use crate::component::{Component, Core, Create, Kind};
-use crate::nearest::nearest;
 use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
 use crate::settings::ConfigError;
+use crate::store::NamedStores;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use ending::Ending;
 use stats::Counters;
@@ -129,7 +128,7 @@ const RECORDS: usize = 100_000;
 pub struct Idempotency {
     core: Core<Config>,
     store: Mutex<Arc<dyn IdempotencyStore>>,
-    stores: Arc<Stores>,
+    stores: Arc<NamedStores>,
     counters: Counters,
     /// Until when the store counts as full, in nanoseconds of the clock. Relaxed: it is only used for a report.
     full_until: AtomicU64,
@@ -208,7 +207,7 @@ impl Idempotency {
     /// The problem with the store named in the settings, if it is not registered.
     pub(crate) fn store_problem(&self) -> Option<String> {
         let name = self.core.config().store.clone()?;
-        self.stores.get(&name).is_none().then(|| unknown_store(&name, &self.stores.names()))
+        self.stores.get(&name).err()
     }
 
     /// A message if the store rejected a new key because it was full within the last minute.
@@ -217,7 +216,7 @@ impl Idempotency {
         is_full.then(|| "the idempotency store is full and rejects new keys".into())
     }
 
-    pub(crate) fn with_stores(core: Core<Config>, stores: Arc<Stores>) -> Self {
+    pub(crate) fn with_stores(core: Core<Config>, stores: Arc<NamedStores>) -> Self {
         let memory: Arc<dyn IdempotencyStore> = Arc::new(MemoryStore::new(core.clock().clone(), RECORDS));
         Self {
             core,
@@ -229,15 +228,6 @@ impl Idempotency {
             #[cfg(feature = "chaos")]
             faults: crate::chaos::OnComponent::default(),
         }
-    }
-}
-
-fn unknown_store(name: &str, known: &[Arc<str>]) -> String {
-    match nearest(name, known.iter().map(|name| &**name)) {
-        Some(meant) => format!("no idempotency store is named `{name}`; did you mean `{meant}`?"),
-        None => format!(
-            "no idempotency store is named `{name}`: register it with `registry.set_idempotency_store(\"{name}\", ..)`"
-        ),
     }
 }
 

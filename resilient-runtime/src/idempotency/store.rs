@@ -1,24 +1,9 @@
 //! The store interface for records. Implement [`IdempotencyStore`] to use your own store.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
-/// The future that a store operation returns.
-///
-/// ```
-/// use resilient_runtime::idempotency::{Answer, StoreError};
-///
-/// fn at_once<'a>(stored: bool) -> Answer<'a, bool> {
-///     Box::pin(async move { if stored { Ok(true) } else { Err(StoreError::TimedOut) } })
-/// }
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// assert_eq!(at_once(true).await, Ok(true));
-/// # }
-/// ```
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+use crate::store::{Answer, ready};
 
 /// Identifies the call that claimed a key.
 ///
@@ -282,45 +267,6 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     fn lose<'a>(&'a self, _key: &'a str, _owner: Owner) -> Answer<'a, bool> {
         ready(Ok(false))
     }
-}
-
-/// A failure of a store.
-///
-/// ```
-/// use resilient_runtime::idempotency::StoreError;
-///
-/// let full = StoreError::Full { records: 10, retry_after: None };
-/// assert_eq!(full.to_string(), "the store is full with 10 live records");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The limit for all records or for one client is reached, and no record has expired.
-    #[error("the store is full with {records} live records")]
-    Full {
-        /// The number of live records.
-        records: usize,
-        /// The time until the next record expires, if known.
-        retry_after: Option<Duration>,
-    },
-    /// The store cannot be reached, read or written.
-    #[error("{0}")]
-    Unavailable(String),
-    /// The store did not respond within `store_timeout`.
-    #[error("the store did not respond in time")]
-    TimedOut,
-    /// The store panicked with this message.
-    #[error("the store panicked: {0}")]
-    Panicked(String),
-    /// A fault makes the store fail. It is treated like [`Unavailable`](Self::Unavailable).
-    #[cfg(feature = "chaos")]
-    #[error("{0}")]
-    Injected(crate::rejection::InjectedBy),
-}
-
-/// A future that is ready at once.
-pub(super) fn ready<'a, T: Send + 'a>(answer: Result<T, StoreError>) -> Answer<'a, T> {
-    Box::pin(std::future::ready(answer))
 }
 
 impl Fingerprint {

@@ -29,6 +29,7 @@ macro_rules! components {
         } {
             Alert           alert            alert            alert::{Alert, Stats}                     alone;
             ConfigSource    config_source    config_source    config::{Source, Stats}                   alone;
+            Store           store            store            store::{Store, Stats}                     with_guard;
         } }
     };
 }

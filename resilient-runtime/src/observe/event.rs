@@ -130,6 +130,13 @@ pub enum EventKind {
         /// A description of the problem.
         problem: String,
     },
+    /// A store is degraded: requests fail at once until it works again.
+    StoreDegraded {
+        /// The last failure.
+        problem: String,
+    },
+    /// A degraded store works again.
+    StoreRecovered,
     /// A fallback level served a call.
     FallbackServed {
         /// The name of the level.

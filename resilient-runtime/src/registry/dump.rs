@@ -44,6 +44,7 @@ fn table(text: &mut String, kind: Kind, name: &str, settings: Vec<Effective>) ->
             Value::Unset if crate::component::by_kind::default_of(kind, field) == Some(Value::Unset) => {
                 writeln!(text, "# {field} is not set  # {origin}")?;
             }
+            Value::Secret(_) => writeln!(text, "# {field} is secret  # {origin}")?,
             value => writeln!(text, "{mark}{field} = {}  # {origin}", Written(&value))?,
         }
     }
@@ -69,6 +70,7 @@ impl fmt::Display for Written<'_> {
             Value::Unset => f.write_str("\"none\""),
             Value::Duration(span) => quoted(f, &duration_text(*span)),
             Value::Text(text) => quoted(f, text),
+            Value::Secret(secret) => quoted(f, &secret.to_string()),
             Value::Count(count) => write!(f, "{count}"),
             Value::Ratio(number) | Value::Number(number) => write!(f, "{number:?}"),
             Value::Flag(flag) => write!(f, "{flag}"),

@@ -43,6 +43,7 @@ impl Registry {
         if ask.includes_breakers() && !report.starting {
             self.open_circuits().into_iter().for_each(|check| report.add(check));
             self.full_stores().into_iter().for_each(|check| report.add(check));
+            self.degraded_stores().into_iter().for_each(|check| report.add(check));
         }
         report
     }
@@ -121,6 +122,21 @@ impl Registry {
             output: Some(format!("the circuit is {state}")),
         };
         worse.map(report).collect()
+    }
+
+    /// Returns the stores that are degraded. This degrades the process: components work without their store, as set.
+    fn degraded_stores(&self) -> Vec<CheckReport> {
+        let degraded = self.0.shelves.store.all().into_iter().filter_map(|(name, store)| {
+            let output = Some(store.degradation()?);
+            Some(CheckReport {
+                name: name.to_owned(),
+                kind: "store",
+                status: Status::Warn,
+                took: None,
+                output,
+            })
+        });
+        degraded.collect()
     }
 
     /// Returns idempotency stores that reject new keys because they are full. This degrades the process: recorded

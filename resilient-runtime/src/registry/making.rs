@@ -11,6 +11,7 @@ use crate::observe::{Event, EventKind};
 use crate::retry::{self, Retry};
 use crate::settings::{ConfigError, Layered, Setting, SettingLayers, Settings, lay_attribute, lay_overrides};
 use crate::site::{self, Site};
+use crate::store::{self, Store};
 
 /// The source location that uses a component.
 #[derive(Clone, Copy)]
@@ -70,7 +71,12 @@ impl Registry {
 
     /// Creates an idempotency component with the stores that its settings can name.
     pub(super) fn with_stores(&self, core: Core<idempotency::Config>) -> Idempotency {
-        Idempotency::with_stores(core, Arc::clone(&self.0.idempotency_stores))
+        Idempotency::with_stores(core, Arc::clone(&self.0.stores))
+    }
+
+    /// Creates a store and makes it known to the components that use it by name.
+    pub(super) fn with_guard(&self, core: Core<store::Config>) -> Store {
+        Store::with_guard(core, Arc::clone(&self.0.connectors), &self.0.stores)
     }
 
     /// Reports the first name beyond the limit of a kind.

@@ -41,6 +41,7 @@ mod shelf;
 mod site_stats;
 mod sites;
 mod stats;
+mod stores;
 mod switch;
 mod together;
 mod validate;
@@ -59,11 +60,11 @@ use crate::clock::Clock;
 use crate::component::Environment;
 use crate::config::Tables;
 use crate::error_text::ErrorText;
-use crate::idempotency::{IdempotencyStore, Stores};
 use crate::name;
 use crate::observe::{Event, Events, Listener, Operation, Subscription};
 use crate::pipeline::{Explanation, Pipeline};
 use crate::random::Random;
+use crate::store::{Connectors, NamedStores};
 use crate::switch::Switch;
 use crate::sync::Mutex;
 use conflicts::Conflicts;
@@ -90,7 +91,8 @@ struct Inner {
     /// Whether this is the global registry, which annotated functions use unless they name another one.
     is_global: bool,
     shelves: Shelves,
-    idempotency_stores: Arc<Stores>,
+    stores: Arc<NamedStores>,
+    connectors: Arc<Connectors>,
     operations: Shelf<Operation>,
     /// The explanations of pipelines built without the attribute. Pipelines of sites are explained on request.
     explanations: Mutex<BTreeMap<String, Explanation>>,
@@ -204,7 +206,8 @@ impl Registry {
             environment: Environment { clock, events, random },
             is_global,
             shelves: Shelves::default(),
-            idempotency_stores: Arc::default(),
+            stores: Arc::default(),
+            connectors: Arc::default(),
             operations: Shelf::default(),
             explanations: Mutex::default(),
             pipelines: Mutex::default(),
@@ -310,26 +313,6 @@ impl Registry {
     /// Returns an error if no thread can be started.
     pub fn listen(&self, listener: impl FnMut(&Event) + Send + 'static) -> std::io::Result<Listener> {
         Listener::start(self.subscribe(), listener)
-    }
-
-    /// Registers the store for components with the setting `store = "name"`.
-    ///
-    /// Call it at the start of `main`. It replaces any store registered under the same name before.
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    /// use resilient_runtime::{Component, Registry, idempotency::{Config, Fingerprint, MemoryStore}};
-    ///
-    /// let registry = Registry::new();
-    /// let store = Arc::new(MemoryStore::new(registry.clock().clone(), 1000));
-    /// registry.set_idempotency_store("shared", store.clone());
-    /// let once = registry.idempotency("charge");
-    /// once.reconfigure(Config::default().store(Arc::from("shared"))).unwrap();
-    /// once.call("order 7", Fingerprint::NONE, || Some(995));
-    /// assert_eq!(store.len(), 1);
-    /// ```
-    pub fn set_idempotency_store(&self, name: &str, store: Arc<dyn IdempotencyStore>) {
-        self.0.idempotency_stores.set(name, store);
     }
 
     pub(crate) fn operation(&self, name: &str) -> Arc<Operation> {

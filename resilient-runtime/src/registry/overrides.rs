@@ -82,8 +82,14 @@ impl Registry {
         // Set them for future components first, so that no component created in between misses them.
         *self.0.overrides.lock() = tables.clone();
         self.set_enabled_by_override(tables.enabled());
-        // No code asks for an alert by name. Without this, an alert in a file would never be created.
-        tables.named().filter(|(kind, _)| *kind == Kind::Alert).for_each(|(_, name)| drop(self.alert(name)));
+        // No code asks for an alert or a store by name. Without this, those in a file would never be created.
+        for (kind, name) in tables.named() {
+            match kind {
+                Kind::Alert => drop(self.alert(name)),
+                Kind::Store => drop(self.store(name)),
+                _ => {}
+            }
+        }
         let mut changed = 0;
         for kind in Kind::all() {
             for (name, component) in self.0.shelves.of(kind).all() {

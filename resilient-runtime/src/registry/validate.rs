@@ -73,7 +73,7 @@ impl Registry {
     /// - conflicting attribute settings for one name, and invalid settings
     /// - external settings that were refused
     /// - names that differ only in case, were replaced, look like a quantity, or exceed the limit of names
-    /// - unregistered idempotency stores
+    /// - stores that are not registered, or whose settings cannot be used
     /// - idempotency leases shorter than the total timeout of the same call
     /// - alerts on operations that do not exist
     /// - external settings for components that do not exist
@@ -96,6 +96,7 @@ impl Registry {
         problems.extend(self.budgets_without_tokens());
         problems.extend(self.never_together());
         problems.extend(self.unknown_stores());
+        problems.extend(self.unusable_stores());
         problems.extend(self.short_leases());
         problems.extend(self.alerts_without_operation());
         problems.extend(self.uncallable());

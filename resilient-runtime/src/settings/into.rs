@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Secret;
+
 /// A value that a config setter accepts for a field of type `T`.
 ///
 /// Accepts the type itself, the inner type of an optional field, and types that convert to it without loss. Plain
@@ -69,4 +71,6 @@ converts! {
     f32 => f64,
     &str => Arc<str>,
     String => Arc<str>,
+    &str => Secret,
+    String => Secret,
 }

@@ -8,6 +8,7 @@ mod into;
 mod layered;
 mod parameter;
 mod raw;
+mod secret;
 mod text;
 mod words;
 
@@ -23,6 +24,7 @@ pub(crate) use layered::{Layered, SettingLayers, forget_runtime, lay_attribute, 
 pub(crate) use parameter::Parameter;
 pub use raw::Raw;
 pub(crate) use raw::read;
+pub use secret::Secret;
 pub(crate) use text::{duration_text, parse_duration};
 pub(crate) use words::words;
 
@@ -53,6 +55,8 @@ pub enum Value {
     Number(f64),
     /// A name or another word.
     Text(Cow<'static, str>),
+    /// A text whose secret parts are not shown.
+    Secret(Secret),
     /// True or false.
     Flag(bool),
 }
@@ -82,7 +86,7 @@ impl Value {
             Self::Ratio(share) => takes.admits(Row::Ratio(*share)),
             Self::Number(number) => takes.admits(Row::Number(*number)),
             // The types of the fields admit no other values.
-            Self::Text(_) | Self::Flag(_) | Self::Unset => true,
+            Self::Text(_) | Self::Secret(_) | Self::Flag(_) | Self::Unset => true,
         }
     }
 }
@@ -99,6 +103,7 @@ impl fmt::Display for Value {
             },
             Self::Number(number) => write!(f, "{number}"),
             Self::Text(text) => f.write_str(text),
+            Self::Secret(secret) => fmt::Display::fmt(secret, f),
             Self::Flag(flag) => write!(f, "{flag}"),
         }
     }
@@ -108,7 +113,7 @@ impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Unset => serializer.serialize_none(),
-            Self::Duration(_) => serializer.collect_str(self),
+            Self::Duration(_) | Self::Secret(_) => serializer.collect_str(self),
             Self::Count(count) => serializer.serialize_u64(*count),
             Self::Ratio(number) | Self::Number(number) => serializer.serialize_f64(*number),
             Self::Text(text) => serializer.serialize_str(text),

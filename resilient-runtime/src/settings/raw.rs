@@ -90,8 +90,13 @@ pub(crate) fn read<C: Settings>(field: &str, raw: &Raw) -> Result<(&'static str,
     };
     let mut refused = None;
     for value in raw.meanings() {
-        match C::default().set(known, &value) {
-            Ok(()) => return Ok((known, value)),
+        let mut config = C::default();
+        match config.set(known, &value) {
+            // A secret is stored as one, so that it is shown nowhere.
+            Ok(()) => match config.get(known) {
+                Some(secret @ Value::Secret(_)) => return Ok((known, secret)),
+                _ => return Ok((known, value)),
+            },
             Err(error) => _ = refused.get_or_insert(error),
         }
     }

@@ -223,7 +223,7 @@ fn records_are_stored_in_the_named_store() {
     let call = || Shop::on_a_thread(registry.clone(), 7, Arc::clone(&made));
     assert_eq!(refused(&call()), "no_store", "the store is not registered yet");
     let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
-    registry.set_idempotency_store("orders", store.clone());
+    registry.use_store("orders", store.clone());
     assert_eq!(call(), call());
     assert_eq!((store.len(), made.load(Ordering::Relaxed)), (1, 1));
 }

@@ -17,8 +17,9 @@ pub use file::OpenError;
 use self::file::File;
 use self::writer::{Ask, Reply, Writer};
 use super::record::Time;
-use super::store::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError};
+use super::store::{Claim, Claimed, IdempotencyStore, Owner};
 use crate::clock::{Clock, nanos};
+use crate::store::{Answer, Backend, StoreError};
 
 /// Default limit for the number of records.
 const RECORDS: u64 = 1_000_000;
@@ -43,7 +44,7 @@ const WAITING: usize = 4096;
 /// use resilient_runtime::idempotency::DurableStore;
 ///
 /// let store = DurableStore::open("payments.idempotency")?;
-/// resilient_runtime::registry().set_idempotency_store("payments", Arc::new(store));
+/// resilient_runtime::registry().use_store("payments", store);
 /// // Then use it: #[resilient(idempotent(key = &order.id, store = "payments"))]
 /// # Ok::<_, resilient_runtime::idempotency::OpenError>(())
 /// ```
@@ -141,14 +142,14 @@ impl DurableStore {
             Ok(()) => Box::pin(async move { told.await.unwrap_or_else(|_| Err(self.has_ended())) }),
             Err(TrySendError::Full(_)) => {
                 let problem = format!("{}: {WAITING} requests are waiting for the disk", self.path.display());
-                super::store::ready(Err(StoreError::Unavailable(problem)))
+                crate::store::ready(Err(StoreError::Unavailable(problem)))
             }
             Err(TrySendError::Disconnected(_)) => self.ended(),
         }
     }
 
     fn ended<T: Send + 'static>(&self) -> Answer<'_, T> {
-        super::store::ready(Err(self.has_ended()))
+        crate::store::ready(Err(self.has_ended()))
     }
 
     fn has_ended(&self) -> StoreError {
@@ -170,6 +171,16 @@ impl Drop for DurableStore {
             // A panic of the writer was already reported to the waiting callers.
             let _ = writer.join();
         }
+    }
+}
+
+impl Backend for DurableStore {
+    fn address(&self) -> String {
+        format!("file {}", self.path.display())
+    }
+
+    fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
+        Some(self)
     }
 }
 

@@ -14,7 +14,8 @@ use super::file::{File, Id, META, RECORDS, TIME};
 use super::row;
 use crate::clock::{Clock, Instant};
 use crate::idempotency::record::{Record, Time};
-use crate::idempotency::store::{Claim, Claimed, Owner, StoreError};
+use crate::idempotency::store::{Claim, Claimed, Owner};
+use crate::store::StoreError;
 
 /// Maximum number of requests in one commit.
 const BATCH: usize = 256;

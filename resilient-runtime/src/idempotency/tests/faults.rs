@@ -280,13 +280,13 @@ fn a_named_store_that_is_not_registered_is_an_error_without_fallback_to_memory()
     assert_eq!(rejection.kind(), RejectionKind::NoStore);
     assert_eq!(
         registry.validate().unwrap_err().to_string(),
-        "idempotency: `pay`: no idempotency store is named `orders`: register it with \
-         `registry.set_idempotency_store(\"orders\", ..)`"
+        "idempotency: `pay`: no store is named `orders`: register it with `registry.use_store(\"orders\", ..)`, or set \
+         `url` in `[store.orders]`"
     );
     let store = Arc::new(MemoryStore::new(registry.clock().clone(), 10));
-    registry.set_idempotency_store("order", store.clone());
+    registry.use_store("order", store.clone());
     assert!(registry.validate().unwrap_err().to_string().contains("did you mean `order`?"));
-    registry.set_idempotency_store("orders", store.clone());
+    registry.use_store("orders", store.clone());
     registry.validate().unwrap();
     assert_eq!(once.call("k", A, || Outcome::Ok(1)), Ok(1));
     assert_eq!(store.len(), 1);

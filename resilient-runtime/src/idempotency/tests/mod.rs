@@ -4,12 +4,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::wait::{Mode, blocking};
 use super::*;
 use crate::Verdict;
 use crate::classify::Class;
 use crate::clock::{Instant, ManualClock};
 use crate::registry::Registry;
+use crate::store::wait::{Mode, blocking};
 
 mod clients;
 mod faults;

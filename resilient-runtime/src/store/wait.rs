@@ -7,18 +7,18 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::store::{Answer, StoreError};
+use super::{Answer, StoreError};
 use crate::clock::{BoxedTimer, Clock, Instant, unparker};
 
 const NO_TIMER: &str = "waiting for the store needs a tokio runtime with `enable_time`";
 
 /// Wraps a store's future so that a panic becomes a [`StoreError`]: it must not replace the result of a call.
-pub(super) fn guarded<'a, T>(ask: impl FnOnce() -> Answer<'a, T>) -> Guarded<'a, T> {
+pub(crate) fn guarded<'a, T>(ask: impl FnOnce() -> Answer<'a, T>) -> Guarded<'a, T> {
     Guarded(catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| panicked(&*panic)).map(Some))
 }
 
 /// See [`guarded`]. Must not be polled again once it is ready.
-pub(super) struct Guarded<'a, T>(Result<Option<Answer<'a, T>>, StoreError>);
+pub(crate) struct Guarded<'a, T>(Result<Option<Answer<'a, T>>, StoreError>);
 
 impl<T> Future for Guarded<'_, T> {
     type Output = Result<T, StoreError>;
@@ -54,7 +54,7 @@ fn panicked(panic: &(dyn Any + Send)) -> StoreError {
 
 /// How a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Async,
     /// Every wait blocks, so an `async fn` in this mode is never pending.
     Blocking,
@@ -62,7 +62,7 @@ pub(super) enum Mode {
 
 impl Mode {
     /// Waits up to `span` for a store. `name` is the component that waits.
-    pub(super) async fn answer<T>(
+    pub(crate) async fn answer<T>(
         self,
         (clock, name): (&Clock, &'static str),
         span: Duration,
@@ -76,7 +76,7 @@ impl Mode {
     }
 
     /// Waits for `span`. Returns false if no timer is available.
-    pub(super) async fn pause(self, (clock, name): (&Clock, &'static str), span: Duration) -> bool {
+    pub(crate) async fn pause(self, (clock, name): (&Clock, &'static str), span: Duration) -> bool {
         match self {
             Self::Blocking => {
                 clock.warn_of_blocking(name);
@@ -95,7 +95,7 @@ impl Mode {
 }
 
 /// Waits for the future until a deadline. The timer is created only if the future is pending.
-async fn within<T>(
+pub(crate) async fn within<T>(
     clock: &Clock,
     until: Instant,
     answer: impl Future<Output = Result<T, StoreError>>,
@@ -142,7 +142,7 @@ fn block<F: Future>((clock, name): (&Clock, &'static str), until: Instant, futur
 }
 
 /// Runs a future in [`Mode::Blocking`] and returns its output.
-pub(super) fn blocking<F: Future>(future: F) -> F::Output {
+pub(crate) fn blocking<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
     loop {

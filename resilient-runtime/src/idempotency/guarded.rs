@@ -1,0 +1,50 @@
+//! Idempotency records in a named store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::store::{Claim, Claimed, IdempotencyStore, Owner};
+use crate::store::{Answer, Backend, Guard, Need, StoreError};
+
+fn role(backend: &dyn Backend) -> Result<&dyn IdempotencyStore, StoreError> {
+    let address =
+        || format!("the store at {} keeps no idempotency records: use another store", backend.address());
+    backend.idempotency().ok_or_else(|| StoreError::Refused(address()))
+}
+
+/// Only a claim can be left out. The other requests end a claim that the store has acknowledged.
+impl IdempotencyStore for Guard {
+    fn claim(&self, claim: Claim) -> Answer<'_, Claimed> {
+        let send = |backend: Arc<dyn Backend>| async move { role(&*backend)?.claim(claim).await };
+        Box::pin(self.request(Need::Optional, send))
+    }
+
+    fn renew<'a>(&'a self, key: &'a str, owner: Owner, lease: Duration) -> Answer<'a, bool> {
+        let send =
+            move |backend: Arc<dyn Backend>| async move { role(&*backend)?.renew(key, owner, lease).await };
+        Box::pin(self.request(Need::Required, send))
+    }
+
+    fn complete<'a>(
+        &'a self,
+        key: &'a str,
+        owner: Owner,
+        answer: Vec<u8>,
+        ttl: Duration,
+    ) -> Answer<'a, bool> {
+        let send = move |backend: Arc<dyn Backend>| async move {
+            role(&*backend)?.complete(key, owner, answer, ttl).await
+        };
+        Box::pin(self.request(Need::Required, send))
+    }
+
+    fn abandon<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        let send = move |backend: Arc<dyn Backend>| async move { role(&*backend)?.abandon(key, owner).await };
+        Box::pin(self.request(Need::Required, send))
+    }
+
+    fn lose<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
+        let send = move |backend: Arc<dyn Backend>| async move { role(&*backend)?.lose(key, owner).await };
+        Box::pin(self.request(Need::Required, send))
+    }
+}

@@ -1,0 +1,84 @@
+//! What a store implements.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::InstanceStore;
+use crate::idempotency::IdempotencyStore;
+
+/// A store that components use by name. It plays one or more roles.
+///
+/// Implement the role traits, and return `Some(self)` for each of them. Each role documents its rules, and
+/// `resilient_runtime::testing` (feature `testing`) has a function that checks them.
+///
+/// ```
+/// use resilient_runtime::Registry;
+/// use resilient_runtime::idempotency::{Claim, Claimed, IdempotencyStore, Owner};
+/// use resilient_runtime::store::{Answer, Backend};
+/// # use std::time::Duration;
+///
+/// #[derive(Debug)]
+/// struct Forgetful;
+/// impl Backend for Forgetful {
+///     fn address(&self) -> String { "nowhere".into() }
+///     fn idempotency(&self) -> Option<&dyn IdempotencyStore> { Some(self) }
+/// }
+/// impl IdempotencyStore for Forgetful {
+///     // ...
+/// #    fn claim(&self, _: Claim) -> Answer<'_, Claimed> { Box::pin(async { Ok(Claimed::Acquired) }) }
+/// #    fn renew<'a>(&'a self, _: &'a str, _: Owner, _: Duration) -> Answer<'a, bool> { Box::pin(async { Ok(true) }) }
+/// #    fn complete<'a>(&'a self, _: &'a str, _: Owner, _: Vec<u8>, _: Duration) -> Answer<'a, bool> {
+/// #        Box::pin(async { Ok(true) })
+/// #    }
+/// #    fn abandon<'a>(&'a self, _: &'a str, _: Owner) -> Answer<'a, bool> { Box::pin(async { Ok(true) }) }
+/// }
+/// # use resilient_runtime::Component;
+/// let store = Registry::new().use_store("shared", Forgetful);
+/// assert_eq!(store.stats().address.as_deref(), Some("nowhere"));
+/// ```
+pub trait Backend: fmt::Debug + Send + Sync + 'static {
+    /// Returns where the store is, for people. Without a login.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, idempotency::MemoryStore, store::Backend};
+    ///
+    /// assert_eq!(MemoryStore::new(Clock::system(), 10).address(), "memory");
+    /// ```
+    fn address(&self) -> String;
+
+    /// Returns the store of idempotency records, if this store has that role.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, idempotency::MemoryStore, store::Backend};
+    ///
+    /// assert!(MemoryStore::new(Clock::system(), 10).idempotency().is_some());
+    /// ```
+    fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
+        None
+    }
+
+    /// Returns the store that counts the running instances of a service, if this store has that role.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, idempotency::MemoryStore, store::Backend};
+    ///
+    /// assert!(MemoryStore::new(Clock::system(), 10).instances().is_none());
+    /// ```
+    fn instances(&self) -> Option<&dyn InstanceStore> {
+        None
+    }
+}
+
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn address(&self) -> String {
+        B::address(self)
+    }
+
+    fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
+        B::idempotency(self)
+    }
+
+    fn instances(&self) -> Option<&dyn InstanceStore> {
+        B::instances(self)
+    }
+}

@@ -1,0 +1,98 @@
+//! Counts the running instances of a service.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::guard::{Guard, Need};
+use super::{Answer, StoreError};
+use crate::clock::BoxedTimer;
+use crate::sync::Ordering;
+
+/// How often an instance announces itself.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How long an announcement lasts.
+const LASTS: Duration = Duration::from_secs(7);
+
+/// Counts the running instances that use the same store with the same prefix.
+///
+/// ```
+/// use std::collections::BTreeSet;
+/// use std::sync::Mutex;
+/// use std::time::Duration;
+/// use resilient_runtime::store::{Answer, InstanceStore};
+///
+/// /// Counts the instances of one process. Announcements do not expire.
+/// #[derive(Debug, Default)]
+/// struct Local(Mutex<BTreeSet<u128>>);
+/// impl InstanceStore for Local {
+///     fn announce(&self, instance: u128, _: Duration) -> Answer<'_, u32> {
+///         let mut all = self.0.lock().unwrap();
+///         all.insert(instance);
+///         let count = all.len() as u32;
+///         Box::pin(async move { Ok(count) })
+///     }
+///     fn leave(&self, instance: u128) -> Answer<'_, ()> {
+///         self.0.lock().unwrap().remove(&instance);
+///         Box::pin(async { Ok(()) })
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let local = Local::default();
+/// assert_eq!(local.announce(1, Duration::from_secs(7)).await, Ok(1));
+/// assert_eq!(local.announce(2, Duration::from_secs(7)).await, Ok(2));
+/// # }
+/// ```
+pub trait InstanceStore: Send + Sync + 'static {
+    /// Announces an instance for the duration `lasts`, by the clock of the store. Returns the number of instances whose
+    /// announcement has not expired, with this one.
+    fn announce(&self, instance: u128, lasts: Duration) -> Answer<'_, u32>;
+
+    /// Ends the announcement of an instance.
+    fn leave(&self, instance: u128) -> Answer<'_, ()>;
+}
+
+impl Guard {
+    /// Starts to announce this instance, in the background.
+    pub(crate) fn announce(self: &Arc<Self>) {
+        if !self.announces.swap(true, Ordering::Relaxed) {
+            let guard = Arc::downgrade(self);
+            if let Err(problem) = self.background.start(keep_announced(guard)) {
+                self.announces.store(false, Ordering::Relaxed);
+                tracing::error!(target: "resilient_runtime::store", store = self.name, problem, "this instance is not announced");
+            }
+        }
+    }
+
+    /// The number of running instances at the last announcement, at least 1.
+    pub(crate) fn live_instances(&self) -> u32 {
+        self.live.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Identifies this instance in the store.
+    pub(crate) fn instance(&self) -> u128 {
+        self.instance
+    }
+}
+
+async fn keep_announced(guard: Weak<Guard>) {
+    loop {
+        let Some(strong) = guard.upgrade() else { return };
+        let (instance, clock) = (strong.instance, strong.environment.clock.clone());
+        let announced = strong.within(Need::Optional, move |backend| async move {
+            let instances = backend.instances().ok_or_else(|| StoreError::Refused(NO_ROLE.to_owned()))?;
+            instances.announce(instance, LASTS).await
+        });
+        // If the store fails, the last number stays.
+        if let Ok(live) = announced.await {
+            strong.live.store(live, Ordering::Relaxed);
+        }
+        drop(strong);
+        match BoxedTimer::armed(&clock, clock.now().after(INTERVAL)) {
+            Ok(timer) => timer.await,
+            Err(_) => return,
+        }
+    }
+}
+
+const NO_ROLE: &str = "the store does not count instances";

@@ -1,0 +1,134 @@
+//! Stores that several instances of a service share, by name.
+//!
+//! A store keeps state of components outside of the process. A component uses it by name:
+//!
+//! ```
+//! use resilient_runtime::{Component, Registry, idempotency::{Config, Fingerprint, MemoryStore}};
+//!
+//! let registry = Registry::new();
+//! // With `resilient-redis`: registry.use_store("shared", RedisStore::connect_lazily("redis://..")?);
+//! registry.use_store("shared", MemoryStore::new(registry.clock().clone(), 1000));
+//!
+//! let once = registry.idempotency("charge");
+//! once.reconfigure(Config::default().store("shared")).unwrap();
+//! assert_eq!(once.call("order 7", Fingerprint::NONE, || Some(995)), Some(995));
+//! ```
+//!
+//! Or in the settings file, if the program registered a [`Connector`] for the scheme of the URL:
+//!
+//! ```toml
+//! [store.shared]
+//! url = "redis://shop@cache.internal"   # or in the environment: RESILIENT__STORE__SHARED__URL
+//! prefix = "shop:production"
+//! ```
+//!
+//! - The program starts without the store. The first request connects.
+//! - Each request has a time limit. After several failures in a row, the store is degraded: requests fail at once, and
+//!   one request in each interval tries the store again. What a component does without its store is one of its settings,
+//!   such as `on_store_failure`.
+//! - A request that ends something that the store has acknowledged, such as a lease, is sent in any case.
+//! - The URL with its login is not shown in statistics, errors, logs or the settings of the process.
+
+mod backend;
+mod background;
+mod config;
+mod connector;
+mod error;
+mod guard;
+mod instances;
+mod named;
+mod stats;
+pub(crate) mod wait;
+
+use std::sync::Arc;
+
+pub use backend::Backend;
+pub use config::Config;
+pub use connector::Connector;
+pub(crate) use connector::Connectors;
+pub(crate) use error::ready;
+pub use error::{Answer, StoreError};
+pub(crate) use guard::{Guard, Need};
+pub use instances::InstanceStore;
+pub(crate) use named::NamedStores;
+pub use stats::Stats;
+
+use crate::component::{Component, Core, Create, Kind};
+use crate::observe::EventKind;
+
+/// A named store. See the [module](self).
+///
+/// ```
+/// use resilient_runtime::{Component, Registry, idempotency::MemoryStore};
+///
+/// let registry = Registry::new();
+/// assert_eq!(registry.store("shared").stats().address, None, "not registered yet");
+/// registry.use_store("shared", MemoryStore::new(registry.clock().clone(), 1000));
+/// assert_eq!(registry.store("shared").stats().address.as_deref(), Some("memory"));
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    core: Core<Config>,
+    guard: Arc<Guard>,
+}
+
+impl Store {
+    pub(crate) fn with_guard(core: Core<Config>, connectors: Arc<Connectors>, named: &NamedStores) -> Self {
+        let guard = Arc::new(Guard::new(&core, connectors));
+        named.add(core.name, Arc::clone(&guard));
+        Self { core, guard }
+    }
+
+    /// Replaces the store. A `url` in the settings has precedence.
+    pub(crate) fn give(&self, backend: Arc<dyn Backend>) {
+        self.guard.give(backend);
+    }
+
+    /// The problem with the settings, if they say where the store is but it cannot be used.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.guard.problem()
+    }
+
+    /// A message if the store is degraded.
+    pub(crate) fn degradation(&self) -> Option<String> {
+        let stats = self.guard.stats();
+        let error = stats.last_error.as_deref().unwrap_or("no reason is known");
+        stats.degraded.then(|| format!("the store is degraded: {error}"))
+    }
+}
+
+impl Create for Store {
+    const ALWAYS_ON: Option<&str> =
+        Some("a store cannot be disabled: remove `store` from the components that use it");
+
+    fn create(core: Core<Config>) -> Self {
+        Self::with_guard(core, Arc::default(), &NamedStores::default())
+    }
+}
+
+impl Component for Store {
+    const KIND: Kind = Kind::Store;
+    type Config = Config;
+    type Stats = Stats;
+
+    fn core(&self) -> &Core<Config> {
+        &self.core
+    }
+
+    fn apply(&self, config: &Config) {
+        self.guard.apply(config);
+    }
+
+    fn stats(&self) -> Stats {
+        self.guard.stats()
+    }
+
+    /// Resets the counters, and sends requests again if the store was degraded. The content of the store stays.
+    fn reset(&self) {
+        self.guard.reset();
+        self.core.publish(Self::KIND, EventKind::Reset);
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests;
