@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::InstanceStore;
-use crate::idempotency::IdempotencyStore;
+use super::{IdempotencyStore, InstanceStore};
 
 /// A store that components use by name. It plays one or more roles.
 ///
