@@ -27,13 +27,20 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod address;
+mod attempt;
+mod cluster;
 mod config;
-mod connection;
-mod operation;
+mod link;
+mod node;
 mod problem;
 mod script;
+mod sentinel;
 mod server;
+mod session;
 mod store;
+#[allow(dead_code, reason = "for roles that send messages between instances")]
+mod subscription;
 #[cfg(feature = "tls")]
 mod tls;
 mod worker;
