@@ -123,6 +123,28 @@ impl Nodes {
         nodes
     }
 
+    /// Two nodes without replicas. The first one has the lower half of the slots.
+    pub(crate) async fn pair() -> Self {
+        let mut servers = Vec::new();
+        for first in [0, 8192] {
+            let bus = free_port().to_string();
+            let server = Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus]).await;
+            let slots: Vec<String> = (first..first + 8192).map(|slot: u32| slot.to_string()).collect();
+            server.run(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
+            servers.push((server, bus));
+        }
+        let (second, bus) = (servers[1].0.port(), &servers[1].1);
+        servers[0].0.run(&format!("CLUSTER MEET 127.0.0.1 {second} {bus}")).await;
+        let start = Instant::now();
+        for (server, _) in &servers {
+            while !server.cli("", &["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+                assert!(start.elapsed() < PATIENCE);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Self(servers.into_iter().map(|(server, _)| server).collect())
+    }
+
     /// Waits until each node knows three primaries with one replica each, and each replica is connected.
     async fn wait_until_complete(&self) {
         let start = Instant::now();
