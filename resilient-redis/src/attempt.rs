@@ -80,6 +80,17 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
     }
 }
 
+impl<T> Shared<T> {
+    /// Forgets the value if it is not the right one any longer.
+    pub(crate) fn discard_if(&self, is_wrong: impl FnOnce(&T) -> bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = state.current.as_ref();
+        if found.is_some_and(|current| matches!(&*current.borrow(), Some(Ok(value)) if is_wrong(value))) {
+            state.current = None;
+        }
+    }
+}
+
 impl<T: Clone + Send + Sync + 'static> State<T> {
     fn start<A>(&mut self, at: Instant, attempt: impl FnOnce(u64) -> A) -> Current<T>
     where
@@ -130,7 +141,7 @@ mod tests {
         };
         let start = Instant::now();
         let mut calls = 0;
-        while start.elapsed() < Duration::from_millis(1000) {
+        while start.elapsed() < Duration::from_secs(1) {
             let (a, b) = tokio::join!(shared.get(fail), shared.get(fail));
             assert!(a.is_err() && b.is_err());
             calls += 1;

@@ -45,6 +45,12 @@ mod subscription;
 mod tls;
 mod worker;
 
+#[cfg(test)]
+extern crate self as resilient_redis;
+#[cfg(all(test, unix))]
+#[allow(dead_code, reason = "some parts are used only by the other tests")]
+mod fixture;
+
 pub use config::{Config, InvalidConfig};
 pub use store::{LARGEST_RESULT, RedisStore};
 

@@ -3,7 +3,7 @@
 //! The connection of the crate `redis` never reconnects, and its `ConnectionManager` keeps the error of a refused login.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ struct Inner {
     connection: Shared<Live>,
     /// The server whose settings were checked last.
     checked: Mutex<Option<Arc<str>>>,
+    /// Whether the sentinels are asked to report a new primary.
+    is_watched: AtomicBool,
 }
 
 enum Target {
@@ -83,7 +85,8 @@ impl Node {
     }
 
     fn of(target: Target, pause: Duration) -> Self {
-        Self(Arc::new(Inner { target, connection: Shared::new(pause), checked: Mutex::new(None) }))
+        let (connection, checked) = (Shared::new(pause), Mutex::new(None));
+        Self(Arc::new(Inner { target, connection, checked, is_watched: AtomicBool::new(false) }))
     }
 
     /// The address of the server, unless it is looked up.
@@ -117,7 +120,10 @@ impl Node {
         let end = Instant::now() + CONNECT;
         let (server, mut connection) = match &self.0.target {
             Target::Server(server) => (server.clone(), server.connect(CONNECT).await?),
-            Target::Primary(sentinels) => sentinels.primary().await?,
+            Target::Primary(sentinels) => {
+                self.watch(sentinels);
+                sentinels.primary().await?
+            }
         };
         let time = redis::cmd("TIME");
         let time = time.query_async(&mut connection);
@@ -135,6 +141,24 @@ impl Node {
         }
         let heard = Arc::new(Heard { responses: AtomicU64::new(0), time: Mutex::new(time) });
         Ok(Live { number, connection, server, heard })
+    }
+
+    /// Closes the connection when a sentinel reports that another server has become the primary.
+    ///
+    /// The task ends with the runtime of the store.
+    fn watch(&self, sentinels: &Arc<Sentinels>) {
+        // Relaxed: only one thread opens connections.
+        if !self.0.is_watched.swap(true, Ordering::Relaxed) {
+            let (node, sentinels) = (Arc::downgrade(&self.0), Arc::clone(sentinels));
+            tokio::spawn(async move {
+                let switched = |primary: &str| {
+                    if let Some(node) = node.upgrade() {
+                        node.connection.discard_if(|live| &*live.server.address != primary);
+                    }
+                };
+                sentinels.watch(switched).await;
+            });
+        }
     }
 
     /// Closes a connection, so that the next operation opens another one.

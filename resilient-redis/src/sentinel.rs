@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::address::Access;
 use crate::problem::Failure;
 use crate::server::Server;
+use crate::subscription::{Heard, listen};
 
 /// The shortest time limit for one server during a lookup.
 const STEP: Duration = Duration::from_secs(1);
@@ -32,8 +33,32 @@ impl Sentinels {
         Self { master, servers, access, step: timeout.max(STEP) }
     }
 
-    pub(crate) fn servers(&self) -> &[Server] {
-        &self.servers
+    /// Calls back with the address of each new primary, as soon as a sentinel says it.
+    ///
+    /// Without this, a failover is noticed when the connection to the old primary fails. A primary that was cut off from the
+    /// sentinels but not from this process would be used until then.
+    pub(crate) async fn watch(&self, mut switched: impl FnMut(&str)) {
+        let mut turn = 0;
+        let mut find = || {
+            turn += 1;
+            std::future::ready(Ok(self.servers[turn % self.servers.len()].clone()))
+        };
+        let heard = |heard| {
+            // `master old-host old-port new-host new-port`
+            let Heard::Message(message) = heard else { return };
+            let message = String::from_utf8_lossy(&message);
+            let mut words = message.split(' ');
+            if words.next() == Some(&self.master)
+                && let (Some(host), Some(port)) = (words.nth(2), words.next())
+            {
+                switched(&format!("{host}:{port}"));
+            }
+        };
+        let failed = |failure: Option<Failure>| {
+            let problem = failure.map(|failure| Failure::Sentinel(Box::new(failure)).describe("", true));
+            tracing::debug!(target: "resilient_redis", problem, "a subscription to a sentinel has ended");
+        };
+        listen(&mut find, "+switch-master", heard, failed).await;
     }
 
     /// Connects to the primary. A server that says that it is a replica is not used.

@@ -194,7 +194,7 @@ async fn a_lost_response_is_recognized_on_the_node_that_the_slot_has_moved_to() 
     let store = RedisStore::new(Config::cluster([nodes.0[0].address()]).timeout(PATIENCE)).unwrap();
     let store = Arc::new(store);
     let key =
-        (0..).map(|key| format!("k{key}")).find(|key| nodes.slot(&store.record_key(key)) < 8192).unwrap();
+        (0..1000).map(|key| format!("k{key}")).find(|key| nodes.slot(&store.record_key(key)) < 8192).unwrap();
     let (claimed, name) = (Arc::clone(&store), key.clone());
     let claimed = tokio::spawn(async move { claimed.claim(claim(&name, 1)).await });
     tokio::time::timeout(PATIENCE, executed.notified())

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::server::{PATIENCE, Server, free_port, run};
+use super::server::{PATIENCE, Server, free_port, run};
 
 /// A primary, two replicas and three sentinels.
 pub(crate) struct Watched {
