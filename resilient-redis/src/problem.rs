@@ -126,7 +126,10 @@ fn of(error: &RedisError, prefix: &str) -> String {
 }
 
 fn missing_right(prefix: &str) -> String {
-    format!("the user lacks a right: grant `~{prefix}:* {RIGHTS}`")
+    format!(
+        "the user lacks a right: grant `~{prefix}:* {RIGHTS}`, with Sentinel also `+role`, in a cluster \
+         `+cluster|slots +asking`, and for `Config::wait` `+wait`"
+    )
 }
 
 fn shortened(detail: &str) -> &str {

@@ -9,6 +9,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
 use crate::address::Access;
+use crate::node::CONNECT;
 use crate::problem::Failure;
 use crate::server::Server;
 use crate::subscription::{Heard, listen};
@@ -30,7 +31,7 @@ type Votes = Vec<((String, u16), usize)>;
 
 impl Sentinels {
     pub(crate) fn new(master: String, servers: Vec<Server>, access: Access, timeout: Duration) -> Self {
-        Self { master, servers, access, step: timeout.max(STEP) }
+        Self { master, servers, access, step: timeout.clamp(STEP, CONNECT) }
     }
 
     /// Calls back with the address of each new primary, as soon as a sentinel says it.

@@ -359,3 +359,55 @@ impl Session {
         Err(Failure::Unconfirmed { replicas, asked: asked.into() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::script::CHANGE;
+
+    const LIMIT: Duration = Duration::from_millis(400);
+
+    /// Servers that accept connections and say nothing.
+    async fn silent<const N: usize>() -> [String; N] {
+        let mut addresses = [const { String::new() }; N];
+        for address in &mut addresses {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            *address = listener.local_addr().unwrap().to_string();
+            tokio::spawn(async move {
+                let mut open = Vec::new();
+                loop {
+                    open.push(listener.accept().await.unwrap());
+                }
+            });
+        }
+        addresses
+    }
+
+    // The time is virtual, so the result does not depend on the speed of the machine.
+    #[tokio::test(start_paused = true)]
+    async fn no_operation_takes_longer_than_the_time_limit_and_5_ms() {
+        // T162
+        let silent = silent::<3>().await;
+        for config in [
+            Config::new(format!("redis://{}", silent[0])),
+            Config::sentinel("m", &silent),
+            Config::cluster(&silent),
+            // Nothing listens on port 1.
+            Config::sentinel("m", ["127.0.0.1:1", &silent[0]]),
+            Config::cluster(["127.0.0.1:1", &silent[0]]),
+        ] {
+            let session = Session::new(config.timeout(LIMIT)).unwrap();
+            for _ in 0..20 {
+                let operation =
+                    Operation::new(&CHANGE, session.key("idempotency", "k"), Vec::new()).repeatable();
+                let start = Instant::now();
+                assert!(session.run(operation, start).await.is_err());
+                let time = start.elapsed();
+                assert!(time <= LIMIT + Duration::from_millis(5), "{}: {time:?}", session.address());
+                tokio::time::sleep(Duration::from_millis(130)).await;
+            }
+        }
+    }
+}

@@ -215,7 +215,10 @@ mod tests {
     async fn a_subscription_moves_to_another_node_of_a_cluster() {
         // T166
         let mut nodes = Nodes::pair().await;
-        let listeners = [Listener::new(Config::new(nodes.url())), Listener::new(Config::new(nodes.url()))];
+        let listeners = [
+            Listener::new(Config::new(nodes.cluster_url())),
+            Listener::new(Config::new(nodes.cluster_url())),
+        ];
         for listener in &listeners {
             listener.receives("first").await;
         }

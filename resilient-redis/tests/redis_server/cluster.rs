@@ -28,13 +28,13 @@ const WRITERS: usize = 8;
 #[ignore = "needs redis-server: cargo xtask redis"]
 async fn slots_that_move_change_no_result() {
     let nodes = Nodes::start().await;
-    let config = Config::new(nodes.url()).timeout(PATIENCE).wait(1, PATIENCE / 2);
+    let config = Config::new(nodes.cluster_url()).timeout(PATIENCE).wait(1, PATIENCE / 2);
     let store = RedisStore::new(config).unwrap();
     let pass = async |span| tokio::time::sleep(span).await;
     resilient_runtime::testing::check_idempotency_store(&store, pass).await.unwrap();
 
     // T164
-    let once = [component(&nodes.url()), component(&nodes.url())];
+    let once = [component(&nodes.cluster_url()), component(&nodes.cluster_url())];
     let executed = Arc::new(Mutex::new(BTreeMap::new()));
     for round in 0..12 {
         let key = format!("order {round}");
@@ -109,8 +109,9 @@ async fn recovered(store: &RedisStore, key: &str, other: &str) -> (Duration, Dur
 async fn a_failed_node_affects_only_its_keys_until_its_replica_is_promoted() {
     // T162, T163
     let mut nodes = Nodes::start().await;
-    let confirmed = RedisStore::new(Config::new(nodes.url()).timeout(LIMIT * 5).wait(1, LIMIT * 4)).unwrap();
-    let store = RedisStore::new(Config::new(nodes.url()).timeout(LIMIT)).unwrap();
+    let confirmed =
+        RedisStore::new(Config::new(nodes.cluster_url()).timeout(LIMIT * 5).wait(1, LIMIT * 4)).unwrap();
+    let store = RedisStore::new(Config::new(nodes.cluster_url()).timeout(LIMIT)).unwrap();
     let mut of_node = BTreeMap::new();
     for key in 0..40 {
         let key = format!("k{key}");
@@ -131,7 +132,7 @@ async fn a_failed_node_affects_only_its_keys_until_its_replica_is_promoted() {
     eprintln!("measured: failover of a killed node in {time:?}, longest failed operation {longest:?}");
     assert!(time < FAILOVER && longest < LIMIT + Duration::from_secs(5), "{time:?}, {longest:?}");
     // The first address in the URL is not there. The replica had every confirmed claim.
-    let new = RedisStore::new(Config::new(nodes.url()).timeout(PATIENCE)).unwrap();
+    let new = RedisStore::new(Config::new(nodes.cluster_url()).timeout(PATIENCE)).unwrap();
     for key in &of_node[&0] {
         assert!(matches!(new.claim(claim(key, 2)).await, Ok(Claimed::InProgress { .. })), "{key}");
     }

@@ -80,14 +80,23 @@ impl Watched {
     }
 
     /// The server with this port.
-    pub(crate) fn index_of(&self, port: &str) -> usize {
+    fn index_of(&self, port: &str) -> usize {
         self.servers.iter().position(|server| server.port().to_string() == port).unwrap()
     }
 
-    /// The index of the primary that a sentinel names.
-    pub(crate) fn primary(&self) -> usize {
-        let named = self.sentinels[0].cli("", &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]);
-        self.index_of(named.lines().nth(1).unwrap())
+    /// The index of the primary, when all sentinels name the same one and it is not `old`.
+    pub(crate) async fn primary_after(&self, old: usize) -> usize {
+        let start = Instant::now();
+        loop {
+            let name = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER];
+            let named: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.cli("", &name)).collect();
+            let primary = self.index_of(named[0].lines().nth(1).unwrap());
+            if primary != old && named.iter().all(|other| *other == named[0]) {
+                return primary;
+            }
+            assert!(start.elapsed() < PATIENCE, "{named:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -165,7 +174,7 @@ impl Nodes {
         }
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub(crate) fn cluster_url(&self) -> String {
         format!("redis+cluster://{},{}", self.0[0].address(), self.0[1].address())
     }
 

@@ -65,8 +65,7 @@ async fn a_store_follows_the_primary_after_a_failover() {
 
     // The next primary hangs. Its connections stay open.
     watched.servers[0].start_again().await;
-    let hung = watched.primary();
-    assert_ne!(hung, 0);
+    let hung = watched.primary_after(0).await;
     watched.servers[hung].signal("STOP");
     let (time, longest) = recovered(&quick, "k").await;
     eprintln!("measured: failover of a hung primary in {time:?}, longest failed operation {longest:?}");
@@ -85,6 +84,26 @@ async fn each_problem_of_sentinel_is_an_error_with_its_remedy() {
     assert_eq!(of(right()).claim(claim("k", 1)).await, Ok(Claimed::Acquired));
     let url = format!("redis+sentinel://:right@{}/{MASTER}?sentinel_password=secret", addresses.join(","));
     assert_eq!(of(Config::new(url)).renew("k", Owner(1), HOUR).await, Ok(true));
+    // The documented rights.
+    let rights = "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat";
+    let sentinel_rights = "+sentinel|get-master-addr-by-name +subscribe +ping &+switch-master";
+    for sentinel in &watched.sentinels {
+        let words = format!("ACL SETUSER shop reset on >pw {sentinel_rights}");
+        let granted = sentinel.cli("secret", &words.split(' ').collect::<Vec<_>>());
+        assert!(granted.starts_with("OK"), "{granted}");
+    }
+    for (role, is_enough) in [("+role", true), ("", false)] {
+        let words = format!("ACL SETUSER shop reset on >pw ~resilient:* {rights} {role}");
+        watched.servers[0].cli("right", &words.split_whitespace().collect::<Vec<_>>());
+        let limited = Config::sentinel(MASTER, &addresses).login("shop", "pw").sentinel_login("shop", "pw");
+        let found = of(limited).claim(claim("limited", 1)).await;
+        if is_enough {
+            assert_eq!(found, Ok(Claimed::Acquired));
+        } else {
+            let refused = problem(found);
+            assert!(refused.contains("the user lacks a right") && refused.contains("`+role`"), "{refused}");
+        }
+    }
     let nobody = format!("127.0.0.1:{}", free_port());
     let data = watched.servers[0].address();
     let role = watched.servers[1].address();
