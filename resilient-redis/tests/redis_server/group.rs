@@ -201,8 +201,17 @@ impl Nodes {
         self.0[node].cli("", &["CLUSTER", "MYID"]).trim().to_owned()
     }
 
-    /// Moves the slot of a key with all of its keys, one key at a time.
+    /// Moves a slot with all of its keys, one key at a time.
     pub(crate) async fn move_slot(&self, slot: u32, (from, to): (usize, usize)) {
+        self.move_keys(slot, (from, to)).await;
+        let target = self.id(to);
+        for node in [to, from] {
+            self.0[node].run(&format!("CLUSTER SETSLOT {slot} NODE {target}")).await;
+        }
+    }
+
+    /// Moves the keys of a slot. Afterwards the slot is between the nodes.
+    pub(crate) async fn move_keys(&self, slot: u32, (from, to): (usize, usize)) {
         let (source, target) = (self.id(from), self.id(to));
         let mut old = self.0[from].admin().await;
         self.0[to].run(&format!("CLUSTER SETSLOT {slot} IMPORTING {source}")).await;
@@ -214,9 +223,6 @@ impl Nodes {
             let port = self.0[to].port();
             // The key can expire or be removed before: `NOKEY`.
             run(&mut old, &format!("MIGRATE 127.0.0.1 {port} {key} 0 5000")).await.unwrap();
-        }
-        for node in [to, from] {
-            self.0[node].run(&format!("CLUSTER SETSLOT {slot} NODE {target}")).await;
         }
     }
 }

@@ -133,4 +133,8 @@ async fn each_problem_of_sentinel_is_an_error_with_its_remedy() {
         let problem = problem(of(config).claim(claim("new", 2)).await);
         assert!(problem.contains(part) && !problem.contains("s3cret"), "{part}: {problem}");
     }
+    // The sentinels still name this server.
+    watched.servers[0].cli("right", &["REPLICAOF", "127.0.0.1", "1"]);
+    let problem = problem(of(right()).claim(claim("new", 2)).await);
+    assert!(problem.contains("says that it is a slave: a failover is in progress"), "{problem}");
 }
