@@ -277,7 +277,7 @@ fn address(value: Value) -> Option<(String, u16)> {
     Some((host, u16::try_from(port).ok()?))
 }
 
-/// What a redirection says: the address, the slot, and whether it holds for all later requests.
+/// The address and the slot of a redirection, and whether it holds for all later requests.
 pub(crate) fn redirection(error: &RedisError) -> Option<(&str, u16, bool)> {
     let (address, slot) = error.redirect_node()?;
     Some((address, slot, error.kind() == ErrorKind::Server(ServerErrorKind::Moved)))

@@ -16,7 +16,8 @@ const LONGEST_PREFIX: usize = 64;
 
 /// Settings of a [`RedisStore`](crate::RedisStore).
 ///
-/// `Debug` does not show the user or the password in the address.
+/// The servers are given by a URL ([`new`](Self::new)) or by their addresses ([`sentinel`](Self::sentinel),
+/// [`cluster`](Self::cluster)). `Debug` does not show users and passwords.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,7 +41,7 @@ pub struct Config {
     pub(crate) wait: Option<Wait>,
 }
 
-/// Where the server is, as it was given.
+/// The setting that says where the server is.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Url(String),

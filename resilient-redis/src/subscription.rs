@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a subscription calls back with.
+/// The argument of the callback of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// The subscription is connected, for the first time or again. Messages before this may have been missed.

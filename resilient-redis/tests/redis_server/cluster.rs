@@ -84,7 +84,7 @@ async fn slots_that_move_change_no_result() {
 
 /// Waits until the store works again. Returns how long it took, and the longest time of a failed operation.
 ///
-/// Meanwhile, `other` works all the time.
+/// `other` works all the time.
 async fn recovered(store: &RedisStore, key: &str, other: &str) -> (Duration, Duration) {
     let (start, mut longest) = (Instant::now(), Duration::ZERO);
     loop {

@@ -118,7 +118,7 @@ async fn a_change_that_too_few_replicas_confirm_is_an_error_and_its_claim_is_giv
     }
     assert!(two.complete("a", Owner(1), vec![1], HOUR).await.is_err());
     assert_eq!(plain.claim(claim("a", 4)).await, Ok(Claimed::Done(vec![1])), "the change was made");
-    // What changes nothing is not waited for.
+    // Operations without a change do not wait.
     assert_eq!(two.claim(claim("a", 4)).await, Ok(Claimed::Done(vec![1])));
     assert!(matches!(two.claim(claim("b", 4)).await, Ok(Claimed::InProgress { .. })));
     assert_eq!(two.renew("b", Owner(9), HOUR).await, Ok(false));

@@ -104,7 +104,7 @@ async fn each_problem_of_sentinel_is_an_error_with_its_remedy() {
             assert!(refused.contains("the user lacks a right") && refused.contains("`+role`"), "{refused}");
         }
     }
-    let nobody = format!("127.0.0.1:{}", free_port());
+    let unused = format!("127.0.0.1:{}", free_port());
     let data = watched.servers[0].address();
     let role = watched.servers[1].address();
     for (config, part) in [
@@ -118,7 +118,7 @@ async fn each_problem_of_sentinel_is_an_error_with_its_remedy() {
             Config::sentinel("other", &addresses).sentinel_login("", "secret"),
             "the sentinels know no master `other`: check the name",
         ),
-        (Config::sentinel(MASTER, [&nobody]), "the connection was refused"),
+        (Config::sentinel(MASTER, [&unused]), "the connection was refused"),
         (
             Config::sentinel(MASTER, [&data]).sentinel_login("", "right"),
             "it is not a sentinel: check the ports",
