@@ -249,6 +249,7 @@ mod tests {
         let idle = Session::new(Config::sentinel(MASTER, watched.addresses())).unwrap();
         let first = idle.link().route("k", false).await.unwrap();
         assert_eq!(*first.live.server.address, *watched.servers[0].address());
+        watched.expect_failover();
         watched.servers[0].signal("STOP");
         let start = Instant::now();
         // Nothing is sent on this connection. A sentinel says that it is no longer the right one.

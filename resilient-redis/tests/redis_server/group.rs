@@ -27,7 +27,7 @@ impl Watched {
         let mut watched = Self { servers: vec![primary, one, two], sentinels: Vec::new() };
         let mut lines = vec![
             format!("sentinel monitor {MASTER} 127.0.0.1 {port} 2"),
-            format!("sentinel down-after-milliseconds {MASTER} 1000"),
+            format!("sentinel down-after-milliseconds {MASTER} 60000"),
             format!("sentinel failover-timeout {MASTER} 4000"),
         ];
         if !password.is_empty() {
@@ -59,6 +59,14 @@ impl Watched {
                 assert!(start.elapsed() < PATIENCE, "{info}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+    }
+
+    /// Lets a failover start after a second. Before, a slow machine must not cause one.
+    pub(crate) fn expect_failover(&self) {
+        for sentinel in &self.sentinels {
+            let set = sentinel.cli("", &["SENTINEL", "SET", MASTER, "down-after-milliseconds", "1000"]);
+            assert!(set.starts_with("OK"), "{set}");
         }
     }
 
@@ -109,7 +117,7 @@ impl Nodes {
             "--cluster-enabled",
             "yes",
             "--cluster-node-timeout",
-            "2000",
+            "60000",
             "--cluster-require-full-coverage",
             "no",
             "--repl-diskless-sync-delay",
@@ -171,6 +179,13 @@ impl Nodes {
                 assert!(start.elapsed() < PATIENCE, "{slots}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+    }
+
+    /// Lets a failover start after two seconds. Before, a slow machine must not cause one.
+    pub(crate) async fn expect_failover(&self) {
+        for node in &self.0 {
+            node.run("CONFIG SET cluster-node-timeout 2000").await;
         }
     }
 
