@@ -116,8 +116,14 @@ impl Nodes {
         let arguments = [
             "--cluster-enabled",
             "yes",
+            // The nodes exchange what they know in half of this time.
             "--cluster-node-timeout",
-            "60000",
+            "500",
+            // A replica is listed after its first message.
+            "--repl-ping-replica-period",
+            "1",
+            "--cluster-replica-no-failover",
+            "yes",
             "--cluster-require-full-coverage",
             "no",
             "--repl-diskless-sync-delay",
@@ -137,6 +143,7 @@ impl Nodes {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         let nodes = Self(servers);
         nodes.wait_until_complete().await;
+        nodes.configure("cluster-node-timeout 60000").await;
         nodes
     }
 
@@ -184,8 +191,13 @@ impl Nodes {
 
     /// Lets a failover start after two seconds. Before, a slow machine must not cause one.
     pub(crate) async fn expect_failover(&self) {
+        self.configure("cluster-node-timeout 2000").await;
+        self.configure("cluster-replica-no-failover no").await;
+    }
+
+    async fn configure(&self, setting: &str) {
         for node in &self.0 {
-            node.run("CONFIG SET cluster-node-timeout 2000").await;
+            node.run(&format!("CONFIG SET {setting}")).await;
         }
     }
 
