@@ -20,7 +20,7 @@ use crate::{HOUR, claim, problem};
 const LIMIT: Duration = Duration::from_millis(400);
 
 /// The longest failover, also on a busy machine. Otherwise it takes less than 10 seconds.
-const FAILOVER: Duration = Duration::from_secs(60);
+const FAILOVER: Duration = Duration::from_mins(1);
 
 const WRITERS: usize = 8;
 

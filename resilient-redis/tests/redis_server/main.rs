@@ -8,6 +8,7 @@ mod fleet;
 mod group;
 mod lost_response;
 mod refusals;
+mod replication;
 mod sentinel;
 mod server;
 #[cfg(feature = "tls")]
