@@ -66,6 +66,7 @@ mod clients;
 mod config;
 #[cfg(feature = "durable")]
 mod durable;
+mod encoded;
 mod ended;
 mod ending;
 mod holding;
@@ -88,6 +89,7 @@ pub use claim_outcome::{ClaimOutcome, Stored};
 pub use config::{Config, OnStoreFailure, OnUnknown};
 #[cfg(feature = "durable")]
 pub use durable::{DurableStore, OpenError};
+pub use encoded::{ResultError, decode_result, encode_result};
 pub use ended::{Unsaved, replayed, unsaved};
 pub use holding::Holding;
 pub use lease::{Lease, lease_is_lost};
