@@ -1,6 +1,12 @@
 //! The store on real servers. The tests start `PostgreSQL`, and are ignored without `cargo xtask postgres`.
 #![cfg(target_os = "linux")]
 
+mod faults;
+mod kills;
+mod lost_response;
+mod payments;
+mod pooled;
+mod refusals;
 mod server;
 mod transactions;
 mod wire;

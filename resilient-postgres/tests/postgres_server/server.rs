@@ -235,7 +235,9 @@ fn initialize(data: &Path) {
 fn spawn(port: u16, folder: &Path, settings: &[String]) -> Child {
     let mut server = program(binaries().join("postgres"), folder);
     server.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""]);
-    for setting in ["fsync=on", "shared_buffers=16MB", "max_connections=80"] {
+    for setting in
+        ["fsync=on", "recovery_init_sync_method=syncfs", "shared_buffers=16MB", "max_connections=80"]
+    {
         server.args(["-c", setting]);
     }
     for setting in settings {
