@@ -8,6 +8,7 @@ mod instructions;
 #[cfg(test)]
 mod invariants;
 mod load;
+mod postgres;
 mod prose;
 mod proxy;
 mod public_api;
@@ -47,6 +48,11 @@ const TASKS: &[Task] = &[
         test_proxy,
     ),
     ("redis", "tests the store of `resilient-redis` on real servers (installs `redis-server`)", test_redis),
+    (
+        "postgres",
+        "tests the store of `resilient-postgres` on real servers (installs `PostgreSQL` and pgbouncer)",
+        test_postgres,
+    ),
     (
         "public-api",
         "writes docs/public-api.txt, on a nightly toolchain (installs cargo-public-api)",
@@ -100,6 +106,7 @@ fn test() -> Vec<Step> {
     steps.extend([browser(), api()]);
     steps.extend(test_proxy());
     steps.extend(test_redis());
+    steps.extend(test_postgres());
     steps.extend(models());
     steps.extend(count_instructions());
     steps
@@ -119,7 +126,7 @@ fn tests() -> Vec<Step> {
 
 /// Checks each feature without the others, because a feature must not depend on another one being enabled.
 fn features_alone() -> impl Iterator<Item = Step> {
-    const FEATURES: [(&str, &[&str]); 4] = [
+    const FEATURES: [(&str, &[&str]); 5] = [
         (
             "resilient-runtime",
             &[
@@ -139,6 +146,7 @@ fn features_alone() -> impl Iterator<Item = Step> {
         ("resilient-http", &["chaos", "reqwest", "otel", "metrics"]),
         ("resilient-chaos", &["experiments", "proxy"]),
         ("resilient-redis", &["tls"]),
+        ("resilient-postgres", &["tls"]),
     ];
     let all =
         FEATURES.into_iter().flat_map(|(package, features)| features.iter().map(move |one| (package, *one)));
@@ -164,17 +172,24 @@ fn test_proxy() -> Vec<Step> {
     ]
 }
 
-/// The tests that start `redis-server`. They are ignored in the other steps.
 fn test_redis() -> Vec<Step> {
     let server = Step::task("redis-server", redis::install);
-    let tests = if run::has("cargo-nextest") {
+    vec![server, on_servers("the store in Redis", "redis_server")]
+}
+
+fn test_postgres() -> Vec<Step> {
+    let server = Step::task("PostgreSQL", postgres::install);
+    vec![server, on_servers("the store in PostgreSQL", "postgres_server")]
+}
+
+/// The tests that start servers. They are ignored in the other steps.
+fn on_servers(name: &'static str, binary: &str) -> Step {
+    if run::has("cargo-nextest") {
         let all = ["nextest", "run", "--workspace", "--all-features", "--run-ignored", "only"];
-        Step::cargo("the store in Redis", &[&all[..], &["-E", "binary(redis_server)"]].concat())
+        Step::cargo(name, &[&all[..], &["-E", &format!("binary({binary})")]].concat())
     } else {
-        let all = ["test", "--workspace", "--all-features", "--test", "redis_server", "--", "--ignored"];
-        Step::cargo("the store in Redis", &all)
-    };
-    vec![server, tests]
+        Step::cargo(name, &["test", "--workspace", "--all-features", "--test", binary, "--", "--ignored"])
+    }
 }
 
 fn api() -> Step {

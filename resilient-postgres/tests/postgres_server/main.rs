@@ -1,7 +1,9 @@
 //! The store on real servers. The tests start `PostgreSQL`, and are ignored without `cargo xtask postgres`.
 #![cfg(target_os = "linux")]
 
+mod classify;
 mod faults;
+mod fleet;
 mod kills;
 mod lost_response;
 mod payments;
