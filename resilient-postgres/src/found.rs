@@ -11,7 +11,7 @@ use crate::sql::unhex;
 /// The state of a record after an attempt to claim it.
 #[derive(Debug)]
 pub(crate) struct Found {
-    is_there: bool,
+    /// Whether it exists and has not expired.
     is_live: bool,
     operation: String,
     is_same_payload: bool,
@@ -34,7 +34,6 @@ impl Found {
         let result: Option<String> = row.try_get("result")?;
         let unreadable = || sqlx::Error::Decode("the result is not in hexadecimal digits".into());
         Ok(Self {
-            is_there: row.try_get("is_there")?,
             is_live: row.try_get("is_live")?,
             operation: row.try_get("operation")?,
             is_same_payload: row.try_get("is_same_payload")?,
@@ -49,7 +48,7 @@ impl Found {
         if is_acquired {
             return Attempt::Ended(Claimed::Acquired);
         }
-        if !self.is_there || !self.is_live {
+        if !self.is_live {
             return Attempt::Missed;
         }
         let asks = claim.operation.escape_default().to_string();

@@ -53,3 +53,8 @@ pub use claim_error::ClaimError;
 pub use config::{Config, InvalidConfig};
 pub use store::{LARGEST_RESULT, PostgresStore};
 pub use transaction::{ClaimIn, ClaimedIn, FreshClaim, StoredResult};
+
+/// Compiles the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/postgres.md")]
+struct Guide;

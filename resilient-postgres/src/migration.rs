@@ -37,7 +37,11 @@ pub(crate) async fn apply(session: Session) -> Result<(), String> {
 
 async fn migrate(session: &Session) -> Result<(), String> {
     let names = session.names();
-    let described = |error: Error| match error.as_database_error().and_then(|error| error.code()).as_deref() {
+    let described = |error: Error| match error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .as_deref()
+    {
         Some("42P07") => format!(
             "a table or index with the name of `{}` exists and does not belong to this version of resilient-postgres: \
              remove it, or set another `table`",

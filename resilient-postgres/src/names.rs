@@ -40,7 +40,7 @@ impl Names {
     }
 }
 
-/// What is wrong with a name, if anything. An allowed name needs no escaping.
+/// The problem with a name, if there is one. An allowed name needs no escaping.
 pub(crate) fn problem(setting: &str, name: &str) -> Option<String> {
     let bytes = name.len();
     if bytes == 0 || bytes > LONGEST {

@@ -47,14 +47,14 @@ pub(crate) struct Reply {
     pub(crate) row: PgRow,
 }
 
-/// What an attempt of an operation found.
+/// The result of an attempt of an operation.
 pub(crate) enum Outcome<T> {
     Ended(T),
     /// Another operation was faster, or the known time on the server was wrong.
     Again,
 }
 
-/// What an attempt knows about the operation.
+/// The state of an operation before an attempt.
 #[derive(Clone, Copy)]
 pub(crate) struct Circumstances {
     /// Whether an earlier copy may have been executed.

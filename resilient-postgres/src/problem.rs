@@ -3,18 +3,19 @@
 use std::io::ErrorKind;
 
 use sqlx::Error;
+use sqlx::error::DatabaseError;
 
 use crate::names::Names;
 use crate::sql::VERSION;
 
-/// The error with its remedy. It contains no password: neither the server nor `sqlx` returns it.
+/// The error with its remedy. It contains no password: the server and `sqlx` do not return it.
 pub(crate) fn of(error: &Error, names: &Names) -> String {
     if let Error::Io(io) = error
         && matches!(io.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
     {
         return "the connection was refused: check that the server runs and the address is right".to_owned();
     }
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+    let code = error.as_database_error().and_then(DatabaseError::code).unwrap_or_default().into_owned();
     let table = &names.shown;
     let remedy = match (&*code, error) {
         ("28P01" | "28000", _) => "the server refused the login: check the user and the password".to_owned(),

@@ -82,7 +82,7 @@ pub(crate) fn claim(names: &Names, claim: &Claim, place: Place) -> String {
 fn read(names: &Names, key: &str, claim: &Claim, more: &str) -> String {
     let Names { records, versions, .. } = names;
     format!(
-        "SELECT {more}{now} AS now, (SELECT max(version) FROM {versions}) AS version, r.key IS NOT NULL AS is_there, \
+        "SELECT {more}{now} AS now, (SELECT max(version) FROM {versions}) AS version, \
          coalesce(r.expires_at > t.now, false) AS is_live, coalesce(r.operation, '') AS operation, \
          coalesce(r.fingerprint = {fingerprint}, false) AS is_same_payload, coalesce(r.owner = {owner}, false) AS is_mine, \
          coalesce((extract(epoch from r.lease_until - t.now) * 1000000)::int8, 0) AS lease, \

@@ -98,6 +98,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// Returns all settings that are not valid.
+    #[allow(clippy::needless_pass_by_value, reason = "the settings belong to the store")]
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
         let (options, names) = config.checked()?;
         let session = Session::new(options, names, config.connections, config.timeout);
@@ -198,10 +199,10 @@ impl PostgresStore {
     }
 
     /// Starts an operation at once on the thread of the store. The returned future waits for its result.
-    fn run<'a, T: Send + 'static>(
-        &'a self,
+    fn run<T: Send + 'static>(
+        &self,
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Answer<'a, T> {
+    ) -> Answer<'_, T> {
         let started = self.worker.start(operation);
         Box::pin(async move {
             match started {
@@ -211,7 +212,7 @@ impl PostgresStore {
         })
     }
 
-    /// Starts the deletion of expired records if it is due. Nobody waits for it.
+    /// Starts the deletion of expired records if it is due, without waiting for it.
     pub(crate) fn expire_if_due(&self) {
         if self.expiry.is_due() {
             // The next interval starts it again if there is no thread or too many operations.

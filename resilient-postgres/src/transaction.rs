@@ -119,7 +119,7 @@ impl ClaimIn {
             fingerprint: self.fingerprint,
             operation: "",
             owner: Owner::unique(),
-            // Until it commits, nobody sees the record. If it commits without a result, no lease is waited for.
+            // Other transactions see the record only after the commit. If it commits without a result, no lease is waited for.
             lease: Duration::ZERO,
             lost_for: self.ttl,
             takes_over: false,
@@ -148,7 +148,7 @@ impl ClaimIn {
 /// ```
 #[derive(Debug)]
 pub enum ClaimedIn {
-    /// Nobody has done the work. Do it in this transaction, complete the claim, and commit.
+    /// The work is new. Do it in this transaction, complete the claim, and commit.
     Fresh(FreshClaim),
     /// The work was done by a transaction that has committed. This is its result.
     Done(StoredResult),
@@ -359,7 +359,7 @@ fn check_version(session: &Session, reply: &Reply) -> Result<(), ClaimError> {
 }
 
 fn failed(session: &Session, error: sqlx::Error, max_wait: Duration) -> ClaimError {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     match code.as_deref() {
         Some("55P03") => ClaimError::Busy { max_wait },
         _ => ClaimError::Database {

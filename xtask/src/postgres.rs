@@ -6,10 +6,10 @@ use crate::run::{has, installed};
 
 /// Installs `PostgreSQL` and pgbouncer unless they are there. The tests start them on free ports and stop them.
 pub(crate) fn install() -> Result<(), String> {
-    if !has_server() && !(installed("postgresql") && has_server()) {
+    if !(has_server() || installed("postgresql") && has_server()) {
         return Err("`PostgreSQL` 13 or later is required: install it".to_owned());
     }
-    if !has("pgbouncer") && !(installed("pgbouncer") && has("pgbouncer")) {
+    if !(has("pgbouncer") || installed("pgbouncer") && has("pgbouncer")) {
         return Err("`pgbouncer` is required: install it".to_owned());
     }
     Ok(())

@@ -7,7 +7,7 @@ use sqlx::{Connection as _, Error};
 use crate::server::{Server, run};
 
 fn code_and_class(error: &Error) -> (String, Class) {
-    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
     (code.into_owned(), error.classify())
 }
 

@@ -52,7 +52,7 @@ fn run_child(url: &str, first: i32, steps: Option<usize>) -> (Vec<(i32, i64)>, S
         }
         left = left.map(|left| left.saturating_sub(1));
         if left == Some(0) {
-            // It may be further by now. What it has still written counts too.
+            // It may be further by now. The rest of its output counts too.
             child.kill().unwrap();
             left = None;
         }

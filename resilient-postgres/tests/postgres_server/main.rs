@@ -63,11 +63,11 @@ async fn expired_records_count_as_missing_and_are_deleted_in_batches() {
     assert_eq!(server::run(&pool, insert).await.unwrap(), 2510);
     assert_eq!(store.claim(claim("1", 1)).await, Ok(Claimed::Acquired), "the record has expired");
     // A transaction that uses an expired record does not block the others.
-    let mut user = pool.begin().await.unwrap();
-    let used = "UPDATE resilient_idempotency SET result = '' WHERE key = sha256('2')";
-    assert_eq!(server::run(&mut *user, used).await.unwrap(), 1);
+    let mut other = pool.begin().await.unwrap();
+    let change = "UPDATE resilient_idempotency SET result = '' WHERE key = sha256('2')";
+    assert_eq!(server::run(&mut *other, change).await.unwrap(), 1);
     assert_eq!(store.expire().await, Ok(2498));
-    user.rollback().await.unwrap();
+    other.rollback().await.unwrap();
     assert_eq!(store.expire().await, Ok(1));
     assert_eq!(store.expire().await, Ok(0));
     let left = async || -> i64 {

@@ -68,7 +68,7 @@ async fn it_works_through_pgbouncer_in_transaction_mode() {
     resilient_runtime::testing::check_idempotency_store(&store, pass).await.unwrap();
 
     create_tables(&server.pool()).await;
-    // What the documentation asks for: pgbouncer 1.18 refuses this parameter.
+    // As the documentation says, because pgbouncer 1.18 refuses this parameter.
     let options = bouncer.url().parse::<PgConnectOptions>().unwrap().extra_float_digits(None);
     let pool = PgPoolOptions::new().max_connections(8).acquire_timeout(PATIENCE).connect_lazy_with(options);
     let store = Arc::new(store);

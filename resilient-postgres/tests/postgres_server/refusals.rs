@@ -101,7 +101,7 @@ async fn a_refused_login_is_an_error_without_the_password() {
     assert_eq!(connect(&server, "secured:pw", "postgres").check().await, Ok(()));
     for (login, database, expected) in [
         ("secured:s3cret", "postgres", "refused the login: check the user and the password"),
-        ("nobody:s3cret", "postgres", "refused the login: check the user and the password"),
+        ("unknown:s3cret", "postgres", "refused the login: check the user and the password"),
         ("secured:pw", "nowhere", "the database does not exist"),
     ] {
         let problem = problem(connect(&server, login, database).claim(claim("k", 1)).await);

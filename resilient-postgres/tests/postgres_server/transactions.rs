@@ -41,7 +41,11 @@ async fn the_record_commits_or_rolls_back_with_the_transaction() {
         let claim = fresh(&store, &mut tx, "a").await;
         run(&mut *tx, "INSERT INTO account VALUES (995)").await.unwrap();
         claim.complete(&mut tx, &995_u32).await.unwrap();
-        if commits { tx.commit().await.unwrap() } else { tx.rollback().await.unwrap() }
+        if commits {
+            tx.commit().await.unwrap();
+        } else {
+            tx.rollback().await.unwrap();
+        }
     }
     let mut tx = pool.begin().await.unwrap();
     assert_eq!(done(&store, &mut tx, "a").await, 995);
@@ -104,9 +108,9 @@ async fn a_concurrent_claim_waits_for_the_end_of_the_transaction() {
         until_one_waits(&pool).await;
         claimed.complete(&mut first, &1_u32).await.unwrap();
         if commits {
-            first.commit().await.unwrap()
+            first.commit().await.unwrap();
         } else {
-            first.rollback().await.unwrap()
+            first.rollback().await.unwrap();
         }
         assert_eq!(second.await.unwrap(), commits.then_some(1));
         let mut third = pool.begin().await.unwrap();
