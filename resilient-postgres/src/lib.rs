@@ -40,6 +40,7 @@ mod config;
 mod connection;
 mod expiry;
 mod found;
+mod joined;
 mod migration;
 mod names;
 mod operation;

@@ -1,6 +1,7 @@
 //! One operation on a connection of the store: connects if needed, sends the statements, and sends them again if the
 //! connection was lost.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,10 +20,9 @@ use crate::{config, problem};
 const RACES: u32 = 8;
 
 /// The connections and the settings that all operations of a store share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Session(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     options: PgConnectOptions,
     connections: Connections,
@@ -106,6 +106,8 @@ impl Session {
         match timeout_at(until, self.attempts(until, &sql, &read)).await {
             Ok(done) => done,
             Err(_) => {
+                // The other connections may be broken too, without a sign of it.
+                self.0.connections.discard();
                 let problem = if self.0.connections.are_all_used() {
                     "did not respond, or all `connections` are in use,"
                 } else {
@@ -218,6 +220,13 @@ impl Session {
             let since = at.saturating_duration_since(time.received).as_micros();
             time.micros.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
         })
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The options contain the password.
+        f.debug_struct("Session").field("address", &self.0.address).finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError};
+use resilient_runtime::idempotency::{
+    Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError, TransactionalStore,
+};
 use tokio::time::Instant;
 
 use crate::config::{Config, InvalidConfig};
@@ -315,6 +317,10 @@ impl IdempotencyStore for PostgresStore {
 
     fn lose<'a>(&'a self, key: &'a str, owner: Owner) -> Answer<'a, bool> {
         self.change((key, owner), OwnedChange::Lose)
+    }
+
+    fn transactional(&self) -> Option<&dyn TransactionalStore> {
+        Some(self)
     }
 }
 

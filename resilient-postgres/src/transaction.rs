@@ -22,6 +22,8 @@ const LONGEST_KEY: usize = 1024;
 const RACES: u32 = 3;
 /// Default time for which a result is stored.
 const TTL: Duration = Duration::from_hours(24);
+/// Minimum time for which an unknown outcome is stored: the same as for the attribute.
+const LOST_FOR: Duration = Duration::from_hours(1);
 /// Default time to wait for another transaction with the same key.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
@@ -82,7 +84,8 @@ impl ClaimIn {
 
     /// Sets how long the result is stored, measured from [`FreshClaim::complete`]. Default: 24 h.
     ///
-    /// After that, the work of a claim with the key is done again. Durations above 30 years count as 30 years.
+    /// After that, the work of a claim with the key is done again. A `ttl` of zero stores nothing. Durations above 30 years
+    /// count as 30 years.
     ///
     /// ```
     /// use std::time::Duration;
@@ -121,7 +124,7 @@ impl ClaimIn {
             owner: Owner::unique(),
             // Other transactions see the record only after the commit. If it commits without a result, no lease is waited for.
             lease: Duration::ZERO,
-            lost_for: self.ttl,
+            lost_for: self.ttl.max(LOST_FOR),
             takes_over: false,
             client: None,
         })
@@ -312,7 +315,7 @@ impl PostgresStore {
 }
 
 /// Claims a record in a transaction.
-async fn claim_in(
+pub(crate) async fn claim_in(
     session: &Session,
     tx: &mut PgConnection,
     claim: &Claim,
@@ -334,7 +337,7 @@ async fn claim_in(
 }
 
 /// Stores a result in a transaction. Returns whether the transaction holds the claim.
-async fn complete_in(
+pub(crate) async fn complete_in(
     session: &Session,
     tx: &mut PgConnection,
     (key, owner): (&str, Owner),

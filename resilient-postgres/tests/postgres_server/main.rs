@@ -1,6 +1,7 @@
 //! The store on real servers. The tests start `PostgreSQL`, and are ignored without `cargo xtask postgres`.
 #![cfg(target_os = "linux")]
 
+mod attribute;
 mod classify;
 mod faults;
 mod fleet;

@@ -107,6 +107,11 @@ async fn a_refused_login_is_an_error_without_the_password() {
         let problem = problem(connect(&server, login, database).claim(claim("k", 1)).await);
         assert!(problem.contains(expected) && !problem.contains("s3cret"), "{problem}");
     }
+    let store = connect(&server, "secured:s3cret", "postgres");
+    let mut tx = server.pool().begin().await.unwrap();
+    let claimed = store.claim_in(&mut tx, ClaimIn::new("charge", "k")).await.unwrap();
+    let shown = format!("{claimed:?} {store:?}");
+    assert!(shown.contains(&server.address()) && !shown.contains("s3cret"), "{shown}");
     server.run("ALTER ROLE secured NOSUPERUSER CONNECTION LIMIT 0").await;
     let problem = problem(connect(&server, "secured:pw", "postgres").claim(claim("k", 1)).await);
     assert!(problem.contains("too many connections: raise `max_connections`"), "{problem}");

@@ -80,6 +80,7 @@ mod stats;
 mod store;
 mod stored;
 mod stores;
+mod transaction;
 mod wait;
 
 use std::sync::Arc;
@@ -97,12 +98,15 @@ pub use memory::MemoryStore;
 pub use replay::{Codec, Replay};
 pub use stats::Stats;
 pub use store::{Answer, Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner, StoreError};
+pub use transaction::{StoreTransaction, TransactionalStore};
 
 pub(crate) use ended::{Mark, mark};
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
 pub(crate) use store::Printer;
 pub(crate) use stores::Stores;
+#[doc(hidden)]
+pub use transaction::{TransactionClaim, TransactionLease};
 
 use crate::component::{Component, Core, Create, Kind};
 use crate::nearest::nearest;

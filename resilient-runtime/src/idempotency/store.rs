@@ -5,6 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::transaction::TransactionalStore;
+
 /// The future that a store operation returns.
 ///
 /// ```
@@ -281,6 +283,19 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// ```
     fn lose<'a>(&'a self, _key: &'a str, _owner: Owner) -> Answer<'a, bool> {
         ready(Ok(false))
+    }
+
+    /// Returns the store as one that can write a record in the transaction of the caller, if it can.
+    ///
+    /// `idempotent(transaction = ..)` needs it. The default implementation returns `None`.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, idempotency::{IdempotencyStore, MemoryStore}};
+    ///
+    /// assert!(MemoryStore::new(Clock::system(), 10).transactional().is_none());
+    /// ```
+    fn transactional(&self) -> Option<&dyn TransactionalStore> {
+        None
     }
 }
 
