@@ -51,6 +51,11 @@ pub(crate) fn of(error: &Error, names: &Names) -> String {
         (_, Error::Tls(_)) => "the encrypted connection was refused: check `sslmode` and the certificates, and enable the \
                                feature `tls`"
             .to_owned(),
+        (_, Error::Io(io)) if io.to_string().contains("invalid peer certificate") => {
+            "the certificate of the server is not trusted: set `sslrootcert` to its authority, and check the host name in \
+             the URL"
+                .to_owned()
+        }
         (_, Error::Protocol(_)) => "the response is not the PostgreSQL protocol: check that the address and port belong to \
                                     a PostgreSQL server"
             .to_owned(),

@@ -11,6 +11,8 @@ mod payments;
 mod pooled;
 mod refusals;
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
 mod transactions;
 mod wire;
 

@@ -193,7 +193,8 @@ fn user() -> Option<(u32, u32)> {
     Some((ids.next().unwrap(), ids.next().unwrap()))
 }
 
-fn give(path: &Path) {
+/// Makes the user of the server the owner of a file.
+pub(crate) fn give(path: &Path) {
     if let Some((user, group)) = user() {
         chown(path, Some(user), Some(group)).unwrap();
     }
@@ -228,7 +229,8 @@ fn initialize(data: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let access = data.join("pg_hba.conf");
     let rules = std::fs::read_to_string(&access).unwrap();
-    let password = "host all secured 127.0.0.1/32 scram-sha-256\n";
+    let password =
+        "host all secured 127.0.0.1/32 scram-sha-256\nhostnossl all encrypted 127.0.0.1/32 reject\n";
     std::fs::write(&access, password.to_owned() + &rules).unwrap();
 }
 
