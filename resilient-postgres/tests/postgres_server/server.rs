@@ -221,8 +221,16 @@ fn binaries() -> PathBuf {
 }
 
 /// Creates the data directory of a server without a password for `admin`.
+///
+/// The first test keeps a copy for the others, because `initdb` takes most of the time of a short test.
 fn initialize(data: &Path) {
-    let mut initialize = program(binaries().join("initdb"), data.parent().unwrap());
+    let programs = binaries();
+    let name = format!("data-1{}", programs.display().to_string().replace('/', "-"));
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if kept.exists() {
+        return copy(&kept, data);
+    }
+    let mut initialize = program(programs.join("initdb"), data.parent().unwrap());
     initialize.arg("--pgdata").arg(data);
     initialize.args(["--username=admin", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
     let output = initialize.output().unwrap();
@@ -232,6 +240,17 @@ fn initialize(data: &Path) {
     let password =
         "host all secured 127.0.0.1/32 scram-sha-256\nhostnossl all encrypted 127.0.0.1/32 reject\n";
     std::fs::write(&access, password.to_owned() + &rules).unwrap();
+    let copied = kept.with_extension(std::process::id().to_string());
+    copy(data, &copied);
+    // Another test may have been faster.
+    if std::fs::rename(&copied, &kept).is_err() {
+        std::fs::remove_dir_all(&copied).unwrap();
+    }
+}
+
+/// Copies a folder with its owner.
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("--archive").args([from, to]).status().unwrap().success());
 }
 
 fn spawn(port: u16, folder: &Path, settings: &[String]) -> Child {
