@@ -1,7 +1,8 @@
 //! Conformance checks for stores of your own. Needs the feature `testing`.
 //!
 //! [`check_idempotency_store`] checks every rule that [`IdempotencyStore`] promises. The stores of this project pass it:
-//! [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore` and the store of `resilient-redis`.
+//! [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore`, and the stores of `resilient-redis`
+//! and `resilient-postgres`.
 
 mod race;
 mod store_rules;
