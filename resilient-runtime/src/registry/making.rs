@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Registry;
 use super::shelf::{self, Shelved};
+use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::component::{Core, Create, Kind, lasting};
 use crate::idempotency::{self, Idempotency};
 use crate::name;
@@ -47,6 +48,7 @@ impl Registry {
         match made {
             // Report outside of the lock: subscribers can read the registry (T23).
             Some(refused) => {
+                component.made();
                 if let Err(refused) = refused.finish() {
                     self.report_refused(component.core(), C::KIND, &refused.to_string());
                 }
@@ -74,9 +76,14 @@ impl Registry {
         Idempotency::with_stores(core, Arc::clone(&self.0.stores))
     }
 
+    /// Creates a circuit breaker with the stores that its settings can name.
+    pub(super) fn with_circuits(&self, core: Core<circuit_breaker::Config>) -> CircuitBreaker {
+        CircuitBreaker::with_stores(core, Arc::clone(&self.0.stores))
+    }
+
     /// Creates a store and makes it known to the components that use it by name.
     pub(super) fn with_guard(&self, core: Core<store::Config>) -> Store {
-        Store::with_guard(core, Arc::clone(&self.0.connectors), &self.0.stores)
+        Store::with_guard(core, Arc::clone(&self.0.connectors), Arc::clone(&self.0.stores))
     }
 
     /// Reports the first name beyond the limit of a kind.

@@ -190,6 +190,11 @@ impl Guard {
         within(clock, clock.now().after(self.timeout()), self.request(need, send)).await
     }
 
+    /// Starts a task that ends with the store.
+    pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+        self.background.start(task)
+    }
+
     fn enter(&self, need: Need) -> Result<Entered<'_>, StoreError> {
         let permit = self.breaker.try_acquire();
         let slot = permit.is_ok().then(|| self.bulkhead.try_acquire());

@@ -50,7 +50,7 @@ pub(crate) use error::ready;
 pub use error::{Answer, StoreError};
 pub(crate) use guard::{Guard, Need};
 pub use instances::InstanceStore;
-pub(crate) use named::NamedStores;
+pub(crate) use named::{NamedStores, OnReady};
 pub use stats::Stats;
 
 use crate::component::{Component, Core, Create, Kind};
@@ -70,18 +70,20 @@ use crate::observe::EventKind;
 pub struct Store {
     core: Core<Config>,
     guard: Arc<Guard>,
+    named: Arc<NamedStores>,
 }
 
 impl Store {
-    pub(crate) fn with_guard(core: Core<Config>, connectors: Arc<Connectors>, named: &NamedStores) -> Self {
+    pub(crate) fn with_guard(core: Core<Config>, connectors: Arc<Connectors>, named: Arc<NamedStores>) -> Self {
         let guard = Arc::new(Guard::new(&core, connectors));
         named.add(core.name, Arc::clone(&guard));
-        Self { core, guard }
+        Self { core, guard, named }
     }
 
     /// Replaces the store. A `url` in the settings has precedence.
     pub(crate) fn give(&self, backend: Arc<dyn Backend>) {
         self.guard.give(backend);
+        self.named.are_ready();
     }
 
     /// The problem with the settings, if they say where the store is but it cannot be used.
@@ -102,7 +104,7 @@ impl Create for Store {
         Some("a store cannot be disabled: remove `store` from the components that use it");
 
     fn create(core: Core<Config>) -> Self {
-        Self::with_guard(core, Arc::default(), &NamedStores::default())
+        Self::with_guard(core, Arc::default(), Arc::default())
     }
 }
 
@@ -117,6 +119,7 @@ impl Component for Store {
 
     fn apply(&self, config: &Config) {
         self.guard.apply(config);
+        self.named.are_ready();
     }
 
     fn stats(&self) -> Stats {
