@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use resilient_runtime::Registry;
+use resilient_runtime::circuit_breaker::shared::CircuitStore;
 use resilient_runtime::idempotency::IdempotencyStore;
 use resilient_runtime::store::{self, Backend, Connector, InstanceStore};
 
@@ -68,10 +69,14 @@ impl Connector for RedisConnector {
 
 impl Backend for RedisStore {
     fn address(&self) -> String {
-        self.shown_address().to_owned()
+        self.session().address().to_owned()
     }
 
     fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
+        Some(self)
+    }
+
+    fn circuits(&self) -> Option<&dyn CircuitStore> {
         Some(self)
     }
 

@@ -27,18 +27,32 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod address;
+mod attempt;
+mod circuits;
+mod cluster;
 mod config;
-mod connection;
 mod connector;
 mod instances;
-mod operation;
+mod link;
+mod node;
 mod problem;
 mod script;
+mod sentinel;
 mod server;
+mod session;
 mod store;
+#[allow(dead_code, reason = "for roles that send messages between instances")]
+mod subscription;
 #[cfg(feature = "tls")]
 mod tls;
 mod worker;
+
+#[cfg(test)]
+extern crate self as resilient_redis;
+#[cfg(all(test, unix))]
+#[allow(dead_code, reason = "some parts are used only by the other tests")]
+mod fixture;
 
 pub use config::{Config, InvalidConfig};
 pub use connector::{RedisConnector, register};

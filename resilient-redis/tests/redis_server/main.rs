@@ -1,12 +1,15 @@
 //! The store on real servers. The tests start `redis-server`, and are ignored without `cargo xtask redis`.
 #![cfg(unix)]
 
+mod cluster;
 mod eviction;
 mod faults;
 mod fleet;
+mod group;
 mod instances;
 mod lost_response;
 mod refusals;
+mod sentinel;
 mod server;
 #[cfg(feature = "tls")]
 mod tls;

@@ -1,9 +1,12 @@
 //! A server that refuses: each refusal is an error with its remedy, and none changes a record.
 
+use std::time::Duration;
+
 use resilient_redis::{Config, RedisStore};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
 use resilient_runtime::store::InstanceStore;
 
+use crate::group::Nodes;
 use crate::server::{PATIENCE, Server, run};
 use crate::{HOUR, claim, problem};
 
@@ -91,6 +94,42 @@ async fn too_few_replicas_are_an_error() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_change_that_too_few_replicas_confirm_is_an_error_and_its_claim_is_given_up() {
+    // T163
+    let server = Server::start(&["--repl-diskless-sync-delay", "0"]).await;
+    let port = server.port().to_string();
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
+    let start = std::time::Instant::now();
+    while !server.cli("", &["INFO", "replication"]).contains("state=online") {
+        assert!(start.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let waiting = |replicas, timeout| {
+        RedisStore::new(Config::new(server.url()).timeout(PATIENCE).wait(replicas, timeout)).unwrap()
+    };
+    let (one, two) = (waiting(1, PATIENCE / 2), waiting(2, Duration::from_millis(20)));
+    let plain = server.store();
+    for (key, owner) in [("a", 1), ("b", 2)] {
+        assert_eq!(one.claim(claim(key, owner)).await, Ok(Claimed::Acquired));
+    }
+    let problem = problem(two.claim(claim("c", 3)).await);
+    assert!(problem.contains("1 of 2 replicas confirmed the change in time"), "{problem}");
+    while plain.claim(claim("c", 4)).await != Ok(Claimed::Acquired) {
+        assert!(start.elapsed() < PATIENCE, "the claim of 3 is given up");
+    }
+    assert!(two.complete("a", Owner(1), vec![1], HOUR).await.is_err());
+    assert_eq!(plain.claim(claim("a", 4)).await, Ok(Claimed::Done(vec![1])), "the change was made");
+    // What changes nothing is not waited for.
+    assert_eq!(two.claim(claim("a", 4)).await, Ok(Claimed::Done(vec![1])));
+    assert!(matches!(two.claim(claim("b", 4)).await, Ok(Claimed::InProgress { .. })));
+    assert_eq!(two.renew("b", Owner(9), HOUR).await, Ok(false));
+    replica.signal("STOP");
+    let hung = waiting(1, Duration::from_millis(20)).renew("b", Owner(2), HOUR).await;
+    assert!(hung.is_err_and(|hung| hung.to_string().contains("0 of 1 replicas confirmed")));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
 async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
     let server = Server::start(&[]).await;
     // T161
@@ -121,7 +160,7 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
     }
 }
 
-/// The rights in the documentation of `RedisStore`.
+/// The rights in the documentation of `RedisStore`, for one server.
 const RIGHTS: [&str; 15] = [
     "eval",
     "evalsha",
@@ -170,7 +209,36 @@ async fn the_documented_rights_are_enough_and_each_missing_one_is_an_error() {
         let problem = problem(operate(&store(&server, "less:pw@")).await);
         assert!(problem.contains("the user lacks a right: grant `~resilient:* +eval"), "{right}: {problem}");
     }
+    server.run(&format!("ACL SETUSER enough on >pw ~resilient:* {}", granted.join(" "))).await;
+    let waiting = format!("redis://enough:pw@{}", server.address());
+    let waiting = RedisStore::new(Config::new(waiting).timeout(PATIENCE).wait(1, PATIENCE / 2)).unwrap();
+    let refused = problem(waiting.claim(claim("w", 1)).await);
+    assert!(refused.contains("the user lacks a right") && refused.contains("`+wait`"), "{refused}");
     server.run(&format!("ACL SETUSER elsewhere on >pw ~other:* {}", granted.join(" "))).await;
-    let problem = problem(operate(&store(&server, "elsewhere:pw@")).await);
-    assert!(problem.contains("the user lacks a right"), "{problem}");
+    let refused = problem(operate(&store(&server, "elsewhere:pw@")).await);
+    assert!(refused.contains("the user lacks a right"), "{refused}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn the_documented_rights_are_enough_in_a_cluster_and_each_missing_one_is_an_error() {
+    let nodes = Nodes::pair().await;
+    let all =
+        "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat +cluster|slots +asking";
+    for (rights, is_enough) in [(all.to_owned(), true), (all.replace("+cluster|slots", ""), false)] {
+        for node in &nodes.0 {
+            node.run(&format!("ACL SETUSER shop reset on >pw ~resilient:* {rights}")).await;
+        }
+        let config = Config::new(nodes.cluster_url()).login("shop", "pw").timeout(PATIENCE);
+        let found = operate(&RedisStore::new(config).unwrap()).await;
+        if is_enough {
+            assert_eq!(found, Ok(()));
+        } else {
+            let refused = problem(found);
+            assert!(
+                refused.contains("the user lacks a right") && refused.contains("+cluster|slots"),
+                "{refused}"
+            );
+        }
+    }
 }
