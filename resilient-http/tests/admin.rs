@@ -307,7 +307,10 @@ fn a_reset_says_which_instances_it_affects() {
         registry.circuit_breaker("alone");
         registry.use_store("shared", MemoryCircuits::new(registry.clock().clone()));
         for (name, store) in [("payment", "shared"), ("lost", "absent")] {
-            registry.circuit_breaker(name).reconfigure(circuit_breaker::Config::default().store(store)).unwrap();
+            registry
+                .circuit_breaker(name)
+                .reconfigure(circuit_breaker::Config::default().store(store))
+                .unwrap();
         }
     });
     let reset = |path: &str| served.post(&format!("/reset/{path}"));

@@ -37,7 +37,10 @@ pub(super) fn usual(table: &Table, field: &str) -> u64 {
 /// Settings of a circuit that several instances share.
 fn sharing(breaker: &Policy, errors: &mut Errors) {
     if let (Some(_), Some((_, span))) = (find(breaker, "quorum"), find(breaker, "quorum_share")) {
-        errors.span(span, "use one of them: `quorum`, a number of instances, or `quorum_share`, a share of them");
+        errors.span(
+            span,
+            "use one of them: `quorum`, a number of instances, or `quorum_share`, a share of them",
+        );
     }
     if find(breaker, "store").is_some() {
         return;

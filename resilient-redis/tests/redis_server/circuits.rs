@@ -121,7 +121,10 @@ async fn a_circuit_that_two_of_three_instances_open_is_open_in_all() {
     fleet[2].payment.reset_all().await.unwrap();
     wait_until("closed everywhere", || fleet.iter().all(|one| one.is(State::Closed))).await;
     let key = server.store().circuit_key("payment");
-    assert_eq!(server.run(&format!("HGET {key} circuit")).await, redis::Value::BulkString(b"payment".to_vec()));
+    assert_eq!(
+        server.run(&format!("HGET {key} circuit")).await,
+        redis::Value::BulkString(b"payment".to_vec())
+    );
 }
 
 #[tokio::test]
@@ -163,7 +166,8 @@ async fn without_the_server_each_instance_uses_its_own_circuit() {
     assert!(!fleet[0].is(State::Closed));
     wait_until("it recovers by itself", || fleet[0].payment.call(|| Some(995)).is_some()).await;
     server.start_again().await;
-    wait_until("shared again", || all_have(Some(SharedState::Closed)) && fleet[2].shared().instances == 3).await;
+    wait_until("shared again", || all_have(Some(SharedState::Closed)) && fleet[2].shared().instances == 3)
+        .await;
     assert_eq!(fleet[2].shared().problem, None);
 }
 

@@ -91,7 +91,12 @@ impl Config {
 
     fn check_shared(&self, error: &mut ConfigError) {
         let both = "use one of them: `quorum`, a number of instances, or `quorum_share`, a share of them";
-        error.require(self.quorum.is_none() || self.quorum_share.is_none(), "quorum_share", self.quorum_share, both);
+        error.require(
+            self.quorum.is_none() || self.quorum_share.is_none(),
+            "quorum_share",
+            self.quorum_share,
+            both,
+        );
         if self.store.is_some() {
             return;
         }

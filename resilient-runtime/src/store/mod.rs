@@ -74,7 +74,11 @@ pub struct Store {
 }
 
 impl Store {
-    pub(crate) fn with_guard(core: Core<Config>, connectors: Arc<Connectors>, named: Arc<NamedStores>) -> Self {
+    pub(crate) fn with_guard(
+        core: Core<Config>,
+        connectors: Arc<Connectors>,
+        named: Arc<NamedStores>,
+    ) -> Self {
         let guard = Arc::new(Guard::new(&core, connectors));
         named.add(core.name, Arc::clone(&guard));
         Self { core, guard, named }

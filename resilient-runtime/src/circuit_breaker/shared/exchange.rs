@@ -193,7 +193,8 @@ impl CircuitBreaker {
             return Err(refused("it has no `store`, so no other instance shares it".to_owned()));
         };
         let stores = self.home.stores.as_ref();
-        let found = stores.map_or_else(|| Err("it is not part of a registry".to_owned()), |all| all.get(store));
+        let found =
+            stores.map_or_else(|| Err("it is not part of a registry".to_owned()), |all| all.get(store));
         let guard = found.map_err(refused)?;
         guarded::reset(&guard, &circuit_key(name, config.scope.as_deref())).await?;
         self.reset();

@@ -182,7 +182,13 @@ impl CircuitBreaker {
         match self.word().state() {
             State::Closed if config.coordinate == Coordinate::Enforce => {
                 inner.governed.hold = Hold::Waiting;
-                change = Some(self.change_to_open(inner, OpenReason::Shared { votes, instances }, None, None, now));
+                change = Some(self.change_to_open(
+                    inner,
+                    OpenReason::Shared { votes, instances },
+                    None,
+                    None,
+                    now,
+                ));
             }
             State::Open => {}
             State::HalfOpen if inner.governed.is_held() => {}

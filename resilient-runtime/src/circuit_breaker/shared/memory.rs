@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::store::{CircuitStore, Ended, Listener, Report, Rule, Shared, SharedState, ProbeRequest};
+use super::store::{CircuitStore, Ended, Listener, ProbeRequest, Report, Rule, Shared, SharedState};
 use crate::clock::{Clock, Instant};
 use crate::store::{Answer, Backend, ready};
 use crate::sync::Mutex;

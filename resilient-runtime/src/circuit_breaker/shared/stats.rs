@@ -85,7 +85,8 @@ impl CircuitBreaker {
                 stats.age = now.since(*heard);
                 stats.state = Some(shared.state);
                 stats.unchanged_for = Some(shared.unchanged_for.saturating_add(stats.age));
-                (stats.votes, stats.instances, stats.probes) = (shared.votes, shared.instances, shared.probes);
+                (stats.votes, stats.instances, stats.probes) =
+                    (shared.votes, shared.instances, shared.probes);
             }
         }
         if stats.problem.is_none() {

@@ -94,7 +94,11 @@ impl<'a, S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'a, S, P> {
             circuit.request(instance, ProbeRequest::Waiting).await?;
         }
         let shared = circuit.probed(1, false).await?;
-        circuit.of("(successful, failed, slots)", (shared.successful, shared.failed, shared.probes), (0, 1, 2))?;
+        circuit.of(
+            "(successful, failed, slots)",
+            (shared.successful, shared.failed, shared.probes),
+            (0, 1, 2),
+        )?;
         let shared = circuit.request(4, ProbeRequest::Waiting).await?;
         circuit.of("whether a fourth probe has a slot", shared.may_probe, false)?;
         let shared = circuit.probed(2, true).await?;

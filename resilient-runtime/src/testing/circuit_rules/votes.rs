@@ -67,10 +67,9 @@ impl<S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'_, S, P> {
     }
 
     pub(in crate::testing) async fn expiry(&self) -> Checked {
-        let mut circuit = self.circuit("an instance that does not report is forgotten with its vote", 2).await?;
-        circuit
-            .report(3, |report| (report.open, report.lasts) = (true, SHORT))
-            .await?;
+        let mut circuit =
+            self.circuit("an instance that does not report is forgotten with its vote", 2).await?;
+        circuit.report(3, |report| (report.open, report.lasts) = (true, SHORT)).await?;
         self.pass().await;
         let shared = circuit.vote(1).await?;
         circuit.of("(votes, instances)", (shared.votes, shared.instances), (1, 2))?;

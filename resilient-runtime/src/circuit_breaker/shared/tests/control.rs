@@ -94,7 +94,10 @@ fn settings_that_need_a_store_are_refused_without_one() {
     let config = Config::default().coordinate(Coordinate::Enforce).quorum(2).quorum_share(half).scope("a");
     let fields = |config: &Config| -> Vec<_> {
         let error = config.validate().err();
-        error.into_iter().flat_map(|error| error.problems().iter().map(|one| one.field).collect::<Vec<_>>()).collect()
+        error
+            .into_iter()
+            .flat_map(|error| error.problems().iter().map(|one| one.field).collect::<Vec<_>>())
+            .collect()
     };
     assert_eq!(fields(&config), ["coordinate", "quorum", "quorum_share", "quorum_share", "scope"]);
     assert_eq!(fields(&config.clone().store("shared")), ["quorum_share"]);
