@@ -259,7 +259,7 @@ impl CircuitBreaker {
         let totals = self.totals(&inner);
         let outages = self.opening.known_outages();
         let (outage, last_outage) = outages.map(|outages| outages.seen(now)).unwrap_or_default();
-        let mut stats = Stats {
+        let mut snapshot = Stats {
             state: if state == State::Open && !waits { State::HalfOpen } else { state },
             unchanged_for: now.since(inner.since),
             reason: outage.as_ref().map(|outage| outage.reason),
@@ -294,8 +294,8 @@ impl CircuitBreaker {
         };
         let is_applied = inner.governed.is_applied();
         drop(inner);
-        stats.shared = self.shared_stats(voted, is_applied);
-        stats
+        snapshot.shared = self.shared_stats(voted, is_applied);
+        snapshot
     }
 
     /// Returns the totals since the last reset.

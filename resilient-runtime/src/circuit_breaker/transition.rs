@@ -404,7 +404,7 @@ impl CircuitBreaker {
             Some(Decision::Close) => Some(self.change(inner, State::Closed, None, None, now)),
             Some(Decision::Reopen(reason)) => {
                 inner.reopened = inner.reopened.saturating_add(1);
-                self.fail_hold(inner);
+                inner.governed.fail();
                 Some(self.change_to_open(inner, reason, hint, error, now))
             }
             None => {

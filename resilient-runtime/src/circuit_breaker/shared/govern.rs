@@ -98,11 +98,21 @@ impl Governed {
         self.is_held() || self.advised.is_some()
     }
 
-    fn pass(&mut self, has_succeeded: bool) {
+    fn pass(&mut self) {
         if self.hold == Hold::Probing {
-            self.probed = Some(has_succeeded);
+            self.probed = Some(true);
         }
-        self.hold = if has_succeeded { Hold::Passed } else { Hold::Waiting };
+        self.hold = Hold::Passed;
+    }
+
+    /// The probes of the local circuit have failed.
+    pub(in crate::circuit_breaker) fn fail(&mut self) {
+        if self.hold == Hold::Probing {
+            self.probed = Some(false);
+        }
+        if self.is_held() {
+            self.hold = Hold::Waiting;
+        }
     }
 }
 
@@ -255,16 +265,9 @@ impl CircuitBreaker {
 
     /// The probes of a held circuit have succeeded: the shared circuit decides.
     pub(in crate::circuit_breaker) fn pass_hold(&self, inner: &mut Inner, now: Instant) {
-        inner.governed.pass(true);
+        inner.governed.pass();
         self.opening.close_gate(now, inner.governed.span);
         self.wake();
-    }
-
-    /// The probes of a held circuit have failed.
-    pub(in crate::circuit_breaker) fn fail_hold(&self, inner: &mut Inner) {
-        if inner.governed.is_held() {
-            inner.governed.pass(false);
-        }
     }
 
     pub(super) fn stop_advising(&self, inner: &mut Inner, config: &Config) {
