@@ -183,7 +183,7 @@ fn access(form: &str, base: &str, authority: &str, login: Option<&Login>) -> Res
     Ok(Access { login: with(decoded(form, user)?, login), is_encrypted })
 }
 
-/// What follows the login.
+/// The part after the login.
 fn hosts(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts)
 }

@@ -125,11 +125,14 @@ impl Cluster {
     /// Asks one node after the other, and the next one without waiting longer than [`STAGGER`].
     async fn load(&self, number: u64) -> Result<(), Failure> {
         let known = self.table();
-        let mut nodes: Vec<_> = known.nodes.iter().chain(&self.seeds).cloned().collect();
-        // Not the same node each time, because it can be cut off from the others.
-        let turn = usize::try_from(number).unwrap_or(0) % nodes.len().max(1);
-        nodes.rotate_left(turn);
-        let mut waiting = nodes.into_iter();
+        // The primaries have connections. Not the same one first each time, because it can be cut off from the others.
+        let (primaries, replicas) = known.nodes.split_at(known.primaries.min(known.nodes.len()));
+        let (mut nodes, mut rest) = (primaries.to_vec(), [replicas, &self.seeds].concat());
+        for nodes in [&mut nodes, &mut rest] {
+            let turn = usize::try_from(number).unwrap_or(0) % nodes.len().max(1);
+            nodes.rotate_left(turn);
+        }
+        let mut waiting = nodes.into_iter().chain(rest).collect::<Vec<_>>().into_iter();
         let (mut asked, mut problem) = (JoinSet::new(), None);
         let end = tokio::time::Instant::now() + CONNECT;
         loop {
@@ -277,7 +280,7 @@ fn address(value: Value) -> Option<(String, u16)> {
     Some((host, u16::try_from(port).ok()?))
 }
 
-/// What a redirection says: the address, the slot, and whether it holds for all later requests.
+/// The address and the slot of a redirection, and whether it holds for all later requests.
 pub(crate) fn redirection(error: &RedisError) -> Option<(&str, u16, bool)> {
     let (address, slot) = error.redirect_node()?;
     Some((address, slot, error.kind() == ErrorKind::Server(ServerErrorKind::Moved)))

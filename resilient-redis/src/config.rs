@@ -16,7 +16,8 @@ const LONGEST_PREFIX: usize = 64;
 
 /// Settings of a [`RedisStore`](crate::RedisStore).
 ///
-/// `Debug` does not show the user or the password in the address.
+/// The servers are given by a URL ([`new`](Self::new)) or by their addresses ([`sentinel`](Self::sentinel),
+/// [`cluster`](Self::cluster)). `Debug` does not show users and passwords.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,7 +41,7 @@ pub struct Config {
     pub(crate) wait: Option<Wait>,
 }
 
-/// Where the server is, as it was given.
+/// The setting that says where the server is.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Url(String),
@@ -152,7 +153,7 @@ impl Config {
 
     /// Sets the user and the password for the sentinels. Default: no login.
     ///
-    /// It has no effect without Sentinel.
+    /// It is an error without Sentinel.
     ///
     /// ```
     /// use resilient_redis::Config;
@@ -246,7 +247,13 @@ impl Config {
     }
 
     pub(crate) fn place(&self) -> Result<Place, String> {
-        Place::find(&self.source, self.login.as_ref(), self.sentinel_login.as_ref())
+        let place = Place::find(&self.source, self.login.as_ref(), self.sentinel_login.as_ref())?;
+        if self.sentinel_login.is_some() && !matches!(place, Place::Sentinel { .. }) {
+            return Err(
+                "sentinel_login is set without Sentinel: use `redis+sentinel://..` or `login`".to_owned()
+            );
+        }
+        Ok(place)
     }
 
     fn prefix_problem(&self) -> Option<String> {
@@ -311,6 +318,8 @@ mod tests {
         }
         let long = Config::new("redis://h").wait(1, TIMEOUT).check().unwrap_err().to_string();
         assert!(long.contains("timeout of wait is 250ms, allowed are 1ms to less than 250ms"), "{long}");
+        let other = Config::new("redis://h").sentinel_login("", "s3cret").check().unwrap_err().to_string();
+        assert!(other.contains("sentinel_login is set without Sentinel"), "{other}");
         assert!(Config::new("redis://h").wait(0, Duration::MAX).check().is_ok(), "nothing is waited for");
     }
 }

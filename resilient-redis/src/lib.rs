@@ -19,7 +19,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`RedisStore`] describes what is stored, and what happens when the server fails.
+//! [`RedisStore`] describes what is stored, and what happens when the server fails. [`Config`] connects to one server, to
+//! the primary that Sentinel names, or to a Redis Cluster.
 //!
 //! # Features
 //! - `tls`: encrypted connections (`rediss://`) by rustls, with the certificates of the system.

@@ -29,7 +29,7 @@ pub(crate) struct Live {
     heard: Arc<Heard>,
 }
 
-/// What was received on a connection.
+/// Responses on a connection.
 struct Heard {
     /// Number of responses received. Relaxed: only one thread uses it.
     responses: AtomicU64,

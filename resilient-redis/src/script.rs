@@ -2,7 +2,7 @@
 //!
 //! A script gets `ARGV[1]`, the number of the request, and `ARGV[2]`, which is `1` if the request was sent before and its
 //! response was lost. If the operation has a deadline, `ARGV[3]` is the time on the server in microseconds after which
-//! nobody waits for the result. Then follow the arguments of the operation. The script returns four values:
+//! no caller waits for the result. Then follow the arguments of the operation. The script returns four values:
 //! `{ARGV[1], the time on the server in microseconds, a status, a detail}`. The status `late` means that the deadline
 //! has passed and nothing was changed.
 

@@ -94,7 +94,7 @@ pub(crate) struct Reply {
 /// A result that arrives when the operation has ended. The operation continues if this is dropped.
 pub(crate) type Performed<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// What is known about a request that was sent.
+/// The state of a request that was sent.
 #[derive(Default)]
 struct Sent {
     /// The connection, and the number of responses on it before the request.

@@ -178,7 +178,7 @@ impl IdempotencyStore for RedisStore {
             micros(claim.lost_for),
             if claim.takes_over { b"1".to_vec() } else { b"0".to_vec() },
         ];
-        // A claim that replicas do not confirm is an error, so nobody executes the call.
+        // A claim that replicas do not confirm is an error, so the call is not executed.
         let undo = self.changing((&claim.key, claim.owner), "abandon", Duration::ZERO, Vec::new());
         let operation = Operation::new(&CLAIM, self.record_key(&claim.key), arguments);
         let operation = operation.repeatable().with_deadline().confirmed("acquired").undone_by(undo);

@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a subscription calls back with.
+/// The argument of the callback of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// The subscription is connected, for the first time or again. Messages before this may have been missed.
@@ -249,6 +249,7 @@ mod tests {
         let idle = Session::new(Config::sentinel(MASTER, watched.addresses())).unwrap();
         let first = idle.link().route("k", false).await.unwrap();
         assert_eq!(*first.live.server.address, *watched.servers[0].address());
+        watched.expect_failover();
         watched.servers[0].signal("STOP");
         let start = Instant::now();
         // Nothing is sent on this connection. A sentinel says that it is no longer the right one.

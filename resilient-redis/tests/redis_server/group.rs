@@ -27,7 +27,7 @@ impl Watched {
         let mut watched = Self { servers: vec![primary, one, two], sentinels: Vec::new() };
         let mut lines = vec![
             format!("sentinel monitor {MASTER} 127.0.0.1 {port} 2"),
-            format!("sentinel down-after-milliseconds {MASTER} 1000"),
+            format!("sentinel down-after-milliseconds {MASTER} 60000"),
             format!("sentinel failover-timeout {MASTER} 4000"),
         ];
         if !password.is_empty() {
@@ -59,6 +59,14 @@ impl Watched {
                 assert!(start.elapsed() < PATIENCE, "{info}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+    }
+
+    /// Lets a failover start after a second. Before, a slow machine must not cause one.
+    pub(crate) fn expect_failover(&self) {
+        for sentinel in &self.sentinels {
+            let set = sentinel.cli("", &["SENTINEL", "SET", MASTER, "down-after-milliseconds", "1000"]);
+            assert!(set.starts_with("OK"), "{set}");
         }
     }
 
@@ -108,8 +116,14 @@ impl Nodes {
         let arguments = [
             "--cluster-enabled",
             "yes",
+            // The nodes exchange what they know in half of this time.
             "--cluster-node-timeout",
-            "2000",
+            "500",
+            // A replica is listed after its first message.
+            "--repl-ping-replica-period",
+            "1",
+            "--cluster-replica-no-failover",
+            "yes",
             "--cluster-require-full-coverage",
             "no",
             "--repl-diskless-sync-delay",
@@ -129,6 +143,7 @@ impl Nodes {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         let nodes = Self(servers);
         nodes.wait_until_complete().await;
+        nodes.configure("cluster-node-timeout 60000").await;
         nodes
     }
 
@@ -171,6 +186,18 @@ impl Nodes {
                 assert!(start.elapsed() < PATIENCE, "{slots}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
+        }
+    }
+
+    /// Lets a failover start after two seconds. Before, a slow machine must not cause one.
+    pub(crate) async fn expect_failover(&self) {
+        self.configure("cluster-node-timeout 2000").await;
+        self.configure("cluster-replica-no-failover no").await;
+    }
+
+    async fn configure(&self, setting: &str) {
+        for node in &self.0 {
+            node.run(&format!("CONFIG SET {setting}")).await;
         }
     }
 

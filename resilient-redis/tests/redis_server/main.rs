@@ -10,6 +10,7 @@ mod group;
 mod instances;
 mod lost_response;
 mod refusals;
+mod replication;
 mod sentinel;
 mod server;
 #[cfg(feature = "tls")]

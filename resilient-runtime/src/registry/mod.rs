@@ -42,6 +42,7 @@ mod shelf;
 mod site_stats;
 mod sites;
 mod stats;
+mod store_gate;
 mod stores;
 mod switch;
 mod together;

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::InstanceStore;
-use crate::circuit_breaker::shared::CircuitStore;
-use crate::idempotency::IdempotencyStore;
+use super::{CircuitStore, IdempotencyStore, InstanceStore};
 
 /// A store that components use by name. It plays one or more roles.
 ///

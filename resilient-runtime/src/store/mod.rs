@@ -31,10 +31,13 @@
 
 mod backend;
 mod background;
+pub(crate) mod circuits;
 mod config;
 mod connector;
 mod error;
+mod gate;
 mod guard;
+pub(crate) mod idempotency;
 mod instances;
 mod named;
 mod stats;
@@ -43,12 +46,17 @@ pub(crate) mod wait;
 use std::sync::Arc;
 
 pub use backend::Backend;
+pub use circuits::CircuitStore;
 pub use config::Config;
 pub use connector::Connector;
 pub(crate) use connector::Connectors;
 pub(crate) use error::ready;
 pub use error::{Answer, StoreError};
+#[cfg(all(test, not(resilient_loom)))]
+pub(crate) use gate::Always;
+pub(crate) use gate::{Gate, Pass, Refused};
 pub(crate) use guard::{Guard, Need};
+pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
 pub(crate) use named::{NamedStores, OnReady};
 pub use stats::Stats;
@@ -74,12 +82,13 @@ pub struct Store {
 }
 
 impl Store {
-    pub(crate) fn with_guard(
+    pub(crate) fn with_gate(
         core: Core<Config>,
+        gate: impl Gate,
         connectors: Arc<Connectors>,
         named: Arc<NamedStores>,
     ) -> Self {
-        let guard = Arc::new(Guard::new(&core, connectors));
+        let guard = Arc::new(Guard::new(&core, connectors, Box::new(gate)));
         named.add(core.name, Arc::clone(&guard));
         Self { core, guard, named }
     }
@@ -108,7 +117,7 @@ impl Create for Store {
         Some("a store cannot be disabled: remove `store` from the components that use it");
 
     fn create(core: Core<Config>) -> Self {
-        Self::with_guard(core, Arc::default(), Arc::default())
+        Self::with_gate(core, gate::Always, Arc::default(), Arc::default())
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::guarded::{self, lasting};
-use super::store::{Listener, Report, Rule, Shared, SharedState};
 use super::{Coordination, View};
 use crate::circuit_breaker::config::{Config, Coordinate};
 use crate::circuit_breaker::transition::TARGET;
@@ -12,6 +11,7 @@ use crate::circuit_breaker::{CircuitBreaker, REJECTED, State};
 use crate::component::Component;
 use crate::observe::{EventKind, log_limited};
 use crate::ratio::Ratio;
+use crate::store::circuits::{Listener, Report, Rule, Shared, SharedState};
 use crate::store::{Guard, StoreError};
 
 /// Added to the remaining open period, so that it is over at the store when the next report arrives.

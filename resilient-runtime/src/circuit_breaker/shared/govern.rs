@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::guarded::lasting;
-use super::store::{Ended, ProbeRequest, Shared, SharedState};
 use crate::circuit_breaker::CircuitBreaker;
 use crate::circuit_breaker::config::{Config, Coordinate};
 use crate::circuit_breaker::state::State;
 use crate::circuit_breaker::transition::{Change, Inner};
 use crate::clock::Instant;
 use crate::outage::OpenReason;
+use crate::store::circuits::{Ended, ProbeRequest, Shared, SharedState};
 
 /// What the shared circuit demands of the local one.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::store::{CircuitStore, Report, Shared};
+use crate::store::circuits::{CircuitStore, Report, Shared};
 use crate::store::{Backend, Guard, Need, StoreError};
 
 pub(super) fn role(backend: &dyn Backend) -> Result<&dyn CircuitStore, StoreError> {

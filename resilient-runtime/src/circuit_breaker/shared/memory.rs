@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::store::{CircuitStore, Ended, Listener, ProbeRequest, Report, Rule, Shared, SharedState};
 use crate::clock::{Clock, Instant};
+use crate::store::circuits::{
+    CircuitStore, Ended, Listener, ProbeRequest, Report, Rule, Shared, SharedState,
+};
 use crate::store::{Answer, Backend, ready};
 use crate::sync::Mutex;
 

@@ -46,7 +46,6 @@ mod govern;
 mod guarded;
 mod memory;
 mod stats;
-mod store;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -56,10 +55,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+pub use crate::store::circuits::{
+    CircuitStore, Ended, Listener, ProbeRequest, Report, Rule, Shared, SharedState,
+};
 pub(super) use govern::Governed;
 pub use memory::MemoryCircuits;
 pub use stats::SharedStats;
-pub use store::{CircuitStore, Ended, Listener, ProbeRequest, Report, Rule, Shared, SharedState};
 
 use super::CircuitBreaker;
 use crate::clock::{BoxedTimer, Clock, Instant};

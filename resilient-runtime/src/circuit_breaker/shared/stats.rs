@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::store::{Rule, SharedState};
 use crate::circuit_breaker::CircuitBreaker;
 use crate::circuit_breaker::config::Coordinate;
 use crate::seconds::{optional_seconds, seconds};
+use crate::store::circuits::{Rule, SharedState};
 
 /// The shared circuit, as this instance knows it. Times are serialized in seconds.
 ///

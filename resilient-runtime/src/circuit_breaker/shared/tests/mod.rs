@@ -33,7 +33,7 @@ impl Instance {
         let named: Arc<NamedStores> = Arc::default();
         let mut core = Core::for_test("shared", time.clock(), store::Config::default());
         core.environment.random = Arc::clone(&random);
-        let store = Store::with_guard(core, Arc::default(), Arc::clone(&named));
+        let store = Store::with_gate(core, store::Always, Arc::default(), Arc::clone(&named));
         store.give(backend);
         let mut core = Core::for_test("payment", time.clock(), config);
         core.environment.random = random;

@@ -1,4 +1,4 @@
-//! What a store of shared circuits implements.
+//! The role of a store that coordinates circuit breakers.
 
 use std::fmt;
 use std::sync::Weak;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Answer;
 use crate::ratio::Ratio;
-use crate::store::Answer;
 
-/// Coordinates the circuit breakers of several instances. See the [module](super).
+/// Coordinates the circuit breakers of several instances. See [`shared`](crate::circuit_breaker::shared).
 ///
 /// A record holds the state of one circuit: the instances that use it with their votes, the shared state, and the probes
 /// of the current half-open period. Each operation is one atomic step on one record. All times are measured by the clock
