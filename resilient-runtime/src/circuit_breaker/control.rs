@@ -257,5 +257,7 @@ impl Component for CircuitBreaker {
         if !self.core.config().enabled {
             self.force(State::Disabled);
         }
+        // The instance stops to vote, and ignores the shared circuit.
+        self.wake();
     }
 }
