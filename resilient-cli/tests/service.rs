@@ -90,6 +90,8 @@ fn a_circuit_is_controlled_and_reset() {
     assert_eq!(json_of(&ran.out), json!({ "circuit_breaker": "payment", "state": "forced_open" }));
     let ran = served.run_as_admin(&["reset", "circuit_breaker", "payment"]);
     assert_eq!(ran.out, "circuit_breaker `payment` is reset\n");
+    let ran = served.run_as_admin(&["reset", "circuit_breaker", "payment", "--scope", "cluster"]);
+    assert!(ran.code != 0 && ran.out.is_empty() && ran.err.contains("it has no `store`"), "{ran:?}");
     assert_eq!((breaker.state(), breaker.stats().failed), (State::Closed, 0));
 }
 

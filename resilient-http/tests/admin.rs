@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use resilient_http::Admin;
+use resilient_runtime::circuit_breaker::shared::MemoryCircuits;
 use resilient_runtime::clock::Clock;
 use resilient_runtime::{Component, Registry, circuit_breaker};
 use serde_json::Value;
@@ -296,6 +297,38 @@ fn each_write_emits_an_event_with_its_correlation_id() {
     let without = |action: &str| ("payment", action.to_owned(), None);
     let opened = ("payment", "open".to_owned(), Some("ticket-7".to_owned()));
     assert_eq!(actions, [opened, without("reset"), without("set open_for"), without("clear_overrides")]);
+}
+
+#[test]
+fn a_reset_says_which_instances_it_affects() {
+    // T183
+    let served = serve(|registry: &Registry| {
+        registry.bulkhead("gateway");
+        registry.circuit_breaker("alone");
+        registry.use_store("shared", MemoryCircuits::new(registry.clock().clone()));
+        for (name, store) in [("payment", "shared"), ("lost", "absent")] {
+            registry
+                .circuit_breaker(name)
+                .reconfigure(circuit_breaker::Config::default().store(store))
+                .unwrap();
+        }
+    });
+    let reset = |path: &str| served.post(&format!("/reset/{path}"));
+    let done = reset("circuit_breaker/payment?scope=cluster");
+    assert_eq!((done.status, &done.json["scope"]), (200, &"cluster".into()));
+    assert_eq!(reset("circuit_breaker/payment").json["scope"], "local");
+    for (path, status, text) in [
+        ("circuit_breaker/payment?scope=all", 400, "expected `local` (this instance) or `cluster`"),
+        ("circuit_breaker/payment?scop=cluster", 400, "unknown field `scop`"),
+        ("bulkhead/gateway?scope=cluster", 409, "only a circuit_breaker can be reset for all instances"),
+        ("circuit_breaker/alone?scope=cluster", 409, "it has no `store`"),
+        ("circuit_breaker/lost?scope=cluster", 409, "no store is named `absent`"),
+        ("circuit_breaker/nobody?scope=cluster", 404, "there is no circuit_breaker `nobody`"),
+    ] {
+        let refused = reset(path);
+        assert_eq!(refused.status, status, "{path}");
+        assert!(refused.json["detail"].as_str().unwrap().contains(text), "{path}: {}", refused.json);
+    }
 }
 
 #[test]

@@ -74,6 +74,8 @@ use proc_macro::TokenStream;
 /// `= "name"`, or `("name", ..)` with `failure_rate` (0.5 or "50%"), `window` ("30s", or a number of calls),
 /// `min_calls`, `failure_threshold`, `success_threshold`, `open_for`, `open_max`, `half_open_calls`,
 /// `slow_call`, `slow_rate`, `slow_in_flight`, `low_volume_failures`, `open_jitter`, `probe_lease`, `when = predicate`.
+/// To share the circuit among instances: `store = "name"`, `coordinate` (`observe`, `advise`, `enforce`), `quorum`,
+/// `quorum_share`, `scope`, `max_shared_open`, `poll`.
 ///
 /// `when` receives the error and returns whether it counts as a failure. Other errors are not counted. `when` is also
 /// called for timeouts, with the error that they are converted to. It is not called for successes or for an `Ok` value

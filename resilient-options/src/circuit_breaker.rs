@@ -53,6 +53,24 @@ table! {
     /// `half_open_calls` probes are evaluated by `failure_rate`.
     success_threshold: count(1, 1_000_000, "successes") = none, "success_threshold = 2"
         [successes consecutive_successes success_count]
+    /// Name of a store registered with `Registry::use_store` or in the settings file, which shares the circuit with the
+    /// other instances of the service.
+    store: name = none, "store = \"shared\""
+    /// Effect of the shared circuit: `observe` only shows it; `advise` opens the circuit of this instance at its first
+    /// failure while the shared circuit is open; `enforce` opens it at once.
+    coordinate: word("observe", "advise", "enforce") = "advise", "coordinate = advise"
+    /// Number of instances with an open circuit that opens the shared circuit. If not set: at least 2, and at least
+    /// `quorum_share`.
+    quorum: count(1, 10_000, "instances") = none, "quorum = 3"
+    /// Fraction of the instances that opens the shared circuit, at least 2 instances. If not set: 30 %, or no such rule
+    /// if `quorum` is set.
+    quorum_share: some = none, "quorum_share = 0.3"
+    /// Label of the instances that share the circuit, such as a zone. Instances with other labels do not affect it.
+    scope: name = none, "scope = \"zone-a\""
+    /// Longest time that the shared circuit stays open or half-open without renewal by its voters.
+    max_shared_open: time("1s", "1h") = "1m", "max_shared_open = \"1m\""
+    /// Interval at which the state is exchanged with the store. Changes are also reported by the store, if it can.
+    poll: time("100ms", "24h") = "1s", "poll = \"1s\""
     /// Predicate over the error that returns whether it counts as a failure. Other errors are not counted.
     when: code, "when = is_outage"
         [record_exception_predicate record_failure_predicate failure_predicate is_failure failure_when failure_if

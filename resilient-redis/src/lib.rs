@@ -30,8 +30,11 @@
 
 mod address;
 mod attempt;
+mod circuits;
 mod cluster;
 mod config;
+mod connector;
+mod instances;
 mod link;
 mod node;
 mod problem;
@@ -53,6 +56,7 @@ extern crate self as resilient_redis;
 mod fixture;
 
 pub use config::{Config, InvalidConfig};
+pub use connector::{RedisConnector, register};
 pub use store::{LARGEST_RESULT, RedisStore};
 
 /// Compiles the examples of the guide.

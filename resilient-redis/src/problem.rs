@@ -62,7 +62,8 @@ fn of_sentinel(error: &RedisError) -> String {
 }
 
 /// The rights that a user needs.
-pub(crate) const RIGHTS: &str = "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat";
+pub(crate) const RIGHTS: &str = "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat +zadd +zrem \
+                                 +zcard +zrange +zremrangebyscore +hgetall +publish +subscribe";
 
 fn of(error: &RedisError, prefix: &str) -> String {
     if error.is_connection_refusal() {

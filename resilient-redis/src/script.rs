@@ -20,6 +20,10 @@ pub(crate) struct Script {
 pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
 pub(crate) static CHANGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/change.lua")));
+pub(crate) static ANNOUNCE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/announce.lua")));
+pub(crate) static CIRCUIT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/circuit.lua")));
 
 /// A response of a script.
 pub(crate) struct Response {

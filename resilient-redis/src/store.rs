@@ -1,10 +1,12 @@
 //! The store of idempotency records.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError};
 
+use crate::circuits::Pushes;
 use crate::config::{Config, InvalidConfig};
 use crate::script::{CHANGE, CLAIM};
 use crate::session::{Operation, Reply, Session};
@@ -49,9 +51,11 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 /// warning after the first connection.
 ///
 /// # Rights
-/// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`, and
-/// `+info` for the check of `maxmemory-policy`. With Sentinel add `+role`, in a cluster `+cluster|slots +asking`, and for
-/// [`Config::wait`] `+wait`. A user of the sentinels needs `+sentinel|get-master-addr-by-name`.
+/// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
+/// for idempotency records, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, `+hgetall` and
+/// `&PREFIX:* +publish +subscribe` for shared circuits, and `+info` for the check of `maxmemory-policy`. With Sentinel
+/// add `+role`, in a cluster `+cluster|slots +asking`, and for [`Config::wait`] `+wait`. A user of the sentinels needs
+/// `+sentinel|get-master-addr-by-name`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -64,6 +68,7 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 /// ```
 pub struct RedisStore {
     session: Session,
+    pushes: Pushes,
 }
 
 impl RedisStore {
@@ -95,7 +100,7 @@ impl RedisStore {
     /// # Errors
     /// Returns all settings that are not valid.
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
-        Session::new(config).map(|session| Self { session })
+        Session::new(config).map(|session| Self { session, pushes: Pushes::default() })
     }
 
     /// Returns the key in Redis of the record with `key`, to look it up with `HGETALL`.
@@ -111,6 +116,19 @@ impl RedisStore {
     /// ```
     pub fn record_key(&self, key: &str) -> String {
         self.session.key(ROLE, key)
+    }
+
+    /// The key in Redis with this name.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.session.prefix())
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) fn pushes(&self) -> &Pushes {
+        &self.pushes
     }
 
     fn change(
@@ -210,12 +228,17 @@ impl IdempotencyStore for RedisStore {
 
 impl Session {
     fn micros(&self, reply: &Reply) -> Result<Duration, StoreError> {
-        let micros = std::str::from_utf8(&reply.detail).ok().and_then(|micros| micros.parse().ok());
-        micros.map(Duration::from_micros).ok_or_else(|| self.unusable(reply))
+        self.number(reply).map(Duration::from_micros)
+    }
+
+    /// The number in a response.
+    pub(crate) fn number<T: FromStr>(&self, reply: &Reply) -> Result<T, StoreError> {
+        let number = std::str::from_utf8(&reply.detail).ok().and_then(|number| number.parse().ok());
+        number.ok_or_else(|| self.unusable(reply))
     }
 
     /// The error of a record that must not be used or changed.
-    fn unusable(&self, reply: &Reply) -> StoreError {
+    pub(crate) fn unusable(&self, reply: &Reply) -> StoreError {
         let prefix = self.prefix();
         let problem = match &*reply.status {
             "foreign" => format!(
@@ -235,11 +258,11 @@ impl Session {
     }
 }
 
-fn hex(number: u128) -> Vec<u8> {
+pub(crate) fn hex(number: u128) -> Vec<u8> {
     format!("{number:032x}").into_bytes()
 }
 
 /// Rounded up, so that only zero is zero.
-fn micros(span: Duration) -> Vec<u8> {
+pub(crate) fn micros(span: Duration) -> Vec<u8> {
     span.min(LONGEST).as_nanos().div_ceil(1000).to_string().into_bytes()
 }

@@ -14,6 +14,7 @@ use resilient_runtime::{Component, Kind, Registry, Rejection, RejectionKind, reg
 /// Operation names of the functions below.
 const OPERATIONS: &[&str] = &[
     "options breaker",
+    "options share",
     "options retry",
     "options shared budget",
     "options bulkhead",
@@ -51,10 +52,21 @@ const OPERATIONS: &[&str] = &[
         probe_lease = "50s",
         half_open_calls = 4,
         success_threshold = 3,
+        store = "elsewhere",
+        coordinate = enforce,
+        quorum = 3,
+        scope = "zone-a",
+        max_shared_open = "2m",
+        poll = "2s",
         when = |error: &io::Error| error.kind() != io::ErrorKind::NotFound
     )
 )]
 fn breaker() -> io::Result<u32> {
+    Ok(1)
+}
+
+#[resilient(name = "options share", circuit_breaker("share", store = "elsewhere", quorum_share = 0.4))]
+fn share() -> Result<u32, Rejection> {
     Ok(1)
 }
 
@@ -347,6 +359,7 @@ fn every_documented_default_is_effective() {
 #[tokio::test]
 async fn the_annotated_functions_work() {
     assert_eq!(breaker().unwrap(), 1);
+    assert_eq!(share(), Ok(1));
     assert_eq!(retry("x".into()).unwrap(), "x");
     assert_eq!(shared_budget().unwrap(), 1);
     assert_eq!(bulkhead(), Ok(1));

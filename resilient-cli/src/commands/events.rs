@@ -140,7 +140,7 @@ fn event_tone(what: &Value) -> Tone {
         "transition" => tone(text(what, "to")),
         "health_changed" => tone(text(what, "status")),
         "alert_changed" => what["severity"].as_str().map_or(Tone::Good, tone),
-        "fallback_failed" | "store_failed" | "settings_refused" | "lease_lost" => Tone::Bad,
+        "fallback_failed" | "store_failed" | "settings_refused" | "lease_lost" | "shared_opened" => Tone::Bad,
         "rejected" | "fallback_missed" | "budget_exhausted" | "shedding" | "unsaved" | "operator_action" => {
             Tone::Warning
         }

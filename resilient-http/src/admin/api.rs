@@ -1,15 +1,16 @@
 //! Routes of the admin API.
 
 use axum::Router;
-use axum::extract::rejection::{JsonRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Json, Path, State};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Json, Path, Query, State};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, patch, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use resilient_runtime::health::Ask;
-use resilient_runtime::registry::{ChangeError, UnknownComponent};
+use resilient_runtime::registry::{ChangeError, ResetAllError, UnknownComponent};
 use resilient_runtime::settings::Raw;
+use resilient_runtime::store::StoreError;
 use resilient_runtime::{Kind, UnknownKind};
 use serde_json::{Map, Value, json};
 
@@ -127,11 +128,46 @@ async fn component_stats(State(app): State<App>, path: Named) -> Result<Response
     Ok(Json(stats).into_response())
 }
 
-async fn reset(State(app): State<App>, path: Named) -> Result<Json<Value>, Problem> {
+async fn reset(
+    State(app): State<App>,
+    path: Named,
+    query: Result<Query<Scope>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
     let (kind, name) = component(path)?;
-    app.registry.reset(kind, &name).map_err(|error| unknown(&error))?;
-    audit(&app, "reset", kind, &name);
-    Ok(Json(json!({ "reset": name, "kind": kind })))
+    let Query(Scope { scope }) = query.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let scope = scope.as_deref().unwrap_or("local");
+    match scope {
+        "local" => {
+            app.registry.reset(kind, &name).map_err(|error| unknown(&error))?;
+            audit(&app, "reset", kind, &name);
+        }
+        "cluster" => {
+            app.registry.reset_all(kind, &name).await.map_err(|error| not_reset(&error))?;
+            audit(&app, "reset in all instances", kind, &name);
+        }
+        _ => {
+            let known = "unknown scope; expected `local` (this instance) or `cluster` (all instances)";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, known));
+        }
+    }
+    Ok(Json(json!({ "reset": name, "kind": kind, "scope": scope })))
+}
+
+/// The query of a reset.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scope {
+    scope: Option<String>,
+}
+
+fn not_reset(error: &ResetAllError) -> Problem {
+    let status = match error {
+        ResetAllError::Unknown(error) => return unknown(error),
+        ResetAllError::Store(StoreError::Refused(_)) | ResetAllError::NotShared(_) => StatusCode::CONFLICT,
+        // Nothing is reset silently in this instance only.
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Problem::new(status, error.to_string())
 }
 
 /// The body maps setting names, as `explain` prints them, to values: `{"open_for": "5s", "failure_rate": 0.3}`. Null

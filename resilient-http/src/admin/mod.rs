@@ -10,7 +10,7 @@
 //! | `GET /metrics` | Prometheus metrics |
 //! | `GET /events` | events as server-sent events |
 //! | `GET /openapi.json` | `OpenAPI` description of this API |
-//! | `POST /reset/{kind}/{name}` | resets a component to its initial state |
+//! | `POST /reset/{kind}/{name}` | resets a component to its initial state; `?scope=cluster`: a circuit breaker in all instances |
 //! | `PATCH /config/{kind}/{name}` | changes settings at run time; `DELETE` removes the changes |
 //! | `POST /circuit_breaker/{name}/{open,close,disable,resume}` | controls a circuit breaker |
 //! | `GET /chaos` | the armed faults, and the experiment and monkey that run (feature `chaos`, as all that follow) |

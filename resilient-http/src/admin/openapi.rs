@@ -39,13 +39,21 @@ pub(super) fn document(prefix: &str, more: &Map<String, Value>) -> Value {
     }
     let json = answer("application/json", "object");
     let component = [kind(), text("name")];
+    let scope = json!({
+        "name": "scope", "in": "query",
+        "schema": { "enum": ["local", "cluster"], "default": "local" },
+    });
     add(
         "/stats/{kind}/{name}",
         json!({ "get": read("Counters and state of one component", &component, &json) }),
     );
     add(
         "/reset/{kind}/{name}",
-        json!({ "post": operation("Reset a component to its initial state", &component, &json) }),
+        json!({ "post": operation(
+            "Reset a component to its initial state, in this instance or, for a circuit breaker with a store, in all",
+            &[kind(), text("name"), scope],
+            &json,
+        ) }),
     );
     let mut change = operation(
         "Change settings at run time; keys are setting names as in /config, and null removes an override",

@@ -34,6 +34,27 @@ pub(super) fn usual(table: &Table, field: &str) -> u64 {
     }
 }
 
+/// Settings of a circuit that several instances share.
+fn sharing(breaker: &Policy, errors: &mut Errors) {
+    if let (Some(_), Some((_, span))) = (find(breaker, "quorum"), find(breaker, "quorum_share")) {
+        errors.span(
+            span,
+            "use one of them: `quorum`, a number of instances, or `quorum_share`, a share of them",
+        );
+    }
+    if find(breaker, "store").is_some() {
+        return;
+    }
+    for setting in ["coordinate", "quorum", "quorum_share", "scope", "max_shared_open", "poll"] {
+        if let Some((_, span)) = find(breaker, setting) {
+            errors.span(
+                span,
+                format!("`{setting}` needs `store`, the name of the store that shares the circuit, as in `store = \"shared\"`"),
+            );
+        }
+    }
+}
+
 pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
     if let Some(breaker) = &args.circuit_breaker {
         if let (Some((calls, span)), Some((window, _))) =
@@ -51,6 +72,7 @@ pub(super) fn contradictions(args: &Args, errors: &mut Errors) {
         {
             errors.span(span, "`slow_in_flight` needs `slow_call`, the duration from which a call is slow, as in `slow_call = \"2s\"`");
         }
+        sharing(breaker, errors);
     }
     if let Some(bulkhead) = &args.bulkhead {
         bulkhead_contradictions(bulkhead, errors);

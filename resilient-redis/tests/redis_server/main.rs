@@ -1,11 +1,13 @@
 //! The store on real servers. The tests start `redis-server`, and are ignored without `cargo xtask redis`.
 #![cfg(unix)]
 
+mod circuits;
 mod cluster;
 mod eviction;
 mod faults;
 mod fleet;
 mod group;
+mod instances;
 mod lost_response;
 mod refusals;
 mod replication;

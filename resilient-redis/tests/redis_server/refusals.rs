@@ -1,7 +1,9 @@
 //! A server that refuses: each refusal is an error with its remedy, and none changes a record.
 
 use resilient_redis::{Config, RedisStore};
+use resilient_runtime::circuit_breaker::shared::{CircuitStore, Report, Rule};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
+use resilient_runtime::store::InstanceStore;
 
 use crate::group::Nodes;
 use crate::server::{PATIENCE, Server, run};
@@ -122,8 +124,24 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
 }
 
 /// The rights in the documentation of `RedisStore`, for one server.
-const RIGHTS: [&str; 10] =
-    ["eval", "evalsha", "time", "exists", "hmget", "hexists", "hset", "hdel", "del", "pexpireat"];
+const RIGHTS: [&str; 16] = [
+    "eval",
+    "evalsha",
+    "time",
+    "exists",
+    "hmget",
+    "hexists",
+    "hset",
+    "hdel",
+    "del",
+    "pexpireat",
+    "zadd",
+    "zrem",
+    "zcard",
+    "zrange",
+    "zremrangebyscore",
+    "hgetall",
+];
 
 /// Makes every operation, so that each command is used.
 async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotency::StoreError> {
@@ -133,7 +151,11 @@ async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotenc
     store.renew("a", Owner(1), HOUR).await?;
     store.complete("a", Owner(1), vec![1], HOUR).await?;
     store.lose("b", Owner(2)).await?;
-    store.abandon("b", Owner(2)).await.map(drop)
+    store.abandon("b", Owner(2)).await?;
+    store.announce(1, HOUR).await?;
+    store.leave(1).await?;
+    store.report("payment", Report::new(1, Rule::default())).await?;
+    store.reset("payment").await
 }
 
 #[tokio::test]
@@ -167,9 +189,8 @@ async fn the_documented_rights_are_enough_and_each_missing_one_is_an_error() {
 #[ignore = "needs redis-server: cargo xtask redis"]
 async fn the_documented_rights_are_enough_in_a_cluster_and_each_missing_one_is_an_error() {
     let nodes = Nodes::pair().await;
-    let all =
-        "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat +cluster|slots +asking";
-    for (rights, is_enough) in [(all.to_owned(), true), (all.replace("+cluster|slots", ""), false)] {
+    let all = RIGHTS.map(|right| format!("+{right}")).join(" ") + " +cluster|slots +asking";
+    for (rights, is_enough) in [(all.clone(), true), (all.replace("+cluster|slots", ""), false)] {
         for node in &nodes.0 {
             node.run(&format!("ACL SETUSER shop reset on >pw ~resilient:* {rights}")).await;
         }

@@ -1,10 +1,33 @@
 //! Settings of a circuit breaker and their defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::window::Window;
 use crate::ratio::Ratio;
-use crate::settings::{ConfigError, settings};
+use crate::settings::{ConfigError, settings, words};
+
+/// What a shared circuit does to an instance. See [`shared`](super::shared).
+///
+/// ```
+/// use resilient_runtime::circuit_breaker::{Config, Coordinate};
+///
+/// assert_eq!(Config::default().coordinate, Coordinate::Advise);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Coordinate {
+    /// Nothing. The shared state is shown only.
+    Observe,
+    /// While it is open, the first failure opens the circuit of the instance.
+    #[default]
+    Advise,
+    /// While it is open, the circuit of the instance is open.
+    Enforce,
+}
+
+words!(Coordinate { "observe" = Observe, "advise" = Advise, "enforce" = Enforce });
 
 settings! {
     /// Settings of a [`CircuitBreaker`](crate::CircuitBreaker).
@@ -32,6 +55,13 @@ settings! {
         probe_lease: Duration,
         half_open_calls: u32,
         success_threshold: Option<u32>,
+        store: Option<Arc<str>>,
+        coordinate: Coordinate,
+        quorum: Option<u32>,
+        quorum_share: Option<Ratio>,
+        scope: Option<Arc<str>>,
+        max_shared_open: Duration,
+        poll: Duration,
         enabled: bool,
     }
 }
@@ -56,6 +86,25 @@ impl Config {
                 format!("must be from open_for = {:?} to 24 h", self.open_for),
             );
         }
+        self.check_shared(error);
+    }
+
+    fn check_shared(&self, error: &mut ConfigError) {
+        let both = "use one of them: `quorum`, a number of instances, or `quorum_share`, a share of them";
+        error.require(
+            self.quorum.is_none() || self.quorum_share.is_none(),
+            "quorum_share",
+            self.quorum_share,
+            both,
+        );
+        if self.store.is_some() {
+            return;
+        }
+        let alone = "it needs `store`, the name of the store that shares the circuit";
+        error.require(self.coordinate == Coordinate::default(), "coordinate", self.coordinate, alone);
+        error.require(self.quorum.is_none(), "quorum", self.quorum, alone);
+        error.require(self.quorum_share.is_none(), "quorum_share", self.quorum_share, alone);
+        error.require(self.scope.is_none(), "scope", self.scope.clone(), alone);
     }
 
     /// Returns the share of failed calls that opens the circuit, if that rule applies.

@@ -1,12 +1,13 @@
 //! Operator controls: force a state, resume, reset and reconfigure.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::CircuitBreaker;
 use super::config::Config;
 use super::opening::Opening;
 use super::rules::Rules;
+use super::shared::Home;
 use super::state::{State, Word};
 use super::stats::Stats;
 use super::transition::{Change, Inner};
@@ -16,6 +17,8 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{EventKind, Striped};
 use crate::outage::OpenReason;
 use crate::rejection::RejectionKind;
+use crate::settings::ConfigError;
+use crate::store::NamedStores;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
 impl CircuitBreaker {
@@ -91,6 +94,10 @@ impl CircuitBreaker {
         self.tell(change.as_ref());
     }
 
+    pub(crate) fn with_stores(core: Core<Config>, stores: Arc<NamedStores>) -> Self {
+        Self { home: Home::new(stores), ..Self::create(core) }
+    }
+
     fn force(&self, to: State) {
         let now = self.core.clock().now();
         let reason = (to == State::ForcedOpen).then_some(OpenReason::Forced);
@@ -120,6 +127,7 @@ impl CircuitBreaker {
             outages.forget();
         }
         inner.count_from(self.lifetime());
+        inner.governed.dismiss();
         change
     }
 
@@ -177,9 +185,24 @@ impl Create for CircuitBreaker {
             time_window: TimeWindow::new(time_span, now),
             count_window: OnceLock::new(),
             inner: Mutex::new(Inner::new(now)),
+            home: Home::default(),
+            coordination: OnceLock::new(),
         };
         breaker.apply(&config);
         breaker
+    }
+
+    fn made(self: &Arc<Self>) {
+        self.settle_in();
+    }
+
+    fn check_standalone(config: &Config, error: &mut ConfigError) {
+        let allowed = "named stores exist only in a registry: leave it unset";
+        error.require(config.store.is_none(), "store", config.store.clone(), allowed);
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.shared_notes()
     }
 }
 
@@ -219,19 +242,22 @@ impl Component for CircuitBreaker {
             }
         };
         self.tell(change.as_ref());
+        self.coordinate();
     }
 
     fn stats(&self) -> Stats {
         self.snapshot()
     }
 
-    /// Closes the circuit with an empty window and sets all counts to zero. Results of calls in flight are counted as
-    /// late.
+    /// Closes the circuit of this instance with an empty window and sets all counts to zero. Results of calls in flight
+    /// are counted as late. See [`reset_all`](Self::reset_all) for a shared circuit.
     fn reset(&self) {
         let change = self.change_to_new(&mut self.inner.lock());
         self.tell(change.as_ref());
         if !self.core.config().enabled {
             self.force(State::Disabled);
         }
+        // The instance stops to vote, and ignores the shared circuit.
+        self.wake();
     }
 }

@@ -64,6 +64,7 @@ mod in_flight;
 mod opening;
 mod permit;
 mod rules;
+pub mod shared;
 mod state;
 mod stats;
 mod transition;
@@ -73,7 +74,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use crate::outage::{LastProbe, Outage};
-pub use config::Config;
+pub use config::{Config, Coordinate};
 pub use permit::Permit;
 pub use state::State;
 pub(crate) use state::Ticket;
@@ -89,6 +90,7 @@ use crate::rejection::Rejection;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, fence};
 use opening::Opening;
 use rules::Rules;
+use shared::{Coordination, Home};
 use state::{NO_LEASE, Word};
 use transition::Inner;
 use window::{Content, CountWindow, Grade, TimeWindow};
@@ -122,6 +124,8 @@ pub struct CircuitBreaker {
     time_window: TimeWindow,
     count_window: OnceLock<Box<CountWindow>>,
     inner: Mutex<Inner>,
+    home: Home,
+    coordination: OnceLock<Box<Coordination>>,
 }
 
 const IGNORED: usize = 4;

@@ -119,6 +119,7 @@ fn encode(reason: OpenReason) -> (u64, [u64; 3]) {
         OpenReason::SlowInFlight { calls } => (4, [calls, 0, 0]),
         OpenReason::ProbesFailed { failed, ended } => (5, [failed.into(), ended.into(), 0]),
         OpenReason::Forced => (6, [0; 3]),
+        OpenReason::Shared { votes, instances } => (7, [votes.into(), instances.into(), 0]),
     }
 }
 
@@ -133,6 +134,7 @@ fn decode(rule: u64, [first, second, third]: [u64; 3]) -> Option<OpenReason> {
         4 => OpenReason::SlowInFlight { calls: first },
         5 => OpenReason::ProbesFailed { failed: count(first), ended: count(second) },
         6 => OpenReason::Forced,
+        7 => OpenReason::Shared { votes: count(first), instances: count(second) },
         _ => return None,
     })
 }
@@ -153,6 +155,7 @@ mod tests {
             OpenReason::SlowInFlight { calls: 22 },
             OpenReason::ProbesFailed { failed: 2, ended: 3 },
             OpenReason::Forced,
+            OpenReason::Shared { votes: 2, instances: 5 },
         ] {
             opening.remember(reason, 1);
             assert_eq!(opening.reason(), Some(reason));

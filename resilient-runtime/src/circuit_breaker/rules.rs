@@ -58,6 +58,11 @@ impl Rules {
         self.low_volume_failures.store(low_volume, Ordering::Relaxed);
     }
 
+    /// One failure opens the circuit, until [`apply_limits`](Self::apply_limits) is called.
+    pub(super) fn open_at_first_failure(&self) {
+        self.failure_threshold.store(1, Ordering::Relaxed);
+    }
+
     pub(super) fn use_window(&self, window: Window) {
         self.counts_calls.store(matches!(window, Window::Count(_)), Ordering::Relaxed);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::shared::{SharedState, SharedStats};
 use super::state::State;
 use super::transition::Inner;
 use super::window::{Grade, Window};
@@ -56,6 +57,9 @@ pub struct Stats {
     pub failures_in_a_row: u32,
     /// The probes of a half-open circuit.
     pub probes: ProbeStats,
+    /// The circuit that other instances share. `None` without `store`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedStats>,
     /// Number of changes of state.
     pub transitions: u64,
     /// Number of times that each state was entered.
@@ -133,6 +137,36 @@ impl Describe for Stats {
                 to.by("to", breaker.entered.iter().map(|(state, entered)| (state.as_str(), *entered)));
             },
         ),
+        Family::gauge(
+            "resilient_circuit_breaker_shared_state",
+            "1 for the state of the circuit that the instances share, 0 for the others.",
+            |breaker, to| {
+                if let Some(shared) = &breaker.shared {
+                    let states = [SharedState::Closed, SharedState::Open, SharedState::HalfOpen];
+                    let unknown = ("unknown", shared.state.is_none());
+                    to.by("state", states.map(|state| (state.as_str(), shared.state == Some(state))));
+                    to.by("state", [unknown]);
+                }
+            },
+        ),
+        Family::gauge(
+            "resilient_circuit_breaker_shared_votes",
+            "Instances whose own circuit is open.",
+            |breaker, to| {
+                if let Some(shared) = &breaker.shared {
+                    to.add(u64::from(shared.votes));
+                }
+            },
+        ),
+        Family::gauge(
+            "resilient_circuit_breaker_shared_instances",
+            "Instances that share the circuit.",
+            |breaker, to| {
+                if let Some(shared) = &breaker.shared {
+                    to.add(u64::from(shared.instances));
+                }
+            },
+        ),
     ];
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,6 +179,9 @@ impl Describe for Stats {
             write!(f, " (opened by: {outage})")?;
         } else if let Some(outage) = &self.last_outage {
             write!(f, " (last outage: {outage})")?;
+        }
+        if let Some(shared) = &self.shared {
+            write!(f, ", shared by {shared}")?;
         }
         write!(f, ", {} rejected", self.rejected)
     }
@@ -217,11 +254,12 @@ impl CircuitBreaker {
         let state = self.word().state();
         let left = self.opening.left(now);
         let waits = state == State::Open && left > 0;
+        let voted = inner.governed.has_evidence && matches!(state, State::Open | State::HalfOpen);
         let content = self.content(now);
         let totals = self.totals(&inner);
         let outages = self.opening.known_outages();
         let (outage, last_outage) = outages.map(|outages| outages.seen(now)).unwrap_or_default();
-        Stats {
+        let mut snapshot = Stats {
             state: if state == State::Open && !waits { State::HalfOpen } else { state },
             unchanged_for: now.since(inner.since),
             reason: outage.as_ref().map(|outage| outage.reason),
@@ -244,6 +282,7 @@ impl CircuitBreaker {
                 successful: inner.probes.good(),
                 failed: inner.probes.bad(),
             },
+            shared: None,
             transitions: inner.entered().iter().sum(),
             entered: State::ALL.into_iter().zip(inner.entered()).collect(),
             successful: totals[Grade::Good as usize] + totals[Grade::Slow as usize],
@@ -252,7 +291,11 @@ impl CircuitBreaker {
             ignored: totals[IGNORED],
             late: totals[LATE],
             rejected: totals[REJECTED],
-        }
+        };
+        let is_applied = inner.governed.is_applied();
+        drop(inner);
+        snapshot.shared = self.shared_stats(voted, is_applied);
+        snapshot
     }
 
     /// Returns the totals since the last reset.

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::Config;
 use super::half_open::{Decision, Probes};
 use super::in_flight::InFlight;
+use super::shared::Governed;
 use super::state::{Lease, NO_LEASE, State, Ticket, Word};
 use super::stats::Totals;
 use super::window::Grade;
@@ -34,6 +36,7 @@ pub(super) struct Inner {
     pub(super) reopened: u32,
     pub(super) probes: Probes,
     pub(super) in_flight: InFlight,
+    pub(super) governed: Governed,
     last_lease: Lease,
 }
 
@@ -72,6 +75,7 @@ impl Inner {
             reopened: 0,
             probes: Probes::default(),
             in_flight: InFlight::default(),
+            governed: Governed::default(),
             last_lease: NO_LEASE,
         }
     }
@@ -153,6 +157,9 @@ impl CircuitBreaker {
         inner.counted.get_or_insert_default().transitions[to as usize] += 1;
         inner.probes.restart();
         inner.in_flight.clear();
+        if !matches!(to, State::Open | State::HalfOpen) {
+            inner.governed.forget();
+        }
         if matches!(to, State::Closed | State::ForcedClosed) {
             inner.reopened = 0;
             self.clear_window(now);
@@ -185,13 +192,14 @@ impl CircuitBreaker {
             let word = self.word();
             let same = ticket.is_of(word.epoch()) && word.state() == State::Closed;
             same.then(|| {
+                let reason = inner.governed.reason(reason, &self.core.config());
                 self.change_to_open(&mut inner, reason, hint, error.map(|cause| cause.text.into()), now)
             })
         };
         self.tell(change.as_ref());
     }
 
-    fn change_to_open(
+    pub(super) fn change_to_open(
         &self,
         inner: &mut Inner,
         reason: OpenReason,
@@ -202,6 +210,8 @@ impl CircuitBreaker {
         let period = self.open_period(inner.reopened, hint);
         self.about_to_change();
         self.opening.close_gate(now, period);
+        inner.governed.has_evidence = !matches!(reason, OpenReason::Shared { .. });
+        inner.governed.own_until = if inner.governed.has_evidence { now.after(period) } else { now };
         self.change(inner, State::Open, Some(reason), error, now)
     }
 
@@ -264,8 +274,18 @@ impl CircuitBreaker {
                 if left > 0 {
                     return Err(Some(Duration::from_nanos(left)));
                 }
+                if inner.governed.rejects() {
+                    let _ = self.expire_hold(inner, now);
+                }
                 *change = Some(self.change(inner, State::HalfOpen, None, None, now));
                 self.admit_probe(inner, now)
+            }
+            State::HalfOpen if inner.governed.rejects() => {
+                if self.time_left(now) > 0 {
+                    return Err(None);
+                }
+                *change = self.expire_hold(inner, now);
+                if change.is_some() { Ok(self.word().ticket(NO_LEASE)) } else { self.admit_probe(inner, now) }
             }
             State::HalfOpen => self.admit_probe(inner, now),
         }
@@ -282,17 +302,30 @@ impl CircuitBreaker {
 
     fn admit_probe(&self, inner: &mut Inner, now: Instant) -> Result<Ticket, Option<Duration>> {
         let lease = inner.next_lease();
-        let granted = inner.probes.grant(lease, now, &self.core.config());
+        let granted = inner.probes.grant(lease, now, &self.probe_config(inner));
         self.set_gate(inner, now);
+        if granted && inner.governed.is_held() {
+            // The store must not give the slot to another instance.
+            self.wake();
+        }
         if granted { Ok(self.word().ticket(lease)) } else { Err(None) }
     }
 
     /// While no probe slot is free, all calls are rejected without the lock (T9).
     pub(super) fn set_gate(&self, inner: &Inner, now: Instant) {
-        match inner.probes.full_for(now, &self.core.config()) {
+        if inner.governed.rejects() {
+            return;
+        }
+        match inner.probes.full_for(now, &self.probe_config(inner)) {
             Some(span) => self.opening.close_gate(now, span),
             None => self.opening.open_gate(),
         }
+    }
+
+    /// The settings that apply to probes. A slot of a shared circuit is for one probe.
+    fn probe_config(&self, inner: &Inner) -> Arc<Config> {
+        let config = self.core.config();
+        if inner.governed.is_held() { Arc::new(config.as_ref().clone().half_open_calls(1)) } else { config }
     }
 
     fn admit_watched(
@@ -363,10 +396,15 @@ impl CircuitBreaker {
         error: Option<Arc<str>>,
         now: Instant,
     ) -> Option<Change> {
-        match inner.probes.decide(&self.core.config()) {
+        match inner.probes.decide(&self.probe_config(inner)) {
+            Some(Decision::Close) if inner.governed.is_held() => {
+                self.pass_hold(inner, now);
+                None
+            }
             Some(Decision::Close) => Some(self.change(inner, State::Closed, None, None, now)),
             Some(Decision::Reopen(reason)) => {
                 inner.reopened = inner.reopened.saturating_add(1);
+                inner.governed.fail();
                 Some(self.change_to_open(inner, reason, hint, error, now))
             }
             None => {
@@ -395,6 +433,9 @@ impl CircuitBreaker {
     /// Reports a change without holding a lock: a listener can call back or take a long time (T23).
     pub(super) fn tell(&self, change: Option<&Change>) {
         self.core.events().deliver();
+        if change.is_some() {
+            self.wake();
+        }
         let Some(Change { from, to, reason, error, epoch }) = change else {
             return;
         };

@@ -159,6 +159,9 @@ pub(crate) trait Create: Component + Sized {
     /// Rejects settings that name a part of a registry, for a component outside of a registry.
     fn check_standalone(_config: &Self::Config, _error: &mut ConfigError) {}
 
+    /// Called once the component has its place in a registry.
+    fn made(self: &Arc<Self>) {}
+
     /// Additional lines for an explanation.
     fn notes(&self) -> Vec<String> {
         Vec::new()

@@ -20,7 +20,7 @@ macro_rules! components {
             Idempotency     idempotency      idempotency      idempotency::{Idempotency, Stats}         with_stores;
             Retry           retry            retry            retry::{Retry, Stats}                     with_budget;
             Hedge           hedge            hedge            hedge::{Hedge, Stats}                     alone;
-            CircuitBreaker  circuit_breaker  circuit_breaker  circuit_breaker::{CircuitBreaker, Stats}  alone;
+            CircuitBreaker  circuit_breaker  circuit_breaker  circuit_breaker::{CircuitBreaker, Stats}  with_circuits;
             RateLimit       rate_limit       rate_limiter     rate_limit::{RateLimiter, Stats}          alone;
             Bulkhead        bulkhead         bulkhead         bulkhead::{Bulkhead, Stats}               alone;
         } {

@@ -125,10 +125,22 @@ pub enum EventKind {
         /// A description of the problem.
         problem: String,
     },
-    /// An idempotency store failed.
+    /// A store failed, and the component continues without it.
     StoreFailed {
         /// A description of the problem.
         problem: String,
+    },
+    /// The circuit that the instances of a service share has opened.
+    SharedOpened {
+        /// The number of instances whose own circuit is open.
+        votes: u32,
+        /// The number of instances that share the circuit.
+        instances: u32,
+    },
+    /// The circuit that the instances of a service share has closed.
+    SharedClosed {
+        /// `recovered`: the probes succeeded. `reset`: by an operator. `lapsed`: nobody renewed the opening.
+        why: &'static str,
     },
     /// A store is degraded: requests fail at once until it works again.
     StoreDegraded {

@@ -59,6 +59,13 @@ pub enum OpenReason {
     },
     /// The circuit was forced open.
     Forced,
+    /// Other instances of the service have an open circuit. See [`shared`](crate::circuit_breaker::shared).
+    Shared {
+        /// The number of instances whose circuit is open by their own evidence.
+        votes: u32,
+        /// The number of instances that share the circuit.
+        instances: u32,
+    },
 }
 
 impl fmt::Display for OpenReason {
@@ -75,6 +82,9 @@ impl fmt::Display for OpenReason {
             Self::SlowInFlight { calls } => write!(f, "{calls} calls in flight are slow already"),
             Self::ProbesFailed { failed, ended } => write!(f, "{failed} of {ended} probes failed"),
             Self::Forced => f.write_str("forced open"),
+            Self::Shared { votes, instances } => {
+                write!(f, "the circuits of {votes} of {instances} instances are open")
+            }
         }
     }
 }

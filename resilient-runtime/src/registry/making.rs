@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Registry;
 use super::shelf::{self, Shelved};
 use super::store_gate::StoreGate;
+use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::component::{Core, Create, Kind, lasting};
 use crate::idempotency::{self, Idempotency};
 use crate::name;
@@ -48,6 +49,7 @@ impl Registry {
         match made {
             // Report outside of the lock: subscribers can read the registry (T23).
             Some(refused) => {
+                component.made();
                 if let Err(refused) = refused.finish() {
                     self.report_refused(component.core(), C::KIND, &refused.to_string());
                 }
@@ -75,10 +77,15 @@ impl Registry {
         Idempotency::with_stores(core, Arc::clone(&self.0.stores))
     }
 
+    /// Creates a circuit breaker with the stores that its settings can name.
+    pub(super) fn with_circuits(&self, core: Core<circuit_breaker::Config>) -> CircuitBreaker {
+        CircuitBreaker::with_stores(core, Arc::clone(&self.0.stores))
+    }
+
     /// Creates a store and makes it known to the components that use it by name.
     pub(super) fn with_guard(&self, core: Core<store::Config>) -> Store {
         let gate = StoreGate::new(&core);
-        Store::with_gate(core, gate, Arc::clone(&self.0.connectors), &self.0.stores)
+        Store::with_gate(core, gate, Arc::clone(&self.0.connectors), Arc::clone(&self.0.stores))
     }
 
     /// Reports the first name beyond the limit of a kind.

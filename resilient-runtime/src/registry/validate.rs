@@ -117,7 +117,11 @@ impl Registry {
         let problem = |(name, component): (_, std::sync::Arc<crate::Idempotency>)| {
             component.store_problem().map(|problem| format!("idempotency: `{name}`: {problem}"))
         };
-        all.filter_map(problem).collect()
+        let circuits = self.0.shelves.circuit_breaker.all().into_iter();
+        let of_circuit = |(name, component): (_, std::sync::Arc<crate::CircuitBreaker>)| {
+            component.store_problem().map(|problem| format!("circuit_breaker: `{name}`: {problem}"))
+        };
+        all.filter_map(problem).chain(circuits.filter_map(of_circuit)).collect()
     }
 
     /// Returns pipelines whose stages no call can support together, so that every call would be rejected.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{IdempotencyStore, InstanceStore};
+use super::{CircuitStore, IdempotencyStore, InstanceStore};
 
 /// A store that components use by name. It plays one or more roles.
 ///
@@ -56,6 +56,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Returns the store that coordinates circuit breakers, if this store has that role.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, idempotency::MemoryStore, store::Backend};
+    ///
+    /// assert!(MemoryStore::new(Clock::system(), 10).circuits().is_none());
+    /// ```
+    fn circuits(&self) -> Option<&dyn CircuitStore> {
+        None
+    }
+
     /// Returns the store that counts the running instances of a service, if this store has that role.
     ///
     /// ```
@@ -75,6 +86,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
         B::idempotency(self)
+    }
+
+    fn circuits(&self) -> Option<&dyn CircuitStore> {
+        B::circuits(self)
     }
 
     fn instances(&self) -> Option<&dyn InstanceStore> {

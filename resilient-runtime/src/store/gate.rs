@@ -34,7 +34,7 @@ pub(crate) enum Refused {
 
 /// Admits every request.
 #[derive(Debug)]
-pub(super) struct Always;
+pub(crate) struct Always;
 
 struct Admitted;
 

@@ -178,6 +178,11 @@ impl Guard {
         within(clock, clock.now().after(self.timeout()), self.request(need, send)).await
     }
 
+    /// Starts a task that ends with the store.
+    pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+        self.background.start(task)
+    }
+
     fn enter(&self, need: Need) -> Result<Entered<'_>, StoreError> {
         let pass = match self.gate.enter() {
             Ok(pass) => Some(pass),

@@ -31,6 +31,7 @@
 
 mod backend;
 mod background;
+pub(crate) mod circuits;
 mod config;
 mod connector;
 mod error;
@@ -46,16 +47,19 @@ pub(crate) mod wait;
 use std::sync::Arc;
 
 pub use backend::Backend;
+pub use circuits::CircuitStore;
 pub use config::Config;
 pub use connector::Connector;
 pub(crate) use connector::Connectors;
 pub(crate) use error::ready;
 pub use error::{Answer, StoreError};
+#[cfg(all(test, not(resilient_loom)))]
+pub(crate) use gate::Always;
 pub(crate) use gate::{Gate, Pass, Refused};
 pub(crate) use guard::{Guard, Need};
 pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
-pub(crate) use named::NamedStores;
+pub(crate) use named::{NamedStores, OnReady};
 pub use stats::Stats;
 pub use transaction::TransactionalStore;
 
@@ -76,6 +80,7 @@ use crate::observe::EventKind;
 pub struct Store {
     core: Core<Config>,
     guard: Arc<Guard>,
+    named: Arc<NamedStores>,
 }
 
 impl Store {
@@ -83,16 +88,17 @@ impl Store {
         core: Core<Config>,
         gate: impl Gate,
         connectors: Arc<Connectors>,
-        named: &NamedStores,
+        named: Arc<NamedStores>,
     ) -> Self {
         let guard = Arc::new(Guard::new(&core, connectors, Box::new(gate)));
         named.add(core.name, Arc::clone(&guard));
-        Self { core, guard }
+        Self { core, guard, named }
     }
 
     /// Replaces the store. A `url` in the settings has precedence.
     pub(crate) fn give(&self, backend: Arc<dyn Backend>) {
         self.guard.give(backend);
+        self.named.are_ready();
     }
 
     /// The problem with the settings, if they say where the store is but it cannot be used.
@@ -113,7 +119,7 @@ impl Create for Store {
         Some("a store cannot be disabled: remove `store` from the components that use it");
 
     fn create(core: Core<Config>) -> Self {
-        Self::with_gate(core, gate::Always, Arc::default(), &NamedStores::default())
+        Self::with_gate(core, gate::Always, Arc::default(), Arc::default())
     }
 }
 
@@ -128,6 +134,7 @@ impl Component for Store {
 
     fn apply(&self, config: &Config) {
         self.guard.apply(config);
+        self.named.are_ready();
     }
 
     fn stats(&self) -> Stats {

@@ -1,7 +1,7 @@
 //! The stores of a registry, for the components that use them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::Guard;
 use crate::nearest::nearest;
@@ -9,11 +9,36 @@ use crate::sync::Mutex;
 
 /// The stores by name. The program chooses the names, so their number is bounded.
 #[derive(Debug, Default)]
-pub(crate) struct NamedStores(Mutex<BTreeMap<&'static str, Arc<Guard>>>);
+pub(crate) struct NamedStores {
+    all: Mutex<BTreeMap<&'static str, Arc<Guard>>>,
+    /// Components that must know when a store is registered.
+    waiting: Mutex<Vec<Weak<dyn OnReady>>>,
+}
+
+/// A component that uses a store without a call.
+pub(crate) trait OnReady: std::fmt::Debug + Send + Sync {
+    /// A store was registered, or its settings have changed.
+    fn store_is_ready(&self);
+}
 
 impl NamedStores {
     pub(super) fn add(&self, name: &'static str, guard: Arc<Guard>) {
-        self.0.lock().insert(name, guard);
+        self.all.lock().insert(name, guard);
+    }
+
+    /// Tells the component when a store is registered, until it is dropped.
+    pub(crate) fn when_ready(&self, component: Weak<dyn OnReady>) {
+        self.waiting.lock().push(component);
+    }
+
+    /// A store was registered, or its settings have changed.
+    pub(crate) fn are_ready(&self) {
+        let all: Vec<Arc<dyn OnReady>> = {
+            let mut waiting = self.waiting.lock();
+            waiting.retain(|component| component.strong_count() > 0);
+            waiting.iter().filter_map(Weak::upgrade).collect()
+        };
+        all.iter().for_each(|component| component.store_is_ready());
     }
 
     /// Returns the store with this name.
@@ -21,7 +46,7 @@ impl NamedStores {
     /// # Errors
     /// Returns an error text with the remedy if no store with this name was registered.
     pub(crate) fn get(&self, name: &str) -> Result<Arc<Guard>, String> {
-        let all = self.0.lock();
+        let all = self.all.lock();
         if let Some(found) = all.get(name).filter(|guard| guard.is_configured()) {
             return Ok(Arc::clone(found));
         }

@@ -1,14 +1,17 @@
 //! Conformance checks for stores of your own. Needs the feature `testing`.
 //!
-//! [`check_idempotency_store`] checks every rule that [`IdempotencyStore`] promises. The stores of this project pass it:
-//! [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore`, and the stores of `resilient-redis`
-//! and `resilient-postgres`.
+//! | role | check | stores of this project that pass it |
+//! |---|---|---|
+//! | [`IdempotencyStore`] | [`check_idempotency_store`] | [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore`, `RedisStore`, `PostgresStore` |
+//! | [`CircuitStore`] | [`check_circuit_store`] | [`MemoryCircuits`](crate::circuit_breaker::shared::MemoryCircuits), `RedisStore` |
 
+mod circuit_rules;
 mod race;
 mod store_rules;
 
 use std::time::Duration;
 
+use crate::circuit_breaker::shared::CircuitStore;
 use crate::idempotency::IdempotencyStore;
 use store_rules::Bench;
 
@@ -95,6 +98,53 @@ pub async fn check_idempotency_store<S: IdempotencyStore + ?Sized>(
     bench.leases().await?;
     bench.limits().await?;
     bench.clients().await
+}
+
+/// Checks every rule of [`CircuitStore`], except that a change is reported to listeners.
+///
+/// `pass` lets time pass on the clock of the store: it advances a manual clock, or waits. The checks do not depend on the
+/// speed of the machine. With a real clock, they take about 2 s.
+///
+/// The checks use circuits that no earlier run used, and leave about 40 records.
+///
+/// | rules | about |
+/// |---|---|
+/// | votes | a quorum opens the circuit; an instance that is alone does not; a withdrawn vote does not count |
+/// | quorums | numbers and shares of the instances |
+/// | expiry | instances that do not report, and openings that nobody renews |
+/// | resets | close the circuit; votes from before do not count |
+/// | slots | their number is limited, also for concurrent requests; idle and expired slots go to other instances |
+/// | outcomes | most of the probes decide; only results of the current period count |
+/// | limits | the longest durations, all 128 bits of instances, all bytes of names |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::{circuit_breaker::shared::MemoryCircuits, clock::ManualClock, testing::check_circuit_store};
+///
+/// let time = ManualClock::new();
+/// let store = MemoryCircuits::new(time.clock());
+/// check_circuit_store(&store, async |span| { time.advance(span); }).await.unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// Returns the first rule that the store broke. An error of the store breaks the rule that was being checked.
+///
+/// # Cancel safety
+/// Dropping the future leaves records in the store, which expire after an hour or later.
+pub async fn check_circuit_store<S: CircuitStore + ?Sized>(
+    store: &S,
+    pass: impl AsyncFn(Duration),
+) -> Result<(), BrokenRule> {
+    let bench = circuit_rules::Bench::new(store, &pass);
+    bench.votes().await?;
+    bench.quorums().await?;
+    bench.expiry().await?;
+    bench.resets().await?;
+    bench.slots().await?;
+    bench.outcomes().await?;
+    bench.limits().await
 }
 
 #[cfg(all(test, not(resilient_loom)))]

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use super::check_idempotency_store;
+use super::{check_circuit_store, check_idempotency_store};
+use crate::circuit_breaker::shared::{
+    CircuitStore, MemoryCircuits, ProbeRequest, Report, Shared, SharedState,
+};
 use crate::clock::ManualClock;
 use crate::idempotency::{Answer, Claim, Claimed, IdempotencyStore, MemoryStore, Owner};
 
@@ -103,5 +106,68 @@ async fn each_fault_breaks_the_rule_that_it_violates() {
         ("loses nothing", "only the owner changes a record"),
     ] {
         assert_eq!(check(fault).await.unwrap_err().rule, rule, "{fault}");
+    }
+}
+
+/// A store of circuits with one fault.
+#[derive(Debug)]
+struct FaultyCircuits(MemoryCircuits, &'static str);
+
+impl CircuitStore for FaultyCircuits {
+    fn report<'a>(&'a self, circuit: &'a str, mut report: Report) -> Answer<'a, Shared> {
+        match self.1 {
+            "ignores votes" => report.open = false,
+            "cuts instances" => report.instance &= u128::from(u64::MAX),
+            "takes every result" => report.probe = report.probe.map(|_| true),
+            "opens alone" => report.rule.share = crate::Ratio::ZERO,
+            "keeps idle slots" if report.request == ProbeRequest::Waiting => {
+                report.request = ProbeRequest::Idle;
+            }
+            _ => {}
+        }
+        let name = if self.1 == "cuts names" { &circuit[..30] } else { circuit };
+        let answer = self.0.report(name, report);
+        let fault = self.1;
+        Box::pin(async move {
+            let mut shared = answer.await?;
+            shared.may_probe |= fault == "gives every slot" && shared.state == SharedState::HalfOpen;
+            Ok(shared)
+        })
+    }
+
+    fn reset<'a>(&'a self, circuit: &'a str) -> Answer<'a, ()> {
+        if self.1 == "resets nothing" {
+            return Box::pin(async { Ok(()) });
+        }
+        self.0.reset(circuit)
+    }
+}
+
+async fn check_circuits(fault: &'static str) -> Result<(), super::BrokenRule> {
+    let time = ManualClock::new();
+    time.advance(Duration::from_secs(1));
+    let store = FaultyCircuits(MemoryCircuits::new(time.clock()), fault);
+    check_circuit_store(&store, async |span| time.advance(span)).await
+}
+
+#[tokio::test]
+async fn a_correct_store_of_circuits_passes() {
+    assert_eq!(check_circuits("none").await, Ok(()));
+}
+
+#[tokio::test]
+async fn each_fault_of_a_store_of_circuits_breaks_the_rule_that_it_violates() {
+    for (fault, rule) in [
+        ("ignores votes", "the votes of a quorum open the circuit"),
+        ("cuts instances", "instances differ in every bit"),
+        ("takes every result", "most of the probes close the circuit"),
+        ("opens alone", "the votes of a quorum open the circuit"),
+        ("keeps idle slots", "an instance with calls takes the slot of an idle one"),
+        ("gives every slot", "the number of probe slots is limited"),
+        ("resets nothing", "a reset closes the circuit and removes the votes"),
+        ("cuts names", "a new circuit is closed"),
+    ] {
+        let broken = check_circuits(fault).await.expect_err(fault);
+        assert!(broken.rule == rule || fault == "cuts names", "{fault}: {broken}");
     }
 }

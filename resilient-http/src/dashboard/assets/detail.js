@@ -89,5 +89,7 @@ function controls(kind, name) {
   const control = (label, does, path) => h('button', { type: 'button', title: does, onclick: () => change('POST', path).catch((error) => tell(error.message)) }, label);
   const own = kind === 'circuit_breaker' ? BREAKER.map(([label, to, does]) => control(label, does, `/circuit_breaker/${encodeURIComponent(name)}/${to}`)) : [];
   const reset = `/reset/${encodeURIComponent(kind)}/${encodeURIComponent(name)}`;
-  return h('div', { class: 'tools' }, own, control('Reset', 'Reset to the initial state', reset));
+  const shared = kind === 'circuit_breaker' && store.stats?.[kind]?.[name]?.shared;
+  const all = shared ? control('Reset all', 'Reset to the initial state in all instances', `${reset}?scope=cluster`) : '';
+  return h('div', { class: 'tools' }, own, control('Reset', shared ? 'Reset to the initial state in this instance' : 'Reset to the initial state', reset), all);
 }

@@ -19,6 +19,14 @@ const breaker = {
   disabled: ['off', '– disabled'],
 };
 
+/** What the instances that share a circuit know. */
+function sharing({ state, votes, instances, applies, problem }) {
+  if (!state) return problem ? 'not shared: store failed' : 'not shared yet';
+  if (state === 'closed') return `open in ${votes} of ${instances} instances`;
+  const by = `by ${votes} of ${instances} instances`;
+  return `${state === 'open' ? 'opened' : 'half-open'} ${by}${applies ? '' : ', not applied'}`;
+}
+
 /** Each returns `{ level, mark, facts, weight, spark }`. Components with a greater weight come first. */
 const judges = {
   operations(now, recent) {
@@ -39,7 +47,7 @@ const judges = {
     const window = now.window;
     return {
       level, mark, spark: 'failed', weight: { bad: 400, warn: 200, good: 30, off: 20 }[level],
-      facts: [`${percent(window.failed, window.calls)} failed`, `${count(window.calls)} in the window`, `${count(now.rejected)} rejected`],
+      facts: [`${percent(window.failed, window.calls)} failed`, `${count(window.calls)} in the window`, `${count(now.rejected)} rejected`, now.shared ? sharing(now.shared) : ''],
     };
   },
   bulkhead(now) {
@@ -81,6 +89,13 @@ const judges = {
   alert(now) {
     const level = { warning: 'warn', critical: 'bad' }[now.severity] ?? 'good';
     return { level, mark: { good: '✓ not firing', warn: '▲ warning', bad: '✕ critical' }[level], weight: { good: 3, warn: 210, bad: 500 }[level], facts: [words(now.signal), now.operation ?? 'all operations', signal(now)] };
+  },
+  store(now) {
+    const level = now.degraded ? 'bad' : now.address === null ? 'off' : 'good';
+    return {
+      level, mark: { bad: '✕ degraded', off: '– not registered', good: '✓ available' }[level], spark: 'requests', weight: { bad: 430, off: 7, good: 7 }[level],
+      facts: [now.address ?? '', `${count(now.requests)} requests`, `${count(now.failures)} failures`, now.instances === null ? '' : `${count(now.instances)} instances`, now.last_error ?? ''],
+    };
   },
   config_source(now) {
     const level = now.problem ? 'bad' : 'good';

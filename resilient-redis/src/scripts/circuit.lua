@@ -1,0 +1,160 @@
+-- Reports the state of an instance to the circuit KEYS[1], or resets the circuit.
+-- ARGV: request, resent, channel, circuit, `report` or `reset`; for a report then: instance, epoch, open, lasts, request
+-- (`none`, `idle`, `waiting`), probe (``, `0`, `1`), least votes, share in millionths, open_for, open_max,
+-- max_shared_open, probes.
+-- All times are microseconds. Returns {request, server time, status, answer}.
+-- The fields `m:INSTANCE` and `s:INSTANCE` are instances and probe slots: the time at which they end, and whether the
+-- instance votes or the slot is idle.
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local function number(n) return string.format('%.0f', n) end
+local function reply(status, detail) return {ARGV[1], number(now), status, detail or ''} end
+
+local all = redis.pcall('HGETALL', KEYS[1])
+if all.err then
+  if string.find(all.err, 'WRONGTYPE', 1, true) then return reply('foreign') end
+  return all
+end
+local r, members, slots, gone = {}, {}, {}, {}
+for i = 1, #all, 2 do
+  local kind, id = string.match(all[i], '^([ms]):(%x+)$')
+  if kind then
+    local ends, flag = string.match(all[i + 1], '^(%d+):([01])$')
+    if not ends then return reply('foreign') end
+    if tonumber(ends) > now then
+      local of = kind == 'm' and members or slots
+      of[id] = {tonumber(ends), flag == '1'}
+    else
+      gone[#gone + 1] = all[i]
+    end
+  else
+    r[all[i]] = all[i + 1]
+  end
+end
+if #all > 0 then
+  if r.format and r.format ~= '1' then return reply('format', r.format) end
+  if r.format ~= '1' then return reply('foreign') end
+else
+  r = {state = 'closed', epoch = now, closed = now, ended = 'lapsed', since = now, ends = now, renewed = now,
+    reopened = 0, good = 0, bad = 0}
+end
+for _, name in ipairs({'epoch', 'closed', 'since', 'ends', 'renewed', 'reopened', 'good', 'bad'}) do
+  r[name] = tonumber(r[name])
+  if not r[name] then return reply('foreign') end
+end
+if not (r.state and r.ended) then return reply('foreign') end
+
+local first = r.epoch
+local changed = {}
+local function count(of, flag)
+  local found = 0
+  for _, entry in pairs(of) do
+    if flag == nil or entry[2] == flag then found = found + 1 end
+  end
+  return found
+end
+local function enter(state)
+  r.state, r.epoch, r.since, r.good, r.bad = state, math.max(now, r.epoch + 1), now, 0, 0
+  for id in pairs(slots) do gone[#gone + 1] = 's:' .. id end
+  slots = {}
+end
+local function close(ended)
+  enter('closed')
+  r.closed, r.ended, r.reopened = r.epoch, ended, 0
+  for id, member in pairs(members) do
+    if member[2] then
+      member[2] = false
+      changed[#changed + 1] = id
+    end
+  end
+end
+
+local me, max_open
+if ARGV[5] == 'reset' then
+  close('reset')
+else
+  me = ARGV[6]
+  local epoch, open, lasts = tonumber(ARGV[7]), ARGV[8] == '1', tonumber(ARGV[9])
+  local request, probe = ARGV[10], ARGV[11]
+  local least, share, probes = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[17])
+  local open_for, open_max = tonumber(ARGV[14]), tonumber(ARGV[15])
+  max_open = tonumber(ARGV[16])
+  local function opens()
+    enter('open')
+    r.ends = now + math.min(open_for * 2 ^ r.reopened, open_max, max_open)
+  end
+
+  if r.state ~= 'closed' and now >= r.renewed + max_open then
+    close('lapsed')
+  elseif r.state == 'open' and now >= r.ends then
+    enter('half_open')
+  end
+
+  -- The result of a probe. The first copy of this request may have counted it.
+  if probe ~= '' and ARGV[2] == '0' and r.state == 'half_open' and epoch == r.epoch and slots[me] then
+    slots[me] = nil
+    gone[#gone + 1] = 's:' .. me
+    if probe == '1' then r.good = r.good + 1 else r.bad = r.bad + 1 end
+    if r.good * 2 > probes then
+      close('recovered')
+    elseif r.bad * 2 >= probes then
+      r.reopened = r.reopened + 1
+      r.renewed = now
+      opens()
+    end
+  end
+
+  members[me] = {now + lasts, open and epoch >= r.closed and epoch <= r.epoch}
+  changed[#changed + 1] = me
+  local instances = count(members)
+  local needed = math.max(least, math.ceil(instances * share / 1000000), 1)
+  if instances > 1 and count(members, true) >= needed then
+    r.renewed = now
+    if r.state == 'closed' then opens() end
+  end
+
+  if r.state == 'half_open' and request ~= 'none' then
+    local idle = request == 'idle'
+    local gets = slots[me] or count(slots) + r.good + r.bad < probes
+    if not gets and not idle then
+      local other
+      for id, slot in pairs(slots) do
+        if slot[2] and (not other or id < other) then other = id end
+      end
+      if other then
+        slots[other] = nil
+        gone[#gone + 1] = 's:' .. other
+        gets = true
+      end
+    end
+    if gets then slots[me] = {now + lasts, idle} end
+  elseif slots[me] then
+    slots[me] = nil
+    gone[#gone + 1] = 's:' .. me
+  end
+end
+
+-- The first write. If the server refuses it, nothing was changed.
+local written = redis.pcall('HSET', KEYS[1], 'format', '1', 'circuit', ARGV[4], 'state', r.state, 'ended', r.ended,
+  'epoch', number(r.epoch), 'closed', number(r.closed), 'since', number(r.since), 'ends', number(r.ends),
+  'renewed', number(r.renewed), 'reopened', number(r.reopened), 'good', number(r.good), 'bad', number(r.bad))
+if type(written) == 'table' and written.err then return written end
+local over = now
+for _, member in pairs(members) do over = math.max(over, member[1]) end
+if r.state ~= 'closed' and max_open then over = math.max(over, r.renewed + max_open) end
+-- So that instances whose reports have ended still learn of a reset.
+over = math.max(over, now + 60000000)
+redis.call('PEXPIREAT', KEYS[1], number(math.ceil(over / 1000)))
+for _, field in ipairs(gone) do redis.call('HDEL', KEYS[1], field) end
+local function write(kind, id, entry)
+  redis.call('HSET', KEYS[1], kind .. id, number(entry[1]) .. ':' .. (entry[2] and '1' or '0'))
+end
+for _, id in ipairs(changed) do write('m:', id, members[id]) end
+if me and slots[me] then write('s:', me, slots[me]) end
+-- Without the right to publish, the other instances learn of it when they report.
+if r.epoch ~= first then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end
+
+local left = r.state == 'open' and math.max(r.ends - now, 0) or 0
+return reply('shared', table.concat({r.state, number(r.epoch), r.ended, count(members, true), count(members),
+  number(math.max(now - r.since, 0)), number(left), me and slots[me] and 1 or 0, count(slots), number(r.good),
+  number(r.bad)}, ' '))

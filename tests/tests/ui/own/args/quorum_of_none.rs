@@ -1,0 +1,8 @@
+use resilient_runtime::resilient;
+
+#[resilient(circuit_breaker("x", store = "shared", quorum = 0))]
+fn f(x: u32) -> Option<u32> {
+    Some(x)
+}
+
+fn main() {}
