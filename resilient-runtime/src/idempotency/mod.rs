@@ -78,7 +78,7 @@ mod record;
 mod replay;
 mod stats;
 mod store;
-mod stored;
+pub(crate) mod stored;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Registry;
 use super::shelf::{self, Shelved};
 use crate::component::{Core, Create, Kind, lasting};
+use crate::fallback::{self, Fallback};
 use crate::idempotency::{self, Idempotency};
 use crate::name;
 use crate::observe::{Event, EventKind};
@@ -72,6 +73,11 @@ impl Registry {
     /// Creates an idempotency component with the stores that its settings can name.
     pub(super) fn with_stores(&self, core: Core<idempotency::Config>) -> Idempotency {
         Idempotency::with_stores(core, Arc::clone(&self.0.stores))
+    }
+
+    /// Creates a fallback with the stores that its settings can name.
+    pub(super) fn with_cache_stores(&self, core: Core<fallback::Config>) -> Fallback {
+        Fallback::with_stores(core, Arc::clone(&self.0.stores))
     }
 
     /// Creates a store and makes it known to the components that use it by name.

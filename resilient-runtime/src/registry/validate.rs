@@ -117,7 +117,12 @@ impl Registry {
         let problem = |(name, component): (_, std::sync::Arc<crate::Idempotency>)| {
             component.store_problem().map(|problem| format!("idempotency: `{name}`: {problem}"))
         };
-        all.filter_map(problem).collect()
+        let caches = self.0.shelves.fallback.all().into_iter();
+        let of_cache = |(name, component): (_, std::sync::Arc<crate::Fallback>)| {
+            let problem = component.store_problem()?;
+            Some(format!("fallback: `{name}`: its distributed cache is skipped: {problem}"))
+        };
+        all.filter_map(problem).chain(caches.filter_map(of_cache)).collect()
     }
 
     /// Returns pipelines whose stages no call can support together, so that every call would be rejected.

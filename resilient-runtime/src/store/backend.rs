@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::InstanceStore;
+use crate::fallback::CacheStore;
 use crate::idempotency::IdempotencyStore;
 
 /// A store that components use by name. It plays one or more roles.
@@ -57,6 +58,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Returns the store of a distributed cache, if this store has that role.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, fallback::MemoryCache, store::Backend};
+    ///
+    /// assert!(MemoryCache::new(Clock::system(), 1000).cache().is_some());
+    /// ```
+    fn cache(&self) -> Option<&dyn CacheStore> {
+        None
+    }
+
     /// Returns the store that counts the running instances of a service, if this store has that role.
     ///
     /// ```
@@ -76,6 +88,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
         B::idempotency(self)
+    }
+
+    fn cache(&self) -> Option<&dyn CacheStore> {
+        B::cache(self)
     }
 
     fn instances(&self) -> Option<&dyn InstanceStore> {

@@ -190,6 +190,14 @@ impl Guard {
         within(clock, clock.now().after(self.timeout()), self.request(need, send)).await
     }
 
+    /// Starts work that continues after the call that started it. It may use timers, but no I/O of tokio.
+    ///
+    /// # Errors
+    /// Returns why the thread of the store cannot be started.
+    pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+        self.background.start(task)
+    }
+
     fn enter(&self, need: Need) -> Result<Entered<'_>, StoreError> {
         let permit = self.breaker.try_acquire();
         let slot = permit.is_ok().then(|| self.bulkhead.try_acquire());

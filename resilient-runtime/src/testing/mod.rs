@@ -2,12 +2,16 @@
 //!
 //! [`check_idempotency_store`] checks every rule that [`IdempotencyStore`] promises. The stores of this project pass it:
 //! [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore` and the store of `resilient-redis`.
+//! [`check_cache_store`] does the same for a [`CacheStore`]: [`MemoryCache`](crate::fallback::MemoryCache) and the store of
+//! `resilient-redis` pass it.
 
+mod cache_rules;
 mod race;
 mod store_rules;
 
 use std::time::Duration;
 
+use crate::fallback::CacheStore;
 use crate::idempotency::IdempotencyStore;
 use store_rules::Bench;
 
@@ -94,6 +98,45 @@ pub async fn check_idempotency_store<S: IdempotencyStore + ?Sized>(
     bench.leases().await?;
     bench.limits().await?;
     bench.clients().await
+}
+
+/// Checks every rule of [`CacheStore`].
+///
+/// `pass` lets time pass on the clock of the store, as for [`check_idempotency_store`]. The checks use keys that no earlier
+/// run used. They write about 30 values, one of 64 KiB.
+///
+/// | rules | about |
+/// |---|---|
+/// | values | all bytes are returned unchanged; a later value replaces an earlier one; a removed value is gone |
+/// | keys | keys differ in every byte |
+/// | ages | the age grows with the clock of the store, from the latest put |
+/// | ends | a value ends with its `ttl`; the longest durations; a `ttl` of zero removes the value |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::{clock::ManualClock, fallback::MemoryCache, testing::check_cache_store};
+///
+/// let time = ManualClock::new();
+/// let store = MemoryCache::new(time.clock(), 1000);
+/// check_cache_store(&store, async |span| { time.advance(span); }).await.unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// Returns the first rule that the store broke. An error of the store breaks the rule that was being checked.
+///
+/// # Cancel safety
+/// Dropping the future leaves values in the store.
+pub async fn check_cache_store<S: CacheStore + ?Sized>(
+    store: &S,
+    pass: impl AsyncFn(Duration),
+) -> Result<(), BrokenRule> {
+    let bench = cache_rules::Bench::new(store, &pass);
+    bench.values().await?;
+    bench.keys().await?;
+    bench.ages().await?;
+    bench.ends().await
 }
 
 #[cfg(all(test, not(resilient_loom)))]
