@@ -29,6 +29,8 @@
 
 mod config;
 mod connection;
+mod connector;
+mod instances;
 mod operation;
 mod problem;
 mod script;
@@ -39,6 +41,7 @@ mod tls;
 mod worker;
 
 pub use config::{Config, InvalidConfig};
+pub use connector::{RedisConnector, register};
 pub use store::{LARGEST_RESULT, RedisStore};
 
 /// Compiles the examples of the guide.

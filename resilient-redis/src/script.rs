@@ -14,6 +14,8 @@ pub(crate) struct Script {
 pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
 pub(crate) static CHANGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/change.lua")));
+pub(crate) static ANNOUNCE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/announce.lua")));
 
 /// A response of a script.
 pub(crate) struct Response {

@@ -1,6 +1,7 @@
 //! The store of idempotency records.
 
 use std::fmt::{self, Write as _};
+use std::str::FromStr;
 use std::time::Duration;
 
 use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError};
@@ -48,8 +49,9 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 /// warning after the first connection.
 ///
 /// # Rights
-/// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`, and
-/// `+info` for the check of `maxmemory-policy`.
+/// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
+/// for idempotency records, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, and `+info` for the check
+/// of `maxmemory-policy`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -121,8 +123,17 @@ impl RedisStore {
         name
     }
 
+    /// The key in Redis with this name.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.session.prefix())
+    }
+
+    pub(crate) fn shown_address(&self) -> &str {
+        self.session.address()
+    }
+
     /// Starts an operation at once, so that it continues if the future is dropped.
-    fn perform<T: Send + 'static>(
+    pub(crate) fn perform<T: Send + 'static>(
         &self,
         operation: Operation,
         read: impl FnOnce(&Session, Reply) -> Result<T, StoreError> + Send + 'static,
@@ -233,12 +244,17 @@ impl IdempotencyStore for RedisStore {
 
 impl Session {
     fn micros(&self, reply: &Reply) -> Result<Duration, StoreError> {
-        let micros = std::str::from_utf8(&reply.detail).ok().and_then(|micros| micros.parse().ok());
-        micros.map(Duration::from_micros).ok_or_else(|| self.unusable(reply))
+        self.number(reply).map(Duration::from_micros)
+    }
+
+    /// The number in a response.
+    pub(crate) fn number<T: FromStr>(&self, reply: &Reply) -> Result<T, StoreError> {
+        let number = std::str::from_utf8(&reply.detail).ok().and_then(|number| number.parse().ok());
+        number.ok_or_else(|| self.unusable(reply))
     }
 
     /// The error of a record that must not be used or changed.
-    fn unusable(&self, reply: &Reply) -> StoreError {
+    pub(crate) fn unusable(&self, reply: &Reply) -> StoreError {
         let prefix = self.prefix();
         let problem = match &*reply.status {
             "foreign" => format!(
@@ -258,11 +274,11 @@ impl Session {
     }
 }
 
-fn hex(number: u128) -> Vec<u8> {
+pub(crate) fn hex(number: u128) -> Vec<u8> {
     format!("{number:032x}").into_bytes()
 }
 
 /// Rounded up, so that only zero is zero.
-fn micros(span: Duration) -> Vec<u8> {
+pub(crate) fn micros(span: Duration) -> Vec<u8> {
     span.min(LONGEST).as_nanos().div_ceil(1000).to_string().into_bytes()
 }

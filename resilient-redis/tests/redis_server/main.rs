@@ -4,6 +4,7 @@
 mod eviction;
 mod faults;
 mod fleet;
+mod instances;
 mod lost_response;
 mod refusals;
 mod server;

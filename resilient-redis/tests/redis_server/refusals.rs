@@ -2,6 +2,7 @@
 
 use resilient_redis::{Config, RedisStore};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
+use resilient_runtime::store::InstanceStore;
 
 use crate::server::{PATIENCE, Server, run};
 use crate::{HOUR, claim, problem};
@@ -121,8 +122,23 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
 }
 
 /// The rights in the documentation of `RedisStore`.
-const RIGHTS: [&str; 10] =
-    ["eval", "evalsha", "time", "exists", "hmget", "hexists", "hset", "hdel", "del", "pexpireat"];
+const RIGHTS: [&str; 15] = [
+    "eval",
+    "evalsha",
+    "time",
+    "exists",
+    "hmget",
+    "hexists",
+    "hset",
+    "hdel",
+    "del",
+    "pexpireat",
+    "zadd",
+    "zrem",
+    "zcard",
+    "zrange",
+    "zremrangebyscore",
+];
 
 /// Makes every operation, so that each command is used.
 async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotency::StoreError> {
@@ -132,7 +148,9 @@ async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotenc
     store.renew("a", Owner(1), HOUR).await?;
     store.complete("a", Owner(1), vec![1], HOUR).await?;
     store.lose("b", Owner(2)).await?;
-    store.abandon("b", Owner(2)).await.map(drop)
+    store.abandon("b", Owner(2)).await?;
+    store.announce(1, HOUR).await?;
+    store.leave(1).await
 }
 
 #[tokio::test]
