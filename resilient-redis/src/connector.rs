@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use resilient_runtime::Registry;
+use resilient_runtime::fallback::CacheStore;
 use resilient_runtime::idempotency::IdempotencyStore;
 use resilient_runtime::store::{self, Backend, Connector, InstanceStore};
 
@@ -72,6 +73,10 @@ impl Backend for RedisStore {
     }
 
     fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
+        Some(self)
+    }
+
+    fn cache(&self) -> Option<&dyn CacheStore> {
         Some(self)
     }
 

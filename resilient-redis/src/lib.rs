@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod cache;
 mod config;
 mod connection;
 mod connector;
@@ -40,6 +41,7 @@ mod store;
 mod tls;
 mod worker;
 
+pub use cache::LARGEST_VALUE;
 pub use config::{Config, InvalidConfig};
 pub use connector::{RedisConnector, register};
 pub use store::{LARGEST_RESULT, RedisStore};

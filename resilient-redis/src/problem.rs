@@ -4,7 +4,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// The rights that a user needs.
 pub(crate) const RIGHTS: &str = "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat +zadd +zrem \
-                                 +zcard +zrange +zremrangebyscore";
+                                 +zcard +zrange +zremrangebyscore +get +getrange +set";
 
 /// A problem with its remedy. It contains no password: the server does not return it.
 pub(crate) fn of(error: &RedisError, prefix: &str) -> String {

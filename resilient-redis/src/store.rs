@@ -23,7 +23,7 @@ use crate::worker::Worker;
 pub const LARGEST_RESULT: usize = 16 << 20;
 
 /// Durations are limited to this, so that times are exact as Lua numbers.
-const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
+pub(crate) const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// Stores idempotency records in a Redis or Valkey server, shared by all processes that use it.
 ///
@@ -50,8 +50,8 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 ///
 /// # Rights
 /// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
-/// for idempotency records, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, and `+info` for the check
-/// of `maxmemory-policy`.
+/// for idempotency records, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, `+get +getrange +set` for
+/// a distributed cache, and `+info` for the check of `maxmemory-policy`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -114,7 +114,24 @@ impl RedisStore {
     /// # Ok::<_, resilient_redis::InvalidConfig>(())
     /// ```
     pub fn record_key(&self, key: &str) -> String {
-        let mut name = format!("{}:idempotency:{{", self.session.prefix());
+        self.hashed_key("idempotency", key)
+    }
+
+    /// Returns the key in Redis of a value of a distributed cache.
+    ///
+    /// ```
+    /// use resilient_redis::RedisStore;
+    ///
+    /// let key = RedisStore::connect_lazily("redis://127.0.0.1")?.cache_key("EUR");
+    /// assert!(key.starts_with("resilient:cache:{") && key.len() == 82);
+    /// # Ok::<_, resilient_redis::InvalidConfig>(())
+    /// ```
+    pub fn cache_key(&self, key: &str) -> String {
+        self.hashed_key("cache", key)
+    }
+
+    fn hashed_key(&self, role: &str, key: &str) -> String {
+        let mut name = format!("{}:{role}:{{", self.session.prefix());
         for byte in Sha256::digest(key.as_bytes()) {
             // Writing to a string does not fail.
             let _ = write!(name, "{byte:02x}");

@@ -1,6 +1,7 @@
 //! A server that refuses: each refusal is an error with its remedy, and none changes a record.
 
 use resilient_redis::{Config, RedisStore};
+use resilient_runtime::fallback::CacheStore;
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
 use resilient_runtime::store::InstanceStore;
 
@@ -122,7 +123,7 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
 }
 
 /// The rights in the documentation of `RedisStore`.
-const RIGHTS: [&str; 15] = [
+const RIGHTS: [&str; 18] = [
     "eval",
     "evalsha",
     "time",
@@ -138,6 +139,9 @@ const RIGHTS: [&str; 15] = [
     "zcard",
     "zrange",
     "zremrangebyscore",
+    "get",
+    "getrange",
+    "set",
 ];
 
 /// Makes every operation, so that each command is used.
@@ -150,7 +154,10 @@ async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotenc
     store.lose("b", Owner(2)).await?;
     store.abandon("b", Owner(2)).await?;
     store.announce(1, HOUR).await?;
-    store.leave(1).await
+    store.leave(1).await?;
+    store.put("a", vec![1], HOUR).await?;
+    store.get("a").await?;
+    store.remove("a").await.map(drop)
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ fn a_successful_call_does_not_wait_for_the_store() {
     let store = Moody::new(&time);
     let process = Process::new(&time, &store);
     store.is(Mode::Hangs);
-    for key in 0..2_000 {
+    for key in 0..2_000_u32 {
         process.fallback.distribute(&key, &key);
     }
     let stats = process.stats();
@@ -196,7 +196,7 @@ fn a_successful_call_does_not_wait_for_the_store() {
     store.is(Mode::Works);
     process.settle();
     assert_eq!((process.stats().written, store.inner.len()), (1_024, 1_024));
-    process.fallback.distribute(&1_999, &7);
+    process.fallback.distribute(&1_999, &7_u32);
     process.settle();
     assert_eq!(process.stats().written, 1_025, "there is room again");
 }
@@ -386,7 +386,7 @@ fn a_value_that_cannot_be_stored_is_counted_and_not_stored() {
     let long = "k".repeat(1_025);
     let chain = || Chain::of(Level::Default, |_| None).or_distributed(&process.fallback, &long);
     assert_eq!(process.fallback.call(|| None::<u32>, chain), None);
-    process.fallback.distribute(&7, &"x");
+    process.fallback.distribute(&7, &"x".to_owned());
     process.settle();
     assert_eq!(process.stats().written, 1);
 }
