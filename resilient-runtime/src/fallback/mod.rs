@@ -57,7 +57,7 @@
 //! - When the call fails, the level reads the store. All concurrent calls for a key share one read. For `reread_after`,
 //!   and until `max_age` if the store fails, a value in memory is served. The ages are measured by the clock of the store.
 //! - A value is served only to the same function, and only if its type has the same name and the same fields. Other
-//!   values, and those of a later version, count as missing.
+//!   values, and values of a later version, count as missing.
 //! - If the store fails or has no value, the next level runs. The call never fails because of the cache.
 //! - Results are not stored under the same conditions as in the local cache.
 //!

@@ -1,4 +1,4 @@
-//! What the distributed cache needs from a store.
+//! The interface between the distributed cache and a store.
 
 use std::time::Duration;
 
@@ -43,8 +43,7 @@ impl CacheEntry {
 /// An implementation must follow these rules. [`check_cache_store`](crate::testing::check_cache_store) (feature
 /// `testing`) checks them.
 ///
-/// - A value is returned unchanged. Of two values for a key, the later one replaces the earlier one with its age and
-///   `ttl`. No reader sees a part of a value.
+/// - A value is returned unchanged. A later value replaces an earlier one of the same key, with its age and `ttl`. No reader sees a part of a value.
 /// - A value that is older than its `ttl` is not returned. The store may remove a value earlier, for example because it
 ///   is full.
 /// - The age is measured by one clock for all processes, usually the clock of the server.

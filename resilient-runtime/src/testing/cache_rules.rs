@@ -59,8 +59,8 @@ impl<'a, S: CacheStore + ?Sized, P: AsyncFn(Duration)> Bench<'a, S, P> {
 
     pub(super) async fn values(&self) -> Checked {
         let rule = Rule("a value is returned unchanged");
-        let all: Vec<u8> = (0..=255).collect();
-        for value in [&b""[..], b"1.1", b"\r\n\0$-1\r\n", &all, &[7; 65_536]] {
+        let (all, large): (Vec<u8>, _) = ((0..=255).collect(), vec![7; 65_536]);
+        for value in [&b""[..], b"1.1", b"\r\n\0$-1\r\n", &all, &large] {
             let key = self.key();
             self.has_none(rule, "get of a new key", &key).await?;
             self.put(rule, &key, value, LONG).await?;

@@ -173,7 +173,10 @@ async fn fallback_results_and_injected_results_are_not_stored() {
     // T114
     let (_, store, [shop, _]) = two_shops();
     // From a default, from another function's default, and with a mark.
-    assert_eq!((shop.marked().unwrap().level(), shop.around().await.unwrap().level()), (Some(Level::Default), Some(Level::Default)));
+    assert_eq!(
+        (shop.marked().unwrap().level(), shop.around().await.unwrap().level()),
+        (Some(Level::Default), Some(Level::Default))
+    );
     shop.registry.circuit_breaker("x").force_open();
     assert_eq!((shop.plain(), shop.outer()), (0, Ok(0)));
     shop.registry.circuit_breaker("x").reset();

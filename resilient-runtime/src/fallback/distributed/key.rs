@@ -51,7 +51,7 @@ impl Distributed {
                 _ => text.push(char::from(byte)),
             }
         }
-        let hash = self.near.hash(&*text);
+        let hash = self.near.hash(&text);
         Ok(DistributedKey { text: text.into(), hash })
     }
 }

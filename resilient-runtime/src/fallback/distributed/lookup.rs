@@ -51,7 +51,7 @@ impl<V> Lookup<V> {
                 return Step::Known(Err(NoAnswer::Empty));
             }
             Found::Value(near) if near.since < self.config.distributed_cache_reread_after => {
-                if let Some(found) = self.serve(near) {
+                if let Some(found) = self.serve(&near) {
                     return Step::Known(Ok(found));
                 }
             }
@@ -101,7 +101,7 @@ impl<V> Lookup<V> {
         };
         if let Some(near) = near {
             let (bytes, age) = (Arc::clone(&near.bytes), near.age);
-            if let Some(found) = self.serve(near) {
+            if let Some(found) = self.serve(&near) {
                 if has_responded {
                     // The store has nothing newer, so it is not read again for a while.
                     cache.near.keep(self.key.hash(), &bytes, age, now);
@@ -121,7 +121,7 @@ impl<V> Lookup<V> {
     }
 
     /// Returns a value in memory, unless it is too old.
-    fn serve(&self, near: NearValue) -> Option<(V, Duration)> {
+    fn serve(&self, near: &NearValue) -> Option<(V, Duration)> {
         if near.age > self.config.distributed_cache_max_age {
             return None;
         }

@@ -10,7 +10,7 @@ use crate::fallback::cache::Cache;
 #[derive(Debug)]
 pub(super) struct Near(Cache);
 
-/// What is known about a key.
+/// The knowledge about a key.
 #[derive(Clone, Debug)]
 enum Known {
     Value {

@@ -55,14 +55,14 @@ impl Distributed {
     /// # Cancel safety
     /// The read continues in the background, because other calls may wait for it.
     pub(super) async fn read(self: Arc<Self>, guard: Arc<Guard>, key: Arc<str>) -> Outcome {
-        let mut receiver = self.join(guard, &key);
+        let mut receiver = self.join(&guard, &key);
         match receiver.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(StoreError::TimedOut)),
             Err(_) => Err(StoreError::Unavailable("the read of the store was stopped".to_owned())),
         }
     }
 
-    fn join(self: &Arc<Self>, guard: Arc<Guard>, key: &Arc<str>) -> watch::Receiver<Option<Outcome>> {
+    fn join(self: &Arc<Self>, guard: &Arc<Guard>, key: &Arc<str>) -> watch::Receiver<Option<Outcome>> {
         let (sender, receiver) = watch::channel(None);
         {
             let mut all = self.reads.0.lock();
@@ -79,10 +79,10 @@ impl Distributed {
 
     /// Reads on this thread if the store responds at once, and otherwise in the background, so that the read does not
     /// depend on the call.
-    fn fly(self: &Arc<Self>, flight: Flight, guard: Arc<Guard>) {
+    fn fly(&self, flight: Flight, guard: &Arc<Guard>) {
         let clock = self.environment.clock.clone();
         let until = clock.now().after(guard.timeout());
-        let (key, asked) = (Arc::clone(&flight.key), Arc::clone(&guard));
+        let (key, asked) = (Arc::clone(&flight.key), Arc::clone(guard));
         let mut read = Box::pin(guarded(move || {
             Box::pin(async move {
                 let get = |backend: Arc<dyn Backend>| async move { role(&*backend)?.get(&key).await };

@@ -50,7 +50,7 @@ struct Slot {
     is_written: bool,
 }
 
-/// What became of a value.
+/// The result of adding a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Queued {
     Waits,
