@@ -48,6 +48,8 @@ pub(crate) struct Guard {
     pub(super) instance: u128,
     pub(super) live: AtomicU32,
     pub(super) announces: AtomicBool,
+    #[cfg(feature = "chaos")]
+    pub(super) faults: crate::chaos::OnComponent,
 }
 
 /// Where the store is.
@@ -78,6 +80,8 @@ impl Guard {
             instance: environment.random.unique(),
             live: AtomicU32::new(1),
             announces: AtomicBool::new(false),
+            #[cfg(feature = "chaos")]
+            faults: crate::chaos::OnComponent::default(),
             environment,
         };
         guard.apply(&core.config());
@@ -169,6 +173,11 @@ impl Guard {
         F: Future<Output = Result<T, StoreError>>,
     {
         let entered = self.enter(need)?;
+        #[cfg(feature = "chaos")]
+        if let Some(error) = self.injected().await {
+            entered.end(Some(&error));
+            return Err(error);
+        }
         let answer = match self.backend() {
             Ok(backend) => send(backend).await,
             Err(error) => Err(error),
@@ -188,6 +197,14 @@ impl Guard {
     {
         let clock = &self.environment.clock;
         within(clock, clock.now().after(self.timeout()), self.request(need, send)).await
+    }
+
+    /// Whether faults can delay requests, which needs a timer.
+    pub(crate) fn may_delay(&self) -> bool {
+        #[cfg(feature = "chaos")]
+        return self.faults.is_set();
+        #[cfg(not(feature = "chaos"))]
+        false
     }
 
     /// Starts work that continues after the call that started it. It may use timers, but no I/O of tokio.

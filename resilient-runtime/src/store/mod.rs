@@ -35,6 +35,8 @@ mod config;
 mod connector;
 mod error;
 mod guard;
+#[cfg(feature = "chaos")]
+mod injected;
 mod instances;
 mod named;
 mod stats;
@@ -87,6 +89,12 @@ impl Store {
     /// The problem with the settings, if they say where the store is but it cannot be used.
     pub(crate) fn problem(&self) -> Option<String> {
         self.guard.problem()
+    }
+
+    /// The part of the store on which faults act.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn affected(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard)
     }
 
     /// A message if the store is degraded.

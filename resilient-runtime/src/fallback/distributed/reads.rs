@@ -92,7 +92,9 @@ impl Distributed {
         let value = |found: Option<crate::fallback::CacheEntry>, read| {
             found.map(|entry| Value { bytes: entry.value.into(), age: entry.age, read })
         };
-        if let Poll::Ready(found) = read.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if !guard.may_delay()
+            && let Poll::Ready(found) = read.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        {
             return flight.land(found.map(|found| value(found, clock.now())));
         }
         let sender = flight.sender.clone();
