@@ -200,6 +200,7 @@ impl Guard {
     }
 
     /// Whether faults can delay requests, which needs a timer.
+    #[cfg_attr(not(feature = "chaos"), allow(clippy::unused_self))] // the same signature with the feature
     pub(crate) fn may_delay(&self) -> bool {
         #[cfg(feature = "chaos")]
         return self.faults.is_set();

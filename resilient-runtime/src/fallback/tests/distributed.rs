@@ -372,6 +372,7 @@ fn a_value_that_cannot_be_stored_is_counted_and_not_stored() {
     #[derive(Serialize, Deserialize)]
     struct Partial {
         #[serde(skip_serializing)]
+        #[allow(dead_code, reason = "it is only read by serde")]
         left_out: u32,
     }
     let time = ManualClock::new();
