@@ -81,8 +81,8 @@ impl CacheEntry {
 ///         Box::pin(async { Ok(()) })
 ///     }
 ///     fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, bool> {
-///         let removed = self.0.lock().unwrap().remove(key).is_some();
-///         Box::pin(async move { Ok(removed) })
+///         let removed = self.0.lock().unwrap().remove(key);
+///         Box::pin(async { Ok(removed.is_some_and(|(_, stored, ttl)| stored.elapsed() < ttl)) })
 ///     }
 /// }
 /// # #[tokio::main(flavor = "current_thread")]
