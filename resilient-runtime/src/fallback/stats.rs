@@ -138,7 +138,7 @@ impl Describe for Stats {
             "resilient_fallback_cache_reads_total",
             "Lookups in the built-in distributed cache.",
             |fallback, to| {
-                let Some(cache) = &fallback.distributed_cache else { return };
+                let cache = fallback.distributed_cache.unwrap_or_default();
                 to.by(
                     "result",
                     [
@@ -155,7 +155,7 @@ impl Describe for Stats {
             "resilient_fallback_cache_writes_total",
             "Values for the store of the built-in distributed cache.",
             |fallback, to| {
-                let Some(cache) = &fallback.distributed_cache else { return };
+                let cache = fallback.distributed_cache.unwrap_or_default();
                 to.by(
                     "result",
                     [
