@@ -76,14 +76,14 @@ mod injected;
 mod lease;
 mod memory;
 mod record;
-mod replay;
 mod stats;
-mod stored;
 mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::replay::{Codec, Replay};
+pub use crate::store::TransactionalStore;
 pub use crate::store::idempotency::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 pub use crate::store::{Answer, StoreError};
 pub use claim_outcome::{ClaimOutcome, Stored};
@@ -95,9 +95,7 @@ pub use ended::{Unsaved, replayed, unsaved};
 pub use holding::Holding;
 pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
-pub use replay::{Codec, Replay};
 pub use stats::Stats;
-pub use crate::store::TransactionalStore;
 pub use transaction::StoreTransaction;
 
 pub(crate) use crate::store::idempotency::Printer;
