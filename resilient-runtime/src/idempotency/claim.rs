@@ -73,8 +73,9 @@ impl Idempotency {
         max_wait: Duration,
     ) -> Result<ClaimOutcome<'_>, Rejection> {
         let key = self.record_key(&key)?;
-        let until = self.core.clock().now().after(max_wait).min(self.inherited());
-        self.claim_for(Some(client), key, (fingerprint, ""), until, Mode::Async).await
+        let deadline = self.inherited();
+        let until = self.core.clock().now().after(max_wait).min(deadline);
+        self.claim_for(Some(client), key, (fingerprint, ""), (until, deadline), Mode::Async).await
     }
 
     /// Like [`claim`](Self::claim), but blocks the thread while it waits.

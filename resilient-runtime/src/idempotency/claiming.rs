@@ -52,16 +52,16 @@ impl Idempotency {
         mode: Mode,
     ) -> Result<ClaimOutcome<'_>, Rejection> {
         let until = self.core.clock().now().after(self.core.config().max_wait).min(deadline);
-        self.claim_for(None, key, asked, until, mode).await
+        self.claim_for(None, key, asked, (until, deadline), mode).await
     }
 
-    /// `until` limits the wait for a running call.
+    /// `until` limits the wait for a running call, `deadline` the whole claim.
     pub(super) async fn claim_for(
         &self,
         client: Option<ClientId>,
         key: String,
         (fingerprint, operation): (Fingerprint, &'static str),
-        until: Instant,
+        (until, deadline): (Instant, Instant),
         mode: Mode,
     ) -> Result<ClaimOutcome<'_>, Rejection> {
         let (clock, config) = (self.core.clock(), self.core.config());
@@ -80,7 +80,8 @@ impl Idempotency {
         loop {
             let began = clock.now();
             let answer = self.ask(mode, || store.claim(claim.clone()));
-            let answer = mode.answer((clock, self.core.name), self.store_timeout(&config), answer);
+            let limit = self.store_timeout(&config).min(deadline.since(began));
+            let answer = mode.answer((clock, self.core.name), limit, answer);
             let claimed = claimed_or_freed(self, &*store, &claim, answer).await;
             let retry_after = match claimed {
                 Ok(Claimed::Acquired) => return Ok(ClaimOutcome::Run(Some(self.lease(store, claim, began)))),
@@ -241,7 +242,7 @@ async fn claimed_or_freed(
     }
     let unheard = Unheard(idempotency, store, claim);
     let claimed = claimed.await;
-    if claimed.is_ok() {
+    if matches!(claimed, Ok(_) | Err(StoreError::NotSent(_))) {
         std::mem::forget(unheard);
     }
     claimed

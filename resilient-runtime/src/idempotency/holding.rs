@@ -8,7 +8,8 @@ use pin_project_lite::pin_project;
 
 use super::Lease;
 use crate::clock::{Instant, Timer};
-use crate::store::wait::{Guarded, Mode};
+use crate::store::Answer;
+use crate::store::wait::{Mode, within};
 use crate::sync::Ordering;
 
 pin_project! {
@@ -38,7 +39,7 @@ pin_project! {
 }
 
 struct Renewal<'l> {
-    answer: Guarded<'l, bool>,
+    answer: Answer<'l, bool>,
     asked: Instant,
 }
 
@@ -87,10 +88,13 @@ impl<F: Future> Holding<'_, F> {
                 return;
             }
             *this.is_armed = false;
-            // This replaces a renewal that hangs.
-            let answer =
-                lease.idempotency.ask(Mode::Async, || lease.store.renew(&lease.key, lease.owner, lease.span));
-            *this.renewal = Some(Renewal { answer, asked: clock.now() });
+            let (idempotency, asked) = (lease.idempotency, clock.now());
+            let until = asked.after(idempotency.store_timeout(&idempotency.core.config()));
+            let renewal =
+                idempotency.ask(Mode::Async, || lease.store.renew(&lease.key, lease.owner, lease.span));
+            // A renewal that hangs must not hold a place in the store.
+            let answer = Box::pin(within(clock, until, renewal));
+            *this.renewal = Some(Renewal { answer, asked });
         }
     }
 }

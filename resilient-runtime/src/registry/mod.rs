@@ -205,7 +205,7 @@ impl Registry {
             let (clock, events, switch) = (clock.clone(), events.clone(), switch.clone());
             Arc::new(crate::chaos::Shared::new(clock, events, Arc::clone(&random), switch))
         };
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             environment: Environment { clock, events, random },
             is_global,
             shelves: Shelves::default(),
@@ -222,7 +222,9 @@ impl Registry {
             overrides: Mutex::default(),
             configuring: Mutex::default(),
             evaluating: Mutex::default(),
-        }))
+        });
+        inner.stores.set_finder(stores::StoreFinder(Arc::downgrade(&inner)));
+        Self(inner)
     }
 
     /// Returns the clock of all components.

@@ -40,10 +40,6 @@ impl Gate for StoreGate {
         self.breaker.state() != State::Closed
     }
 
-    fn unchanged_for(&self) -> Duration {
-        self.breaker.stats().unchanged_for
-    }
-
     fn in_use(&self) -> u32 {
         self.bulkhead.stats().in_use
     }
@@ -75,5 +71,9 @@ struct Admitted<'a> {
 impl Pass for Admitted<'_> {
     fn end(self: Box<Self>, has_failed: bool) {
         self.permit.settle(if has_failed { Verdict::Failure(Class::TRANSIENT) } else { Verdict::Success });
+    }
+
+    fn leave(self: Box<Self>) {
+        self.permit.settle(Verdict::Failure(Class::Ignored));
     }
 }

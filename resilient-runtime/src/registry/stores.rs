@@ -1,9 +1,30 @@
 //! Registers stores.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Weak};
 
-use super::Registry;
-use crate::store::{Backend, Connector, Store};
+use super::{Inner, Registry};
+use crate::kind::Kind;
+use crate::store::{Backend, Connector, Finder, Store};
+
+/// Creates a store that is only in the settings of the environment, when a component asks for it.
+pub(super) struct StoreFinder(pub(super) Weak<Inner>);
+
+impl fmt::Debug for StoreFinder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreFinder")
+    }
+}
+
+impl Finder for StoreFinder {
+    fn find(&self, name: &str) {
+        let Some(inner) = self.0.upgrade() else { return };
+        let settings = inner.overrides.lock().of(Kind::Store, name);
+        if settings.keys().any(|(field, _)| ["url", "url_file"].contains(field)) {
+            Registry(inner).store(name);
+        }
+    }
+}
 
 impl Registry {
     /// Registers the store for components with the setting `store = "name"`.

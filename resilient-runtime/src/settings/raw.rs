@@ -51,7 +51,8 @@ impl Raw {
                 let share = percent.map(|percent| Value::Ratio(percent / 100.0));
                 let word = Value::Text(Cow::Owned(text.clone()));
                 let unset = (text == "none").then_some(Value::Unset);
-                duration.into_iter().chain(share).chain([word]).chain(unset).collect()
+                // `none` is a name only for fields that cannot be unset.
+                duration.into_iter().chain(share).chain(unset).chain([word]).collect()
             }
             Self::Untyped(text) => {
                 let trimmed = text.trim();

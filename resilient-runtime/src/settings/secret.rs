@@ -14,6 +14,7 @@ use super::{Parameter, Value};
 /// let url = Secret::from("redis://shop:s3cret@cache.internal:6379/0");
 /// assert_eq!(url.to_string(), "redis://***@cache.internal:6379/0");
 /// assert_eq!(format!("{url:?}"), "redis://***@cache.internal:6379/0");
+/// assert_eq!(Secret::from("redis://shop:s3?cret@cache.internal").to_string(), "redis://***");
 /// assert_eq!(Secret::from("s3cret").to_string(), "***");
 /// assert_eq!(url.expose(), "redis://shop:s3cret@cache.internal:6379/0");
 /// ```
@@ -48,8 +49,12 @@ impl From<String> for Secret {
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("***") };
-        // A query can contain a login too.
-        let rest = rest.split_once('?').map_or(rest, |(path, _)| path);
+        // A query can contain a login too. After an unescaped `?` in a password, the query is not known.
+        let rest = match rest.split_once('?') {
+            Some((_, query)) if query.contains('@') => return write!(f, "{scheme}://***"),
+            Some((path, _)) => path,
+            None => rest,
+        };
         match rest.rsplit_once('@') {
             Some((_, host)) => write!(f, "{scheme}://***@{host}"),
             None => write!(f, "{scheme}://{rest}"),

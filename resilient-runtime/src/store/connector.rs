@@ -50,7 +50,13 @@ impl Connectors {
     }
 
     pub(super) fn connect(&self, url: &str, settings: &Config) -> Result<Arc<dyn Backend>, String> {
-        let Some((scheme, _)) = url.split_once("://") else {
+        // Other text before `://` is not shown: it can be a part of a secret, or of another file.
+        let is_scheme = |scheme: &str| {
+            scheme.len() <= 32
+                && scheme.starts_with(|c: char| c.is_ascii_lowercase())
+                && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+.-".contains(c))
+        };
+        let Some((scheme, _)) = url.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
             return Err("its url has no scheme, such as `redis://`".to_owned());
         };
         let all = self.0.lock().clone();
@@ -65,8 +71,7 @@ impl Connectors {
 
 fn unknown_scheme(scheme: &str, all: &[Arc<dyn Connector>]) -> String {
     let known: Vec<_> = all.iter().flat_map(|connector| connector.schemes()).copied().collect();
-    let scheme: String = scheme.chars().take(32).collect();
-    let remedy = match scheme.as_str() {
+    let remedy = match scheme {
         "redis" | "rediss" | "valkey" | "valkeys" => {
             ": call `resilient_redis::register(&registry)` at the start of `main`".to_owned()
         }

@@ -46,6 +46,9 @@ pub enum StoreError {
     /// It does not count as a failure of the store.
     #[error("{0}")]
     Refused(String),
+    /// The request was not sent, because the store is degraded or has too many requests.
+    #[error("{0}")]
+    NotSent(String),
     /// The store did not respond in time.
     #[error("the store did not respond in time")]
     TimedOut,
@@ -61,7 +64,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the store does not work, so that the next operation will probably fail too.
     pub(super) fn is_outage(&self) -> bool {
-        !matches!(self, Self::Full { .. } | Self::Refused(_))
+        !matches!(self, Self::Full { .. } | Self::Refused(_) | Self::NotSent(_))
     }
 }
 

@@ -2,7 +2,6 @@
 //! does not depend on other components.
 
 use std::fmt;
-use std::time::Duration;
 
 use super::Config;
 
@@ -11,8 +10,6 @@ pub(crate) trait Gate: fmt::Debug + Send + Sync + 'static {
     fn enter(&self) -> Result<Box<dyn Pass + '_>, Refused>;
     /// Whether requests are refused because several requests have failed.
     fn is_degraded(&self) -> bool;
-    /// How long it has been degraded, or not degraded.
-    fn unchanged_for(&self) -> Duration;
     /// Number of requests in progress.
     fn in_use(&self) -> u32;
     fn apply(&self, settings: &Config);
@@ -22,6 +19,8 @@ pub(crate) trait Gate: fmt::Debug + Send + Sync + 'static {
 /// An admitted request. If it is dropped, the request does not count.
 pub(crate) trait Pass: Send {
     fn end(self: Box<Self>, has_failed: bool);
+    /// The request does not count.
+    fn leave(self: Box<Self>);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +46,6 @@ impl Gate for Always {
         false
     }
 
-    fn unchanged_for(&self) -> Duration {
-        Duration::ZERO
-    }
-
     fn in_use(&self) -> u32 {
         0
     }
@@ -62,4 +57,6 @@ impl Gate for Always {
 
 impl Pass for Admitted {
     fn end(self: Box<Self>, _: bool) {}
+
+    fn leave(self: Box<Self>) {}
 }

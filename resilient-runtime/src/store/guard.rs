@@ -16,6 +16,10 @@ use crate::kind::Kind;
 use crate::observe::{Event, EventKind, LogLimit, log_limited};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
+/// A request that is dropped after this time counts as failed, if the store has not answered any request meanwhile.
+/// Otherwise a store that hangs would never count as degraded if its callers have less time than its time limit.
+const SILENT: Duration = Duration::from_millis(20);
+
 /// The last error, if none is known.
 const UNKNOWN: &str = "no reason is known";
 
@@ -34,11 +38,17 @@ pub(crate) struct Guard {
     pub(super) environment: Environment,
     connectors: Arc<Connectors>,
     link: Mutex<Link>,
+    /// Whether somebody said where the store is. Relaxed: a setting.
+    is_configured: AtomicBool,
+    /// When the store answered last, in nanoseconds of the clock. Relaxed: only a hint about an outage.
+    answered: AtomicU64,
     gate: Box<dyn Gate>,
     /// In nanoseconds. Relaxed: a setting.
     timeout: AtomicU64,
     /// Whether subscribers were told that the store is degraded.
     is_degraded: AtomicBool,
+    /// Since when, in nanoseconds of the clock. Relaxed: only shown.
+    degraded_since: AtomicU64,
     last_error: Mutex<Option<Arc<str>>>,
     pub(super) counters: Counters,
     log_limit: LogLimit,
@@ -59,6 +69,16 @@ struct Link {
     /// The store that is in use.
     open: Option<Arc<dyn Backend>>,
     settings: Config,
+    /// Counts the changes, so that a store that was opened for earlier settings is not used.
+    version: u64,
+}
+
+impl Link {
+    /// Returns the store that was in use, to be dropped without the lock.
+    fn change(&mut self) -> Option<Arc<dyn Backend>> {
+        self.version += 1;
+        self.open.take()
+    }
 }
 
 impl Guard {
@@ -68,9 +88,12 @@ impl Guard {
             name: core.name,
             connectors,
             link: Mutex::default(),
+            is_configured: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
             gate,
             timeout: AtomicU64::new(0),
             is_degraded: AtomicBool::new(false),
+            degraded_since: AtomicU64::new(0),
             last_error: Mutex::default(),
             counters: Counters::default(),
             log_limit: LogLimit::default(),
@@ -90,24 +113,28 @@ impl Guard {
         self.timeout.store(nanos(settings.timeout), Ordering::Relaxed);
         self.gate.apply(settings);
         let mut link = self.link.lock();
-        if link.settings != *settings {
-            // The next request connects with the new settings.
-            link.open = None;
-            link.settings = settings.clone();
-        }
+        let is_elsewhere = link.settings.place() != settings.place();
+        link.settings = settings.clone();
+        // The next request connects with the new settings.
+        let unused = if is_elsewhere { link.change() } else { None };
+        self.is_configured.store(link.given.is_some() || settings.has_url(), Ordering::Relaxed);
+        drop(link);
+        drop(unused);
     }
 
     /// Replaces the store that the program registered.
     pub(super) fn give(&self, backend: Arc<dyn Backend>) {
         let mut link = self.link.lock();
-        link.given = Some(backend);
-        link.open = None;
+        let earlier = link.given.replace(backend);
+        let unused = link.change();
+        self.is_configured.store(true, Ordering::Relaxed);
+        drop(link);
+        drop((earlier, unused));
     }
 
     /// Whether somebody said where the store is.
     pub(crate) fn is_configured(&self) -> bool {
-        let link = self.link.lock();
-        link.given.is_some() || link.settings.has_url()
+        self.is_configured.load(Ordering::Relaxed)
     }
 
     /// The problem with the settings, if they say where the store is but it cannot be used.
@@ -120,23 +147,39 @@ impl Guard {
 
     /// The store in use. Opens it if needed, without a connection.
     pub(crate) fn backend(&self) -> Result<Arc<dyn Backend>, StoreError> {
-        let mut link = self.link.lock();
-        if let Some(open) = &link.open {
-            return Ok(Arc::clone(open));
-        }
-        let unusable = |problem: String| StoreError::Unavailable(format!("store `{}`: {problem}", self.name));
-        let open = match link.settings.whole_url().map_err(unusable)? {
-            Some(url) => {
-                self.connectors.connect(url.expose(), &link.settings).map_err(unusable)?
+        let (settings, given, version) = {
+            let link = self.link.lock();
+            if let Some(open) = &link.open {
+                return Ok(Arc::clone(open));
             }
-            None => link.given.clone().ok_or_else(|| {
+            (link.settings.clone(), link.given.clone(), link.version)
+        };
+        // Without the lock: it reads a file, and calls a connector.
+        let unusable = |problem: String| StoreError::Unavailable(format!("store `{}`: {problem}", self.name));
+        let opened = match settings.whole_url().map_err(unusable)? {
+            Some(url) => self.connectors.connect(url.expose(), &settings).map_err(unusable)?,
+            None => given.ok_or_else(|| {
                 let name = self.name;
                 unusable(format!(
                     "it is not registered: call `registry.use_store(\"{name}\", ..)`, or set `url` in `[store.{name}]`"
                 ))
             })?,
         };
-        Ok(Arc::clone(link.open.insert(open)))
+        let mut link = self.link.lock();
+        if link.version != version {
+            // The settings have changed meanwhile. The next request uses them.
+            return Ok(opened);
+        }
+        Ok(Arc::clone(link.open.get_or_insert(opened)))
+    }
+
+    /// Where the store is, without opening it.
+    fn address(&self) -> Option<String> {
+        let (open, given, url) = {
+            let link = self.link.lock();
+            (link.open.clone(), link.given.clone(), link.settings.place().shown())
+        };
+        open.map(|open| open.address()).or(url).or_else(|| given.map(|given| given.address()))
     }
 
     /// The maximum time of a request. The caller of [`request`](Self::request) limits it.
@@ -210,7 +253,7 @@ impl Guard {
             Err(_) if need == Need::Required => None,
             Err(refused) => {
                 self.counters.rejected.count();
-                return Err(StoreError::Unavailable(self.why(refused)));
+                return Err(StoreError::NotSent(self.why(refused)));
             }
         };
         self.counters.requests.count();
@@ -246,7 +289,9 @@ impl Guard {
             return;
         }
         let name = self.name;
+        let now = self.environment.clock.now();
         let what = if is_degraded {
+            self.degraded_since.store(now.as_nanos(), Ordering::Relaxed);
             let problem = self.last_error.lock().as_deref().unwrap_or(UNKNOWN).to_owned();
             log_limited!(
                 self.log_limit, &self.environment.clock, ERROR, target: "resilient_runtime::store",
@@ -262,10 +307,11 @@ impl Guard {
 
     pub(super) fn stats(&self) -> Stats {
         let is_degraded = self.is_degraded();
+        let since = Instant::from_nanos(self.degraded_since.load(Ordering::Relaxed));
         Stats {
-            address: self.backend().ok().map(|backend| backend.address()),
+            address: self.address(),
             degraded: is_degraded,
-            degraded_for: is_degraded.then(|| self.gate.unchanged_for()),
+            degraded_for: is_degraded.then(|| self.environment.clock.now().since(since)),
             requests: self.counters.requests.get(),
             failures: self.counters.failures.get(),
             timeouts: self.counters.timeouts.get(),
@@ -295,8 +341,11 @@ struct Entered<'a> {
 impl Entered<'_> {
     fn end(mut self, error: Option<&StoreError>) {
         let outage = error.filter(|error| error.is_outage());
-        if let Some(error) = outage {
-            self.guard.failed(error);
+        match outage {
+            Some(error) => self.guard.failed(error),
+            None => {
+                self.guard.answered.store(self.guard.environment.clock.now().as_nanos(), Ordering::Relaxed)
+            }
         }
         self.settle(outage.is_some());
     }
@@ -312,10 +361,17 @@ impl Entered<'_> {
 impl Drop for Entered<'_> {
     /// The future of the request was dropped: the caller left, or the time is over.
     fn drop(&mut self) {
-        let now = self.guard.environment.clock.now();
-        if self.pass.is_some() && now.since(self.began) >= self.guard.timeout() {
+        let Some(pass) = self.pass.take() else { return };
+        let took = self.guard.environment.clock.now().since(self.began);
+        let limit = self.guard.timeout();
+        let is_silent = self.guard.answered.load(Ordering::Relaxed) < self.began.as_nanos();
+        if took >= limit || (is_silent && took >= SILENT.min(limit)) {
             self.guard.failed(&StoreError::TimedOut);
+            self.pass = Some(pass);
             self.settle(true);
+        } else {
+            // Dropping the pass of a thread that panics would count as a failure of the store.
+            pass.leave();
         }
     }
 }

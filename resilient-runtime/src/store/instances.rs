@@ -4,8 +4,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::guard::{Guard, Need};
+use super::wait::guarded;
 use super::{Answer, StoreError};
-use crate::clock::BoxedTimer;
+use crate::clock::{BoxedTimer, Instant};
 use crate::sync::Ordering;
 
 /// How often an instance announces itself.
@@ -76,16 +77,24 @@ impl Guard {
 }
 
 async fn keep_announced(guard: Weak<Guard>) {
+    // The last number of instances, and until when a smaller one is not used.
+    let mut counted = (1, Instant::from_nanos(0));
     loop {
         let Some(strong) = guard.upgrade() else { return };
         let (instance, clock) = (strong.instance, strong.environment.clock.clone());
         let announced = strong.within(Need::Optional, move |backend| async move {
             let instances = backend.instances().ok_or_else(|| StoreError::Refused(NO_ROLE.to_owned()))?;
-            instances.announce(instance, LASTS).await
+            guarded(|| instances.announce(instance, LASTS)).await
         });
         // If the store fails, the last number stays.
         if let Ok(live) = announced.await {
-            strong.live.store(live, Ordering::Relaxed);
+            // After an outage of the store, not all instances have announced themselves again.
+            let (before, until) = counted;
+            let now = clock.now();
+            if live >= before || now >= until {
+                counted = (live, now.after(LASTS));
+                strong.live.store(live, Ordering::Relaxed);
+            }
         }
         drop(strong);
         match BoxedTimer::armed(&clock, clock.now().after(INTERVAL)) {

@@ -63,7 +63,7 @@ pub(crate) use gate::{Gate, Pass, Refused};
 pub(crate) use guard::{Guard, Need};
 pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
-pub(crate) use named::{NamedStores, OnReady};
+pub(crate) use named::{Finder, NamedStores, OnReady};
 pub use stats::Stats;
 pub use transaction::TransactionalStore;
 

@@ -1,7 +1,7 @@
 //! The stores of a registry, for the components that use them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use super::Guard;
 use crate::nearest::nearest;
@@ -11,8 +11,16 @@ use crate::sync::Mutex;
 #[derive(Debug, Default)]
 pub(crate) struct NamedStores {
     all: Mutex<BTreeMap<&'static str, Arc<Guard>>>,
+    /// Creates stores that are only in the settings of the environment. The registry sets it.
+    finder: OnceLock<Box<dyn Finder>>,
     /// Components that must know when a store is registered.
     waiting: Mutex<Vec<Weak<dyn OnReady>>>,
+}
+
+/// Creates the store with a name, if the settings say where it is. A variable does not contain the name as it is written,
+/// so such a store is created when a component asks for it.
+pub(crate) trait Finder: std::fmt::Debug + Send + Sync {
+    fn find(&self, name: &str);
 }
 
 /// A component that uses a store without a call.
@@ -22,6 +30,11 @@ pub(crate) trait OnReady: std::fmt::Debug + Send + Sync {
 }
 
 impl NamedStores {
+    pub(crate) fn set_finder(&self, finder: impl Finder + 'static) {
+        // Set once, when the registry is created.
+        let _ = self.finder.set(Box::new(finder));
+    }
+
     pub(super) fn add(&self, name: &'static str, guard: Arc<Guard>) {
         self.all.lock().insert(name, guard);
     }
@@ -46,6 +59,11 @@ impl NamedStores {
     /// # Errors
     /// Returns an error text with the remedy if no store with this name was registered.
     pub(crate) fn get(&self, name: &str) -> Result<Arc<Guard>, String> {
+        if !self.all.lock().contains_key(name)
+            && let Some(finder) = self.finder.get()
+        {
+            finder.find(name);
+        }
         let all = self.all.lock();
         if let Some(found) = all.get(name).filter(|guard| guard.is_configured()) {
             return Ok(Arc::clone(found));

@@ -284,3 +284,108 @@ fn instances_are_counted_in_the_background_and_the_last_number_stays() {
     assert_eq!((store.stats().instances, faulty.seen()), (Some(3), vec!["announce"]));
     assert_ne!(store.guard.instance(), 0);
 }
+
+#[test]
+fn a_rejected_claim_sends_nothing_to_the_store() {
+    let (_time, registry, faulty, once) = setup();
+    faulty.fail(lost());
+    (0..9).for_each(|key| _ = call(&once, &key.to_string()));
+    assert!(registry.store("shared").stats().degraded);
+    faulty.seen();
+    (0..9).for_each(|key| assert_eq!(call(&once, &key.to_string()), Some(1)));
+    assert_eq!(faulty.seen(), Vec::<&str>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_store_is_degraded_although_its_callers_leave_early() {
+    let registry = Registry::with_clock(Clock::tokio());
+    let faulty = Faulty::new(&ManualClock::new());
+    registry.use_store("shared", faulty.clone());
+    let once = registry.idempotency("charge");
+    once.reconfigure(OnceConfig::default().store("shared")).unwrap();
+    faulty.fail(Some(StoreError::TimedOut));
+    for _ in 0..5 {
+        let call = once.claim("a", Fingerprint::NONE);
+        tokio::time::timeout(Duration::from_millis(100), call).await.unwrap_err();
+    }
+    assert!(registry.store("shared").stats().degraded);
+}
+
+#[test]
+fn a_change_of_other_settings_does_not_open_the_store_again() {
+    #[derive(Debug)]
+    struct Counting(Arc<std::sync::atomic::AtomicU32>);
+    impl Connector for Counting {
+        fn schemes(&self) -> &[&str] {
+            &["count"]
+        }
+        fn connect(&self, _: &str, _: &Config) -> Result<Arc<dyn Backend>, String> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(Faulty::new(&ManualClock::new()))
+        }
+    }
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    let opened = Arc::default();
+    registry.add_store_connector(Counting(Arc::clone(&opened)));
+    let once = registry.idempotency("charge");
+    once.reconfigure(OnceConfig::default().store("shared")).unwrap();
+    for settings in [
+        Config::default().url("count://a"),
+        Config::default().url("count://a").open_after(9),
+        Config::default().url("count://b"),
+    ] {
+        registry.store("shared").reconfigure(settings).unwrap();
+        assert_eq!(call(&once, "k"), Some(1));
+    }
+    assert_eq!(opened.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[test]
+fn the_time_for_which_a_store_is_degraded_includes_the_attempts_to_use_it_again() {
+    let (time, registry, faulty, once) = setup();
+    faulty.fail(lost());
+    for key in 0..100 {
+        call(&once, &key.to_string());
+        time.advance(Duration::from_millis(100));
+    }
+    let degraded_for = registry.store("shared").stats().degraded_for.unwrap();
+    assert!(degraded_for > Duration::from_secs(9), "{degraded_for:?}");
+}
+
+#[cfg(feature = "config-file")]
+#[test]
+fn a_store_can_be_only_in_the_environment() {
+    let path = std::env::temp_dir().join(format!("resilient-store-env-{}.toml", std::process::id()));
+    std::fs::write(&path, "[idempotency.charge]\nstore = \"shared\"\n").unwrap();
+    let registry = Registry::with_clock(ManualClock::new().clock());
+    registry.add_store_connector(TestConnector);
+    let once = registry.idempotency("charge");
+    let variables = [
+        ("RESILIENT__STORE__SHARED__URL", "test://u53r:s3cret@host/0"),
+        ("RESILIENT__STORE__SHARED__PREFIX", "shop"),
+    ];
+    let applied = crate::config::ConfigFile::new(&path).variables(variables).apply(&registry);
+    std::fs::remove_file(&path).unwrap();
+    applied.unwrap();
+    assert_eq!(call(&once, "k"), Some(1));
+    assert_eq!(registry.find::<Store>("shared").unwrap().stats().address.as_deref(), Some("test://host"));
+}
+
+#[test]
+fn a_call_does_not_wait_for_a_store_after_its_deadline() {
+    // T192
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let registry = Registry::with_clock(Clock::tokio());
+        let faulty = Faulty::new(&ManualClock::new());
+        registry.use_store("shared", faulty.clone());
+        let once = registry.idempotency("charge");
+        once.reconfigure(OnceConfig::default().store("shared")).unwrap();
+        faulty.fail(Some(StoreError::TimedOut));
+        let began = registry.clock().now();
+        let deadline = crate::deadline::Deadline::after_on(registry.clock(), Duration::from_millis(50));
+        deadline.scope_async(once.claim("a", Fingerprint::NONE)).await.unwrap_err();
+        assert_eq!(registry.clock().now().since(began), Duration::from_millis(50));
+    });
+}

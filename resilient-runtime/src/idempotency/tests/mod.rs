@@ -10,6 +10,7 @@ use crate::classify::Class;
 use crate::clock::{Instant, ManualClock};
 use crate::registry::Registry;
 use crate::store::wait::{Mode, blocking};
+use crate::stored;
 
 mod clients;
 mod faults;
