@@ -125,7 +125,7 @@ pub enum EventKind {
         /// A description of the problem.
         problem: String,
     },
-    /// An idempotency store failed.
+    /// The store of a component failed.
     StoreFailed {
         /// A description of the problem.
         problem: String,
@@ -137,6 +137,8 @@ pub enum EventKind {
     },
     /// A degraded store works again.
     StoreRecovered,
+    /// Another instance has other settings for the same shared component.
+    SharedSettingsDiffer,
     /// A fallback level served a call.
     FallbackServed {
         /// The name of the level.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::rule::Rule;
+use super::shared::{Known, LATER, Paid, Verdict};
 use super::{RateLimiter, Request, Turn};
 use crate::clock::Instant;
 use crate::component::Component;
@@ -28,7 +29,18 @@ impl RateLimiter {
     #[cold]
     pub(crate) fn give_back(&self, request: Request, mark: Instant) {
         let now = self.core.clock().now();
-        self.state.give_back(self.rule.get(), now, request, mark.as_nanos());
+        let (state, rule) = self.local();
+        let (mut request, mut at) = (request, mark.as_nanos());
+        if let Some(shared) = self.shared() {
+            match Paid::of(mark) {
+                Paid::Locally(mark) => at = mark,
+                Paid::ToStore(mark) => return shared.give_back(request, mark),
+                Paid::FromLease => return shared.give_back_leased(request),
+                Paid::Nothing => return,
+            }
+            request = shared.local_request(request);
+        }
+        state.give_back(rule, now, request, at);
         self.queue.wake(request.key, now);
     }
 
@@ -44,11 +56,19 @@ impl RateLimiter {
     /// Like `take`, if calls wait: a call does not overtake those that wait for the same key.
     #[cold]
     fn try_take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
-        let ahead = self.queue.weight(request.key, now);
-        if ahead == 0 {
+        if self.shared().is_some() {
             return self.take(request, now);
         }
-        let rule = self.rule.get();
+        self.take_behind(request, now)
+    }
+
+    /// Takes a token of the limiter in this process, unless a call waits for one. `request` is a local one.
+    pub(super) fn take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        let ahead = self.queue.weight(request.key, now);
+        if ahead == 0 {
+            return self.take_locally(request, now);
+        }
+        let (_, rule) = self.local();
         if request.weight > rule.burst {
             return Err(None);
         }
@@ -57,7 +77,7 @@ impl RateLimiter {
 
     /// Returns how long a call would have to wait behind those that already wait.
     pub(super) fn wait_behind(&self, rule: Rule, request: Request, now: Instant, ahead: u64) -> u64 {
-        self.state.wait(rule, now, request).saturating_add(rule.interval.saturating_mul(ahead))
+        self.local().0.wait(rule, now, request).saturating_add(rule.interval.saturating_mul(ahead))
     }
 
     #[inline]
@@ -76,7 +96,26 @@ impl RateLimiter {
 
     #[inline(never)]
     fn take_by_rule(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        if let Some(shared) = self.shared()
+            && request.weight > 0
+            && request.weight <= self.rule.get().burst
+        {
+            return match shared.known(request, now) {
+                Known::Admitted(mark) => Ok(mark),
+                Known::Refused(wait) => Err(Some(wait)),
+                Known::Nothing => Err(None),
+            };
+        }
         let rule = self.rule.get();
+        if request.weight > rule.burst && !rule.is_unlimited() {
+            return Err(None);
+        }
+        self.take_locally(request, now)
+    }
+
+    /// Takes a token of the limiter in this process.
+    pub(super) fn take_locally(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        let (state, rule) = self.local();
         if rule.is_unlimited() {
             self.limits_nothing();
             return Ok(now);
@@ -87,7 +126,7 @@ impl RateLimiter {
         if request.weight > rule.burst {
             return Err(None);
         }
-        let taken = self.state.take(rule, now, request);
+        let taken = state.take(rule, now, request);
         taken.map(Instant::from_nanos).map_err(|wait| Some(Duration::from_nanos(wait)))
     }
 
@@ -131,6 +170,17 @@ impl RateLimiter {
             return refused.weighing(request.weight, rule.burst);
         }
         self.refuse_for(RejectionKind::RateLimited, retry_after.filter(|span| *span != Duration::MAX))
+    }
+
+    /// The result of a call that the store decided. `None` if the limiter in this process decides.
+    pub(super) fn settled(&self, request: Request, verdict: Verdict) -> Option<Result<Instant, Rejection>> {
+        Some(match verdict {
+            Verdict::Admitted(mark) => Ok(mark),
+            Verdict::Refused(wait) => Err(self.refuse(request, wait)),
+            Verdict::Unavailable => Err(self.refuse_for(RejectionKind::StoreUnavailable, Some(LATER))),
+            Verdict::NoTimer => Err(self.refuse_for(RejectionKind::NoTimer, None)),
+            Verdict::Local => return None,
+        })
     }
 
     #[cold]

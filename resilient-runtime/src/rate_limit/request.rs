@@ -38,6 +38,10 @@ impl Request {
 impl RateLimiter {
     /// Creates a request of weight 1 for the limit of a key.
     pub(crate) fn request<K: Hash + ?Sized>(&self, key: &K) -> Request {
-        Request { key: self.hasher.hash_one(key).max(1), weight: 1 }
+        let key = match self.shared() {
+            Some(shared) => shared.hash(key),
+            None => self.hasher.hash_one(key).max(1),
+        };
+        Request { key, weight: 1 }
     }
 }

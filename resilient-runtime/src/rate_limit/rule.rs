@@ -58,7 +58,7 @@ pub(super) struct SharedRule {
     interval: AtomicU64,
     burst: AtomicU32,
     window: AtomicU64,
-    /// Nanoseconds of a burst, so that a call does not have to multiply. 0 if the algorithm is not a bucket.
+    /// Nanoseconds of a burst, so that a call does not have to multiply. 0 if the algorithm is not a bucket, or the limit is shared.
     of_burst: AtomicU64,
 }
 
@@ -71,16 +71,17 @@ impl SharedRule {
             window: AtomicU64::new(0),
             of_burst: AtomicU64::new(0),
         };
-        shared.set(rule);
+        shared.set(rule, false);
         shared
     }
 
-    pub(super) fn set(&self, rule: Rule) {
+    /// With `is_slow`, every call takes the slow path, where the store is.
+    pub(super) fn set(&self, rule: Rule, is_slow: bool) {
         self.algorithm.store(rule.algorithm as u8, Ordering::Relaxed);
         self.interval.store(rule.interval, Ordering::Relaxed);
         self.burst.store(rule.burst, Ordering::Relaxed);
         self.window.store(rule.window, Ordering::Relaxed);
-        let of_burst = if rule.is_bucket() { rule.pace().burst } else { 0 };
+        let of_burst = if rule.is_bucket() && !is_slow { rule.pace().burst } else { 0 };
         self.of_burst.store(of_burst, Ordering::Relaxed);
     }
 

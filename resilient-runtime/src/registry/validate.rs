@@ -117,7 +117,11 @@ impl Registry {
         let problem = |(name, component): (_, std::sync::Arc<crate::Idempotency>)| {
             component.store_problem().map(|problem| format!("idempotency: `{name}`: {problem}"))
         };
-        all.filter_map(problem).collect()
+        let limiters = self.0.shelves.rate_limit.all().into_iter();
+        let of_limiter = |(name, limiter): (_, std::sync::Arc<crate::RateLimiter>)| {
+            limiter.store_problem().map(|problem| format!("rate_limit: `{name}`: {problem}"))
+        };
+        all.filter_map(problem).chain(limiters.filter_map(of_limiter)).collect()
     }
 
     /// Returns pipelines whose stages no call can support together, so that every call would be rejected.

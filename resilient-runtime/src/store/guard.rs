@@ -190,6 +190,33 @@ impl Guard {
         within(clock, clock.now().after(self.timeout()), self.request(need, send)).await
     }
 
+    /// Waits for a request up to the time limit of the store. Needs a tokio runtime with a timer.
+    pub(crate) async fn in_time<T>(
+        &self,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let clock = &self.environment.clock;
+        within(clock, clock.now().after(self.timeout()), request).await
+    }
+
+    /// Starts a task that continues after the calls that started it.
+    ///
+    /// # Errors
+    /// Returns why it was not started.
+    pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+        self.background.start(task)
+    }
+
+    /// Like [`start`](Self::start), for a task that can be left out. That is logged.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Err(problem) = self.background.start(task) {
+            log_limited!(
+                self.log_limit, &self.environment.clock, ERROR, target: "resilient_runtime::store",
+                store = self.name, problem, "a task of the store was not started"
+            );
+        }
+    }
+
     fn enter(&self, need: Need) -> Result<Entered<'_>, StoreError> {
         let permit = self.breaker.try_acquire();
         let slot = permit.is_ok().then(|| self.bulkhead.try_acquire());

@@ -51,6 +51,7 @@ pub use error::{Answer, StoreError};
 pub(crate) use guard::{Guard, Need};
 pub use instances::InstanceStore;
 pub(crate) use named::NamedStores;
+pub(crate) use stats::Counter;
 pub use stats::Stats;
 
 use crate::component::{Component, Core, Create, Kind};
