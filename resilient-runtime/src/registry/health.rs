@@ -17,7 +17,7 @@ impl Registry {
     /// Runs the selected [health checks](crate::health) concurrently and returns a report.
     ///
     /// Except for liveness and groups, the report includes circuit breakers that are open or half-open, and
-    /// idempotency stores that are full.
+    /// idempotency stores that are full, and stores that are degraded.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

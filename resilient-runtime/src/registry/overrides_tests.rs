@@ -305,7 +305,7 @@ fn each_kind_can_be_switched_off_or_reports_why_not() {
     for kind in Kind::all() {
         let outcome = crate::component::by_kind::read(kind, "enabled", &Raw::Flag(false));
         match kind {
-            Kind::Fallback | Kind::Idempotency | Kind::Health | Kind::ConfigSource => {
+            Kind::Fallback | Kind::Idempotency | Kind::Health | Kind::ConfigSource | Kind::Store => {
                 assert!(outcome.unwrap_err().contains("cannot be disabled"));
             }
             _ => assert_eq!(outcome, Ok(("enabled", Value::Flag(false))), "{kind}"),

@@ -224,6 +224,7 @@ fn every_kind_lists_all_its_settings() {
     registry.idempotency("x");
     registry.health("x");
     registry.alert("x");
+    registry.store("x");
     let text = registry.to_toml();
     for kind in Kind::all().filter(|kind| *kind != Kind::ConfigSource) {
         let (_, table) =

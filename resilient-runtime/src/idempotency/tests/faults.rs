@@ -36,7 +36,7 @@ impl Faulty {
     fn answer<'a, T: Send + 'a>(&self, ask: impl FnOnce() -> Answer<'a, T>) -> Answer<'a, T> {
         match *self.fault.lock() {
             Fault::None => ask(),
-            Fault::Error => store::ready(Err(StoreError::Unavailable("the disk is gone".into()))),
+            Fault::Error => crate::store::ready(Err(StoreError::Unavailable("the disk is gone".into()))),
             Fault::Hangs => Box::pin(std::future::pending()),
             Fault::Panics => panic!("the store is broken"),
             Fault::PanicsLater => Box::pin(async { panic!("the store is broken") }),
