@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use resilient_runtime::Registry;
 use resilient_runtime::idempotency::IdempotencyStore;
+use resilient_runtime::rate_limit::RateStore;
 use resilient_runtime::store::{self, Backend, Connector, InstanceStore};
 
 use crate::config::Config;
@@ -72,6 +73,10 @@ impl Backend for RedisStore {
     }
 
     fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
+        Some(self)
+    }
+
+    fn rate(&self) -> Option<&dyn RateStore> {
         Some(self)
     }
 

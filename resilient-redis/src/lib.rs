@@ -33,6 +33,7 @@ mod connector;
 mod instances;
 mod operation;
 mod problem;
+mod rate;
 mod script;
 mod server;
 mod store;

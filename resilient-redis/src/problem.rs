@@ -3,7 +3,7 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// The rights that a user needs.
-pub(crate) const RIGHTS: &str = "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat +zadd +zrem \
+pub(crate) const RIGHTS: &str = "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +get +set +del +pexpireat +zadd +zrem \
                                  +zcard +zrange +zremrangebyscore";
 
 /// A problem with its remedy. It contains no password: the server does not return it.

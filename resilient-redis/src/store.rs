@@ -50,7 +50,7 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 ///
 /// # Rights
 /// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
-/// for idempotency records, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, and `+info` for the check
+/// for idempotency records, `+get +set` for rate limits, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, and `+info` for the check
 /// of `maxmemory-policy`.
 ///
 /// ```no_run
@@ -114,8 +114,14 @@ impl RedisStore {
     /// # Ok::<_, resilient_redis::InvalidConfig>(())
     /// ```
     pub fn record_key(&self, key: &str) -> String {
-        let mut name = format!("{}:idempotency:{{", self.session.prefix());
-        for byte in Sha256::digest(key.as_bytes()) {
+        self.hashed_key("idempotency", key)
+    }
+
+    /// The key in Redis of an entry of a role.
+    pub(crate) fn hashed_key(&self, role: &str, name: &str) -> String {
+        let hash = Sha256::digest(name.as_bytes());
+        let mut name = format!("{}:{role}:{{", self.session.prefix());
+        for byte in hash {
             // Writing to a string does not fail.
             let _ = write!(name, "{byte:02x}");
         }

@@ -6,6 +6,7 @@ mod faults;
 mod fleet;
 mod instances;
 mod lost_response;
+mod rate;
 mod refusals;
 mod server;
 #[cfg(feature = "tls")]

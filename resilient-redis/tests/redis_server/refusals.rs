@@ -2,6 +2,7 @@
 
 use resilient_redis::{Config, RedisStore};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
+use resilient_runtime::rate_limit::{self, RateRequest, RateRule, RateStore, ReturnedTokens};
 use resilient_runtime::store::InstanceStore;
 
 use crate::server::{PATIENCE, Server, run};
@@ -122,7 +123,7 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
 }
 
 /// The rights in the documentation of `RedisStore`.
-const RIGHTS: [&str; 15] = [
+const RIGHTS: [&str; 17] = [
     "eval",
     "evalsha",
     "time",
@@ -138,6 +139,8 @@ const RIGHTS: [&str; 15] = [
     "zcard",
     "zrange",
     "zremrangebyscore",
+    "get",
+    "set",
 ];
 
 /// Makes every operation, so that each command is used.
@@ -149,6 +152,12 @@ async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotenc
     store.complete("a", Owner(1), vec![1], HOUR).await?;
     store.lose("b", Owner(2)).await?;
     store.abandon("b", Owner(2)).await?;
+    let limit = "api\0".to_owned();
+    let rule = RateRule::of(&rate_limit::Config::default().rate("1/h".parse::<rate_limit::Rate>().unwrap()))
+        .unwrap();
+    let (tokens, max_wait) = (1, std::time::Duration::ZERO);
+    let taken = store.take(RateRequest { limit: limit.clone(), rule, tokens, at_least: 1, max_wait }).await?;
+    store.give_back(ReturnedTokens { limit, rule, tokens, mark: taken.mark }).await?;
     store.announce(1, HOUR).await?;
     store.leave(1).await
 }

@@ -63,6 +63,8 @@ impl Limit {
             } else if used > 0 {
                 let _ = self.window.take(next, now, used.min(next.burst));
             }
+        } else if next.is_bucket() {
+            self.bucket = self.bucket.rescaled(now, self.rule.rule(), next);
         }
         self.rule = rule;
     }

@@ -160,6 +160,10 @@ async fn keep(shared: Weak<Shared>, wake: Arc<tokio::sync::Notify>) {
             continue;
         }
         seen = None;
+        if !strong.pool.is_asked() {
+            // An earlier refill was enough.
+            continue;
+        }
         let mut next = Some(strong);
         while let Some(strong) = next.take() {
             let paused_until = strong.refill(&mut pace).await;

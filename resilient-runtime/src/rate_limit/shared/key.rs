@@ -150,5 +150,5 @@ mod tests {
         assert_eq!(ada, PINNED);
     }
 
-    const PINNED: u64 = 0;
+    const PINNED: u64 = 10_345_759_591_043_159_112;
 }

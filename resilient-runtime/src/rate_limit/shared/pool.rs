@@ -89,6 +89,11 @@ impl Pool {
         self.wake.notify_one();
     }
 
+    /// Whether the keeper must take a lease.
+    pub(super) fn is_asked(&self) -> bool {
+        self.is_told.load(Ordering::Relaxed) || self.is_wanted()
+    }
+
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Relaxed) > 0
     }

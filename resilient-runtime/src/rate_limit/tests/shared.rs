@@ -140,7 +140,7 @@ async fn all_instances_together_admit_no_more_than_the_limit() {
         assert_eq!(refused.kind(), RejectionKind::RateLimited);
         assert!(refused.retry_after().unwrap() <= Duration::from_hours(2), "{refused}");
         fleet.time.advance(Duration::from_hours(24));
-        assert_eq!(admitted(&first, 9), most, "after a day");
+        assert_eq!(admitted(&first, 9) + admitted(&second, 9), most, "after a day");
         fleet.time.advance(Duration::from_hours(24));
     }
 }
@@ -175,7 +175,7 @@ async fn a_call_that_did_not_run_returns_its_token() {
         fleet.time.advance(Duration::from_hours(9));
         first.acquire().await.unwrap().give_back();
         if mode == Mode::Exact {
-            until(|| second.check().allowed);
+            until(|| second.check_weighted(0).remaining == 1);
         }
         fleet.time.advance(Duration::from_hours(9));
     }
@@ -186,7 +186,7 @@ async fn a_dropped_future_returns_the_token_that_it_was_promised() {
     let fleet = Fleet::new();
     let config = rate("1/h").mode(Mode::Exact).max_wait(Duration::from_hours(2));
     let (_a, limiter) = fleet.instance(config);
-    limiter.acquire().await.unwrap();
+    drop(limiter.acquire().await.unwrap());
     let mut second = Box::pin(limiter.acquire());
     assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(second.as_mut().poll(cx).is_pending())).await);
     assert_eq!(limiter.stats().queued, 1);
