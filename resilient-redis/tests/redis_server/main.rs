@@ -7,6 +7,8 @@ mod fleet;
 mod instances;
 mod lost_response;
 mod rate;
+mod rate_history;
+mod rate_http;
 mod refusals;
 mod server;
 #[cfg(feature = "tls")]

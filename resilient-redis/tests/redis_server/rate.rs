@@ -134,27 +134,30 @@ async fn all_instances_admit_no_more_than_the_rate_and_the_burst() {
 async fn a_lease_needs_few_requests_and_returns_its_tokens() {
     // T174
     let server = Server::start(&[]).await;
-    let first = Instance::new(&server.url(), rate("1000/h").mode(Mode::Lease));
+    // A token takes 36 s, so that none is refilled meanwhile.
+    let config = || rate("100/h").burst(1000).mode(Mode::Lease);
+    let (first, second) = (Instance::new(&server.url(), config()), Instance::new(&server.url(), config()));
     for _ in 0..100 {
-        first.limiter.acquire().await.unwrap();
+        drop(first.limiter.acquire().await.unwrap());
     }
-    let second = Instance::new(&server.url(), rate("1000/h").mode(Mode::Lease));
-    let free = |instance: &Instance| instance.limiter.check_weighted(0).remaining;
-    let start = Instant::now();
-    while free(&second) != 900 {
-        assert!(start.elapsed() < PATIENCE, "an idle limiter returns its tokens: {}", free(&second));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    first.limiter.acquire().await.unwrap();
+    let comes_to = async |free: u32, how: &str| {
+        let start = Instant::now();
+        loop {
+            let remaining = second.limiter.check_weighted(0).remaining;
+            if remaining == free {
+                return;
+            }
+            assert!(remaining < free && start.elapsed() < PATIENCE, "{how}: {remaining}, not {free}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    comes_to(900, "an idle limiter returns its tokens").await;
+    drop(first.limiter.acquire().await.unwrap());
     first.limiter.return_lease().await;
-    assert_eq!(free(&second), 899, "by hand");
-    first.limiter.acquire().await.unwrap();
+    comes_to(899, "by hand").await;
+    drop(first.limiter.acquire().await.unwrap());
     drop(first);
-    let start = Instant::now();
-    while free(&second) != 898 {
-        assert!(start.elapsed() < PATIENCE, "a limiter that is dropped returns its tokens");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    comes_to(898, "a limiter that is dropped returns its tokens").await;
 }
 
 #[tokio::test]
@@ -180,6 +183,7 @@ async fn keys_and_weights_have_their_own_tokens_in_all_instances() {
 #[tokio::test]
 #[ignore = "needs redis-server: cargo xtask redis"]
 async fn a_foreign_value_stays_and_the_limiter_says_whose_key_it_is() {
+    // T176
     let server = Server::start(&[]).await;
     let store = server.store();
     let key = store.limit_key("api\0");
@@ -257,6 +261,8 @@ async fn without_the_server_the_settings_decide_and_no_call_waits_longer_than_th
             assert!(start.elapsed() < PATIENCE);
         }
         for fault in ["STOP", "KILL"] {
+            // Without the refusals that it remembers.
+            limiter.reset();
             if fault == "STOP" {
                 server.signal("STOP")
             } else {
@@ -276,7 +282,7 @@ async fn without_the_server_the_settings_decide_and_no_call_waits_longer_than_th
             match (mode, choice) {
                 (Mode::Observe, _) | (_, OnStoreFailure::Open) => assert_eq!(all(Ok(())), 60),
                 (_, OnStoreFailure::Local) => {
-                    assert!(all(Ok(())) < 20 && all(Ok(())) + all(Err(RejectionKind::RateLimited)) == 60);
+                    assert!(all(Ok(())) <= 24 && all(Ok(())) + all(Err(RejectionKind::RateLimited)) == 60);
                 }
                 _ => assert!(all(Err(RejectionKind::StoreUnavailable)) >= 40, "{outcomes:?}"),
             }
@@ -302,7 +308,7 @@ async fn an_observing_limit_and_other_settings_are_counted() {
     let server = Server::start(&[]).await;
     let observing = Instance::new(&server.url(), rate("2/h").mode(Mode::Observe));
     for _ in 0..5 {
-        observing.limiter.acquire().await.unwrap();
+        drop(observing.limiter.acquire().await.unwrap());
     }
     let start = Instant::now();
     while observing.shared().would_reject < 3 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::rule::Rule;
 use super::shared::{Known, LATER, Paid, Verdict};
+use super::state::State;
 use super::{RateLimiter, Request, Turn};
 use crate::clock::Instant;
 use crate::component::Component;
@@ -96,26 +97,35 @@ impl RateLimiter {
 
     #[inline(never)]
     fn take_by_rule(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
-        if let Some(shared) = self.shared()
-            && request.weight > 0
-            && request.weight <= self.rule.get().burst
-        {
-            return match shared.known(request, now) {
-                Known::Admitted(mark) => Ok(mark),
-                Known::Refused(wait) => Err(Some(wait)),
-                Known::Nothing => Err(None),
-            };
-        }
         let rule = self.rule.get();
-        if request.weight > rule.burst && !rule.is_unlimited() {
+        let Some(shared) = self.shared() else { return self.take_from(&self.state, rule, request, now) };
+        if request.weight == 0 {
+            return Ok(Paid::Nothing.mark());
+        }
+        if request.weight > rule.burst {
             return Err(None);
         }
-        self.take_locally(request, now)
+        match shared.known(request, now) {
+            Known::Admitted(mark) => Ok(mark),
+            Known::Refused(wait) => Err(Some(wait)),
+            Known::Nothing => Err(None),
+        }
     }
 
     /// Takes a token of the limiter in this process.
     pub(super) fn take_locally(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         let (state, rule) = self.local();
+        self.take_from(state, rule, request, now)
+    }
+
+    #[inline]
+    fn take_from(
+        &self,
+        state: &State,
+        rule: Rule,
+        request: Request,
+        now: Instant,
+    ) -> Result<Instant, Option<Duration>> {
         if rule.is_unlimited() {
             self.limits_nothing();
             return Ok(now);

@@ -123,14 +123,14 @@ impl RateLimiter {
                 let shared = Arc::clone(shared);
                 wait::blocking(self.decide_with_store(shared, request, wait::Mode::Blocking))
             }
-            None => self.decide_locally(request),
+            None => self.decide_by(&self.state, self.rule.get(), self.core.clock().now(), request),
         }
     }
 
     async fn decide_async(&self, request: Request) -> Decision {
         match self.shared() {
             Some(shared) => self.decide_with_store(Arc::clone(shared), request, wait::Mode::Async).await,
-            None => self.decide_locally(request),
+            None => self.decide_by(&self.state, self.rule.get(), self.core.clock().now(), request),
         }
     }
 

@@ -58,7 +58,7 @@ pub enum Mode {
     /// Asks the store for each call.
     #[default]
     Exact,
-    /// Takes tokens from the store in advance. Calls with a key ask the store for each call.
+    /// Takes tokens from the store in advance. Calls with a key ask the store for each call. Not for `leaky_bucket`.
     Lease,
     /// Asks the store in the background and rejects no call.
     Observe,
@@ -139,6 +139,9 @@ impl Config {
             let shared = self.algorithm != Algorithm::SlidingLog;
             let allowed = "a `sliding_log` cannot be shared by a `store`; use `sliding_window`";
             error.require(shared, "algorithm", self.algorithm, allowed);
+            let schedules = self.algorithm == Algorithm::LeakyBucket && self.mode == Some(Mode::Lease);
+            let allowed = "a `leaky_bucket` schedules each call, so it cannot be leased; use `exact`";
+            error.require(!schedules, "mode", self.mode, allowed);
             return;
         }
         let allowed = "it has an effect only with `store`";
@@ -150,6 +153,7 @@ impl Config {
     /// How a shared limit with these settings decides.
     pub(super) fn shared_mode(&self) -> Mode {
         let is_fast = self.rate.is_some_and(|rate| rate.interval() < FAST);
+        let is_fast = is_fast && self.algorithm != Algorithm::LeakyBucket;
         self.mode.unwrap_or(if is_fast { Mode::Lease } else { Mode::Exact })
     }
 

@@ -296,7 +296,7 @@ impl Shared {
             Err(error) => return self.failed(&error),
         };
         let (shared, asker) = (Arc::clone(self), Arc::clone(&guard));
-        guard.spawn(async move {
+        let is_started = self.spawn(&guard, async move {
             let sent =
                 shared.rate_request(&plan, request.key, (request.weight, request.weight), Duration::ZERO);
             shared.counters.requests.count();
@@ -313,6 +313,9 @@ impl Shared {
                 Err(error) => shared.failed(&error),
             }
         });
+        if !is_started {
+            self.failed(&StoreError::Unavailable("too many calls wait for the store".to_owned()));
+        }
     }
 
     fn returned(&self, plan: &Plan, request: Request, mark: u64) -> ReturnedTokens {
@@ -336,7 +339,8 @@ impl Shared {
     pub(super) fn return_tokens(&self, returned: ReturnedTokens) {
         let Some(guard) = self.plan().and_then(|plan| self.guard(&plan).ok()) else { return };
         let sender = Arc::clone(&guard);
-        guard.spawn(async move { give_back(&sender, returned).await });
+        // Otherwise the tokens are lost, which admits fewer calls and never more.
+        let _ = self.spawn(&guard, async move { give_back(&sender, returned).await });
     }
 }
 

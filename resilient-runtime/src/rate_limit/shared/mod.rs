@@ -18,6 +18,7 @@ mod refused;
 mod stats;
 
 use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,9 @@ use stats::Counters;
 
 /// How soon a call that the store could not decide should be tried again.
 pub(super) const LATER: Duration = Duration::from_secs(1);
+
+/// Maximum number of tasks in the background that return tokens or observe.
+const MOST_TASKS: u32 = 1024;
 
 /// The settings that a decision needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,10 +82,13 @@ pub(super) struct Shared {
     failed_until: AtomicU64,
     refused: Refused,
     waiting: AtomicU32,
+    /// Tasks in the background.
+    tasks: Arc<AtomicU32>,
     counters: Counters,
     is_degraded: AtomicBool,
     differs: AtomicBool,
     log_limit: LogLimit,
+    recovery_limit: LogLimit,
 }
 
 impl fmt::Debug for Shared {
@@ -127,10 +134,12 @@ impl Shared {
             failed_until: AtomicU64::new(0),
             refused: Refused::new(),
             waiting: AtomicU32::new(0),
+            tasks: Arc::new(AtomicU32::new(0)),
             counters: Counters::default(),
             is_degraded: AtomicBool::new(false),
             differs: AtomicBool::new(false),
             log_limit: LogLimit::default(),
+            recovery_limit: LogLimit::default(),
         }
     }
 
@@ -261,9 +270,9 @@ impl Shared {
     fn works(&self, guard: &Guard, plan: &Plan) {
         self.divide(plan.rule, guard.live_instances());
         if self.is_degraded.load(Ordering::Relaxed) && self.is_degraded.swap(false, Ordering::Relaxed) {
-            tracing::info!(
-                target: "resilient_runtime::rate_limit", rate_limit = self.name,
-                "the store of the shared rate limit works again"
+            log_limited!(
+                self.recovery_limit, &self.environment.clock, INFO, target: "resilient_runtime::rate_limit",
+                rate_limit = self.name, "the store of the shared rate limit works again"
             );
             self.publish(EventKind::StoreRecovered);
         }
@@ -280,6 +289,19 @@ impl Shared {
              another `prefix` of the store for each service"
         );
         self.publish(EventKind::SharedSettingsDiffer);
+    }
+
+    /// Starts a task in the background. Returns false if too many run, because the store is slow.
+    fn spawn(&self, guard: &Guard, task: impl Future<Output = ()> + Send + 'static) -> bool {
+        let running = Running(Arc::clone(&self.tasks));
+        if running.0.fetch_add(1, Ordering::Relaxed) >= MOST_TASKS {
+            return false;
+        }
+        guard.spawn(async move {
+            let _running = running;
+            task.await;
+        });
+        true
     }
 
     fn publish(&self, what: EventKind) {
@@ -306,6 +328,15 @@ impl Shared {
 
     pub(super) fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts a task in the background.
+struct Running(Arc<AtomicU32>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Switch {
     store: MemoryStore,
     is_down: AtomicBool,
+    /// Whether responses are held back, until `resumed`.
+    hangs: AtomicBool,
+    resumed: tokio::sync::Notify,
 }
 
 impl Switch {
@@ -45,6 +48,13 @@ impl RateStore for Switch {
         if self.is_down.load(Ordering::SeqCst) {
             return Box::pin(async { Err(StoreError::Unavailable("it is switched off".into())) });
         }
+        if self.hangs.load(Ordering::SeqCst) {
+            let taken = self.store.take(request);
+            return Box::pin(async move {
+                self.resumed.notified().await;
+                taken.await
+            });
+        }
         self.store.take(request)
     }
     fn give_back(&self, returned: ReturnedTokens) -> Answer<'_, ()> {
@@ -61,7 +71,15 @@ impl Fleet {
     fn new() -> Self {
         let time = ManualClock::new();
         let store = MemoryStore::new(time.clock(), 100);
-        Self { time, store: Arc::new(Switch { store, is_down: AtomicBool::new(false) }) }
+        Self {
+            time,
+            store: Arc::new(Switch {
+                store,
+                is_down: AtomicBool::new(false),
+                hangs: AtomicBool::new(false),
+                resumed: tokio::sync::Notify::new(),
+            }),
+        }
     }
 
     /// Another instance of the service.
@@ -183,6 +201,7 @@ async fn a_call_that_did_not_run_returns_its_token() {
 
 #[tokio::test]
 async fn a_dropped_future_returns_the_token_that_it_was_promised() {
+    // T175
     let fleet = Fleet::new();
     let config = rate("1/h").mode(Mode::Exact).max_wait(Duration::from_hours(2));
     let (_a, limiter) = fleet.instance(config);
@@ -326,4 +345,56 @@ fn a_shared_limit_can_be_changed_and_made_local() {
     limiter.reconfigure(rate("3/h")).unwrap();
     assert_eq!(limiter.stats().shared, None);
     assert!(admitted(&limiter, 9) <= 3);
+}
+
+#[tokio::test]
+async fn a_pipeline_waits_for_the_store_and_refunds_attempts_that_do_not_run() {
+    let fleet = Fleet::new();
+    for mode in [Mode::Exact, Mode::Lease, Mode::Observe] {
+        let (registry, limiter) = fleet.instance(rate("2/h").mode(mode));
+        let pipeline = registry.pipeline("op").rate_limit("api").bulkhead("one").build();
+        let one = registry.bulkhead("one");
+        one.reconfigure(crate::bulkhead::Config::default().max_concurrent(1)).unwrap();
+        let held = one.try_acquire().unwrap();
+        let full = pipeline.request().call_async(async || Ok::<_, crate::Rejection>(1)).await;
+        assert_eq!(full.unwrap_err().kind(), RejectionKind::BulkheadFull);
+        let full = pipeline.request().call(|| Ok::<_, crate::Rejection>(1));
+        assert_eq!(full.unwrap_err().kind(), RejectionKind::BulkheadFull);
+        drop(held);
+        if mode == Mode::Exact {
+            until(|| limiter.check_weighted(0).remaining == 2);
+        }
+        assert_eq!(
+            pipeline.request().call_async(async || Ok::<_, crate::Rejection>(1)).await,
+            Ok(1),
+            "{mode:?}"
+        );
+        assert_eq!(pipeline.request().call(|| Ok::<_, crate::Rejection>(1)), Ok(1), "{mode:?}");
+        let third = pipeline.request().call_async(async || Ok::<_, crate::Rejection>(1)).await;
+        if mode == Mode::Observe {
+            assert_eq!(third, Ok(1));
+        } else {
+            let refused = third.unwrap_err();
+            assert_eq!((refused.kind(), refused.component()), (RejectionKind::RateLimited, "api"));
+        }
+        fleet.time.advance(Duration::from_hours(9));
+    }
+}
+
+#[tokio::test]
+async fn a_call_without_time_for_the_store_times_out_and_costs_nothing() {
+    // T175
+    let fleet = Fleet::new();
+    let (registry, limiter) = fleet.instance(rate("2/h").mode(Mode::Exact));
+    let timeout = crate::timeout::Config::default().total(Duration::from_millis(50));
+    registry.timeout("short").reconfigure(timeout).unwrap();
+    let pipeline = registry.pipeline("op").timeout("short").rate_limit("api").build();
+    fleet.store.hangs.store(true, Ordering::SeqCst);
+    let call = pipeline.request().call_async(async || Ok::<_, crate::Rejection>(1));
+    let (late, ()) = tokio::join!(call, async { fleet.time.advance(Duration::from_millis(60)) });
+    assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
+    fleet.store.hangs.store(false, Ordering::SeqCst);
+    fleet.store.resumed.notify_waiters();
+    until(|| limiter.check_weighted(0).remaining == 2);
+    assert!(!limiter.stats().shared.unwrap().degraded, "the call was out of time, not the store");
 }
