@@ -28,7 +28,8 @@ table! {
     /// limit.
     store: name = none, "store = \"shared\"" [distributed shared backend redis]
     /// How a shared limit decides: `exact` asks the store for each call, `lease` takes tokens in advance, `observe`
-    /// counts and rejects no call. If not set: `lease` for more than 200 calls per second, otherwise `exact`.
+    /// counts and rejects no call. Calls with a `key` use `exact` instead of `lease`. If not set: `lease` for more than 200
+    /// calls per second, otherwise `exact`.
     mode: word("exact", "lease", "observe") = none, "mode = lease"
     /// Handling of a call if the store of a shared limit does not respond: `local` limits it in this process, to the rate
     /// divided by the number of instances; `open` admits it; `closed` rejects it.

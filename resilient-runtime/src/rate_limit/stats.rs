@@ -100,35 +100,22 @@ impl Describe for Stats {
         Family::gauge(
             "resilient_rate_limit_degraded",
             "Whether the store of a shared limit failed: 1 if `on_store_failure` applies.",
-            |limit, to| {
-                if let Some(shared) = &limit.shared {
-                    to.add(u64::from(shared.degraded));
-                }
-            },
+            |limit, to| to.add(u64::from(limit.shared.as_ref().is_some_and(|shared| shared.degraded))),
         ),
         Family::counter(
             "resilient_rate_limit_store_calls_total",
             "Requests of a shared limit to its store.",
             |limit, to| {
-                if let Some(shared) = &limit.shared {
-                    to.by(
-                        "result",
-                        [
-                            ("answered", shared.store_calls.saturating_sub(shared.store_failures)),
-                            ("failed", shared.store_failures),
-                        ],
-                    );
-                }
+                let calls = |count: fn(&SharedStats) -> u64| limit.shared.as_ref().map_or(0, count);
+                let failed = calls(|shared| shared.store_failures);
+                let answered = calls(|shared| shared.store_calls).saturating_sub(failed);
+                to.by("result", [("answered", answered), ("failed", failed)]);
             },
         ),
         Family::counter(
             "resilient_rate_limit_would_reject_total",
             "Calls that a shared limit with `observe` would have rejected.",
-            |limit, to| {
-                if let Some(shared) = &limit.shared {
-                    to.add(shared.would_reject);
-                }
-            },
+            |limit, to| to.add(limit.shared.as_ref().map_or(0, |shared| shared.would_reject)),
         ),
     ];
 
