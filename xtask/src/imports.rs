@@ -9,7 +9,14 @@ use std::path::{Path, PathBuf};
 const ABOVE: [&str; 5] = ["config", "pipeline", "registry", "rt", "site"];
 
 /// Allowed imports of a component by another one.
-const ALLOWED: [(&str, &str); 2] = [("retry", "budget"), ("hedge", "budget")];
+const ALLOWED: [(&str, &str); 6] = [
+    ("retry", "budget"),
+    ("hedge", "budget"),
+    ("circuit_breaker", "store"),
+    ("fallback", "store"),
+    ("idempotency", "store"),
+    ("rate_limit", "store"),
+];
 
 /// Imported modules and the importing file, by importing module.
 type Graph = BTreeMap<String, BTreeMap<String, PathBuf>>;

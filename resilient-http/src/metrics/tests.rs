@@ -18,6 +18,7 @@ fn full() -> Registry {
     registry.coalesce("c");
     registry.health("db");
     registry.alert("errors");
+    registry.store("shared");
     registry
 }
 

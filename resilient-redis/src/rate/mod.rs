@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use resilient_runtime::rate_limit::{RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
+use resilient_runtime::rate_limit::{RateAlgorithm, RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 use resilient_runtime::store::{Answer, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -65,7 +65,7 @@ impl RateStore for RedisStore {
 /// The kind, the interval, the burst and the window.
 fn rule_arguments(rule: &RateRule) -> Vec<Vec<u8>> {
     vec![
-        if rule.is_bucket() { b"b".to_vec() } else { b"w".to_vec() },
+        if rule.algorithm == RateAlgorithm::Bucket { b"b".to_vec() } else { b"w".to_vec() },
         rule.interval.as_nanos().to_string().into(),
         rule.burst.to_string().into(),
         micros(rule.window),

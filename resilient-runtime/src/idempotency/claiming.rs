@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lease::{Lease, Shown, abandon_unheard};
-use super::store::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 use super::{ClaimOutcome, Config, Idempotency, OnStoreFailure, OnUnknown, Stored};
 use crate::clock::Instant;
 use crate::observe::{EventKind, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
+use crate::store::idempotency::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 use crate::store::wait::{Guarded, Mode, guarded};
 use crate::store::{Answer, StoreError};
 use crate::sync::Ordering;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::record::{Record, Time};
-use super::store::ClientId;
+use crate::store::idempotency::ClientId;
 
 /// Approximate overhead of a record besides its key, operation and result: its entries in the map and the orders, and
 /// the data about a client that has no other record.

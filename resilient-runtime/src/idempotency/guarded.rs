@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::store::{Claim, Claimed, IdempotencyStore, Owner};
+use crate::store::idempotency::{Claim, Claimed, IdempotencyStore, Owner};
 use crate::store::{Answer, Backend, Guard, Need, StoreError};
 
 fn role(backend: &dyn Backend) -> Result<&dyn IdempotencyStore, StoreError> {

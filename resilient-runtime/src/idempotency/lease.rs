@@ -11,11 +11,11 @@ use super::Idempotency;
 use super::ended::{Mark, Unsaved, mark as note};
 use super::ending::{Effect, Ending};
 use super::replay::Codec;
-use super::store::{IdempotencyStore, Owner};
 use super::stored;
 use crate::clock::{Clock, Instant};
 use crate::context::{self, Before, Entered};
 use crate::observe::{EventKind, log_limited};
+use crate::store::idempotency::{IdempotencyStore, Owner};
 use crate::store::wait::{Guarded, Mode, blocking};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 

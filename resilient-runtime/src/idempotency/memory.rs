@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::clients::{BYTES as OVERHEAD, Clients, Share, bytes_of};
 use super::record::{Record, Time};
-use super::store::{Claim, Claimed, ClientId, IdempotencyStore, Owner};
 use crate::clock::{Clock, nanos};
+use crate::store::idempotency::{Claim, Claimed, ClientId, IdempotencyStore, Owner};
 use crate::store::{Answer, Backend, StoreError, ready};
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 

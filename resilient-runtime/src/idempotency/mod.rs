@@ -77,12 +77,12 @@ mod memory;
 mod record;
 mod replay;
 mod stats;
-mod store;
 mod stored;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::store::idempotency::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 pub use crate::store::{Answer, StoreError};
 pub use claim_outcome::{ClaimOutcome, Stored};
 pub use config::{Config, OnStoreFailure, OnUnknown};
@@ -94,12 +94,11 @@ pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
 pub use replay::{Codec, Replay};
 pub use stats::Stats;
-pub use store::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 
+pub(crate) use crate::store::idempotency::Printer;
 pub(crate) use ended::{Mark, mark};
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
-pub(crate) use store::Printer;
 
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{EventKind, LogLimit, log_limited};

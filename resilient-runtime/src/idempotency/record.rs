@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::store::{Claim, Claimed, ClientId, Fingerprint, Owner};
 use crate::clock::nanos;
+use crate::store::idempotency::{Claim, Claimed, ClientId, Fingerprint, Owner};
 
 /// A point in time, in nanoseconds of the store's clock.
 pub(super) type Time = u64;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::meter::{Cell, Meter, Window};
 use super::rule::Rule;
-use super::store::{RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 use crate::clock::{Clock, Instant, nanos};
+use crate::store::rate::{RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 use crate::store::{Answer, Backend, InstanceStore, StoreError, ready};
 use crate::sync::Mutex;
 
@@ -56,7 +56,7 @@ impl Limit {
     fn adopt(&mut self, rule: RateRule, now: u64) {
         let used = self.used(now);
         let next = rule.rule();
-        if rule.is_bucket() != self.rule.is_bucket() || rule.window != self.rule.window {
+        if rule.algorithm != self.rule.algorithm || rule.window != self.rule.window {
             *self = Self::new(rule);
             if next.is_bucket() {
                 self.bucket.full_at = now.saturating_add(next.cost(used.min(next.burst)));

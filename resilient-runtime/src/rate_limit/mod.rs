@@ -69,12 +69,12 @@ mod rule;
 mod shared;
 mod state;
 mod stats;
-mod store;
 mod turn;
 
 use std::hash::RandomState;
 use std::sync::Arc;
 
+pub use crate::store::rate::{RateAlgorithm, RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 pub use config::{Algorithm, Config, Mode, OnStoreFailure};
 pub use decision::{Decision, Token};
 pub use memory::MemoryStore;
@@ -82,7 +82,6 @@ pub use rate::{InvalidRate, Rate};
 pub(crate) use request::{RateKey, Request};
 pub use shared::SharedStats;
 pub use stats::Stats;
-pub use store::{RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 pub(crate) use turn::Turn;
 
 use crate::component::{Component, Core, Create, Kind};

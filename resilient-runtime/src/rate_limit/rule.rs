@@ -1,6 +1,10 @@
 //! The settings in the form that a check uses.
 
+use std::time::Duration;
+
 use super::config::{Algorithm, Config};
+use crate::clock::nanos;
+use crate::store::rate::{RateAlgorithm, RateRule};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// One reading of the rule.
@@ -48,6 +52,41 @@ impl Rule {
     /// Returns the nanoseconds for a call of this weight.
     pub(super) fn cost(self, weight: u32) -> u64 {
         self.interval.saturating_mul(u64::from(weight))
+    }
+}
+
+impl RateRule {
+    /// Returns the rule of these settings, or `None` if they limit nothing.
+    ///
+    /// ```
+    /// use resilient_runtime::rate_limit::{Config, RateRule};
+    ///
+    /// assert_eq!(RateRule::of(&Config::default().rate("9/s".parse::<resilient_runtime::rate_limit::Rate>().unwrap()).enabled(false)), None);
+    /// ```
+    pub fn of(config: &Config) -> Option<Self> {
+        let rule = Rule::of(config);
+        (!rule.is_unlimited()).then(|| Self::from_rule(rule))
+    }
+
+    pub(super) fn from_rule(rule: Rule) -> Self {
+        Self {
+            algorithm: if rule.is_bucket() { RateAlgorithm::Bucket } else { RateAlgorithm::Window },
+            interval: Duration::from_nanos(rule.interval),
+            burst: rule.burst,
+            window: Duration::from_nanos(rule.window),
+        }
+    }
+
+    pub(super) fn rule(&self) -> Rule {
+        Rule {
+            algorithm: match self.algorithm {
+                RateAlgorithm::Bucket => Algorithm::TokenBucket,
+                RateAlgorithm::Window => Algorithm::SlidingWindow,
+            },
+            interval: nanos(self.interval),
+            burst: self.burst,
+            window: nanos(self.window),
+        }
     }
 }
 

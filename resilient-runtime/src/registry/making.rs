@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Registry;
 use super::shelf::{self, Shelved};
+use super::store_gate::StoreGate;
 use crate::component::{Core, Create, Kind, lasting};
 use crate::idempotency::{self, Idempotency};
 use crate::name;
@@ -82,7 +83,8 @@ impl Registry {
 
     /// Creates a store and makes it known to the components that use it by name.
     pub(super) fn with_guard(&self, core: Core<store::Config>) -> Store {
-        Store::with_guard(core, Arc::clone(&self.0.connectors), &self.0.stores)
+        let gate = StoreGate::new(&core);
+        Store::with_gate(core, gate, Arc::clone(&self.0.connectors), &self.0.stores)
     }
 
     /// Reports the first name beyond the limit of a kind.

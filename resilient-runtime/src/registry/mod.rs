@@ -41,6 +41,7 @@ mod shelf;
 mod site_stats;
 mod sites;
 mod stats;
+mod store_gate;
 mod stores;
 mod switch;
 mod together;

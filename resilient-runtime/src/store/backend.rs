@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::InstanceStore;
-use crate::idempotency::IdempotencyStore;
-use crate::rate_limit::RateStore;
+use super::{IdempotencyStore, InstanceStore, RateStore};
 
 /// A store that components use by name. It plays one or more roles.
 ///

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use super::background::Background;
 use super::connector::Connectors;
+use super::gate::{Gate, Pass, Refused};
 use super::stats::{Counters, Stats};
 use super::wait::within;
 use super::{Backend, Config, StoreError};
-use crate::bulkhead::{self, Bulkhead};
-use crate::circuit_breaker::{self, CircuitBreaker, State};
-use crate::classify::{Class, Verdict};
 use crate::clock::{Instant, nanos};
-use crate::component::{Component, Core, Create, Environment};
+use crate::component::{Core, Environment};
 use crate::kind::Kind;
-use crate::observe::{Event, EventKind, Events, LogLimit, log_limited};
-use crate::settings::{Layered, Settings};
+use crate::observe::{Event, EventKind, LogLimit, log_limited};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
+
+/// The last error, if none is known.
+const UNKNOWN: &str = "no reason is known";
 
 /// Whether a request can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,7 @@ pub(crate) struct Guard {
     pub(super) environment: Environment,
     connectors: Arc<Connectors>,
     link: Mutex<Link>,
-    breaker: CircuitBreaker,
-    bulkhead: Bulkhead,
+    gate: Box<dyn Gate>,
     /// In nanoseconds. Relaxed: a setting.
     timeout: AtomicU64,
     /// Whether subscribers were told that the store is degraded.
@@ -61,14 +60,13 @@ struct Link {
 }
 
 impl Guard {
-    pub(super) fn new(core: &Core<Config>, connectors: Arc<Connectors>) -> Self {
+    pub(super) fn new(core: &Core<Config>, connectors: Arc<Connectors>, gate: Box<dyn Gate>) -> Self {
         let environment = core.environment.clone();
         let guard = Self {
             name: core.name,
             connectors,
             link: Mutex::default(),
-            breaker: part(core, circuit_breaker::Config::default()),
-            bulkhead: part(core, bulkhead::Config::default()),
+            gate,
             timeout: AtomicU64::new(0),
             is_degraded: AtomicBool::new(false),
             last_error: Mutex::default(),
@@ -86,17 +84,7 @@ impl Guard {
 
     pub(super) fn apply(&self, settings: &Config) {
         self.timeout.store(nanos(settings.timeout), Ordering::Relaxed);
-        let breaker = circuit_breaker::Config::default()
-            .failure_threshold(settings.open_after)
-            .open_for(settings.open_for)
-            .open_max(settings.open_for)
-            .half_open_calls(1)
-            .success_threshold(1)
-            .probe_lease(settings.timeout.max(Duration::from_millis(10)));
-        // The ranges of a store are within those of its parts.
-        let _ = self.breaker.reconfigure(breaker);
-        let _ =
-            self.bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(settings.max_concurrent));
+        self.gate.apply(settings);
         let mut link = self.link.lock();
         if link.settings != *settings {
             // The next request connects with the new settings.
@@ -153,7 +141,7 @@ impl Guard {
     }
 
     pub(crate) fn is_degraded(&self) -> bool {
-        self.breaker.state() != State::Closed
+        self.gate.is_degraded()
     }
 
     /// Sends a request. The caller drops the future after [`timeout`](Self::timeout), which counts as a failure.
@@ -218,26 +206,29 @@ impl Guard {
     }
 
     fn enter(&self, need: Need) -> Result<Entered<'_>, StoreError> {
-        let permit = self.breaker.try_acquire();
-        let slot = permit.is_ok().then(|| self.bulkhead.try_acquire());
-        let refused = match (&permit, &slot) {
-            (Err(_), _) => {
-                let last = self.last_error.lock().clone();
-                let problem = last.as_deref().unwrap_or("several requests failed").to_owned();
-                Some(format!("store `{}` is degraded: {problem}", self.name))
+        let pass = match self.gate.enter() {
+            Ok(pass) => Some(pass),
+            Err(_) if need == Need::Required => None,
+            Err(refused) => {
+                self.counters.rejected.count();
+                return Err(StoreError::Unavailable(self.why(refused)));
             }
-            (_, Some(Err(_))) => {
-                Some(format!("store `{}`: too many requests at the same time (`max_concurrent`)", self.name))
-            }
-            _ => None,
         };
-        if let (Some(problem), Need::Optional) = (refused, need) {
-            self.counters.rejected.count();
-            return Err(StoreError::Unavailable(problem));
-        }
         self.counters.requests.count();
-        let began = self.environment.clock.now();
-        Ok(Entered { guard: self, permit: permit.ok(), _slot: slot.and_then(Result::ok), began })
+        Ok(Entered { guard: self, pass, began: self.environment.clock.now() })
+    }
+
+    fn why(&self, refused: Refused) -> String {
+        let name = self.name;
+        match refused {
+            Refused::Degraded => {
+                let last = self.last_error.lock().clone();
+                format!("store `{name}` is degraded: {}", last.as_deref().unwrap_or(UNKNOWN))
+            }
+            Refused::Busy => {
+                format!("store `{name}`: too many requests at the same time (`max_concurrent`)")
+            }
+        }
     }
 
     fn failed(&self, error: &StoreError) {
@@ -257,7 +248,7 @@ impl Guard {
         }
         let name = self.name;
         let what = if is_degraded {
-            let problem = self.last_error.lock().as_deref().unwrap_or("no reason is known").to_owned();
+            let problem = self.last_error.lock().as_deref().unwrap_or(UNKNOWN).to_owned();
             log_limited!(
                 self.log_limit, &self.environment.clock, ERROR, target: "resilient_runtime::store",
                 store = name, problem, "the store is degraded"
@@ -271,24 +262,23 @@ impl Guard {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let state = self.breaker.stats();
         let is_degraded = self.is_degraded();
         Stats {
             address: self.backend().ok().map(|backend| backend.address()),
             degraded: is_degraded,
-            degraded_for: is_degraded.then_some(state.unchanged_for),
+            degraded_for: is_degraded.then(|| self.gate.unchanged_for()),
             requests: self.counters.requests.get(),
             failures: self.counters.failures.get(),
             timeouts: self.counters.timeouts.get(),
             rejected: self.counters.rejected.get(),
-            in_flight: self.bulkhead.stats().in_use,
+            in_flight: self.gate.in_use(),
             instances: self.announces.load(Ordering::Relaxed).then(|| self.live_instances()),
             last_error: self.last_error.lock().clone(),
         }
     }
 
     pub(super) fn reset(&self) {
-        self.breaker.reset();
+        self.gate.reset();
         self.counters.reset();
         *self.last_error.lock() = None;
         self.tell();
@@ -298,8 +288,8 @@ impl Guard {
 /// A request in progress.
 struct Entered<'a> {
     guard: &'a Guard,
-    permit: Option<circuit_breaker::Permit<'a>>,
-    _slot: Option<bulkhead::Permit<'a>>,
+    /// `None` for a request that was refused and sent in any case.
+    pass: Option<Box<dyn Pass + 'a>>,
     began: Instant,
 }
 
@@ -313,8 +303,8 @@ impl Entered<'_> {
     }
 
     fn settle(&mut self, has_failed: bool) {
-        if let Some(permit) = self.permit.take() {
-            permit.settle(if has_failed { Verdict::Failure(Class::TRANSIENT) } else { Verdict::Success });
+        if let Some(pass) = self.pass.take() {
+            pass.end(has_failed);
             self.guard.tell();
         }
     }
@@ -324,21 +314,9 @@ impl Drop for Entered<'_> {
     /// The future of the request was dropped: the caller left, or the time is over.
     fn drop(&mut self) {
         let now = self.guard.environment.clock.now();
-        if self.permit.is_some() && now.since(self.began) >= self.guard.timeout() {
+        if self.pass.is_some() && now.since(self.began) >= self.guard.timeout() {
             self.guard.failed(&StoreError::TimedOut);
             self.settle(true);
         }
     }
-}
-
-/// Creates a component that is a part of the store. Its events are not published: the store has its own.
-fn part<C: Create>(core: &Core<Config>, config: C::Config) -> C {
-    let settings = Layered::of(C::Config::shared_default());
-    settings.replace(config);
-    let Environment { clock, random, .. } = core.environment.clone();
-    C::create(Core {
-        name: core.name,
-        environment: Environment { clock, events: Events::default(), random },
-        settings,
-    })
 }

@@ -34,9 +34,12 @@ mod background;
 mod config;
 mod connector;
 mod error;
+mod gate;
 mod guard;
+pub(crate) mod idempotency;
 mod instances;
 mod named;
+pub(crate) mod rate;
 mod stats;
 pub(crate) mod wait;
 
@@ -48,9 +51,12 @@ pub use connector::Connector;
 pub(crate) use connector::Connectors;
 pub(crate) use error::ready;
 pub use error::{Answer, StoreError};
+pub(crate) use gate::{Gate, Pass, Refused};
 pub(crate) use guard::{Guard, Need};
+pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
 pub(crate) use named::NamedStores;
+pub use rate::RateStore;
 pub(crate) use stats::Counter;
 pub use stats::Stats;
 
@@ -74,8 +80,13 @@ pub struct Store {
 }
 
 impl Store {
-    pub(crate) fn with_guard(core: Core<Config>, connectors: Arc<Connectors>, named: &NamedStores) -> Self {
-        let guard = Arc::new(Guard::new(&core, connectors));
+    pub(crate) fn with_gate(
+        core: Core<Config>,
+        gate: impl Gate,
+        connectors: Arc<Connectors>,
+        named: &NamedStores,
+    ) -> Self {
+        let guard = Arc::new(Guard::new(&core, connectors, Box::new(gate)));
         named.add(core.name, Arc::clone(&guard));
         Self { core, guard }
     }
@@ -103,7 +114,7 @@ impl Create for Store {
         Some("a store cannot be disabled: remove `store` from the components that use it");
 
     fn create(core: Core<Config>) -> Self {
-        Self::with_guard(core, Arc::default(), &NamedStores::default())
+        Self::with_gate(core, gate::Always, Arc::default(), &NamedStores::default())
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::store_rules::{Checked, PASSED, Rule, SHORT};
 use crate::random::Random;
-use crate::rate_limit::{Algorithm, RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 use crate::store::StoreError;
+use crate::store::rate::{RateAlgorithm, RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 
 /// Longer than any check takes, for one token.
 const HOUR: Duration = Duration::from_hours(1);
@@ -21,15 +21,15 @@ type Answered = Result<Taken, StoreError>;
 
 /// One token an hour, so that no check depends on the speed of the machine.
 fn bucket(burst: u32) -> RateRule {
-    RateRule { algorithm: Algorithm::TokenBucket, interval: HOUR, burst, window: HOUR }
+    RateRule { algorithm: RateAlgorithm::Bucket, interval: HOUR, burst, window: HOUR }
 }
 
 fn window(most: u32, length: Duration) -> RateRule {
-    RateRule { algorithm: Algorithm::SlidingWindow, interval: length / most, burst: most, window: length }
+    RateRule { algorithm: RateAlgorithm::Window, interval: length / most, burst: most, window: length }
 }
 
 fn leaky(interval: Duration) -> RateRule {
-    RateRule { algorithm: Algorithm::LeakyBucket, interval, burst: 1, window: interval }
+    RateRule { algorithm: RateAlgorithm::Bucket, interval, burst: 1, window: interval }
 }
 
 impl<'a, S: RateStore + ?Sized, P: AsyncFn(Duration)> RateBench<'a, S, P> {

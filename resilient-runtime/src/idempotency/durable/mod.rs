@@ -17,8 +17,8 @@ pub use file::OpenError;
 use self::file::File;
 use self::writer::{Ask, Reply, Writer};
 use super::record::Time;
-use super::store::{Claim, Claimed, IdempotencyStore, Owner};
 use crate::clock::{Clock, nanos};
+use crate::store::idempotency::{Claim, Claimed, IdempotencyStore, Owner};
 use crate::store::{Answer, Backend, StoreError};
 
 /// Default limit for the number of records.

@@ -2,7 +2,7 @@
 //! little-endian order. Rows of format 1 have no operation.
 
 use super::super::record::{Record, State};
-use super::super::store::{Fingerprint, Owner};
+use crate::store::idempotency::{Fingerprint, Owner};
 
 /// States in format 1.
 const CLAIMED: u8 = 1;

@@ -8,8 +8,8 @@ use redb::{Database, TableDefinition};
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::idempotency::store::Fingerprint;
 use crate::idempotency::tests::model::{check, steps};
+use crate::store::idempotency::Fingerprint;
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 

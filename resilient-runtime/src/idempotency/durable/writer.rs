@@ -14,8 +14,8 @@ use super::file::{File, Id, META, RECORDS, TIME};
 use super::row;
 use crate::clock::{Clock, Instant};
 use crate::idempotency::record::{Record, Time};
-use crate::idempotency::store::{Claim, Claimed, Owner};
 use crate::store::StoreError;
+use crate::store::idempotency::{Claim, Claimed, Owner};
 
 /// Maximum number of requests in one commit.
 const BATCH: usize = 256;

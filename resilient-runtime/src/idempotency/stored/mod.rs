@@ -21,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::store::Fingerprint;
+use crate::store::idempotency::Fingerprint;
 use reader::Reader;
 use writer::Writer;
 

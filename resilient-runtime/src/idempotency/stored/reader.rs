@@ -9,7 +9,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::{DEEPEST, Fault, tag};
-use crate::idempotency::store::{Fingerprint, Printer};
+use crate::store::idempotency::{Fingerprint, Printer};
 
 /// The bytes left to read.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use serde::ser::{
 };
 
 use super::{DEEPEST, Fault, Image, tag};
-use crate::idempotency::store::Fingerprint;
+use crate::store::idempotency::Fingerprint;
 
 /// The image written so far.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::idempotency::store::{Claim, Claimed, IdempotencyStore, Owner};
+use crate::store::idempotency::{Claim, Claimed, IdempotencyStore, Owner};
 
 #[derive(Clone, Debug)]
 pub(in crate::idempotency) enum Step {

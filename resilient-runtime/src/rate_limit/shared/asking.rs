@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{Shared, role};
-use crate::rate_limit::store::{RateRequest, RateRule, ReturnedTokens, Taken};
+use crate::store::rate::{RateRequest, RateRule, ReturnedTokens, Taken};
 use crate::store::{Backend, Guard, Need, StoreError};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Taken, StoreError>> + Send>>;

@@ -8,8 +8,8 @@ use super::pool::Refill;
 use super::{Paid, Plan, Shared};
 use crate::clock::Instant;
 use crate::rate_limit::config::Mode;
-use crate::rate_limit::store::{RateRequest, RateRule, ReturnedTokens, Taken};
 use crate::rate_limit::{OnStoreFailure, RateKey, Request};
+use crate::store::rate::{RateRequest, RateRule, ReturnedTokens, Taken};
 use crate::store::{Guard, StoreError, wait};
 use crate::sync::Ordering;
 

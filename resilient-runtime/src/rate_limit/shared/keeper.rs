@@ -11,7 +11,7 @@ use super::pool::{Lease, Refill};
 use super::{Plan, Shared};
 use crate::clock::{BoxedTimer, Instant, nanos};
 use crate::rate_limit::Request;
-use crate::rate_limit::store::{RateRule, ReturnedTokens};
+use crate::store::rate::{RateRule, ReturnedTokens};
 use crate::store::{Guard, StoreError};
 use crate::sync::Ordering;
 

@@ -1,10 +1,26 @@
-//! What a store of shared rate limits implements.
+//! The role of a store that keeps shared rate limits.
 
 use std::time::Duration;
 
-use super::config::{Algorithm, Config};
-use super::rule::Rule;
-use crate::store::Answer;
+use super::Answer;
+
+/// How a store counts tokens.
+///
+/// ```
+/// use resilient_runtime::rate_limit::{Algorithm, Config, Rate, RateAlgorithm, RateRule};
+///
+/// let config = Config::default().rate("100/s".parse::<Rate>().unwrap());
+/// assert_eq!(RateRule::of(&config).unwrap().algorithm, RateAlgorithm::Bucket);
+/// let window = config.algorithm(Algorithm::SlidingWindow);
+/// assert_eq!(RateRule::of(&window).unwrap().algorithm, RateAlgorithm::Window);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateAlgorithm {
+    /// The limit gets one token in each interval, up to its burst. A `leaky_bucket` has a burst of 1.
+    Bucket,
+    /// The limit grants its burst in each window.
+    Window,
+}
 
 /// The rule of a limit, as the instance that asks knows it.
 ///
@@ -19,59 +35,14 @@ use crate::store::Answer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateRule {
-    /// How tokens are counted. A store treats `sliding_log` like `sliding_window`; components do not use it.
-    pub algorithm: Algorithm,
+    /// How tokens are counted.
+    pub algorithm: RateAlgorithm,
     /// Time in which a bucket gets one token. At least 100 ns.
     pub interval: Duration,
     /// Maximum number of tokens at once, or in a window. At least 1.
     pub burst: u32,
     /// Length of the window.
     pub window: Duration,
-}
-
-impl RateRule {
-    /// Returns the rule of these settings, or `None` if they limit nothing.
-    ///
-    /// ```
-    /// use resilient_runtime::rate_limit::{Config, RateRule};
-    ///
-    /// assert_eq!(RateRule::of(&Config::default().rate("9/s".parse::<resilient_runtime::rate_limit::Rate>().unwrap()).enabled(false)), None);
-    /// ```
-    pub fn of(config: &Config) -> Option<Self> {
-        let rule = Rule::of(config);
-        (!rule.is_unlimited()).then(|| Self::from_rule(rule))
-    }
-
-    pub(super) fn from_rule(rule: Rule) -> Self {
-        Self {
-            algorithm: rule.algorithm,
-            interval: Duration::from_nanos(rule.interval),
-            burst: rule.burst,
-            window: Duration::from_nanos(rule.window),
-        }
-    }
-
-    pub(super) fn rule(&self) -> Rule {
-        Rule {
-            algorithm: self.algorithm,
-            interval: crate::clock::nanos(self.interval),
-            burst: self.burst,
-            window: crate::clock::nanos(self.window),
-        }
-    }
-
-    /// Whether tokens are refilled one by one, as opposed to a window.
-    ///
-    /// ```
-    /// use resilient_runtime::rate_limit::{Algorithm, Config, Rate, RateRule};
-    ///
-    /// let config = Config::default().rate("100/s".parse::<Rate>().unwrap());
-    /// assert!(RateRule::of(&config).unwrap().is_bucket());
-    /// assert!(!RateRule::of(&config.algorithm(Algorithm::SlidingWindow)).unwrap().is_bucket());
-    /// ```
-    pub fn is_bucket(&self) -> bool {
-        self.rule().is_bucket()
-    }
 }
 
 /// A request for tokens of a limit.
@@ -134,7 +105,7 @@ pub struct ReturnedTokens {
 ///   was not refilled since the request.
 ///
 /// `resilient_runtime::testing::check_rate_store` checks these rules.
-/// [`MemoryStore`](super::MemoryStore) is an implementation in memory.
+/// [`MemoryStore`](crate::rate_limit::MemoryStore) is an implementation in memory.
 ///
 /// ```
 /// use std::time::Duration;

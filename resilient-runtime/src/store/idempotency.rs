@@ -1,9 +1,9 @@
-//! The store interface for records. Implement [`IdempotencyStore`] to use your own store.
+//! The role of a store that keeps idempotency records.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::store::{Answer, ready};
+use super::{Answer, ready};
 
 /// Identifies the call that claimed a key.
 ///
