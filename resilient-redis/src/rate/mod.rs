@@ -75,7 +75,8 @@ fn rule_arguments(rule: &RateRule) -> Vec<Vec<u8>> {
 /// A short hash of a rule, by which instances find that they have different rules.
 fn digest(rule: &[Vec<u8>]) -> Vec<u8> {
     let hash = Sha256::digest(rule.join(&b':'));
-    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    let short = hash.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    format!("{short:08x}").into()
 }
 
 /// Rounded down: a caller must not wait longer than it can.

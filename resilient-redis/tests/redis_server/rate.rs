@@ -264,9 +264,9 @@ async fn without_the_server_the_settings_decide_and_no_call_waits_longer_than_th
             // Without the refusals that it remembers.
             limiter.reset();
             if fault == "STOP" {
-                server.signal("STOP")
+                server.signal("STOP");
             } else {
-                server.kill()
+                server.kill();
             }
             let mut outcomes = Vec::new();
             for _ in 0..60 {
@@ -288,9 +288,9 @@ async fn without_the_server_the_settings_decide_and_no_call_waits_longer_than_th
             }
             assert!(mode == Mode::Observe || instance.shared().degraded, "{mode:?} {choice:?} {fault}");
             if fault == "STOP" {
-                server.signal("CONT")
+                server.signal("CONT");
             } else {
-                server.start_again().await
+                server.start_again().await;
             }
             let start = Instant::now();
             while instance.shared().degraded {

@@ -212,7 +212,7 @@ impl<'a, S: RateStore + ?Sized, P: AsyncFn(Duration)> RateBench<'a, S, P> {
             bucket(800_000),
             window(1, month),
             window(u32::MAX, month),
-            window(10, Duration::from_nanos(1000)),
+            window(10, Duration::from_micros(1)),
             leaky(month),
         ];
         for of in extremes {

@@ -56,6 +56,17 @@ impl Outcome {
     }
 }
 
+impl Plan {
+    /// The verdict if the store fails.
+    fn without_store(&self) -> Verdict {
+        match self.on_failure {
+            OnStoreFailure::Local => Verdict::Local,
+            OnStoreFailure::Open => Verdict::Admitted(Paid::Nothing.mark()),
+            OnStoreFailure::Closed => Verdict::Unavailable,
+        }
+    }
+}
+
 impl Shared {
     /// Decides about a call. It waits for the store for at most the timeout of the store, and for tokens as long as
     /// `patience` allows.
@@ -180,13 +191,13 @@ impl Shared {
                 continue;
             }
             if now.as_nanos() < self.failed_until.load(Ordering::Relaxed) {
-                return self.without_store(plan).into();
+                return plan.without_store().into();
             }
             let guard = match self.guard(plan).and_then(|guard| self.keep(&guard).map(|()| guard)) {
                 Ok(guard) => guard,
                 Err(error) => {
                     self.failed(&error);
-                    return self.without_store(plan).into();
+                    return plan.without_store().into();
                 }
             };
             refills.mark_unchanged();
@@ -203,7 +214,7 @@ impl Shared {
                     return Verdict::Refused(None).into();
                 }
                 // The keeper reports the failure.
-                _ => return self.without_store(plan).into(),
+                _ => return plan.without_store().into(),
             }
         }
     }
@@ -243,7 +254,7 @@ impl Shared {
             }
             Err(error) => {
                 self.failed(&error);
-                Err(self.without_store(plan))
+                Err(plan.without_store())
             }
         }
     }
@@ -254,14 +265,6 @@ impl Shared {
         self.counters.set_remaining(taken.remaining);
         if taken.is_other_rule {
             self.differs();
-        }
-    }
-
-    fn without_store(&self, plan: &Plan) -> Verdict {
-        match plan.on_failure {
-            OnStoreFailure::Local => Verdict::Local,
-            OnStoreFailure::Open => Verdict::Admitted(Paid::Nothing.mark()),
-            OnStoreFailure::Closed => Verdict::Unavailable,
         }
     }
 
