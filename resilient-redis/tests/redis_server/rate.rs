@@ -134,7 +134,7 @@ async fn all_instances_admit_no_more_than_the_rate_and_the_burst() {
 async fn a_lease_needs_few_requests_and_returns_its_tokens() {
     // T174
     let server = Server::start(&[]).await;
-    // A token takes 36 s, so that none is refilled meanwhile.
+    // A token takes 36 s, so that none is refilled during the test.
     let config = || rate("100/h").burst(1000).mode(Mode::Lease);
     let (first, second) = (Instance::new(&server.url(), config()), Instance::new(&server.url(), config()));
     for _ in 0..100 {

@@ -64,7 +64,7 @@ pub enum Mode {
     Observe,
 }
 
-/// What happens to a call if the store of a shared limit fails.
+/// Handling of a call if the store of a shared limit fails.
 ///
 /// ```
 /// use resilient_runtime::rate_limit::{Config, OnStoreFailure};

@@ -205,7 +205,7 @@ impl RateStore for MemoryStore {
             if !rule.is_bucket() {
                 limit.window.give_back(rule, now, tokens, mark);
             } else if rule.burst > 1 || !is_behind {
-                // A schedule without a burst has no use for a slot before that of a later request.
+                // A schedule without a burst has no use for a slot before the slot of a later request.
                 limit.bucket = limit.bucket.returned(rule, now, tokens, mark);
             }
         }

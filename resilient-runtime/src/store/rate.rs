@@ -71,7 +71,7 @@ pub struct Taken {
     pub wait: Duration,
     /// Number of tokens that are available now, after this request.
     pub remaining: u32,
-    /// Time until all tokens are available, if nobody takes any.
+    /// Time until all tokens are available, if no caller takes any.
     pub reset_after: Duration,
     /// Identifies the request when its tokens are returned. Less than 2^61.
     pub mark: u64,

@@ -24,7 +24,7 @@ const MOST: u64 = 50_000_000;
 /// How long the keeper waits after a failure.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// What the keeper knows about the use of the pool.
+/// The use of the pool since the last lease.
 #[derive(Debug)]
 struct Pace {
     since: Instant,

@@ -5,7 +5,7 @@
 //!   number of tokens that are taken is what the store admits, so all instances together never admit more.
 //! - `observe`: the store is asked in the background, and no call is refused.
 //!
-//! Without the store, a limiter in this process decides. Its share of the rate is that of one instance, and it counts all
+//! Without the store, a limiter in this process decides. It has the share of one instance in the rate, and it counts all
 //! calls while the store works, so that it does not start with all its tokens.
 
 mod asking;
@@ -107,7 +107,7 @@ fn role(backend: &dyn Backend) -> Result<&dyn RateStore, StoreError> {
     })
 }
 
-/// What is known about a call without a request to the store.
+/// A decision that needs no request to the store.
 pub(super) enum Known {
     Admitted(Instant),
     Refused(Duration),

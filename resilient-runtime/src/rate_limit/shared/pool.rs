@@ -29,7 +29,7 @@ pub(super) struct Pool {
     tokens: AtomicU64,
     /// Below this number, the keeper takes another lease.
     low: AtomicU64,
-    /// Whether the keeper was told, so that calls do not tell it again.
+    /// Whether the keeper will look at the pool, so that calls do not wake it again.
     is_told: AtomicBool,
     /// The greatest weight of a call that waits for tokens.
     wanted: AtomicU32,
