@@ -392,7 +392,7 @@ async fn a_call_without_time_for_the_store_times_out_and_costs_nothing() {
     fleet.store.hangs.store(true, Ordering::SeqCst);
     let call = pipeline.request().call_async(async || Ok::<_, crate::Rejection>(1));
     let (late, ()) = tokio::join!(call, async { fleet.time.advance(Duration::from_millis(60)) });
-    assert_eq!(late.unwrap_err().kind(), RejectionKind::TotalTimeout);
+    assert_eq!(late.unwrap_err().kind(), RejectionKind::QueueTimeout);
     fleet.store.hangs.store(false, Ordering::SeqCst);
     fleet.store.resumed.notify_waiters();
     until(|| limiter.check_weighted(0).remaining == 2);
