@@ -153,7 +153,7 @@ async fn a_lease_needs_few_requests_and_returns_its_tokens() {
     };
     comes_to(900, "an idle limiter returns its tokens").await;
     drop(first.limiter.acquire().await.unwrap());
-    first.limiter.return_lease().await;
+    first.registry.return_leases().await;
     comes_to(899, "by hand").await;
     drop(first.limiter.acquire().await.unwrap());
     drop(first);
