@@ -69,7 +69,7 @@ impl Connector for RedisConnector {
 
 impl Backend for RedisStore {
     fn address(&self) -> String {
-        self.shown_address().to_owned()
+        self.session.address().to_owned()
     }
 
     fn idempotency(&self) -> Option<&dyn IdempotencyStore> {

@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use resilient_runtime::store::{Answer, InstanceStore};
 
-use crate::operation::Operation;
 use crate::script::ANNOUNCE;
+use crate::session::Operation;
 use crate::store::{RedisStore, hex, micros};
 
 impl RedisStore {
     fn announcement(&self, instance: u128, lasts: Duration) -> Answer<'_, u32> {
-        let operation = Operation {
-            script: &ANNOUNCE,
-            key: self.key("instances"),
-            has_deadline: false,
-            arguments: vec![hex(instance), micros(lasts)],
-        };
-        self.perform(operation, |session, reply| match &*reply.status {
+        let key = format!("{}:instances", self.session.prefix());
+        let arguments = vec![hex(instance), micros(lasts)];
+        let operation = Operation::new(&ANNOUNCE, key, arguments).repeatable();
+        self.session.perform(operation, |session, reply| match &*reply.status {
             "counted" => session.number(&reply),
             _ => Err(session.unusable(&reply)),
         })

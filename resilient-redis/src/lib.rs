@@ -19,7 +19,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`RedisStore`] describes what is stored, and what happens when the server fails.
+//! [`RedisStore`] describes what is stored, and what happens when the server fails. [`Config`] connects to one server, to
+//! the primary that Sentinel names, or to a Redis Cluster.
 //!
 //! # Features
 //! - `tls`: encrypted connections (`rediss://`) by rustls, with the certificates of the system.
@@ -27,19 +28,32 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod address;
+mod attempt;
+mod cluster;
 mod config;
-mod connection;
 mod connector;
 mod instances;
-mod operation;
+mod link;
+mod node;
 mod problem;
 mod rate;
 mod script;
+mod sentinel;
 mod server;
+mod session;
 mod store;
+#[allow(dead_code, reason = "for roles that send messages between instances")]
+mod subscription;
 #[cfg(feature = "tls")]
 mod tls;
 mod worker;
+
+#[cfg(test)]
+extern crate self as resilient_redis;
+#[cfg(all(test, unix))]
+#[allow(dead_code, reason = "some parts are used only by the other tests")]
+mod fixture;
 
 pub use config::{Config, InvalidConfig};
 pub use connector::{RedisConnector, register};

@@ -1,4 +1,10 @@
-//! The Lua scripts. Each changes one record, in one step.
+//! The Lua scripts. Each reads or changes one key, in one step.
+//!
+//! A script gets `ARGV[1]`, the number of the request, and `ARGV[2]`, which is `1` if the request was sent before and its
+//! response was lost. If the operation has a deadline, `ARGV[3]` is the time on the server in microseconds after which
+//! no caller waits for the result. Then follow the arguments of the operation. The script returns four values:
+//! `{ARGV[1], the time on the server in microseconds, a status, a detail}`. The status `late` means that the deadline
+//! has passed and nothing was changed.
 
 use std::sync::LazyLock;
 
@@ -32,20 +38,30 @@ impl Script {
         Self { source, hash: redis::Script::new(source).get_hash().to_owned() }
     }
 
-    /// Runs the script on one record.
+    /// Runs the script on one key.
     ///
     /// It is sent as a whole only if the server does not know its hash, after a restart for example.
+    /// `is_asking`: the server gets the slot of the key from another node of the cluster at the moment.
     pub(crate) async fn run(
         &self,
         connection: &mut MultiplexedConnection,
         key: &str,
         arguments: &[&[u8]],
+        is_asking: bool,
     ) -> Result<Response, RedisError> {
         let of = |command: &str, script: &str| {
             let mut command: Cmd = redis::cmd(command);
             command.arg(script).arg(1).arg(key).arg(arguments);
             command
         };
+        if is_asking {
+            // Both commands are sent together, so that no other one of this connection comes between them.
+            let mut both = redis::pipe();
+            both.cmd("ASKING").ignore().add_command(of("EVAL", self.source));
+            let ((request, time, status, detail),): ((u64, u64, String, Vec<u8>),) =
+                both.query_async(connection).await?;
+            return Ok(Response { request, time, status, detail });
+        }
         let found = of("EVALSHA", &self.hash).query_async(connection).await;
         let found: (u64, u64, String, Vec<u8>) = match found {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {

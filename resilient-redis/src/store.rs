@@ -1,17 +1,14 @@
 //! The store of idempotency records.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError};
-use sha2::{Digest, Sha256};
-use tokio::time::Instant;
 
-use crate::config::{Config, InvalidConfig, shown};
-use crate::operation::{Operation, Reply, Session};
-use crate::script::{CHANGE, CLAIM, Script};
-use crate::worker::Worker;
+use crate::config::{Config, InvalidConfig};
+use crate::script::{CHANGE, CLAIM};
+use crate::session::{Operation, Reply, Session};
 
 /// The largest result that a [`RedisStore`] stores: 16 MiB.
 ///
@@ -22,20 +19,24 @@ use crate::worker::Worker;
 /// ```
 pub const LARGEST_RESULT: usize = 16 << 20;
 
+/// Part of the keys in Redis.
+const ROLE: &str = "idempotency";
+
 /// Durations are limited to this, so that times are exact as Lua numbers.
 const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// Stores idempotency records in a Redis or Valkey server, shared by all processes that use it.
 ///
-/// It needs Redis 6.2, Valkey 7.2 or later, and one address: a single server, or a name or proxy that leads to the
-/// current primary. Redis Cluster and Sentinel are not supported.
+/// It needs Redis 6.2, Valkey 7.2 or later: one server, a primary that Sentinel names, or a Redis Cluster. See
+/// [`Config::new`] for the addresses.
 ///
 /// - The connection is opened by the first operation, and opened again when it is lost. The program starts without the
 ///   server. An operation whose connection is lost is sent a second time, which does not repeat its effect.
 /// - An operation ends within [`Config::timeout`], whatever the server does. It is then unknown whether the change was
 ///   made. A claim that reaches the server later than that is not made.
+/// - With Sentinel and in a cluster, the store follows a failover. Until another server is promoted, operations fail.
 /// - A record is one hash at the key [`record_key`](Self::record_key), changed by one Lua script at a time and removed by
-///   Redis when it expires. All times are measured by the clock of the server.
+///   Redis when it expires. All times are measured by the clock of the server that has the record.
 /// - The caller's keys are hashed (SHA-256) and not stored. Results are not encrypted.
 /// - The memory of the server is the limit. Without free memory, the server refuses new records, and calls that run can
 ///   still store their results. Clients have no shares as in
@@ -44,14 +45,15 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 ///
 /// # Lost records
 /// Redis acknowledges a change before it is on disk and on a replica. A crash of the server can lose the changes of the
-/// last second (`appendfsync everysec`), and a failover those that the replica had not received. A call whose record is
-/// lost can be executed a second time. Set `maxmemory-policy noeviction`: a policy that evicts records is logged as a
+/// last second (`appendfsync everysec`), and a failover those that the replica had not received; [`Config::wait`] makes
+/// that less likely. A call whose record is lost can be executed a second time. Set `maxmemory-policy noeviction`: a policy that evicts records is logged as a
 /// warning after the first connection.
 ///
 /// # Rights
 /// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
-/// for idempotency records, `+get +set` for rate limits, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, and `+info` for the check
-/// of `maxmemory-policy`.
+/// for idempotency records, `+get +set` for rate limits, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count
+/// instances, and `+info` for the check of `maxmemory-policy`. With Sentinel add `+role`, in a cluster `+cluster|slots +asking`, and for
+/// [`Config::wait`] `+wait`. A user of the sentinels needs `+sentinel|get-master-addr-by-name`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -63,8 +65,7 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 /// # Ok::<_, resilient_redis::InvalidConfig>(())
 /// ```
 pub struct RedisStore {
-    session: Session,
-    worker: Worker,
+    pub(crate) session: Session,
 }
 
 impl RedisStore {
@@ -96,10 +97,7 @@ impl RedisStore {
     /// # Errors
     /// Returns all settings that are not valid.
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
-        let client = config.client()?;
-        let address = shown(&client);
-        let session = Session::new(client, address, config.prefix, config.timeout);
-        Ok(Self { session, worker: Worker::new() })
+        Session::new(config).map(|session| Self { session })
     }
 
     /// Returns the key in Redis of the record with `key`, to look it up with `HGETALL`.
@@ -114,46 +112,7 @@ impl RedisStore {
     /// # Ok::<_, resilient_redis::InvalidConfig>(())
     /// ```
     pub fn record_key(&self, key: &str) -> String {
-        self.hashed_key("idempotency", key)
-    }
-
-    /// The key in Redis of an entry of a role.
-    pub(crate) fn hashed_key(&self, role: &str, name: &str) -> String {
-        let hash = Sha256::digest(name.as_bytes());
-        let mut name = format!("{}:{role}:{{", self.session.prefix());
-        for byte in hash {
-            // Writing to a string does not fail.
-            let _ = write!(name, "{byte:02x}");
-        }
-        name.push('}');
-        name
-    }
-
-    /// The key in Redis with this name.
-    pub(crate) fn key(&self, name: &str) -> String {
-        format!("{}:{name}", self.session.prefix())
-    }
-
-    pub(crate) fn shown_address(&self) -> &str {
-        self.session.address()
-    }
-
-    /// Starts an operation at once, so that it continues if the future is dropped.
-    pub(crate) fn perform<T: Send + 'static>(
-        &self,
-        operation: Operation,
-        read: impl FnOnce(&Session, Reply) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'_, T> {
-        let (session, start) = (self.session.clone(), Instant::now());
-        let performed = self.worker.start(async move {
-            let reply = session.clone().perform(operation, start).await?;
-            read(&session, reply)
-        });
-        Box::pin(async move {
-            let received = performed.map_err(|problem| self.session.error(&problem))?;
-            let stopped = |_| Err(self.session.error("the operation was stopped by a panic"));
-            received.await.unwrap_or_else(stopped)
-        })
+        self.session.key(ROLE, key)
     }
 
     fn change(
@@ -163,22 +122,23 @@ impl RedisStore {
         span: Duration,
         answer: Vec<u8>,
     ) -> Answer<'_, bool> {
-        let arguments = vec![change.into(), hex(owner.0), micros(span), answer];
-        self.perform(self.operation(&CHANGE, key, false, arguments), |session, reply| match &*reply.status {
+        let operation = self.changing((key, owner), change, span, answer);
+        self.session.perform(operation, |session, reply| match &*reply.status {
             "changed" => Ok(true),
             "refused" => Ok(false),
             _ => Err(session.unusable(&reply)),
         })
     }
 
-    fn operation(
+    fn changing(
         &self,
-        script: &'static Script,
-        key: &str,
-        has_deadline: bool,
-        arguments: Vec<Vec<u8>>,
+        (key, owner): (&str, Owner),
+        change: &str,
+        span: Duration,
+        answer: Vec<u8>,
     ) -> Operation {
-        Operation { script, key: self.record_key(key), has_deadline, arguments }
+        let arguments = vec![change.into(), hex(owner.0), micros(span), answer];
+        Operation::new(&CHANGE, self.record_key(key), arguments).repeatable().confirmed("changed")
     }
 }
 
@@ -202,16 +162,18 @@ impl IdempotencyStore for RedisStore {
             micros(claim.lost_for),
             if claim.takes_over { b"1".to_vec() } else { b"0".to_vec() },
         ];
-        self.perform(self.operation(&CLAIM, &claim.key, true, arguments), |session, reply| {
-            match &*reply.status {
-                "acquired" => Ok(Claimed::Acquired),
-                "running" => session.micros(&reply).map(|retry_after| Claimed::InProgress { retry_after }),
-                "done" => Ok(Claimed::Done(reply.detail)),
-                "reused" => Ok(Claimed::KeyReused),
-                "other" => Ok(Claimed::OtherOperation(String::from_utf8_lossy(&reply.detail).into_owned())),
-                "lost" => Ok(Claimed::Lost),
-                _ => Err(session.unusable(&reply)),
-            }
+        // A claim that replicas do not confirm is an error, so the call is not executed.
+        let undo = self.changing((&claim.key, claim.owner), "abandon", Duration::ZERO, Vec::new());
+        let operation = Operation::new(&CLAIM, self.record_key(&claim.key), arguments);
+        let operation = operation.repeatable().with_deadline().confirmed("acquired").undone_by(undo);
+        self.session.perform(operation, |session, reply| match &*reply.status {
+            "acquired" => Ok(Claimed::Acquired),
+            "running" => session.micros(&reply).map(|retry_after| Claimed::InProgress { retry_after }),
+            "done" => Ok(Claimed::Done(reply.detail)),
+            "reused" => Ok(Claimed::KeyReused),
+            "other" => Ok(Claimed::OtherOperation(String::from_utf8_lossy(&reply.detail).into_owned())),
+            "lost" => Ok(Claimed::Lost),
+            _ => Err(session.unusable(&reply)),
         })
     }
 
@@ -272,7 +234,9 @@ impl Session {
             }
             "late" => {
                 let limit = self.timeout();
-                format!("the claim reached the server later than {limit:?}: check the network and the server")
+                format!(
+                    "the request reached the server later than {limit:?}: check the network and the server"
+                )
             }
             _ => "the response is not valid: check that the address belongs to a Redis server".to_owned(),
         };

@@ -40,8 +40,13 @@ impl Worker {
         let permit =
             permit.map_err(|_| format!("{OPERATIONS} operations are already waiting for the server"))?;
         let (sender, receiver) = oneshot::channel();
-        self.send(Box::pin(run(operation, permit, sender)))?;
+        self.send(Box::pin(finish(operation, permit, sender)))?;
         Ok(receiver)
+    }
+
+    /// Runs something that takes no permit, because it is not an operation.
+    pub(crate) fn run(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+        self.send(Box::pin(work))
     }
 
     fn send(&self, task: Task) -> Result<(), String> {
@@ -54,7 +59,7 @@ impl Worker {
     }
 }
 
-async fn run<T>(
+async fn finish<T>(
     operation: impl Future<Output = T>,
     permit: OwnedSemaphorePermit,
     sender: oneshot::Sender<T>,

@@ -46,7 +46,11 @@ const TASKS: &[Task] = &[
         "tests the fault proxy with clients of Toxiproxy for Node and Python (installs them)",
         test_proxy,
     ),
-    ("redis", "tests the store of `resilient-redis` on real servers (installs `redis-server`)", test_redis),
+    (
+        "redis",
+        "tests the store of `resilient-redis` on real servers (installs `redis-server` and `redis-sentinel`)",
+        test_redis,
+    ),
     (
         "public-api",
         "writes docs/public-api.txt, on a nightly toolchain (installs cargo-public-api)",
@@ -164,14 +168,14 @@ fn test_proxy() -> Vec<Step> {
     ]
 }
 
-/// The tests that start `redis-server`. They are ignored in the other steps.
+/// The tests that start `redis-server` and `redis-sentinel`. They are ignored in the other steps.
 fn test_redis() -> Vec<Step> {
-    let server = Step::task("redis-server", redis::install);
+    let server = Step::task("redis-server and redis-sentinel", redis::install);
     let tests = if run::has("cargo-nextest") {
         let all = ["nextest", "run", "--workspace", "--all-features", "--run-ignored", "only"];
-        Step::cargo("the store in Redis", &[&all[..], &["-E", "binary(redis_server)"]].concat())
+        Step::cargo("the store in Redis", &[&all[..], &["-E", "package(resilient-redis)"]].concat())
     } else {
-        let all = ["test", "--workspace", "--all-features", "--test", "redis_server", "--", "--ignored"];
+        let all = ["test", "-p", "resilient-redis", "--all-features", "--lib", "--tests", "--", "--ignored"];
         Step::cargo("the store in Redis", &all)
     };
     vec![server, tests]

@@ -7,8 +7,8 @@ use resilient_runtime::rate_limit::{RateAlgorithm, RateRequest, RateRule, RateSt
 use resilient_runtime::store::{Answer, StoreError};
 use sha2::{Digest, Sha256};
 
-use crate::operation::{Operation, Reply, Session};
 use crate::script::Script;
+use crate::session::{Operation, Reply, Session};
 use crate::store::{RedisStore, micros};
 
 /// Part of the keys in Redis.
@@ -31,7 +31,7 @@ impl RedisStore {
     /// # Ok::<_, resilient_redis::InvalidConfig>(())
     /// ```
     pub fn limit_key(&self, limit: &str) -> String {
-        self.hashed_key(ROLE, limit)
+        self.session.key(ROLE, limit)
     }
 }
 
@@ -41,9 +41,9 @@ impl RateStore for RedisStore {
         let mut arguments = rule_arguments(&rule);
         arguments.push(digest(&arguments));
         arguments.extend([tokens.to_string().into(), at_least.to_string().into(), floored_micros(max_wait)]);
-        let operation =
-            Operation { script: &TAKE, key: self.limit_key(&limit), has_deadline: true, arguments };
-        self.perform(operation, |session, reply| match &*reply.status {
+        // A second copy of the request can take the tokens twice, which admits fewer calls and never more.
+        let operation = Operation::new(&TAKE, self.limit_key(&limit), arguments).repeatable().with_deadline();
+        self.session.perform(operation, |session, reply| match &*reply.status {
             "taken" => taken(&reply).ok_or_else(|| session.unusable(&reply)),
             _ => Err(session.unusable(&reply)),
         })
@@ -53,9 +53,8 @@ impl RateStore for RedisStore {
         let ReturnedTokens { limit, rule, tokens, mark } = returned;
         let mut arguments = rule_arguments(&rule);
         arguments.extend([tokens.to_string().into(), mark.to_string().into()]);
-        let operation =
-            Operation { script: &RETURN, key: self.limit_key(&limit), has_deadline: false, arguments };
-        self.perform(operation, |session: &Session, reply| match &*reply.status {
+        let operation = Operation::new(&RETURN, self.limit_key(&limit), arguments).repeatable();
+        self.session.perform(operation, |session: &Session, reply| match &*reply.status {
             "returned" => Ok(()),
             _ => Err::<(), StoreError>(session.unusable(&reply)),
         })

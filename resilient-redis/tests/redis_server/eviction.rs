@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use resilient_redis::{Config, RedisStore};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore};
 use tracing_core::field::{Field, Visit};
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Metadata, Subscriber};
 
 use crate::claim;
-use crate::server::Server;
+use crate::group::{MASTER, Nodes, Watched};
+use crate::server::{PATIENCE, Server};
 
 static LOGGED: Mutex<String> = Mutex::new(String::new());
 
@@ -42,7 +44,10 @@ impl Subscriber for Log {
 
 /// The events that a new store logs, with the address of the server.
 async fn logged(server: &Server) -> String {
-    let store = server.store();
+    used(&server.store()).await
+}
+
+async fn used(store: &RedisStore) -> String {
     assert!(matches!(store.claim(claim("k", 1)).await, Ok(Claimed::Acquired | Claimed::InProgress { .. })));
     assert!(matches!(store.claim(claim("k", 1)).await, Ok(Claimed::InProgress { .. })));
     std::mem::take(&mut LOGGED.lock().unwrap_or_else(PoisonError::into_inner))
@@ -59,5 +64,43 @@ async fn an_eviction_policy_is_a_warning_at_the_first_connection() {
     assert_eq!(warning.matches("WARN").count(), 1, "once: {warning}");
     for part in [&*server.address(), "policy=\"volatile-lru\"", "set `maxmemory-policy noeviction`"] {
         assert!(warning.contains(part), "{warning}");
+    }
+    of_a_cluster().await;
+    of_a_primary().await;
+}
+
+/// Each node is checked when it is used first.
+async fn of_a_cluster() {
+    let nodes = Nodes::pair().await;
+    for node in &nodes.0 {
+        node.run("CONFIG SET maxmemory-policy allkeys-lru").await;
+    }
+    let store = RedisStore::new(Config::new(nodes.cluster_url()).timeout(PATIENCE)).unwrap();
+    let mut warnings = String::new();
+    for key in 0..40 {
+        assert_eq!(store.claim(claim(&key.to_string(), 1)).await, Ok(Claimed::Acquired));
+        warnings += &std::mem::take(&mut *LOGGED.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    for node in &nodes.0 {
+        let of_node = format!("address=\"{}\"", node.address());
+        assert_eq!(warnings.matches(&of_node).count(), 1, "once for each node: {warnings}");
+    }
+}
+
+/// A new primary is checked too.
+async fn of_a_primary() {
+    let watched = Watched::start(&["--maxmemory-policy", "volatile-ttl"], "", "").await;
+    let store = RedisStore::new(Config::sentinel(MASTER, watched.addresses()).timeout(PATIENCE)).unwrap();
+    let of_server = |server: &Server| format!("address=\"{}\"", server.address());
+    let warnings = used(&store).await;
+    assert_eq!(warnings.matches(&of_server(&watched.servers[0])).count(), 1, "{warnings}");
+    watched.sentinels[0].cli("", &["SENTINEL", "FAILOVER", MASTER]);
+    let start = std::time::Instant::now();
+    let mut warnings = String::new();
+    while !watched.servers[1..].iter().any(|server| warnings.contains(&of_server(server))) {
+        let _ = store.claim(claim("k", 1)).await;
+        warnings += &std::mem::take(&mut *LOGGED.lock().unwrap_or_else(PoisonError::into_inner));
+        assert!(start.elapsed() < PATIENCE, "{warnings}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }

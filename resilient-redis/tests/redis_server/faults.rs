@@ -187,23 +187,41 @@ async fn operations_continue_when_their_future_or_the_store_is_dropped() {
 
 #[tokio::test]
 async fn a_server_that_is_not_redis_is_an_error() {
-    for response in ["HTTP/1.1 400 Bad Request\r\n\r\n", "+OK\r\n+OK\r\n+OK\r\n", "?garbage\r\n", ""] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
-        let lying = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(lie(stream, response));
+    let forms = ["redis://", "redis+sentinel://", "redis+cluster://"].map(|form| {
+        tokio::spawn(async move {
+            for response in ["HTTP/1.1 400 Bad Request\r\n\r\n", "+OK\r\n+OK\r\n+OK\r\n", "?garbage\r\n", ""]
+            {
+                is_not_redis(form, response).await;
             }
-        });
-        let store = RedisStore::new(Config::new(&url).timeout(LIMIT)).unwrap();
-        for (time, problem) in all_operations(&store).await {
-            let expected = if response.is_empty() { "within 400ms" } else { "not the Redis protocol" };
-            assert!(problem.contains(&url[8..]) && problem.contains(expected), "{response:?}: {problem}");
-            assert!(time < LIMIT + LATE, "{time:?}");
-        }
-        lying.abort();
+        })
+    });
+    for form in forms {
+        form.await.unwrap();
     }
+}
+
+async fn is_not_redis(form: &str, response: &'static str) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let lying = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(lie(stream, response));
+        }
+    });
+    let path = if form.contains("sentinel") { "/mymaster" } else { "" };
+    let store = RedisStore::new(Config::new(format!("{form}{address}{path}")).timeout(LIMIT)).unwrap();
+    for (time, problem) in all_operations(&store).await {
+        let expected: &[&str] = if response.is_empty() {
+            &["within 400ms", "did not respond in time"]
+        } else {
+            &["not the Redis protocol"]
+        };
+        let is_expected = expected.iter().any(|expected| problem.contains(expected));
+        assert!(problem.contains(&address) && is_expected, "{form} {response:?}: {problem}");
+        assert!(time < LIMIT + LATE, "{time:?}");
+    }
+    lying.abort();
 }
 
 /// Sends the same response to everything, until the client closes the connection.

@@ -16,7 +16,7 @@ const PROCESSES: usize = 4;
 const KEYS: usize = 50;
 const TASKS: usize = 4;
 
-fn component(url: &str) -> Arc<Idempotency> {
+pub(crate) fn component(url: &str) -> Arc<Idempotency> {
     let once = Registry::new().idempotency("charge");
     once.set_store(Arc::new(RedisStore::new(Config::new(url).timeout(PATIENCE)).unwrap()));
     once.reconfigure(idempotency::Config::default().max_wait(PATIENCE).store_timeout(PATIENCE)).unwrap();

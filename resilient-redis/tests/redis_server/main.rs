@@ -1,15 +1,19 @@
 //! The store on real servers. The tests start `redis-server`, and are ignored without `cargo xtask redis`.
 #![cfg(unix)]
 
+mod cluster;
 mod eviction;
 mod faults;
 mod fleet;
+mod group;
 mod instances;
 mod lost_response;
 mod rate;
 mod rate_history;
 mod rate_http;
 mod refusals;
+mod replication;
+mod sentinel;
 mod server;
 #[cfg(feature = "tls")]
 mod tls;

@@ -5,6 +5,7 @@ use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
 use resilient_runtime::rate_limit::{self, RateRequest, RateRule, RateStore, ReturnedTokens};
 use resilient_runtime::store::InstanceStore;
 
+use crate::group::Nodes;
 use crate::server::{PATIENCE, Server, run};
 use crate::{HOUR, claim, problem};
 
@@ -122,25 +123,11 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
     }
 }
 
-/// The rights in the documentation of `RedisStore`.
+/// The rights in the documentation of `RedisStore`, for one server.
+#[rustfmt::skip]
 const RIGHTS: [&str; 17] = [
-    "eval",
-    "evalsha",
-    "time",
-    "exists",
-    "hmget",
-    "hexists",
-    "hset",
-    "hdel",
-    "del",
-    "pexpireat",
-    "zadd",
-    "zrem",
-    "zcard",
-    "zrange",
-    "zremrangebyscore",
-    "get",
-    "set",
+    "eval", "evalsha", "time", "exists", "hmget", "hexists", "hset", "hdel", "del", "pexpireat", "zadd", "zrem",
+    "zcard", "zrange", "zremrangebyscore", "get", "set",
 ];
 
 /// Makes every operation, so that each command is used.
@@ -153,8 +140,8 @@ async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotenc
     store.lose("b", Owner(2)).await?;
     store.abandon("b", Owner(2)).await?;
     let limit = "api\0".to_owned();
-    let rule = RateRule::of(&rate_limit::Config::default().rate("1/h".parse::<rate_limit::Rate>().unwrap()))
-        .unwrap();
+    let rate = "1/h".parse::<rate_limit::Rate>().unwrap();
+    let rule = RateRule::of(&rate_limit::Config::default().rate(rate)).unwrap();
     let (tokens, max_wait) = (1, std::time::Duration::ZERO);
     let taken = store.take(RateRequest { limit: limit.clone(), rule, tokens, at_least: 1, max_wait }).await?;
     store.give_back(ReturnedTokens { limit, rule, tokens, mark: taken.mark }).await?;
@@ -179,7 +166,36 @@ async fn the_documented_rights_are_enough_and_each_missing_one_is_an_error() {
         let problem = problem(operate(&store(&server, "less:pw@")).await);
         assert!(problem.contains("the user lacks a right: grant `~resilient:* +eval"), "{right}: {problem}");
     }
+    server.run(&format!("ACL SETUSER enough on >pw ~resilient:* {}", granted.join(" "))).await;
+    let waiting = format!("redis://enough:pw@{}", server.address());
+    let waiting = RedisStore::new(Config::new(waiting).timeout(PATIENCE).wait(1, PATIENCE / 2)).unwrap();
+    let refused = problem(waiting.claim(claim("w", 1)).await);
+    assert!(refused.contains("the user lacks a right") && refused.contains("`+wait`"), "{refused}");
     server.run(&format!("ACL SETUSER elsewhere on >pw ~other:* {}", granted.join(" "))).await;
-    let problem = problem(operate(&store(&server, "elsewhere:pw@")).await);
-    assert!(problem.contains("the user lacks a right"), "{problem}");
+    let refused = problem(operate(&store(&server, "elsewhere:pw@")).await);
+    assert!(refused.contains("the user lacks a right"), "{refused}");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn the_documented_rights_are_enough_in_a_cluster_and_each_missing_one_is_an_error() {
+    let nodes = Nodes::pair().await;
+    let all = RIGHTS.map(|right| format!("+{right}")).join(" ");
+    let all = format!("{all} +cluster|slots +asking");
+    for (rights, is_enough) in [(all.clone(), true), (all.replace("+cluster|slots", ""), false)] {
+        for node in &nodes.0 {
+            node.run(&format!("ACL SETUSER shop reset on >pw ~resilient:* {rights}")).await;
+        }
+        let config = Config::new(nodes.cluster_url()).login("shop", "pw").timeout(PATIENCE);
+        let found = operate(&RedisStore::new(config).unwrap()).await;
+        if is_enough {
+            assert_eq!(found, Ok(()));
+        } else {
+            let refused = problem(found);
+            assert!(
+                refused.contains("the user lacks a right") && refused.contains("+cluster|slots"),
+                "{refused}"
+            );
+        }
+    }
 }

@@ -19,21 +19,31 @@ pub(crate) struct Server {
     port: u16,
     directory: PathBuf,
     arguments: Vec<String>,
+    program: &'static str,
 }
 
 impl Server {
     /// Starts a server with additional arguments, and waits until it responds.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("resilient-redis-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Self::begin("redis-server", new_directory(), arguments).await
+    }
+
+    /// Starts a sentinel with a configuration.
+    pub(crate) async fn sentinel(lines: &str) -> Self {
+        let directory = new_directory();
+        let file = directory.join("sentinel.conf");
+        std::fs::write(&file, lines).unwrap();
+        let arguments = vec![file.to_str().unwrap().to_owned()];
+        Self::begin("redis-sentinel", directory, arguments).await
+    }
+
+    async fn begin(program: &'static str, directory: PathBuf, arguments: Vec<String>) -> Self {
         loop {
             let port = free_port();
-            let process = spawn(port, &directory, &arguments);
+            let process = spawn(program, port, &directory, &arguments);
             let mut server =
-                Self { process, port, directory: directory.clone(), arguments: arguments.clone() };
+                Self { process, port, directory: directory.clone(), arguments: arguments.clone(), program };
             // Another program may have taken the port.
             if server.responds().await {
                 return server;
@@ -79,6 +89,14 @@ impl Server {
         client.get_multiplexed_async_connection().await.unwrap()
     }
 
+    /// The output of `redis-cli`, also from a server that is no longer there.
+    pub(crate) fn cli(&self, password: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string()]).env("REDISCLI_AUTH", password).args(arguments);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Runs a command, such as `"CONFIG SET maxmemory 1"`.
     pub(crate) async fn run(&self, command: &str) -> redis::Value {
         run(&mut self.admin().await, command).await.unwrap()
@@ -91,7 +109,7 @@ impl Server {
 
     /// Starts the killed server again on the same port with the same data.
     pub(crate) async fn start_again(&mut self) {
-        self.process = spawn(self.port, &self.directory, &self.arguments);
+        self.process = spawn(self.program, self.port, &self.directory, &self.arguments);
         assert!(self.responds().await, "the port was taken");
     }
 
@@ -125,11 +143,28 @@ pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(directory);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
-    command.spawn().expect("`redis-server` is required: run `cargo xtask redis`, which installs it")
+fn new_directory() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let directory = std::env::temp_dir().join(format!("resilient-redis-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+fn spawn(program: &str, port: u16, directory: &PathBuf, arguments: &[String]) -> Child {
+    let mut command = Command::new(program);
+    if program == "redis-sentinel" {
+        // The file comes first.
+        command.args(arguments);
+    }
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(directory);
+    if program == "redis-server" {
+        command.args(["--save", ""]).args(arguments);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .spawn()
+        .unwrap_or_else(|error| panic!("`{program}` is required: run `cargo xtask redis`: {error}"))
 }
 
 impl Drop for Server {

@@ -1,6 +1,7 @@
 //! Takes tokens, at once or after waiting.
 
 use std::hash::Hash;
+use std::time::Duration;
 
 use super::{RateLimiter, Request, Token, Turn};
 use crate::clock::Instant;
@@ -231,10 +232,18 @@ impl RateLimiter {
     pub(super) fn try_token(&self, request: Request) -> Result<Token<'_>, Rejection> {
         let mark = match self.try_take(request, self.core.clock().now()) {
             Ok(mark) => mark,
-            Err(_) if self.shared().is_some() => Turn::at_once(self, request).block()?,
-            Err(wait) => return Err(self.refuse(request, wait)),
+            Err(wait) => self.not_taken(request, wait)?,
         };
         Ok(Token::new(self, request, mark))
+    }
+
+    /// Rejects the call, unless the store of a shared limit decides.
+    #[cold]
+    fn not_taken(&self, request: Request, wait: Option<Duration>) -> Result<Instant, Rejection> {
+        match self.shared() {
+            Some(_) => Turn::at_once(self, request).block(),
+            None => Err(self.refuse(request, wait)),
+        }
     }
 
     pub(super) async fn token(&self, request: Request) -> Result<Token<'_>, Rejection> {

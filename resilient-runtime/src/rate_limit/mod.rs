@@ -121,6 +121,8 @@ pub struct RateLimiter {
     /// The limiter has no rate and has not logged the warning yet. Relaxed: a hint.
     untold: AtomicBool,
     stores: Arc<NamedStores>,
+    /// Whether the limit is shared. Relaxed: a setting.
+    is_shared: AtomicBool,
     /// Created when the settings name a store.
     shared: OnceCell<Arc<Shared>>,
 }
@@ -138,6 +140,7 @@ impl RateLimiter {
             counters: Counters::default(),
             untold: AtomicBool::new(false),
             stores,
+            is_shared: AtomicBool::new(false),
             shared: OnceCell::new(),
         };
         limiter.apply(&config);
@@ -147,7 +150,7 @@ impl RateLimiter {
     /// Returns the shared side, if the settings name a store.
     #[inline]
     fn shared(&self) -> Option<&Arc<Shared>> {
-        self.shared.get().filter(|shared| shared.is_on())
+        if self.is_shared.load(Ordering::Relaxed) { self.shared.get() } else { None }
     }
 
     /// Returns the state and the rule of the limiter in this process.
@@ -166,7 +169,8 @@ impl RateLimiter {
             None => self.shared.get(),
         };
         if let Some(shared) = shared {
-            shared.apply(config);
+            let is_shared = shared.apply(config);
+            self.is_shared.store(is_shared, Ordering::Relaxed);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hash};
 
 use super::RateLimiter;
+use super::shared::Shared;
 
 /// The hash of a key. 0 for the limit without a key.
 pub(crate) type RateKey = u64;
@@ -35,6 +36,11 @@ impl Request {
     }
 }
 
+#[cold]
+fn hash_in_all_instances<K: Hash + ?Sized>(shared: &Shared, key: &K) -> RateKey {
+    shared.hash(key)
+}
+
 impl RateLimiter {
     /// Returns the hash of a key, to pass it to [`check_key`](Self::check_key) instead of the key.
     ///
@@ -62,7 +68,7 @@ impl RateLimiter {
     /// Creates a request of weight 1 for the limit of a key.
     pub(crate) fn request<K: Hash + ?Sized>(&self, key: &K) -> Request {
         let key = match self.shared() {
-            Some(shared) => shared.hash(key),
+            Some(shared) => hash_in_all_instances(shared, key),
             None => self.hasher.hash_one(key).max(1),
         };
         Request { key, weight: 1 }

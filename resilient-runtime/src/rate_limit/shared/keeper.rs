@@ -69,6 +69,7 @@ impl Shared {
             }
         };
         self.heard(&guard, &plan, &taken);
+        self.failed_until.store(0, Ordering::Relaxed);
         *pace = Pace { since: clock.now(), tokens: self.pool.tokens().saturating_add(taken.granted.into()) };
         if taken.granted == 0 {
             let call = Request::ONE;

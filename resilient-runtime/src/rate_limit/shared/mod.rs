@@ -64,8 +64,7 @@ pub(super) struct Shared {
     environment: Environment,
     stores: Arc<NamedStores>,
     plan: Mutex<Option<Arc<Plan>>>,
-    /// Whether there is a plan, and whether it leases or observes. Relaxed: settings.
-    is_on: AtomicBool,
+    /// Relaxed: settings.
     leases: AtomicBool,
     observes: AtomicBool,
     hasher: SharedHasher,
@@ -121,7 +120,6 @@ impl Shared {
             environment: core.environment.clone(),
             stores,
             plan: Mutex::default(),
-            is_on: AtomicBool::new(false),
             leases: AtomicBool::new(false),
             observes: AtomicBool::new(false),
             hasher: SharedHasher::named(core.name),
@@ -142,7 +140,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn apply(self: &Arc<Self>, config: &Config) {
+    /// Returns whether the settings name a store and limit something.
+    pub(super) fn apply(&self, config: &Config) -> bool {
         let rule = Rule::of(config);
         let plan = config.store.clone().filter(|_| !rule.is_unlimited()).map(|store| Plan {
             store,
@@ -155,10 +154,10 @@ impl Shared {
         let mode = plan.as_ref().map(|plan| plan.mode);
         self.leases.store(mode == Some(Mode::Lease), Ordering::Relaxed);
         self.observes.store(mode == Some(Mode::Observe), Ordering::Relaxed);
-        self.is_on.store(plan.is_some(), Ordering::Relaxed);
         self.local.tell_apart(config.max_keys);
+        let is_on = plan.is_some();
         if before.as_deref() == plan.as_ref() {
-            return;
+            return is_on;
         }
         self.refused.clear();
         self.failed_until.store(0, Ordering::Relaxed);
@@ -168,12 +167,7 @@ impl Shared {
             self.return_lease(&before);
         }
         self.divide(rule, 1);
-    }
-
-    /// Whether the limiter uses a store.
-    #[inline]
-    pub(super) fn is_on(&self) -> bool {
-        self.is_on.load(Ordering::Relaxed)
+        is_on
     }
 
     fn plan(&self) -> Option<Arc<Plan>> {

@@ -1,0 +1,144 @@
+//! Finds the primary that Redis Sentinel names.
+//!
+//! The Sentinel client of the crate `redis` does not follow a failover (redis-rs #1438). Here, each new connection looks
+//! the primary up, and a connection is replaced when it is lost, silent, or belongs to a server that became a replica.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use tokio::task::JoinSet;
+
+use crate::address::Access;
+use crate::node::CONNECT;
+use crate::problem::Failure;
+use crate::server::Server;
+use crate::subscription::{Heard, listen};
+
+/// The shortest time limit for one server during a lookup.
+const STEP: Duration = Duration::from_secs(1);
+
+/// The sentinels of one primary.
+#[derive(Debug)]
+pub(crate) struct Sentinels {
+    pub(crate) master: String,
+    servers: Vec<Server>,
+    access: Access,
+    step: Duration,
+}
+
+/// An address and how many sentinels name it.
+type Votes = Vec<((String, u16), usize)>;
+
+impl Sentinels {
+    pub(crate) fn new(master: String, servers: Vec<Server>, access: Access, timeout: Duration) -> Self {
+        Self { master, servers, access, step: timeout.clamp(STEP, CONNECT) }
+    }
+
+    /// Calls back with the address of each new primary, as soon as a sentinel says it.
+    ///
+    /// Without this, a failover is noticed when the connection to the old primary fails. A primary that was cut off from the
+    /// sentinels but not from this process would be used until then.
+    pub(crate) async fn watch(&self, mut switched: impl FnMut(&str)) {
+        let mut turn = 0;
+        let mut find = || {
+            turn += 1;
+            std::future::ready(Ok(self.servers[turn % self.servers.len()].clone()))
+        };
+        let heard = |heard| {
+            // `master old-host old-port new-host new-port`
+            let Heard::Message(message) = heard else { return };
+            let message = String::from_utf8_lossy(&message);
+            let mut words = message.split(' ');
+            if words.next() == Some(&self.master)
+                && let (Some(host), Some(port)) = (words.nth(2), words.next())
+            {
+                switched(&format!("{host}:{port}"));
+            }
+        };
+        let failed = |failure: Option<Failure>| {
+            let problem = failure.map(|failure| Failure::Sentinel(Box::new(failure)).describe("", true));
+            tracing::debug!(target: "resilient_redis", problem, "a subscription to a sentinel has ended");
+        };
+        listen(&mut find, "+switch-master", heard, failed).await;
+    }
+
+    /// Connects to the primary. A server that says that it is a replica is not used.
+    pub(crate) async fn primary(&self) -> Result<(Server, MultiplexedConnection), Failure> {
+        let mut problem = None;
+        for ((host, port), _) in self.votes().await? {
+            let found = match self.access.server(&host, port) {
+                Ok(server) => self.connect(&server).await.map(|connection| (server, connection)),
+                Err(error) => Err(Failure::Found(error.to_string().into())),
+            };
+            match found {
+                Ok(found) => return Ok(found),
+                Err(failure) => problem = problem.or(Some(failure)),
+            }
+        }
+        Err(problem.unwrap_or_else(|| Failure::Found("no sentinel named a primary".into())))
+    }
+
+    async fn connect(&self, server: &Server) -> Result<MultiplexedConnection, Failure> {
+        let mut connection = server.connect(self.step).await?;
+        let role = redis::cmd("ROLE");
+        let role: Vec<redis::Value> = server.within(self.step, role.query_async(&mut connection)).await?;
+        let role: String =
+            role.into_iter().next().and_then(|role| redis::from_redis_value(role).ok()).unwrap_or_default();
+        if role == "master" {
+            return Ok(connection);
+        }
+        Err(Failure::Found(
+            format!(
+                "{} is named as the primary of `{}` and says that it is a {role}: a failover is in progress, or \
+                 the sentinels cannot reach each other",
+                server.address, self.master
+            )
+            .into(),
+        ))
+    }
+
+    /// Asks all sentinels at the same time, until more than half of them name the same address.
+    ///
+    /// A sentinel that was cut off from the others can name an old primary.
+    async fn votes(&self) -> Result<Votes, Failure> {
+        let mut asked: JoinSet<_> = self
+            .servers
+            .iter()
+            .map(|sentinel| ask(sentinel.clone(), self.master.clone(), self.step))
+            .collect();
+        let (mut votes, mut problem, mut is_unknown) = (Votes::new(), None, false);
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok(Ok(Some(address))) => {
+                    let known = votes.iter_mut().find(|(known, _)| *known == address);
+                    match known {
+                        Some((_, count)) => *count += 1,
+                        None => votes.push((address, 1)),
+                    }
+                    if votes.iter().any(|(_, count)| *count > self.servers.len() / 2) {
+                        break;
+                    }
+                }
+                Ok(Ok(None)) => is_unknown = true,
+                Ok(Err(failure)) => problem = problem.or(Some(failure)),
+                Err(_) => {}
+            }
+        }
+        votes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        match problem {
+            _ if !votes.is_empty() => Ok(votes),
+            _ if is_unknown => Err(Failure::Found(
+                format!("the sentinels know no master `{}`: check the name in the URL", self.master).into(),
+            )),
+            Some(failure) => Err(Failure::Sentinel(Box::new(failure))),
+            None => Err(Failure::Found("no sentinel responded".into())),
+        }
+    }
+}
+
+async fn ask(sentinel: Server, master: String, step: Duration) -> Result<Option<(String, u16)>, Failure> {
+    let mut connection = sentinel.connect(step).await?;
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+    sentinel.within(step, command.query_async(&mut connection)).await
+}
