@@ -230,20 +230,21 @@ impl RateLimiter {
 
     #[inline]
     pub(super) fn try_token(&self, request: Request) -> Result<Token<'_>, Rejection> {
-        let mark = match self.try_take(request, self.core.clock().now()) {
-            Ok(mark) => mark,
-            Err(wait) => self.not_taken(request, wait)?,
-        };
-        Ok(Token::new(self, request, mark))
+        match self.try_take(request, self.core.clock().now()) {
+            Ok(mark) => Ok(Token::new(self, request, mark)),
+            Err(wait) => self.not_taken(request, wait),
+        }
     }
 
     /// Rejects the call, unless the store of a shared limit decides.
     #[cold]
-    fn not_taken(&self, request: Request, wait: Option<Duration>) -> Result<Instant, Rejection> {
-        match self.shared() {
-            Some(_) => Turn::at_once(self, request).block(),
-            None => Err(self.refuse(request, wait)),
+    #[inline(never)]
+    fn not_taken(&self, request: Request, wait: Option<Duration>) -> Result<Token<'_>, Rejection> {
+        if self.shared().is_none() {
+            return Err(self.refuse(request, wait));
         }
+        let mark = Turn::at_once(self, request).block()?;
+        Ok(Token::new(self, request, mark))
     }
 
     pub(super) async fn token(&self, request: Request) -> Result<Token<'_>, Rejection> {
