@@ -141,7 +141,8 @@ use proc_macro::TokenStream;
 /// `= "name"`, or `("name", rate = "100/s", ..)` with `burst`, `algorithm` (`token_bucket`, `sliding_window`,
 /// `sliding_log`, `leaky_bucket`), `key = expression` for a separate limit for each key, `weight = expression` for a
 /// call that counts as several, `max_wait` to wait until the limit admits the call, `max_queue`, `max_keys`. Each
-/// attempt counts against the limit.
+/// attempt counts against the limit. `store = "name"` shares the limit between all instances of the service, with
+/// `mode = exact`, `lease` or `observe`, and `on_store_failure = local`, `open` or `closed`.
 ///
 /// # `load_shed`
 /// `= "name"`, or `("name", ..)`. Rejects some calls by `priority`, so that the others are served in time. Options:

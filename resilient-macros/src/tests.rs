@@ -153,6 +153,19 @@ fn settings_that_can_never_take_effect_are_errors() {
         ),
         ("bulkhead(\"b\", max_queue = 1, max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
         ("rate_limit(\"b\", rate = \"1/s\", max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
+        ("rate_limit(\"b\", rate = \"1/s\", mode = exact)", "`mode` has an effect only with `store`"),
+        (
+            "rate_limit(\"b\", rate = \"1/s\", on_store_failure = local)",
+            "`on_store_failure` has an effect only with `store`",
+        ),
+        (
+            "rate_limit(\"b\", rate = \"1/s\", algorithm = sliding_log, store = \"s\")",
+            "a `sliding_log` cannot be shared by a `store`",
+        ),
+        (
+            "rate_limit(\"b\", rate = \"1/s\", algorithm = leaky_bucket, max_wait = \"1s\", store = \"s\", mode = lease)",
+            "use `mode = exact`",
+        ),
         ("coalesce(key = 1, max_wait = \"3s\"), timeout = \"2s\"", "no call waits that long"),
         ("circuit_breaker(\"b\", slow_call = \"3s\"), timeout = \"2s\"", "no call can be that slow"),
         ("circuit_breaker(\"b\", slow_in_flight = true)", "`slow_in_flight` needs `slow_call`"),

@@ -24,6 +24,16 @@ table! {
     key: code, "key = user.id" [by id per_key key_by partition_key]
     /// Number of calls that this call counts as.
     weight: code, "weight = items.len()" [cost tokens permits]
+    /// Name of a store that shares the limit between all instances of the service. If not set: each process has its own
+    /// limit.
+    store: name = none, "store = \"shared\"" [distributed shared backend redis]
+    /// How a shared limit decides: `exact` asks the store for each call, `lease` takes tokens in advance, `observe`
+    /// counts and rejects no call. Calls with a `key` use `exact` instead of `lease`. If not set: `lease` for more than 200
+    /// calls per second, otherwise `exact`.
+    mode: word("exact", "lease", "observe") = none, "mode = lease"
+    /// Handling of a call if the store of a shared limit does not respond: `local` limits it in this process, to the rate
+    /// divided by the number of instances; `open` admits it; `closed` rejects it.
+    on_store_failure: word("local", "open", "closed") = "local", "on_store_failure = local" [fail_open fail_mode]
     /// Whether calls are limited.
     enabled: switch = true, ""
 }

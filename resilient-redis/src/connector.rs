@@ -6,6 +6,7 @@ use resilient_runtime::Registry;
 use resilient_runtime::circuit_breaker::shared::CircuitStore;
 use resilient_runtime::fallback::CacheStore;
 use resilient_runtime::idempotency::IdempotencyStore;
+use resilient_runtime::rate_limit::RateStore;
 use resilient_runtime::store::{self, Backend, Connector, InstanceStore};
 
 use crate::config::Config;
@@ -78,6 +79,10 @@ impl Backend for RedisStore {
     }
 
     fn circuits(&self) -> Option<&dyn CircuitStore> {
+        Some(self)
+    }
+
+    fn rate(&self) -> Option<&dyn RateStore> {
         Some(self)
     }
 

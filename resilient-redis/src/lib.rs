@@ -39,6 +39,7 @@ mod instances;
 mod link;
 mod node;
 mod problem;
+mod rate;
 mod script;
 mod sentinel;
 mod server;

@@ -52,10 +52,11 @@ pub(crate) const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 ///
 /// # Rights
 /// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
-/// for idempotency records, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, `+get +getrange +set` for
-/// a distributed cache, `+hgetall` and `&PREFIX:* +publish +subscribe` for shared circuits, and `+info` for the check of
-/// `maxmemory-policy`. With Sentinel add `+role`, in a cluster `+cluster|slots +asking`, and for [`Config::wait`]
-/// `+wait`. A user of the sentinels needs `+sentinel|get-master-addr-by-name`.
+/// for idempotency records, `+get +set` for rate limits, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count
+/// instances, `+get +getrange +set` for a distributed cache, `+hgetall` and `&PREFIX:* +publish +subscribe` for shared
+/// circuits, and `+info` for the check of `maxmemory-policy`. With Sentinel add `+role`, in a cluster
+/// `+cluster|slots +asking`, and for [`Config::wait`] `+wait`. A user of the sentinels needs
+/// `+sentinel|get-master-addr-by-name`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -263,7 +264,9 @@ impl Session {
             }
             "late" => {
                 let limit = self.timeout();
-                format!("the claim reached the server later than {limit:?}: check the network and the server")
+                format!(
+                    "the request reached the server later than {limit:?}: check the network and the server"
+                )
             }
             _ => "the response is not valid: check that the address belongs to a Redis server".to_owned(),
         };

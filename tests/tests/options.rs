@@ -140,6 +140,9 @@ async fn timeout() -> Result<u32, Rejection> {
     max_wait = "1s",
     max_queue = 9,
     max_keys = 99,
+    store = "options",
+    mode = exact,
+    on_store_failure = open,
     key = user,
     weight = 1
 ))]

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::future::Future;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -23,6 +23,9 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Limits the request rate of each client.
+///
+/// If the setting `store` of the limiter names a store, each client has one limit at all instances of the service. A request
+/// then waits for the store, at most for its `timeout`; `on_store_failure` applies without it.
 ///
 /// A request above the limit gets 429 and `Retry-After`. While the limiter has a rate, every response contains the
 /// remaining quota of the client, in the headers `RateLimit` and `RateLimit-Policy` of the IETF draft
@@ -100,8 +103,8 @@ impl RateLimitLayer {
         client: impl Fn(&Parts) -> Option<K> + Send + Sync + 'static,
     ) -> Self {
         // The hash is keyed, so that a client cannot construct an identity that collides with another client.
-        let hasher = RandomState::new();
-        let client = move |parts: &Parts| hasher.hash_one(client(parts));
+        let hasher = Arc::clone(&limiter);
+        let client = move |parts: &Parts| hasher.hash_of_key(&client(parts));
         let headers = Arc::new(LimitHeaders::of(limiter.name()));
         Self { limiter, client: Arc::new(client), headers }
     }
@@ -146,8 +149,8 @@ pub struct RateLimited<S> {
 
 impl<S, B, R> Service<Request<B>> for RateLimited<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
-    B: http_body::Body,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    B: http_body::Body + Send + 'static,
     R: http_body::Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
@@ -162,19 +165,55 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unread = Unread::of(&request);
         let (parts, body) = request.into_parts();
-        let RateLimitLayer { limiter, client, headers } = &self.layer;
-        let decision = limiter.check_key(&client(&parts));
-        let standing = headers.values(limiter, &decision);
-        if decision.allowed {
-            let answer = self.inner.call(Request::from_parts(parts, body));
-            return RateLimitFuture::Admitted { answer, standing };
+        let client = (self.layer.client)(&parts);
+        if self.layer.limiter.is_shared() {
+            // The service that is ready. The clone must become ready for the next request.
+            let clone = self.inner.clone();
+            let mut ready = std::mem::replace(&mut self.inner, clone);
+            let layer = self.layer.clone();
+            let decided = async move {
+                let decision = layer.limiter.check_key_async(&client).await;
+                layer.decided(&decision, unread, || ready.call(Request::from_parts(parts, body)))
+            };
+            return RateLimitFuture::Asking { decided: Box::pin(decided) };
         }
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "the rate limit is exceeded")
-            .with("component", limiter.name())
-            .after(decision.retry_after);
-        RateLimitFuture::Refused { refusal: Some(unread.refused(problem)), standing }
+        let decision = self.layer.limiter.check_key(&client);
+        let call = || self.inner.call(Request::from_parts(parts, body));
+        match self.layer.decided(&decision, unread, call) {
+            Decided::Admitted(answer, standing) => RateLimitFuture::Admitted { answer, standing },
+            Decided::Refused(refusal, standing) => {
+                RateLimitFuture::Refused { refusal: Some(refusal), standing }
+            }
+        }
     }
 }
+
+/// The values of the headers `RateLimit` and `RateLimit-Policy`.
+type Standing = [Option<HeaderValue>; 2];
+
+/// A request after the decision of the limiter, with the values of the headers.
+#[derive(Debug)]
+#[doc(hidden)]
+pub enum Decided<F> {
+    Admitted(F, Standing),
+    Refused(Response<Body>, Standing),
+}
+
+impl RateLimitLayer {
+    fn decided<F>(&self, decision: &Decision, unread: Unread, call: impl FnOnce() -> F) -> Decided<F> {
+        let standing = self.headers.values(&self.limiter, decision);
+        if decision.allowed {
+            return Decided::Admitted(call(), standing);
+        }
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "the rate limit is exceeded")
+            .with("component", self.limiter.name())
+            .after(decision.retry_after);
+        Decided::Refused(unread.refused(problem), standing)
+    }
+}
+
+/// The decision of a store, and then the call.
+type Deciding<F> = Pin<Box<dyn Future<Output = Decided<F>> + Send>>;
 
 /// The values of the rate limit headers, as structured fields.
 #[derive(Debug)]
@@ -274,12 +313,23 @@ pin_project! {
     /// assert_eq!(response.await.unwrap().status(), 200);
     /// # }
     /// ```
-    #[derive(Debug)]
     #[project = Project]
     #[allow(missing_docs)]
     pub enum RateLimitFuture<F> {
+        Asking { decided: Deciding<F> },
         Admitted { #[pin] answer: F, standing: [Option<HeaderValue>; 2] },
         Refused { refusal: Option<Response<Body>>, standing: [Option<HeaderValue>; 2] },
+    }
+}
+
+impl<F> fmt::Debug for RateLimitFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self {
+            Self::Asking { .. } => "Asking",
+            Self::Admitted { .. } => "Admitted",
+            Self::Refused { .. } => "Refused",
+        };
+        f.debug_tuple("RateLimitFuture").field(&state).finish()
     }
 }
 
@@ -291,8 +341,17 @@ where
 {
     type Output = Result<Response<Body>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Project::Asking { decided } = self.as_mut().project() {
+            let next = match ready!(decided.as_mut().poll(cx)) {
+                Decided::Admitted(answer, standing) => Self::Admitted { answer, standing },
+                Decided::Refused(refusal, standing) => Self::Refused { refusal: Some(refusal), standing },
+            };
+            self.set(next);
+        }
         let (mut response, standing) = match self.project() {
+            // It has just been replaced.
+            Project::Asking { .. } => return Poll::Pending,
             Project::Admitted { answer, standing } => match ready!(answer.poll(cx)) {
                 Ok(response) => (response.map(Body::new), standing),
                 Err(error) => return Poll::Ready(Err(error)),

@@ -126,6 +126,30 @@ async fn each_client_has_its_own_limit_and_gets_rate_limit_headers() {
     assert_eq!(ask("2001:db8::3").await.unwrap().status(), 429, "the same /64 network");
 }
 
+#[tokio::test]
+async fn a_client_has_one_limit_at_all_instances_that_share_a_store() {
+    let store = Arc::new(rate_limit::MemoryStore::new(Registry::new().clock().clone(), 100));
+    let instance = || {
+        let registry = Registry::new();
+        registry.use_store("shared", Arc::clone(&store));
+        let limiter = registry.rate_limiter("clients");
+        let rate = "2/h".parse::<rate_limit::Rate>().unwrap();
+        limiter.reconfigure(rate_limit::Config::default().rate(rate).store("shared")).unwrap();
+        let by = |parts: &http::request::Parts| parts.headers.get("x-api-key").cloned();
+        Router::new().route("/", get(async || "ok")).layer(RateLimitLayer::by(limiter, by))
+    };
+    let (first, second) = (instance(), instance());
+    let ask = |app: &Router, key: &'static str| app.clone().oneshot(request("/", &[("x-api-key", key)]));
+    let admitted = ask(&first, "a").await.unwrap();
+    assert_eq!(header(&admitted, "ratelimit"), Some("\"clients\";r=1;t=1800"));
+    assert_eq!(text(admitted).await, "ok");
+    assert_eq!(ask(&second, "a").await.unwrap().status(), 200);
+    let refused = ask(&first, "a").await.unwrap();
+    assert_eq!(refused.status(), 429);
+    assert!(header(&refused, "retry-after").is_some());
+    assert_eq!(ask(&second, "b").await.unwrap().status(), 200, "another client");
+}
+
 /// A body that sends the parts of a channel.
 struct Slow(tokio::sync::mpsc::Receiver<Bytes>);
 

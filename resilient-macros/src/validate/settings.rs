@@ -324,7 +324,25 @@ fn rate_limit_contradictions(limit: &Policy, errors: &mut Errors) {
             ),
         );
     }
+    let is_shared = find(limit, "store").is_some();
+    for option in ["mode", "on_store_failure"] {
+        if let (Some((_, span)), false) = (find(limit, option), is_shared) {
+            errors.span(
+                span,
+                format!("`{option}` has an effect only with `store`, as in `store = \"shared\"`; remove it, or name a store"),
+            );
+        }
+    }
     let Some((Value::Text(algorithm), span)) = find(limit, "algorithm") else { return };
+    if let (true, "sliding_log") = (is_shared, algorithm.as_str()) {
+        errors.span(span, "a `sliding_log` cannot be shared by a `store`; use `sliding_window`");
+    }
+    if let (true, "leaky_bucket", Some((Value::Text(mode), span))) =
+        (is_shared, algorithm.as_str(), find(limit, "mode"))
+        && mode == "lease"
+    {
+        errors.span(span, "a `leaky_bucket` schedules each call, so it cannot be leased; use `mode = exact`");
+    }
     if let (Some((calls, _, span)), "sliding_log") = (rate(limit), algorithm.as_str())
         && calls > LONGEST_LOG
     {

@@ -4,6 +4,7 @@ use resilient_redis::{Config, RedisStore};
 use resilient_runtime::circuit_breaker::shared::{CircuitStore, Report, Rule};
 use resilient_runtime::fallback::CacheStore;
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
+use resilient_runtime::rate_limit::{self, RateRequest, RateRule, RateStore, ReturnedTokens};
 use resilient_runtime::store::InstanceStore;
 
 use crate::group::Nodes;
@@ -125,26 +126,10 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
 }
 
 /// The rights in the documentation of `RedisStore`, for one server.
+#[rustfmt::skip]
 const RIGHTS: [&str; 19] = [
-    "eval",
-    "evalsha",
-    "time",
-    "exists",
-    "hmget",
-    "hexists",
-    "hset",
-    "hdel",
-    "del",
-    "pexpireat",
-    "zadd",
-    "zrem",
-    "zcard",
-    "zrange",
-    "zremrangebyscore",
-    "hgetall",
-    "get",
-    "getrange",
-    "set",
+    "eval", "evalsha", "time", "exists", "hmget", "hexists", "hset", "hdel", "del", "pexpireat", "zadd", "zrem",
+    "zcard", "zrange", "zremrangebyscore", "hgetall", "get", "getrange", "set",
 ];
 
 /// Makes every operation, so that each command is used.
@@ -156,6 +141,12 @@ async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotenc
     store.complete("a", Owner(1), vec![1], HOUR).await?;
     store.lose("b", Owner(2)).await?;
     store.abandon("b", Owner(2)).await?;
+    let limit = "api\0".to_owned();
+    let rate = "1/h".parse::<rate_limit::Rate>().unwrap();
+    let rule = RateRule::of(&rate_limit::Config::default().rate(rate)).unwrap();
+    let (tokens, max_wait) = (1, std::time::Duration::ZERO);
+    let taken = store.take(RateRequest { limit: limit.clone(), rule, tokens, at_least: 1, max_wait }).await?;
+    store.give_back(ReturnedTokens { limit, rule, tokens, mark: taken.mark }).await?;
     store.announce(1, HOUR).await?;
     store.leave(1).await?;
     store.report("payment", Report::new(1, Rule::default())).await?;
@@ -196,7 +187,8 @@ async fn the_documented_rights_are_enough_and_each_missing_one_is_an_error() {
 #[ignore = "needs redis-server: cargo xtask redis"]
 async fn the_documented_rights_are_enough_in_a_cluster_and_each_missing_one_is_an_error() {
     let nodes = Nodes::pair().await;
-    let all = RIGHTS.map(|right| format!("+{right}")).join(" ") + " +cluster|slots +asking";
+    let all = RIGHTS.map(|right| format!("+{right}")).join(" ");
+    let all = format!("{all} +cluster|slots +asking");
     for (rights, is_enough) in [(all.clone(), true), (all.replace("+cluster|slots", ""), false)] {
         for node in &nodes.0 {
             node.run(&format!("ACL SETUSER shop reset on >pw ~resilient:* {rights}")).await;

@@ -21,7 +21,7 @@ macro_rules! components {
             Retry           retry            retry            retry::{Retry, Stats}                     with_budget;
             Hedge           hedge            hedge            hedge::{Hedge, Stats}                     alone;
             CircuitBreaker  circuit_breaker  circuit_breaker  circuit_breaker::{CircuitBreaker, Stats}  with_circuits;
-            RateLimit       rate_limit       rate_limiter     rate_limit::{RateLimiter, Stats}          alone;
+            RateLimit       rate_limit       rate_limiter     rate_limit::{RateLimiter, Stats}          with_limits;
             Bulkhead        bulkhead         bulkhead         bulkhead::{Bulkhead, Stats}               alone;
         } {
             RetryBudget     retry_budget     retry_budget     budget::{RetryBudget, Stats}                alone;

@@ -149,6 +149,8 @@ pub enum EventKind {
     },
     /// A degraded store works again.
     StoreRecovered,
+    /// Another instance has other settings for the same shared component.
+    SharedSettingsDiffer,
     /// A fallback level served a call.
     FallbackServed {
         /// The name of the level.

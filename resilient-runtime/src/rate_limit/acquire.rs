@@ -1,8 +1,9 @@
 //! Takes tokens, at once or after waiting.
 
 use std::hash::Hash;
+use std::time::Duration;
 
-use super::{RateLimiter, Request, Token};
+use super::{RateLimiter, Request, Token, Turn};
 use crate::clock::Instant;
 use crate::context::Scope;
 use crate::rejection::Rejection;
@@ -10,6 +11,9 @@ use crate::sync::Ordering;
 
 impl RateLimiter {
     /// Takes a token if one is available now.
+    ///
+    /// If the limit is shared by a store, it can block the thread for up to the `timeout` of the store. In asynchronous
+    /// code, use [`acquire`](Self::acquire) then.
     ///
     /// ```
     /// # use resilient_runtime::{Component, Registry, RejectionKind, rate_limit::{Config, Rate}};
@@ -226,15 +230,29 @@ impl RateLimiter {
 
     #[inline]
     pub(super) fn try_token(&self, request: Request) -> Result<Token<'_>, Rejection> {
-        let mark =
-            self.try_take(request, self.core.clock().now()).map_err(|wait| self.refuse(request, wait))?;
+        match self.try_take(request, self.core.clock().now()) {
+            Ok(mark) => Ok(Token::new(self, request, mark)),
+            Err(wait) => self.not_taken(request, wait),
+        }
+    }
+
+    /// Rejects the call, unless the store of a shared limit decides.
+    #[cold]
+    #[inline(never)]
+    fn not_taken(&self, request: Request, wait: Option<Duration>) -> Result<Token<'_>, Rejection> {
+        if self.shared().is_none() {
+            return Err(self.refuse(request, wait));
+        }
+        let mark = Turn::at_once(self, request).block()?;
         Ok(Token::new(self, request, mark))
     }
 
     pub(super) async fn token(&self, request: Request) -> Result<Token<'_>, Rejection> {
         let mark = match self.try_take(request, self.core.clock().now()) {
             Ok(mark) => mark,
-            Err(wait) if self.never_waits() => return Err(self.refuse(request, wait)),
+            Err(wait) if self.never_waits() && self.shared().is_none() => {
+                return Err(self.refuse(request, wait));
+            }
             Err(_) => self.turn(request, self.inherited()).await?,
         };
         Ok(Token::new(self, request, mark))
@@ -243,7 +261,9 @@ impl RateLimiter {
     pub(super) fn token_blocking(&self, request: Request) -> Result<Token<'_>, Rejection> {
         let mark = match self.try_take(request, self.core.clock().now()) {
             Ok(mark) => mark,
-            Err(wait) if self.never_waits() => return Err(self.refuse(request, wait)),
+            Err(wait) if self.never_waits() && self.shared().is_none() => {
+                return Err(self.refuse(request, wait));
+            }
             Err(_) => {
                 let mut turn = self.turn(request, self.inherited());
                 let taken = turn.block();

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::rule::Rule;
+use super::shared::{Known, LATER, Paid, Verdict};
+use super::state::State;
 use super::{RateLimiter, Request, Turn};
 use crate::clock::Instant;
 use crate::component::Component;
@@ -28,7 +30,18 @@ impl RateLimiter {
     #[cold]
     pub(crate) fn give_back(&self, request: Request, mark: Instant) {
         let now = self.core.clock().now();
-        self.state.give_back(self.rule.get(), now, request, mark.as_nanos());
+        let (state, rule) = self.local();
+        let (mut request, mut at) = (request, mark.as_nanos());
+        if let Some(shared) = self.shared() {
+            match Paid::of(mark) {
+                Paid::Locally(mark) => at = mark,
+                Paid::ToStore(mark) => return shared.give_back(request, mark),
+                Paid::FromLease => return shared.give_back_leased(request),
+                Paid::Nothing => return,
+            }
+            request = shared.local_request(request);
+        }
+        state.give_back(rule, now, request, at);
         self.queue.wake(request.key, now);
     }
 
@@ -44,11 +57,19 @@ impl RateLimiter {
     /// Like `take`, if calls wait: a call does not overtake those that wait for the same key.
     #[cold]
     fn try_take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
-        let ahead = self.queue.weight(request.key, now);
-        if ahead == 0 {
+        if self.shared().is_some() {
             return self.take(request, now);
         }
-        let rule = self.rule.get();
+        self.take_behind(request, now)
+    }
+
+    /// Takes a token of the limiter in this process, unless a call waits for one. `request` is a local one.
+    pub(super) fn take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        let ahead = self.queue.weight(request.key, now);
+        if ahead == 0 {
+            return self.take_locally(request, now);
+        }
+        let (_, rule) = self.local();
         if request.weight > rule.burst {
             return Err(None);
         }
@@ -57,7 +78,7 @@ impl RateLimiter {
 
     /// Returns how long a call would have to wait behind those that already wait.
     pub(super) fn wait_behind(&self, rule: Rule, request: Request, now: Instant, ahead: u64) -> u64 {
-        self.state.wait(rule, now, request).saturating_add(rule.interval.saturating_mul(ahead))
+        self.local().0.wait(rule, now, request).saturating_add(rule.interval.saturating_mul(ahead))
     }
 
     #[inline]
@@ -77,6 +98,34 @@ impl RateLimiter {
     #[inline(never)]
     fn take_by_rule(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         let rule = self.rule.get();
+        let Some(shared) = self.shared() else { return self.take_from(&self.state, rule, request, now) };
+        if request.weight == 0 {
+            return Ok(Paid::Nothing.mark());
+        }
+        if request.weight > rule.burst {
+            return Err(None);
+        }
+        match shared.known(request, now) {
+            Known::Admitted(mark) => Ok(mark),
+            Known::Refused(wait) => Err(Some(wait)),
+            Known::Nothing => Err(None),
+        }
+    }
+
+    /// Takes a token of the limiter in this process.
+    pub(super) fn take_locally(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        let (state, rule) = self.local();
+        self.take_from(state, rule, request, now)
+    }
+
+    #[inline]
+    fn take_from(
+        &self,
+        state: &State,
+        rule: Rule,
+        request: Request,
+        now: Instant,
+    ) -> Result<Instant, Option<Duration>> {
         if rule.is_unlimited() {
             self.limits_nothing();
             return Ok(now);
@@ -87,7 +136,7 @@ impl RateLimiter {
         if request.weight > rule.burst {
             return Err(None);
         }
-        let taken = self.state.take(rule, now, request);
+        let taken = state.take(rule, now, request);
         taken.map(Instant::from_nanos).map_err(|wait| Some(Duration::from_nanos(wait)))
     }
 
@@ -131,6 +180,17 @@ impl RateLimiter {
             return refused.weighing(request.weight, rule.burst);
         }
         self.refuse_for(RejectionKind::RateLimited, retry_after.filter(|span| *span != Duration::MAX))
+    }
+
+    /// The result of a call that the store decided. `None` if the limiter in this process decides.
+    pub(super) fn settled(&self, request: Request, verdict: Verdict) -> Option<Result<Instant, Rejection>> {
+        Some(match verdict {
+            Verdict::Admitted(mark) => Ok(mark),
+            Verdict::Refused(wait) => Err(self.refuse(request, wait)),
+            Verdict::Unavailable => Err(self.refuse_for(RejectionKind::StoreUnavailable, Some(LATER))),
+            Verdict::NoTimer => Err(self.refuse_for(RejectionKind::NoTimer, None)),
+            Verdict::Local => return None,
+        })
     }
 
     #[cold]

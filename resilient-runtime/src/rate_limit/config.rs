@@ -1,5 +1,6 @@
 //! Settings of a rate limiter and their defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::rate::Rate;
@@ -42,6 +43,50 @@ words! {
     }
 }
 
+/// How a shared limit decides.
+///
+/// ```
+/// use resilient_runtime::rate_limit::{Config, Mode};
+///
+/// assert_eq!(Config::default().mode, None, "`lease` for fast rates, otherwise `exact`");
+/// assert_eq!(Config::default().mode(Mode::Observe).mode, Some(Mode::Observe));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Asks the store for each call.
+    #[default]
+    Exact,
+    /// Takes tokens from the store in advance. Calls with a key ask the store for each call. Not for `leaky_bucket`.
+    Lease,
+    /// Asks the store in the background and rejects no call.
+    Observe,
+}
+
+/// Handling of a call if the store of a shared limit fails.
+///
+/// ```
+/// use resilient_runtime::rate_limit::{Config, OnStoreFailure};
+///
+/// assert_eq!(Config::default().on_store_failure, OnStoreFailure::Local);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum OnStoreFailure {
+    /// A limiter in this process decides, with the rate divided by the number of instances.
+    #[default]
+    Local,
+    /// The call is admitted.
+    Open,
+    /// The call is rejected.
+    Closed,
+}
+
+words!(Mode { "exact" = Exact, "lease" = Lease, "observe" = Observe });
+words!(OnStoreFailure { "local" = Local, "open" = Open, "closed" = Closed });
+
 settings! {
     /// Settings of a [`RateLimiter`](crate::RateLimiter).
     ///
@@ -59,12 +104,18 @@ settings! {
         max_wait: Option<Duration>,
         max_queue: u32,
         max_keys: u32,
+        store: Option<Arc<str>>,
+        mode: Option<Mode>,
+        on_store_failure: OnStoreFailure,
         enabled: bool,
     }
 }
 
 /// 100 years in nanoseconds, so that the sum of a time and a burst fits into 64 bits.
 const LONGEST_REFILL: u128 = 100 * 365 * 24 * 3600 * 1_000_000_000;
+
+/// Nanoseconds per call at 200 calls per second. Faster limits are leased by default.
+const FAST: u64 = 5_000_000;
 
 impl Config {
     pub(super) fn check(&self, error: &mut ConfigError) {
@@ -80,6 +131,30 @@ impl Config {
             self.algorithm != Algorithm::SlidingLog || self.rate.is_none_or(|rate| rate.count() <= 10_000);
         let allowed = "a `sliding_log` stores each call, at most 10000 of them; reduce the rate, or use `sliding_window`";
         error.require(logged, "rate", self.rate, allowed);
+        self.check_store(error);
+    }
+
+    fn check_store(&self, error: &mut ConfigError) {
+        if self.store.is_some() {
+            let shared = self.algorithm != Algorithm::SlidingLog;
+            let allowed = "a `sliding_log` cannot be shared by a `store`; use `sliding_window`";
+            error.require(shared, "algorithm", self.algorithm, allowed);
+            let schedules = self.algorithm == Algorithm::LeakyBucket && self.mode == Some(Mode::Lease);
+            let allowed = "a `leaky_bucket` schedules each call, so it cannot be leased; use `exact`";
+            error.require(!schedules, "mode", self.mode, allowed);
+            return;
+        }
+        let allowed = "it has an effect only with `store`";
+        error.require(self.mode.is_none(), "mode", self.mode, allowed);
+        let is_default = self.on_store_failure == OnStoreFailure::default();
+        error.require(is_default, "on_store_failure", self.on_store_failure, allowed);
+    }
+
+    /// How a shared limit with these settings decides.
+    pub(super) fn shared_mode(&self) -> Mode {
+        let is_fast = self.rate.is_some_and(|rate| rate.interval() < FAST);
+        let is_fast = is_fast && self.algorithm != Algorithm::LeakyBucket;
+        self.mode.unwrap_or(if is_fast { Mode::Lease } else { Mode::Exact })
     }
 
     /// Maximum number of calls at once, or in a window.

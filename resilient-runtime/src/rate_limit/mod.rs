@@ -60,21 +60,27 @@ mod check;
 mod config;
 mod decision;
 mod keyed;
+mod memory;
 mod meter;
 mod queue;
 mod rate;
 mod request;
 mod rule;
+mod shared;
 mod state;
 mod stats;
 mod turn;
 
 use std::hash::RandomState;
+use std::sync::Arc;
 
-pub use config::{Algorithm, Config};
+pub use crate::store::rate::{RateAlgorithm, RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
+pub use config::{Algorithm, Config, Mode, OnStoreFailure};
 pub use decision::{Decision, Token};
+pub use memory::MemoryStore;
 pub use rate::{InvalidRate, Rate};
 pub(crate) use request::{RateKey, Request};
+pub use shared::SharedStats;
 pub use stats::Stats;
 pub(crate) use turn::Turn;
 
@@ -82,9 +88,13 @@ use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;
 use crate::ratio::Ratio;
 use crate::rejection::RejectionKind;
+use crate::settings::ConfigError;
+use crate::store::NamedStores;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use once_cell::sync::OnceCell;
 use queue::Queue;
 use rule::{Rule, SharedRule};
+use shared::Shared;
 use state::State;
 use stats::Counters;
 
@@ -110,19 +120,15 @@ pub struct RateLimiter {
     counters: Counters,
     /// The limiter has no rate and has not logged the warning yet. Relaxed: a hint.
     untold: AtomicBool,
+    stores: Arc<NamedStores>,
+    /// Whether the limit is shared. Relaxed: a setting.
+    is_shared: AtomicBool,
+    /// Created when the settings name a store.
+    shared: OnceCell<Arc<Shared>>,
 }
 
-impl RateLimiter {}
-
-impl Create for RateLimiter {
-    const REFUSALS: &[RejectionKind] = &[
-        RejectionKind::RateLimited,
-        RejectionKind::WeightExceedsLimit,
-        RejectionKind::QueueTimeout,
-        RejectionKind::NoTimer,
-    ];
-
-    fn create(core: Core<Config>) -> Self {
+impl RateLimiter {
+    pub(crate) fn with_stores(core: Core<Config>, stores: Arc<NamedStores>) -> Self {
         let config = core.config();
         let limiter = Self {
             core,
@@ -133,9 +139,86 @@ impl Create for RateLimiter {
             queue: Queue::new(config.max_queue),
             counters: Counters::default(),
             untold: AtomicBool::new(false),
+            stores,
+            is_shared: AtomicBool::new(false),
+            shared: OnceCell::new(),
         };
         limiter.apply(&config);
         limiter
+    }
+
+    /// Returns the shared side, if the settings name a store.
+    #[inline]
+    fn shared(&self) -> Option<&Arc<Shared>> {
+        if self.is_shared.load(Ordering::Relaxed) { self.shared.get() } else { None }
+    }
+
+    /// Returns the state and the rule of the limiter in this process.
+    fn local(&self) -> (&State, Rule) {
+        match self.shared() {
+            Some(shared) => (shared.local(), shared.local_rule()),
+            None => (&self.state, self.rule.get()),
+        }
+    }
+
+    fn apply_store(&self, config: &Config) {
+        let shared = match &config.store {
+            Some(_) => {
+                Some(self.shared.get_or_init(|| Arc::new(Shared::new(&self.core, Arc::clone(&self.stores)))))
+            }
+            None => self.shared.get(),
+        };
+        if let Some(shared) = shared {
+            let is_shared = shared.apply(config);
+            self.is_shared.store(is_shared, Ordering::Relaxed);
+        }
+    }
+
+    /// The problem with the store named in the settings.
+    pub(crate) fn store_problem(&self) -> Option<String> {
+        self.shared()?.store_problem()
+    }
+
+    /// Returns the tokens that were taken from the store in advance, so that other instances can use them.
+    ///
+    /// Call it before the program ends. A limiter that is dropped, or is idle, returns them by itself. Tokens that were
+    /// refilled since they were taken are not returned.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let registry = resilient_runtime::Registry::new();
+    /// // ... at the end of `main`:
+    /// registry.rate_limiter("api").return_lease().await;
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future can lose the tokens. Then fewer calls are admitted, and never more.
+    pub async fn return_lease(&self) {
+        if let Some(shared) = self.shared() {
+            shared.end_lease().await;
+        }
+    }
+}
+
+impl Create for RateLimiter {
+    const REFUSALS: &[RejectionKind] = &[
+        RejectionKind::RateLimited,
+        RejectionKind::WeightExceedsLimit,
+        RejectionKind::QueueTimeout,
+        RejectionKind::NoTimer,
+        RejectionKind::StoreUnavailable,
+    ];
+
+    fn create(core: Core<Config>) -> Self {
+        Self::with_stores(core, Arc::default())
+    }
+
+    fn check_standalone(config: &Config, error: &mut ConfigError) {
+        let allowed =
+            "named stores exist only in a registry: leave it unset, or use `Registry::rate_limiter`";
+        error.require(config.store.is_none(), "store", config.store.clone(), allowed);
     }
 
     fn saturation(&self) -> Option<Ratio> {
@@ -158,7 +241,9 @@ impl Component for RateLimiter {
 
     fn apply(&self, config: &Config) {
         let (before, after) = (self.rule.get(), Rule::of(config));
-        self.rule.set(after);
+        // Before the rule, so that a call with the new rule finds the store.
+        self.apply_store(config);
+        self.rule.set(after, config.store.is_some());
         if before != after {
             self.state.rescale(self.core.clock().now(), before, after);
         }
@@ -172,22 +257,27 @@ impl Component for RateLimiter {
     fn stats(&self) -> Stats {
         let (rule, now) = (self.rule.get(), self.core.clock().now());
         let (rejected, waited) = self.counters.read();
-        let (keys, overflows) = self.state.keys();
+        let (keys, overflows) = self.local().0.keys();
+        let shared = self.shared();
         Stats {
             rate: self.core.config().rate,
             limit: rule.burst,
-            remaining: self.remaining(rule, now),
-            queued: u64::from(self.queue.waiting(now)),
-            waited,
+            remaining: shared.map_or_else(|| self.remaining(rule, now), |shared| shared.remaining()),
+            queued: u64::from(self.queue.waiting(now) + shared.map_or(0, |shared| shared.waiting())),
+            waited: waited + shared.map_or(0, |shared| shared.waited()),
             rejected,
             keys: keys as u64,
             overflows,
+            shared: shared.and_then(|shared| shared.stats()),
         }
     }
 
-    /// Resets the state of all keys and the counters. Waiting calls keep waiting.
+    /// Resets the state of all keys and the counters. Waiting calls keep waiting. State in a store stays.
     fn reset(&self) {
         self.state.reset();
+        if let Some(shared) = self.shared.get() {
+            shared.reset();
+        }
         self.counters.reset();
         self.core.publish(Self::KIND, EventKind::Reset);
     }

@@ -1,6 +1,10 @@
 //! The settings in the form that a check uses.
 
+use std::time::Duration;
+
 use super::config::{Algorithm, Config};
+use crate::clock::nanos;
+use crate::store::rate::{RateAlgorithm, RateRule};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// One reading of the rule.
@@ -51,6 +55,41 @@ impl Rule {
     }
 }
 
+impl RateRule {
+    /// Returns the rule of these settings, or `None` if they limit nothing.
+    ///
+    /// ```
+    /// use resilient_runtime::rate_limit::{Config, RateRule};
+    ///
+    /// assert_eq!(RateRule::of(&Config::default().rate("9/s".parse::<resilient_runtime::rate_limit::Rate>().unwrap()).enabled(false)), None);
+    /// ```
+    pub fn of(config: &Config) -> Option<Self> {
+        let rule = Rule::of(config);
+        (!rule.is_unlimited()).then(|| Self::from_rule(rule))
+    }
+
+    pub(super) fn from_rule(rule: Rule) -> Self {
+        Self {
+            algorithm: if rule.is_bucket() { RateAlgorithm::Bucket } else { RateAlgorithm::Window },
+            interval: Duration::from_nanos(rule.interval),
+            burst: rule.burst,
+            window: Duration::from_nanos(rule.window),
+        }
+    }
+
+    pub(super) fn rule(&self) -> Rule {
+        Rule {
+            algorithm: match self.algorithm {
+                RateAlgorithm::Bucket => Algorithm::TokenBucket,
+                RateAlgorithm::Window => Algorithm::SlidingWindow,
+            },
+            interval: nanos(self.interval),
+            burst: self.burst,
+            window: nanos(self.window),
+        }
+    }
+}
+
 /// The current rule. All accesses are relaxed: a call during a change can read parts of both rules once.
 #[derive(Debug)]
 pub(super) struct SharedRule {
@@ -58,7 +97,7 @@ pub(super) struct SharedRule {
     interval: AtomicU64,
     burst: AtomicU32,
     window: AtomicU64,
-    /// Nanoseconds of a burst, so that a call does not have to multiply. 0 if the algorithm is not a bucket.
+    /// Nanoseconds of a burst, so that a call does not have to multiply. 0 if the algorithm is not a bucket, or the limit is shared.
     of_burst: AtomicU64,
 }
 
@@ -71,16 +110,17 @@ impl SharedRule {
             window: AtomicU64::new(0),
             of_burst: AtomicU64::new(0),
         };
-        shared.set(rule);
+        shared.set(rule, false);
         shared
     }
 
-    pub(super) fn set(&self, rule: Rule) {
+    /// With `is_slow`, every call takes the slow path, where the store is.
+    pub(super) fn set(&self, rule: Rule, is_slow: bool) {
         self.algorithm.store(rule.algorithm as u8, Ordering::Relaxed);
         self.interval.store(rule.interval, Ordering::Relaxed);
         self.burst.store(rule.burst, Ordering::Relaxed);
         self.window.store(rule.window, Ordering::Relaxed);
-        let of_burst = if rule.is_bucket() { rule.pace().burst } else { 0 };
+        let of_burst = if rule.is_bucket() && !is_slow { rule.pace().burst } else { 0 };
         self.of_burst.store(of_burst, Ordering::Relaxed);
     }
 

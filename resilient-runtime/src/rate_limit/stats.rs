@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Rate;
+use super::{Rate, SharedStats};
 use crate::observe::{Describe, Family};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -67,6 +67,9 @@ pub struct Stats {
     pub keys: u64,
     /// How often a key had no slot and shared a limit with other keys.
     pub overflows: u64,
+    /// The state of a limit that all instances share. `None` without a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedStats>,
 }
 
 impl Describe for Stats {
@@ -94,6 +97,26 @@ impl Describe for Stats {
             "Lookups of keys that had to share a limit with other keys.",
             |limit, to| to.add(limit.overflows),
         ),
+        Family::gauge(
+            "resilient_rate_limit_degraded",
+            "Whether the store of a shared limit failed: 1 if `on_store_failure` applies.",
+            |limit, to| to.add(u64::from(limit.shared.as_ref().is_some_and(|shared| shared.degraded))),
+        ),
+        Family::counter(
+            "resilient_rate_limit_store_calls_total",
+            "Requests of a shared limit to its store.",
+            |limit, to| {
+                let calls = |count: fn(&SharedStats) -> u64| limit.shared.as_ref().map_or(0, count);
+                let failed = calls(|shared| shared.store_failures);
+                let answered = calls(|shared| shared.store_calls).saturating_sub(failed);
+                to.by("result", [("answered", answered), ("failed", failed)]);
+            },
+        ),
+        Family::counter(
+            "resilient_rate_limit_would_reject_total",
+            "Calls that a shared limit with `observe` would have rejected.",
+            |limit, to| to.add(limit.shared.as_ref().map_or(0, |shared| shared.would_reject)),
+        ),
     ];
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,6 +127,11 @@ impl Describe for Stats {
         if self.keys > 0 {
             write!(f, ", {} keys", self.keys)?;
         }
-        write!(f, ", {} queued, {} rejected", self.queued, self.rejected)
+        write!(f, ", {} queued, {} rejected", self.queued, self.rejected)?;
+        match &self.shared {
+            Some(shared) if shared.degraded => write!(f, ", store `{}` failed", shared.store),
+            Some(shared) => write!(f, ", shared by `{}` ({})", shared.store, shared.mode),
+            None => Ok(()),
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::fallback::{self, Fallback};
 use crate::idempotency::{self, Idempotency};
 use crate::name;
 use crate::observe::{Event, EventKind};
+use crate::rate_limit::{self, RateLimiter};
 use crate::retry::{self, Retry};
 use crate::settings::{ConfigError, Layered, Setting, SettingLayers, Settings, lay_attribute, lay_overrides};
 use crate::site::{self, Site};
@@ -86,6 +87,11 @@ impl Registry {
     /// Creates a fallback with the stores that its settings can name.
     pub(super) fn with_cache_stores(&self, core: Core<fallback::Config>) -> Fallback {
         Fallback::with_stores(core, Arc::clone(&self.0.stores))
+    }
+
+    /// Creates a rate limiter with the stores that its settings can name.
+    pub(super) fn with_limits(&self, core: Core<rate_limit::Config>) -> RateLimiter {
+        RateLimiter::with_stores(core, Arc::clone(&self.0.stores))
     }
 
     /// Creates a store and makes it known to the components that use it by name.

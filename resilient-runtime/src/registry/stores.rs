@@ -79,6 +79,26 @@ impl Registry {
         self.0.connectors.add(Arc::new(connector));
     }
 
+    /// Returns the tokens that shared rate limits have taken from their stores in advance, so that other instances can use
+    /// them.
+    ///
+    /// Call it before the program ends. See [`RateLimiter::return_lease`](crate::RateLimiter::return_lease).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// resilient_runtime::registry().return_leases().await;
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropping the future can lose tokens. Then fewer calls are admitted, and never more.
+    pub async fn return_leases(&self) {
+        for (_, limiter) in self.0.shelves.rate_limit.all() {
+            limiter.return_lease().await;
+        }
+    }
+
     /// Returns the stores that cannot be used.
     pub(super) fn unusable_stores(&self) -> Vec<String> {
         let all = self.0.shelves.store.all().into_iter();

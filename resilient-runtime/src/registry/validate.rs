@@ -126,9 +126,14 @@ impl Registry {
             let problem = component.store_problem()?;
             Some(format!("fallback: `{name}`: its distributed cache is skipped: {problem}"))
         };
+        let limiters = self.0.shelves.rate_limit.all().into_iter();
+        let of_limiter = |(name, limiter): (_, std::sync::Arc<crate::RateLimiter>)| {
+            limiter.store_problem().map(|problem| format!("rate_limit: `{name}`: {problem}"))
+        };
         all.filter_map(problem)
             .chain(circuits.filter_map(of_circuit))
             .chain(caches.filter_map(of_cache))
+            .chain(limiters.filter_map(of_limiter))
             .collect()
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CacheStore, CircuitStore, IdempotencyStore, InstanceStore};
+use super::{CacheStore, CircuitStore, IdempotencyStore, InstanceStore, RateStore};
 
 /// A store that components use by name. It plays one or more roles.
 ///
@@ -88,6 +88,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn instances(&self) -> Option<&dyn InstanceStore> {
         None
     }
+
+    /// Returns the store of shared rate limits, if this store has that role.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, rate_limit::MemoryStore, store::Backend};
+    ///
+    /// assert!(MemoryStore::new(Clock::system(), 10).rate().is_some());
+    /// ```
+    fn rate(&self) -> Option<&dyn RateStore> {
+        None
+    }
 }
 
 impl<B: Backend + ?Sized> Backend for Arc<B> {
@@ -109,5 +120,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn instances(&self) -> Option<&dyn InstanceStore> {
         B::instances(self)
+    }
+
+    fn rate(&self) -> Option<&dyn RateStore> {
+        B::rate(self)
     }
 }

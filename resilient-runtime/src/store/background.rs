@@ -32,6 +32,7 @@ impl Background {
     }
 }
 
+#[allow(clippy::disallowed_methods)] // a thread of its own, outside of any runtime
 fn start_thread() -> std::io::Result<UnboundedSender<Task>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (sender, tasks) = unbounded_channel();

@@ -239,12 +239,31 @@ impl Guard {
         false
     }
 
+    /// Waits for a request up to the time limit of the store. Needs a tokio runtime with a timer.
+    pub(crate) async fn in_time<T>(
+        &self,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let clock = &self.environment.clock;
+        within(clock, clock.now().after(self.timeout()), request).await
+    }
+
     /// Starts work that continues after the call that started it. It may use timers, but no I/O of tokio.
     ///
     /// # Errors
     /// Returns why the thread of the store cannot be started.
     pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
         self.background.start(task)
+    }
+
+    /// Like [`start`](Self::start), for a task that can be left out. That is logged.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Err(problem) = self.background.start(task) {
+            log_limited!(
+                self.log_limit, &self.environment.clock, ERROR, target: "resilient_runtime::store",
+                store = self.name, problem, "a task of the store was not started"
+            );
+        }
     }
 
     fn enter(&self, need: Need) -> Result<Entered<'_>, StoreError> {

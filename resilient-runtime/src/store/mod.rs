@@ -43,6 +43,7 @@ pub(crate) mod idempotency;
 mod injected;
 mod instances;
 mod named;
+pub(crate) mod rate;
 mod stats;
 mod transaction;
 pub(crate) mod wait;
@@ -64,6 +65,8 @@ pub(crate) use guard::{Guard, Need};
 pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
 pub(crate) use named::{Finder, NamedStores, OnReady};
+pub use rate::RateStore;
+pub(crate) use stats::Counter;
 pub use stats::Stats;
 pub use transaction::TransactionalStore;
 

@@ -12,7 +12,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// A plain atomic is fast enough for a request to a server.
 #[derive(Debug)]
-pub(super) struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Default for Counter {
     fn default() -> Self {
@@ -21,12 +21,16 @@ impl Default for Counter {
 }
 
 impl Counter {
-    pub(super) fn count(&self) {
+    pub(crate) fn count(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -42,7 +46,7 @@ impl Counters {
     pub(super) fn reset(&self) {
         let Self { requests, failures, timeouts, rejected } = self;
         for counter in [requests, failures, timeouts, rejected] {
-            counter.0.store(0, Ordering::Relaxed);
+            counter.reset();
         }
     }
 }

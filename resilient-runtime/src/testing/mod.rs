@@ -3,12 +3,14 @@
 //! | role | check | stores of this project that pass it |
 //! |---|---|---|
 //! | [`IdempotencyStore`] | [`check_idempotency_store`] | [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore`, `RedisStore`, `PostgresStore` |
+//! | [`RateStore`] | [`check_rate_store`] | [`MemoryStore`](crate::rate_limit::MemoryStore), `RedisStore` |
 //! | [`CircuitStore`] | [`check_circuit_store`] | [`MemoryCircuits`](crate::circuit_breaker::shared::MemoryCircuits), `RedisStore` |
 //! | [`CacheStore`] | [`check_cache_store`] | [`MemoryCache`](crate::fallback::MemoryCache), `RedisStore` |
 
 mod cache_rules;
 mod circuit_rules;
 mod race;
+mod rate_rules;
 mod store_rules;
 
 use std::time::Duration;
@@ -16,6 +18,8 @@ use std::time::Duration;
 use crate::circuit_breaker::shared::CircuitStore;
 use crate::fallback::CacheStore;
 use crate::idempotency::IdempotencyStore;
+use crate::rate_limit::RateStore;
+use rate_rules::RateBench;
 use store_rules::Bench;
 
 /// A store broke a rule.
@@ -189,5 +193,52 @@ pub async fn check_cache_store<S: CacheStore + ?Sized>(
     bench.ends().await
 }
 
+/// Checks every rule of [`RateStore`].
+///
+/// `pass` lets time pass on the clock of the store, as in [`check_idempotency_store`].
+///
+/// | rules | about |
+/// |---|---|
+/// | buckets | the burst, refill, parts of a burst, the time until tokens are available |
+/// | schedules | tokens that are promised for later, in order, and returned turns |
+/// | windows | the limit of a window, and when it is forgotten |
+/// | returns | returned tokens can be taken again, and never raise the burst |
+/// | rules | another rule for the same limit |
+/// | limits | the extremes of all settings; limits differ in every byte |
+/// | races | concurrent requests |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::{clock::ManualClock, rate_limit::MemoryStore, testing::check_rate_store};
+///
+/// let time = ManualClock::new();
+/// let store = MemoryStore::new(time.clock(), 1000);
+/// check_rate_store(&store, async |span| { time.advance(span); }).await.unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// Returns the first rule that the store broke. An error of the store breaks the rule that was being checked.
+///
+/// # Cancel safety
+/// Dropping the future leaves limits in the store, which expire after up to 100 years. The store should be empty
+/// otherwise, or be removed afterwards.
+pub async fn check_rate_store<S: RateStore + ?Sized>(
+    store: &S,
+    pass: impl AsyncFn(Duration),
+) -> Result<(), BrokenRule> {
+    let bench = RateBench::new(store, &pass);
+    bench.buckets().await?;
+    bench.schedules().await?;
+    bench.windows().await?;
+    bench.returns().await?;
+    bench.rules().await?;
+    bench.limits().await?;
+    bench.races().await
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod rate_tests;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;

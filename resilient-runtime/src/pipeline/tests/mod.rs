@@ -452,7 +452,7 @@ fn explain_lists_each_rejection_that_a_stage_can_return() {
     assert_eq!(explained(|it| it.circuit_breaker("x")), names(&[CircuitOpen]));
     assert_eq!(
         explained(|it| it.rate_limit("x")),
-        names(&[RateLimited, WeightExceedsLimit, QueueTimeout, NoTimer])
+        names(&[RateLimited, WeightExceedsLimit, QueueTimeout, NoTimer, StoreUnavailable])
     );
     assert_eq!(explained(|it| it.bulkhead("x")), names(&[BulkheadFull, QueueTimeout, NoTimer]));
     assert_eq!(

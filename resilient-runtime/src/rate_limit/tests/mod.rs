@@ -1,5 +1,6 @@
 mod bounds;
 mod keys;
+mod shared;
 mod waiting;
 
 use std::future::Future;

@@ -1,0 +1,77 @@
+//! Remembers which keys the store has refused, so that it is not asked again before it can have tokens for them.
+
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::rate_limit::{RateKey, Request};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// Maximum number of keys. A further key replaces another one, which is then asked about once more.
+const SLOTS: usize = 1024;
+
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    key: RateKey,
+    /// Requests of at least this weight are refused.
+    weight: u32,
+    /// Until when the store is not asked.
+    until: Instant,
+    /// When the tokens are available.
+    free_at: Instant,
+}
+
+impl Default for Refusal {
+    fn default() -> Self {
+        let past = Instant::from_nanos(0);
+        Self { key: 0, weight: 0, until: past, free_at: past }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Refused {
+    slots: Box<[Mutex<Refusal>]>,
+    /// The latest end of a refusal in nanoseconds. If it has passed, no lookup is needed.
+    latest: AtomicU64,
+}
+
+impl Refused {
+    pub(super) fn new() -> Self {
+        let slots = (0..SLOTS).map(|_| Mutex::new(Refusal::default())).collect();
+        Self { slots, latest: AtomicU64::new(0) }
+    }
+
+    fn slot(&self, key: RateKey) -> &Mutex<Refusal> {
+        // The hash of a key is uniform.
+        &self.slots[usize::try_from(key % SLOTS as u64).unwrap_or(0)]
+    }
+
+    /// Notes that a request was refused at `now`: its tokens are available in `wait`, and it can wait for `patience`.
+    pub(super) fn note(&self, request: Request, now: Instant, wait: Duration, patience: Duration) {
+        let until = now.after(wait.saturating_sub(patience));
+        let refusal = Refusal { key: request.key, weight: request.weight, until, free_at: now.after(wait) };
+        *self.slot(request.key).lock() = refusal;
+        self.latest.fetch_max(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Returns the time until the tokens of a request are available, if the store would refuse it.
+    pub(super) fn wait(&self, request: Request, now: Instant) -> Option<Duration> {
+        if self.latest.load(Ordering::Relaxed) <= now.as_nanos() {
+            return None;
+        }
+        let refusal = *self.slot(request.key).lock();
+        let applies = refusal.key == request.key && refusal.weight <= request.weight && now < refusal.until;
+        applies.then(|| refusal.free_at.since(now))
+    }
+
+    pub(super) fn forget(&self, key: RateKey) {
+        let mut refusal = self.slot(key).lock();
+        if refusal.key == key {
+            *refusal = Refusal::default();
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        self.slots.iter().for_each(|slot| *slot.lock() = Refusal::default());
+        self.latest.store(0, Ordering::Relaxed);
+    }
+}
