@@ -177,7 +177,7 @@ impl CircuitBreaker {
     /// ```
     ///
     /// # Errors
-    /// Returns why the store could not be told. Then no circuit was reset by this call, but after a timeout the store may
+    /// Returns the failure of the store. Then no circuit was reset by this call, but after a timeout the store may
     /// still carry it out.
     ///
     /// # Cancel safety
@@ -255,7 +255,7 @@ fn rule(config: &Config) -> Rule {
     }
 }
 
-/// What the shared circuit does to an instance.
+/// The effect of the shared circuit on an instance.
 impl Coordinate {
     pub(super) fn applies(self) -> bool {
         self != Self::Observe

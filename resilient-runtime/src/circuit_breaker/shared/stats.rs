@@ -31,7 +31,7 @@ use crate::store::circuits::{Rule, SharedState};
 pub struct SharedStats {
     /// The name of the store.
     pub store: Arc<str>,
-    /// What the shared circuit does to this instance.
+    /// The effect of the shared circuit on this instance.
     pub coordinate: &'static str,
     /// The scope, if one is set.
     pub scope: Option<Arc<str>>,

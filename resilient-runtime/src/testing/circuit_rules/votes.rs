@@ -28,7 +28,7 @@ impl<S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'_, S, P> {
         circuit.of("(votes, instances)", (shared.votes, shared.instances), (3, 10))?;
         circuit.of("whether the epoch is larger", shared.epoch > before, true)?;
         let is_whole = shared.left > LONG / 2 && shared.left <= LONG;
-        circuit.of("whether the open period is that of the rule", is_whole, true)?;
+        circuit.of("whether the open period follows the rule", is_whole, true)?;
         let shared = circuit.report(9, |report| report.epoch = 0).await?;
         circuit.state("an instance that did not know it", &shared, SharedState::Open)?;
 

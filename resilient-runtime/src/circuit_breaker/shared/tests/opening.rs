@@ -98,7 +98,7 @@ fn the_vote_of_an_instance_that_has_gone_expires() {
 }
 
 #[test]
-fn an_opening_that_nobody_renews_ends() {
+fn an_opening_without_renewal_ends() {
     // T180
     let fleet = Fleet::new(4, &enforced().max_shared_open(20 * SECOND).open_for(Duration::from_mins(2)));
     fleet.break_down(0..2);
