@@ -9,6 +9,10 @@ table! {
     /// Values that must be equal in calls with the same key; `none` to compare nothing. By default, all arguments
     /// except `self`.
     fingerprint: code, "fingerprint = (cents, &account)" [payload hash]
+    /// The argument with the transaction that the record belongs to, a `&mut sqlx::Transaction`. The record commits or rolls
+    /// back with it, so the effect happens once. Needs a `store` that can join a transaction, such as `PostgresStore`. If
+    /// the function returns an error, roll back. Not with `retry`, `hedge`, `coalesce` or `fallback`.
+    transaction: code, "transaction = tx" [tx connection]
     /// How long a result is stored and its key stays in use. Repeated calls within this time return the stored result.
     // Not 0: a key that is released when its call ends cannot prevent a repeat (T112).
     ttl: time("1s", "31d") = "1h", "ttl = \"1h\"" [expires expiry expire_after max_age]

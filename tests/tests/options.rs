@@ -205,6 +205,34 @@ fn once(id: u32) -> Result<u32, Rejection> {
     Ok(id)
 }
 
+/// A transaction of a database driver.
+struct Transaction(u32);
+
+impl resilient_runtime::idempotency::StoreTransaction for Transaction {
+    type Connection = u32;
+
+    fn connection(&mut self) -> &mut u32 {
+        &mut self.0
+    }
+}
+
+#[resilient(idempotent("options in a transaction", key = id, store = "memory", transaction = tx))]
+async fn in_transaction(tx: &mut Transaction, id: u32) -> Result<u32, Rejection> {
+    tx.0 += id;
+    Ok(tx.0)
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_join_the_transaction_does_not_run_the_body() {
+    use resilient_runtime::idempotency::MemoryStore;
+    let memory = MemoryStore::new(registry().clock().clone(), 9);
+    registry().use_store("memory", memory);
+    let mut tx = Transaction(0);
+    let rejection = in_transaction(&mut tx, 7).await.unwrap_err();
+    assert!(rejection.to_string().contains("the store `memory` cannot join a transaction"), "{rejection}");
+    assert_eq!(tx.0, 0);
+}
+
 #[resilient(name = "options levels", fallback(
     replica(Ok(1), timeout = "1s"),
     distributed_cache(Ok(1), timeout = "1s"),

@@ -21,6 +21,7 @@ fn cited() -> BTreeMap<u32, PathBuf> {
         "resilient-chaos",
         "resilient-http",
         "resilient-macros",
+        "resilient-postgres",
         "resilient-redis",
         "resilient-runtime",
         "tests",

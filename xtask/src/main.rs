@@ -8,6 +8,7 @@ mod instructions;
 #[cfg(test)]
 mod invariants;
 mod load;
+mod postgres;
 mod prose;
 mod proxy;
 mod public_api;
@@ -50,6 +51,11 @@ const TASKS: &[Task] = &[
         "redis",
         "tests the store of `resilient-redis` on real servers (installs `redis-server` and `redis-sentinel`)",
         test_redis,
+    ),
+    (
+        "postgres",
+        "tests the store of `resilient-postgres` on real servers (installs `PostgreSQL` and pgbouncer)",
+        test_postgres,
     ),
     (
         "public-api",
@@ -104,6 +110,7 @@ fn test() -> Vec<Step> {
     steps.extend([browser(), api()]);
     steps.extend(test_proxy());
     steps.extend(test_redis());
+    steps.extend(test_postgres());
     steps.extend(models());
     steps.extend(count_instructions());
     steps
@@ -123,7 +130,7 @@ fn tests() -> Vec<Step> {
 
 /// Checks each feature without the others, because a feature must not depend on another one being enabled.
 fn features_alone() -> impl Iterator<Item = Step> {
-    const FEATURES: [(&str, &[&str]); 4] = [
+    const FEATURES: [(&str, &[&str]); 5] = [
         (
             "resilient-runtime",
             &[
@@ -143,6 +150,7 @@ fn features_alone() -> impl Iterator<Item = Step> {
         ("resilient-http", &["chaos", "reqwest", "otel", "metrics"]),
         ("resilient-chaos", &["experiments", "proxy"]),
         ("resilient-redis", &["tls"]),
+        ("resilient-postgres", &["tls"]),
     ];
     let all =
         FEATURES.into_iter().flat_map(|(package, features)| features.iter().map(move |one| (package, *one)));
@@ -168,17 +176,24 @@ fn test_proxy() -> Vec<Step> {
     ]
 }
 
-/// The tests that start `redis-server` and `redis-sentinel`. They are ignored in the other steps.
 fn test_redis() -> Vec<Step> {
     let server = Step::task("redis-server and redis-sentinel", redis::install);
-    let tests = if run::has("cargo-nextest") {
+    vec![server, on_servers("the store in Redis", "resilient-redis")]
+}
+
+fn test_postgres() -> Vec<Step> {
+    let server = Step::task("PostgreSQL", postgres::install);
+    vec![server, on_servers("the store in PostgreSQL", "resilient-postgres")]
+}
+
+/// The tests that start servers. They are ignored in the other steps.
+fn on_servers(name: &'static str, package: &str) -> Step {
+    if run::has("cargo-nextest") {
         let all = ["nextest", "run", "--workspace", "--all-features", "--run-ignored", "only"];
-        Step::cargo("the store in Redis", &[&all[..], &["-E", "package(resilient-redis)"]].concat())
+        Step::cargo(name, &[&all[..], &["-E", &format!("package({package})")]].concat())
     } else {
-        let all = ["test", "-p", "resilient-redis", "--all-features", "--lib", "--tests", "--", "--ignored"];
-        Step::cargo("the store in Redis", &all)
-    };
-    vec![server, tests]
+        Step::cargo(name, &["test", "-p", package, "--all-features", "--lib", "--tests", "--", "--ignored"])
+    }
 }
 
 fn api() -> Step {

@@ -23,6 +23,8 @@ pub(crate) struct Once {
     pub(crate) by: Keyed<Expr>,
     /// Values that calls with the same key must agree on. By default, all arguments.
     pub(crate) fingerprint: Option<Keyed<Expr>>,
+    /// The transaction that the record belongs to.
+    pub(crate) transaction: Option<Keyed<Expr>>,
 }
 
 const EXAMPLE: &str = "idempotent(key = order.id)";
@@ -46,12 +48,14 @@ pub(super) fn idempotent(
     if !input.peek(token::Paren) {
         return Err(needs_a_key(&key));
     }
-    let (mut by, mut fingerprint) = (None, None);
+    let (mut by, mut fingerprint, mut transaction) = (None, None, None);
     let special = |option: &Ident, input: ParseStream<'_>, _: &mut Errors, _: &mut Vec<Setting>| {
         if option == "key" {
             by = Some(expression(option.clone(), input, "order.id")?);
         } else if option == "fingerprint" {
             fingerprint = Some(expression(option.clone(), input, "(order.cents, &order.account)")?);
+        } else if option == "transaction" {
+            transaction = Some(expression(option.clone(), input, "tx")?);
         } else {
             return Ok(false);
         }
@@ -60,7 +64,7 @@ pub(super) fn idempotent(
     let before = errors.count();
     let policy = listed(key, &idempotency::TABLE, EXAMPLE, input, errors, special)?;
     match by {
-        Some(by) => Ok(Some(Idempotent::ByKey(Box::new(Once { policy, by, fingerprint })))),
+        Some(by) => Ok(Some(Idempotent::ByKey(Box::new(Once { policy, by, fingerprint, transaction })))),
         None if errors.count() > before => Ok(None),
         None => Err(needs_a_key(&policy.key)),
     }

@@ -222,5 +222,6 @@ impl Writer<'_> {
             && args.fallback.is_none()
             && args.failure.is_none()
             && args.map_err.is_none()
+            && args.once.as_ref().is_none_or(|once| once.transaction.is_none())
     }
 }

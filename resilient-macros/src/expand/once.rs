@@ -16,7 +16,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 use syn::Expr;
 
-use super::{Writer, bindings};
+use super::{Binding, Writer, bindings};
 use crate::args::Once;
 use crate::spans::{ends, located, runtime_at};
 
@@ -26,15 +26,18 @@ impl Writer<'_> {
         let Some(once) = &self.args.once else {
             return attempts.clone();
         };
-        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
         let (returned, rejected) = (self.returned(), self.rejected());
-        let codec = quote_spanned!(self.output_ends().0=> codec);
+        let codec = self.codec();
+        if let Some(transaction) = &once.transaction {
+            return self.once_in(once, &transaction.value, attempts);
+        }
         // A value that did not come from a fallback (T114).
         let outcome = match &self.args.fallback {
             Some(_) => quote_spanned!(mixed=> __ran.as_ref().ok()),
             None => quote_spanned!(mixed=> ::core::option::Option::Some(&__ran)),
         };
-        let claim = self.claim(once);
+        let claim = self.claim(once, None);
         let (claimed, ran, conclude) = if self.shape.is_async() {
             (
                 quote_spanned!(mixed=> match __claim {
@@ -56,11 +59,7 @@ impl Writer<'_> {
             )
         };
         quote_spanned! {mixed=> {
-            let __codec = {
-                use #krate::__rt::keeping::*;
-                let __codec = (&&&#krate::__rt::Codecs::<#output>::new()).#codec();
-                (&&&#krate::__rt::Codecs::<#output>::new()).compared(__codec)
-            };
+            let __codec = #codec;
             let __has_key;
             let __claimed = {
                 #claim
@@ -88,9 +87,69 @@ impl Writer<'_> {
         }}
     }
 
+    /// Like `once`, with the record in the transaction of the caller.
+    ///
+    /// The transaction is borrowed before and after the attempts. A result that could not be stored is an error, so that the
+    /// caller rolls back.
+    fn once_in(&self, once: &Once, transaction: &Expr, attempts: &TokenStream) -> TokenStream {
+        let (krate, mixed) = (self.krate(), Span::mixed_site());
+        let (returned, rejected) = (self.returned(), self.rejected());
+        let codec = self.codec();
+        let (place, connection) = (ends(transaction), runtime_at(krate, "connection", ends(transaction)));
+        let borrow = quote_spanned!(place.0=> &mut *#transaction);
+        let borrow = quote_spanned!(place.1=> #connection(#borrow));
+        let claim = self.claim(once, Some(&borrow));
+        quote_spanned! {mixed=> {
+            let __codec = #codec;
+            let __has_key;
+            let __claimed = {
+                #claim
+                __has_key = __claim.is_some();
+                match __claim {
+                    ::core::option::Option::Some(__claim) => __claim.await,
+                    ::core::option::Option::None => {
+                        ::core::result::Result::Ok(#krate::__rt::TransactionClaim::Run(::core::option::Option::None))
+                    }
+                }
+            };
+            match __claimed {
+                ::core::result::Result::Ok(#krate::__rt::TransactionClaim::Replay(__stored)) => {
+                    match __call.replay(&__stored, __codec) {
+                        ::core::result::Result::Ok(__out) => #returned,
+                        ::core::result::Result::Err(__rejection) => #rejected,
+                    }
+                }
+                ::core::result::Result::Ok(#krate::__rt::TransactionClaim::Run(__lease)) => {
+                    let __ran = async { #attempts }.await;
+                    if __has_key {
+                        match __call.conclude_in(__lease, __codec, &__ran, #borrow).await {
+                            ::core::result::Result::Ok(()) => __ran,
+                            ::core::result::Result::Err(__rejection) => #rejected,
+                        }
+                    } else {
+                        __call.without_key();
+                        __ran
+                    }
+                }
+                ::core::result::Result::Err(__rejection) => #rejected,
+            }
+        }}
+    }
+
+    /// Returns the codec of the outcome.
+    fn codec(&self) -> TokenStream {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let codec = quote_spanned!(self.output_ends().0=> codec);
+        quote_spanned! {mixed=> {
+            use #krate::__rt::keeping::*;
+            let __codec = (&&&#krate::__rt::Codecs::<#output>::new()).#codec();
+            (&&&#krate::__rt::Codecs::<#output>::new()).compared(__codec)
+        }}
+    }
+
     /// Binds `__claim`, which is `None` without a key. The key is formatted before any `.await`, so that the future
     /// does not hold it.
-    fn claim(&self, once: &Once) -> TokenStream {
+    fn claim(&self, once: &Once, transaction: Option<&TokenStream>) -> TokenStream {
         let (krate, mixed) = (self.krate(), Span::mixed_site());
         let key = &once.by.value;
         let borrow = quote_spanned!(ends(key).0=> &(#key));
@@ -98,7 +157,10 @@ impl Writer<'_> {
         let shown = runtime_at(krate, "shown", ends(key));
         let given = quote_spanned!(ends(key).1=> __key);
         let display = quote_spanned!(ends(key).1=> #shown(#given));
-        let method = if self.shape.is_async() {
+        let within = transaction.map(|transaction| quote_spanned!(mixed=> , #transaction));
+        let method = if transaction.is_some() {
+            quote_spanned!(mixed=> claim_in)
+        } else if self.shape.is_async() {
             quote_spanned!(mixed=> claim)
         } else {
             quote_spanned!(mixed=> claim_blocking)
@@ -111,7 +173,7 @@ impl Writer<'_> {
                         let __print = #print;
                         let __key: &dyn ::core::fmt::Display = #display;
                         ::core::option::Option::Some(
-                            __call.#method(__key, #krate::__rt::Fingerprint::from(__print)),
+                            __call.#method(__key, #krate::__rt::Fingerprint::from(__print) #within),
                         )
                     }
                     ::core::option::Option::None => ::core::option::Option::None,
@@ -134,11 +196,13 @@ impl Writer<'_> {
             }
             None => {
                 let all = bindings(&self.function.sig, self.shape);
-                // The registry is not part of the payload.
+                // The registry and the transaction are not part of the payload.
                 let registry = self.args.registry.as_ref().map(|registry| &registry.value);
-                for binding in
-                    all.iter().filter(|binding| registry.is_none_or(|it| !is_word(it, &binding.ident)))
-                {
+                let transaction = once.transaction.as_ref().map(|transaction| &transaction.value);
+                let is_payload = |binding: &&Binding| {
+                    ![registry, transaction].into_iter().flatten().any(|it| is_word(it, &binding.ident))
+                };
+                for binding in all.iter().filter(is_payload) {
                     let (ident, place) = (&binding.ident, ends(&binding.ident));
                     let with = runtime_at(krate, "print", place);
                     let argument = quote_spanned!(located(ident.span())=> &#ident);

@@ -17,7 +17,11 @@ const LONGEST_KEY: usize = 1024;
 pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let Some(once) = &args.once else { return };
     key_length(once, errors);
-    lease_is_long_enough(args, once, errors);
+    if once.transaction.is_some() {
+        transaction_fits(args, once, shape, errors);
+    } else {
+        lease_is_long_enough(args, once, errors);
+    }
     if let (Some(hedge), false) = (&args.hedge, reexecutes(once)) {
         errors.at(
             &hedge.key,
@@ -42,6 +46,50 @@ pub(super) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
 
 fn reexecutes(once: &Once) -> bool {
     matches!(find(&once.policy, "on_unknown"), Some((Value::Text(word), _)) if word == "reexecute")
+}
+
+/// Reports arguments that cannot work in a transaction of the caller.
+fn transaction_fits(args: &Args, once: &Once, shape: &Shape, errors: &mut Errors) {
+    let Some(transaction) = &once.transaction else { return };
+    if !shape.is_async() {
+        errors.at(
+            &transaction.key,
+            "`transaction` needs an `async fn`: the record is written by an asynchronous database connection",
+        );
+    }
+    if find(&once.policy, "store").is_none() {
+        errors.at(
+            &transaction.key,
+            "`transaction` needs a store that can join the transaction, as in `idempotent(.., store = \"orders\")` with a \
+             `PostgresStore`",
+        );
+    }
+    let repeats = "cannot repeat a part of a transaction, which must be rolled back after an error; move it to the function that \
+                   begins and commits the transaction";
+    let replaces = "replaces an error, so the caller would commit a transaction that must be rolled back; move it to the function \
+                    that begins and commits the transaction";
+    let shares = "shares a result before its transaction has committed; move it to the function that begins and commits the \
+                  transaction";
+    let threads = "runs the body in another thread, which cannot use the transaction; remove `threads`";
+    for (argument, why) in [
+        (args.retry.as_ref().map(|retry| &retry.policy.key), repeats),
+        (args.hedge.as_ref().map(|hedge| &hedge.key), repeats),
+        (args.coalesce.as_ref().map(|coalesce| &coalesce.policy.key), shares),
+        (args.keys.iter().find(|key| *key == "fallback"), replaces),
+        (args.threads().and(args.bulkhead.as_ref()).map(|bulkhead| &bulkhead.key), threads),
+    ] {
+        if let Some(argument) = argument {
+            errors.at(argument, format!("with `idempotent(transaction = ..)`, `{argument}` {why}"));
+        }
+    }
+    for option in ["lease", "on_store_failure"] {
+        if let Some((_, span)) = find(&once.policy, option) {
+            errors.span(
+                span,
+                format!("`{option}` has no effect with `transaction`: the claim is part of the transaction; remove it"),
+            );
+        }
+    }
 }
 
 /// Checks a key that is a string literal.

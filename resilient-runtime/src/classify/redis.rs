@@ -11,7 +11,7 @@ impl Classify for RedisError {
     ///
     /// | error | class |
     /// |---|---|
-    /// | connection refused; server is loading, moved, read-only or without a master | transient |
+    /// | connection refused; server is busy, loading, moved, read-only, without a master or with too few replicas | transient |
     /// | out of memory | overload |
     /// | timeout, connection lost, invalid response, error of a script, partially failed pipeline | uncertain |
     /// | invalid request or configuration, failed authentication, aborted transaction | permanent |
@@ -59,7 +59,8 @@ impl Classify for RedisError {
             | ErrorKind::RESP3NotSupported => Class::Permanent,
             _ => match self.code() {
                 Some("OOM") => Class::Overload { retry_after: None },
-                Some("BUSY") => Class::TRANSIENT,
+                // The server refuses changes, because it has too few replicas or cannot write to its disk.
+                Some("BUSY" | "NOREPLICAS" | "MISCONF") => Class::TRANSIENT,
                 Some("WRONGTYPE" | "NOAUTH" | "WRONGPASS") => Class::Permanent,
                 _ => Class::UNKNOWN,
             },
@@ -91,6 +92,9 @@ mod tests {
         assert_eq!(of(ErrorKind::AuthenticationFailed), Class::Permanent);
         let extension = |code: &str| make_extension_error(code.into(), None).classify();
         assert_eq!(extension("OOM"), Class::Overload { retry_after: None });
+        for code in ["BUSY", "NOREPLICAS", "MISCONF"] {
+            assert_eq!(extension(code), Class::TRANSIENT, "{code}");
+        }
         assert_eq!(extension("MODULE"), Class::UNKNOWN);
     }
 

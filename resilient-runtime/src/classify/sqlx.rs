@@ -10,12 +10,12 @@ impl Classify for Error {
     ///
     /// | error | class |
     /// |---|---|
-    /// | serialization failure (SQLSTATE 40001), deadlock (40P01), lock not available, database not open, `SQLite` busy or locked | transient |
+    /// | serialization failure (SQLSTATE 40001), deadlock (40P01), lock not available, database not open or read-only, `SQLite` busy or locked | transient |
     /// | timeout while waiting for a connection of the pool | transient |
     /// | closed pool | not executed |
     /// | insufficient resources, such as too many connections (SQLSTATE class 53) | overload |
     /// | violated constraint, row not found | ignored |
-    /// | invalid or forbidden statement, invalid argument | permanent |
+    /// | invalid or forbidden statement, invalid argument, refused login, unknown database | permanent |
     /// | I/O error | by its kind |
     /// | configuration or TLS error | by its cause, otherwise permanent |
     /// | connection lost, statement cancelled, outcome not known | uncertain |
@@ -52,16 +52,19 @@ pub(super) fn of_database(error: &dyn DatabaseError) -> Class {
     }
     let code = error.code();
     match code.as_deref() {
-        // Serialization failure, deadlock, lock not available; not connected; database not accepting connections.
+        // Serialization failure, deadlock, lock not available; not connected; database not accepting connections; read-only,
+        // which ends when the address leads to the primary.
         // SQLite: busy and locked, with their extended codes.
         Some(
-            "40001" | "40P01" | "55P03" | "08001" | "08004" | "57P03" | "5" | "261" | "517" | "773" | "6"
-            | "262" | "518",
+            "40001" | "40P01" | "55P03" | "08001" | "08004" | "57P03" | "25006" | "5" | "261" | "517" | "773"
+            | "6" | "262" | "518",
         ) => Class::TRANSIENT,
         Some(code) if code.starts_with("53") => Class::Overload { retry_after: None },
         Some(code) if code.starts_with("23") || code == "40002" => Class::Ignored,
         // The statement is invalid or not allowed.
-        Some(code) if code.len() == 5 && (code.starts_with("22") || code.starts_with("42")) => {
+        Some(code)
+            if code.len() == 5 && ["22", "28", "3D", "42"].iter().any(|class| code.starts_with(class)) =>
+        {
             Class::Permanent
         }
         // Connection lost, statement cancelled, or completion not known.
@@ -125,12 +128,14 @@ mod tests {
     #[test]
     fn database_errors_are_classified_by_their_code() {
         // T33
-        for code in ["40001", "40P01", "55P03", "57P03", "5", "517"] {
+        for code in ["40001", "40P01", "55P03", "57P03", "25006", "5", "517"] {
             assert_eq!(database(code).classify(), Class::TRANSIENT, "{code}");
         }
         assert_eq!(Error::from(Failed("23505", || ErrorKind::UniqueViolation)).classify(), Class::Ignored);
         assert_eq!(database("23514").classify(), Class::Ignored);
-        assert_eq!(database("42601").classify(), Class::Permanent);
+        for code in ["42601", "22012", "28P01", "3D000"] {
+            assert_eq!(database(code).classify(), Class::Permanent, "{code}");
+        }
         assert_eq!(database("53300").classify(), Class::Overload { retry_after: None });
         for code in ["08006", "08007", "57P01", "57014", "40003"] {
             assert_eq!(database(code).classify(), Class::UNCERTAIN, "{code}");

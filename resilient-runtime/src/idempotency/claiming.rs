@@ -20,7 +20,7 @@ const LONGEST_KEY: usize = 1024;
 const STEPS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
 /// Minimum time for which a lost call is remembered. Even with a short `ttl` it is executed again only if the settings
 /// allow that.
-const LOST_FOR: Duration = Duration::from_hours(1);
+pub(super) const LOST_FOR: Duration = Duration::from_hours(1);
 /// How long the health report shows that a store was full.
 const FULL_FOR: Duration = Duration::from_mins(1);
 /// `retry_after` for a store that failed.
@@ -153,7 +153,7 @@ impl Idempotency {
     }
 
     /// The store in use. A named store that is not registered is an error, and there is no fallback to another store.
-    fn store_of(&self, config: &Config) -> Result<Arc<dyn IdempotencyStore>, Rejection> {
+    pub(super) fn store_of(&self, config: &Config) -> Result<Arc<dyn IdempotencyStore>, Rejection> {
         let Some(name) = &config.store else { return Ok(Arc::clone(&self.store.lock())) };
         let found = self.stores.get(name).map(|guard| guard as Arc<dyn IdempotencyStore>);
         found.map_err(|problem| {
@@ -180,6 +180,16 @@ impl Idempotency {
 
     #[cold]
     fn without_store(&self, error: &StoreError, then: OnStoreFailure) -> Result<ClaimOutcome<'_>, Rejection> {
+        self.note_failure(error);
+        match then {
+            OnStoreFailure::Open => Ok(ClaimOutcome::Run(None)),
+            OnStoreFailure::Closed => Err(self.refuse_without_store(error)),
+        }
+    }
+
+    /// Counts, logs and publishes a failure of the store.
+    #[cold]
+    pub(super) fn note_failure(&self, error: &StoreError) {
         self.counters.store_failures.count();
         let error_text = self
             .core
@@ -196,18 +206,19 @@ impl Idempotency {
             self.counters.full.count();
             self.full_until.store(self.core.clock().now().after(FULL_FOR).as_nanos(), Ordering::Relaxed);
         }
-        match then {
-            OnStoreFailure::Open => Ok(ClaimOutcome::Run(None)),
-            OnStoreFailure::Closed => Err(match error {
-                StoreError::Full { retry_after, .. } => {
-                    self.refuse(RejectionKind::StoreUnavailable, *retry_after).of_full_store()
-                }
-                #[cfg(feature = "chaos")]
-                StoreError::Injected(by) => {
-                    self.refuse(RejectionKind::StoreUnavailable, Some(LATER)).caused_by(by.clone())
-                }
-                _ => self.refuse(RejectionKind::StoreUnavailable, Some(LATER)),
-            }),
+    }
+
+    #[cold]
+    pub(super) fn refuse_without_store(&self, error: &StoreError) -> Rejection {
+        match error {
+            StoreError::Full { retry_after, .. } => {
+                self.refuse(RejectionKind::StoreUnavailable, *retry_after).of_full_store()
+            }
+            #[cfg(feature = "chaos")]
+            StoreError::Injected(by) => {
+                self.refuse(RejectionKind::StoreUnavailable, Some(LATER)).caused_by(by.clone())
+            }
+            _ => self.refuse(RejectionKind::StoreUnavailable, Some(LATER)),
         }
     }
 }

@@ -66,6 +66,7 @@ mod clients;
 mod config;
 #[cfg(feature = "durable")]
 mod durable;
+mod encoded;
 mod ended;
 mod ending;
 mod guarded;
@@ -78,6 +79,7 @@ mod record;
 mod replay;
 mod stats;
 mod stored;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,17 +90,22 @@ pub use claim_outcome::{ClaimOutcome, Stored};
 pub use config::{Config, OnStoreFailure, OnUnknown};
 #[cfg(feature = "durable")]
 pub use durable::{DurableStore, OpenError};
+pub use encoded::{ResultError, decode_result, encode_result};
 pub use ended::{Unsaved, replayed, unsaved};
 pub use holding::Holding;
 pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
 pub use replay::{Codec, Replay};
 pub use stats::Stats;
+pub use crate::store::TransactionalStore;
+pub use transaction::StoreTransaction;
 
 pub(crate) use crate::store::idempotency::Printer;
 pub(crate) use ended::{Mark, mark};
 pub(crate) use ending::Effect;
 pub(crate) use lease::{Around, around, has_begun};
+#[doc(hidden)]
+pub use transaction::{TransactionClaim, TransactionLease};
 
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::{EventKind, LogLimit, log_limited};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Answer, ready};
+use super::{Answer, TransactionalStore, ready};
 
 /// Identifies the call that claimed a key.
 ///
@@ -266,6 +266,19 @@ pub trait IdempotencyStore: fmt::Debug + Send + Sync + 'static {
     /// ```
     fn lose<'a>(&'a self, _key: &'a str, _owner: Owner) -> Answer<'a, bool> {
         ready(Ok(false))
+    }
+
+    /// Returns the store as one that can write a record in the transaction of the caller, if it can.
+    ///
+    /// `idempotent(transaction = ..)` needs it. The default implementation returns `None`.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, idempotency::{IdempotencyStore, MemoryStore}};
+    ///
+    /// assert!(MemoryStore::new(Clock::system(), 10).transactional().is_none());
+    /// ```
+    fn transactional(&self) -> Option<&dyn TransactionalStore> {
+        None
     }
 }
 

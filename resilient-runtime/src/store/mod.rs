@@ -41,6 +41,7 @@ pub(crate) mod idempotency;
 mod instances;
 mod named;
 mod stats;
+mod transaction;
 pub(crate) mod wait;
 
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
 pub(crate) use named::{NamedStores, OnReady};
 pub use stats::Stats;
+pub use transaction::TransactionalStore;
 
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;

@@ -2,7 +2,7 @@
 //!
 //! | role | check | stores of this project that pass it |
 //! |---|---|---|
-//! | [`IdempotencyStore`] | [`check_idempotency_store`] | [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore`, `RedisStore` |
+//! | [`IdempotencyStore`] | [`check_idempotency_store`] | [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore`, `RedisStore`, `PostgresStore` |
 //! | [`CircuitStore`] | [`check_circuit_store`] | [`MemoryCircuits`](crate::circuit_breaker::shared::MemoryCircuits), `RedisStore` |
 
 mod circuit_rules;

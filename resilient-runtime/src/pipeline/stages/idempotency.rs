@@ -134,7 +134,7 @@ impl<'p> Call<'p> {
     }
 
     /// The combined effect of all attempts.
-    fn effect(&self) -> Effect {
+    pub(in crate::pipeline) fn effect(&self) -> Effect {
         match self.ending {
             Ending::Succeeded => Effect::Done,
             // The last attempt does not undo the effect of an earlier one.

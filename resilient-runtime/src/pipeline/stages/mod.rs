@@ -14,6 +14,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod retry;
 pub(crate) mod threads;
 pub(crate) mod timeout;
+pub(crate) mod transaction;
 
 use std::sync::Arc;
 
