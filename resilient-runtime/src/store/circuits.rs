@@ -33,7 +33,8 @@ use crate::ratio::Ratio;
 ///   of them failed.
 /// - **Expiry.** A circuit that is open or half-open closes ([`Ended::Lapsed`]) when its votes were fewer than required for
 ///   `max_shared_open`. A failed half-open period counts as a renewal.
-/// - The settings of the instance that reports apply to its report.
+/// - The settings of the instance that reports apply to its report. If another instance has reported other settings, the
+///   answer has [`is_mixed`](Shared::is_mixed).
 ///
 /// Check an implementation with `resilient_runtime::testing::check_circuit_store` (feature `testing`).
 ///
@@ -329,6 +330,8 @@ pub struct Shared {
     pub successful: u32,
     /// Number of failed probes in this half-open period.
     pub failed: u32,
+    /// Whether the last report of another instance had another [`Rule`].
+    pub is_mixed: bool,
 }
 
 impl Shared {
@@ -352,6 +355,7 @@ impl Shared {
             probes: 0,
             successful: 0,
             failed: 0,
+            is_mixed: false,
         }
     }
 }

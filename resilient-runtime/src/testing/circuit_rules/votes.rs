@@ -139,6 +139,17 @@ impl<S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'_, S, P> {
         let shared = circuit.report(0, |_| ()).await?;
         circuit.of("instances", shared.instances, 9)?;
 
+        circuit = self.circuit("instances with different settings are noticed", 3).await?;
+        let shared = circuit.report(3, |_| ()).await?;
+        circuit.of("equal settings", shared.is_mixed, false)?;
+        let shared = circuit.report(3, |report| report.rule.probes += 1).await?;
+        circuit.of("another setting", shared.is_mixed, true)?;
+        let shared = circuit.report(2, |_| ()).await?;
+        circuit.of("another setting of another instance", shared.is_mixed, true)?;
+        circuit.report(3, |_| ()).await?;
+        let shared = circuit.report(2, |_| ()).await?;
+        circuit.of("equal settings again", shared.is_mixed, false)?;
+
         circuit = self.circuit("the longest durations are accepted", 0).await?;
         circuit.rule.open_for = Duration::MAX;
         circuit.rule.open_max = Duration::MAX;
