@@ -11,7 +11,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Expr, ExprLit, FnArg, Lit, ReceiverKind, ReturnType, Safety, Type};
 
-use crate::args::{Args, Fallback, is_async, timeouts};
+use crate::args::{Args, BuiltInCache, Fallback, is_async, timeouts};
 use crate::diag::Errors;
 use crate::expand::{bindings, has_hole};
 use crate::item::FnItem;
@@ -39,7 +39,7 @@ pub(crate) fn check(args: &Args, function: &FnItem, shape: &Shape, errors: &mut 
     hedge_fits(args, function, shape, errors);
     once::check(args, function, shape, errors);
     fallback_fits(args, shape, errors);
-    local_cache_is_safe(args, function, shape, errors);
+    caches_are_safe(args, function, shape, errors);
     priority_is_known(args, function, shape, errors);
     borrows::clones(args, function, shape, errors);
     borrows::mutable_self(args, function, shape, errors);
@@ -310,18 +310,29 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
 }
 
 /// Requires a cache key for functions with parameters. Without one, a caller could receive the data of another user.
-fn local_cache_is_safe(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
-    let Some(cache) = args.fallback.as_ref().and_then(Fallback::local_cache) else { return };
+fn caches_are_safe(args: &Args, function: &FnItem, shape: &Shape, errors: &mut Errors) {
+    for cache in args.fallback.iter().flat_map(Fallback::caches) {
+        cache_is_safe(cache, function, shape, errors);
+    }
+}
+
+fn cache_is_safe(cache: &BuiltInCache, function: &FnItem, shape: &Shape, errors: &mut Errors) {
     let word = &cache.word;
     let has_parameters = !function.sig.inputs.is_empty()
         || function.sig.generics.type_params().next().is_some()
         || function.sig.generics.const_params().next().is_some();
     if has_parameters && cache.key.is_none() && !cache.is_broken {
+        let example = if cache.is_local() {
+            "local_cache(max_age = \"10m\", key = id)"
+        } else {
+            "distributed_cache(store = \"shared\", key = id, max_age = \"10m\")"
+        };
         errors.at(
             word,
-            "`local_cache` needs a key, because otherwise one caller could receive the result of another; list everything \
-             that the result depends on, as in `local_cache(max_age = \"10m\", key = id)`, or write `key = ()` if it depends \
-             on nothing",
+            format!(
+                "`{word}` needs a key, because otherwise one caller could receive the result of another; list everything \
+                 that the result depends on, as in `{example}`, or write `key = ()` if it depends on nothing"
+            ),
         );
     }
     let ty = shape.attempt_type(function);
@@ -329,12 +340,12 @@ fn local_cache_is_safe(args: &Args, function: &FnItem, shape: &Shape, errors: &m
     if has_elided_reference(&ty)
         || lifetimes.any(|param| names_lifetime(ty.to_token_stream(), &param.lifetime.ident))
     {
-        errors.at(word, "`local_cache` stores results longer than the call, but this function returns a borrowed value; return an owned value");
+        errors.at(word, format!("`{word}` stores results longer than the call, but this function returns a borrowed value; return an owned value"));
     }
     if has_hole(&ty) {
         errors.at(
             word,
-            "`local_cache` needs a concrete return type, but this function returns an `impl Trait`; write out the type",
+            format!("`{word}` needs a concrete return type, but this function returns an `impl Trait`; write out the type"),
         );
     }
 }

@@ -12,10 +12,33 @@ table! {
         /// Timeout of an asynchronous replica. If not set: `level_timeout`.
         timeout as replica_timeout: span("24h") = none, "timeout = \"500ms\""
     }
-    /// A cache that several machines share.
-    distributed_cache: group, "distributed_cache = f or distributed_cache(f, timeout = \"500ms\")" {
-        /// Timeout of an asynchronous distributed cache. If not set: `level_timeout`.
+    /// The built-in cache of the last successful result for each key in a store that several machines share, or a
+    /// function.
+    distributed_cache: group,
+        "distributed_cache(store = \"shared\", key = id, max_age = \"10m\"), or distributed_cache = f, or distributed_cache(f, timeout = \"500ms\")"
+    {
+        /// Timeout of the distributed cache: of a read of the store, or of your own asynchronous function. If not set:
+        /// `level_timeout`.
         timeout as distributed_cache_timeout: span("24h") = none, "timeout = \"500ms\""
+        /// Name of a store registered with `Registry::use_store` or in the settings file.
+        store as distributed_cache_store: name = none, "store = \"shared\""
+        /// Cache key: everything that the result depends on.
+        key: code, "key = id" [by id]
+        /// Maximum age of a result that the distributed cache returns, by the clock of the store.
+        max_age as distributed_cache_max_age: span("30d") = "10m", "max_age = \"10m\"" [ttl expiry expire_after]
+        /// How long a result is returned from memory before the store is read again. It is also returned if the store
+        /// fails, until `max_age`.
+        reread_after as distributed_cache_reread_after: time("0s", "1h") = "1s", "reread_after = \"1s\""
+            [near near_ttl refresh_after]
+        /// How long it is remembered that the store has no result for a key. 0: each call reads the store again.
+        remember_absent as distributed_cache_remember_absent: time("0s", "1h") = "0s", "remember_absent = \"5s\""
+            [negative_ttl]
+        /// Maximum size of a result, in bytes of its stored form. A larger result is not stored.
+        max_bytes as distributed_cache_max_bytes: count(1, 16_777_216, "bytes") = 65_536, "max_bytes = 65_536"
+            [max_value max_size]
+        /// Maximum number of results in memory.
+        max_entries as distributed_cache_max_entries: count(16, 1_000_000, "entries") = 1_000, "max_entries = 1000"
+            [capacity size max_capacity]
     }
     /// The built-in cache of the last successful result for each key, or a function.
     local_cache: group,

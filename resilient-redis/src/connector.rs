@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use resilient_runtime::Registry;
 use resilient_runtime::circuit_breaker::shared::CircuitStore;
+use resilient_runtime::fallback::CacheStore;
 use resilient_runtime::idempotency::IdempotencyStore;
 use resilient_runtime::store::{self, Backend, Connector, InstanceStore};
 
@@ -77,6 +78,10 @@ impl Backend for RedisStore {
     }
 
     fn circuits(&self) -> Option<&dyn CircuitStore> {
+        Some(self)
+    }
+
+    fn cache(&self) -> Option<&dyn CacheStore> {
         Some(self)
     }
 

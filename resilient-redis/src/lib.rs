@@ -30,6 +30,7 @@
 
 mod address;
 mod attempt;
+mod cache;
 mod circuits;
 mod cluster;
 mod config;
@@ -55,6 +56,7 @@ extern crate self as resilient_redis;
 #[allow(dead_code, reason = "some parts are used only by the other tests")]
 mod fixture;
 
+pub use cache::LARGEST_VALUE;
 pub use config::{Config, InvalidConfig};
 pub use connector::{RedisConnector, register};
 pub use store::{LARGEST_RESULT, RedisStore};

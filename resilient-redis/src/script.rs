@@ -18,6 +18,7 @@ pub(crate) struct Script {
 }
 
 pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/claim.lua")));
+pub(crate) static CACHE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/cache.lua")));
 pub(crate) static CHANGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/change.lua")));
 pub(crate) static ANNOUNCE: LazyLock<Script> =

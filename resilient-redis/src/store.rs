@@ -24,7 +24,7 @@ pub const LARGEST_RESULT: usize = 16 << 20;
 const ROLE: &str = "idempotency";
 
 /// Durations are limited to this, so that times are exact as Lua numbers.
-const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
+pub(crate) const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// Stores idempotency records in a Redis or Valkey server, shared by all processes that use it.
 ///
@@ -52,10 +52,10 @@ const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 ///
 /// # Rights
 /// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
-/// for idempotency records, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, `+hgetall` and
-/// `&PREFIX:* +publish +subscribe` for shared circuits, and `+info` for the check of `maxmemory-policy`. With Sentinel
-/// add `+role`, in a cluster `+cluster|slots +asking`, and for [`Config::wait`] `+wait`. A user of the sentinels needs
-/// `+sentinel|get-master-addr-by-name`.
+/// for idempotency records, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count instances, `+get +getrange +set` for
+/// a distributed cache, `+hgetall` and `&PREFIX:* +publish +subscribe` for shared circuits, and `+info` for the check of
+/// `maxmemory-policy`. With Sentinel add `+role`, in a cluster `+cluster|slots +asking`, and for [`Config::wait`]
+/// `+wait`. A user of the sentinels needs `+sentinel|get-master-addr-by-name`.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -116,6 +116,19 @@ impl RedisStore {
     /// ```
     pub fn record_key(&self, key: &str) -> String {
         self.session.key(ROLE, key)
+    }
+
+    /// Returns the key in Redis of a value of a distributed cache.
+    ///
+    /// ```
+    /// use resilient_redis::RedisStore;
+    ///
+    /// let key = RedisStore::connect_lazily("redis://127.0.0.1")?.cache_key("EUR");
+    /// assert!(key.starts_with("resilient:cache:{") && key.len() == 82);
+    /// # Ok::<_, resilient_redis::InvalidConfig>(())
+    /// ```
+    pub fn cache_key(&self, key: &str) -> String {
+        self.session.key("cache", key)
     }
 
     /// The key in Redis with this name.

@@ -95,9 +95,11 @@ mod priority;
 mod random;
 mod ratio;
 mod rejection;
+mod replay;
 mod seconds;
 mod site;
 mod standalone;
+mod stored;
 mod switch;
 mod sync;
 #[cfg(feature = "chaos")]

@@ -152,6 +152,12 @@ impl Site {
         Place { file: self.meta.file, line: self.meta.line }
     }
 
+    /// Returns the path of the function. For a method it contains the type.
+    pub(crate) fn path(&self) -> &'static str {
+        let inside = (self.meta.inside)();
+        inside.split_once(INSIDE).map_or(inside, |(path, _)| path)
+    }
+
     /// Returns `name = ".."`, or the path of the function if there is no name.
     ///
     /// Methods of different types in one module have the same path; then the line is added. A macro can generate
@@ -167,8 +173,7 @@ impl Site {
         };
         let twins: Vec<_> = all().into_iter().filter(has_my_path).collect();
         if twins.iter().any(|twin| twin.place() == self.place()) {
-            let inside = (self.meta.inside)();
-            return inside.split_once(INSIDE).map_or(inside, |(path, _)| path).to_owned();
+            return self.path().to_owned();
         }
         let path = format!("{}::{}", self.meta.module, self.meta.function);
         if twins.is_empty() { path } else { format!("{path}:{}", self.meta.line) }

@@ -31,6 +31,8 @@ mod async_fns;
 mod attempts;
 #[path = "shapes/causes.rs"]
 mod causes;
+#[path = "shapes/distributed.rs"]
+mod distributed;
 #[path = "shapes/errors.rs"]
 mod errors;
 #[path = "shapes/fallbacks.rs"]

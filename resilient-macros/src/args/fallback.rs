@@ -28,11 +28,12 @@ pub(crate) struct Level {
 
 pub(crate) enum Answer {
     Code(Expr),
-    /// The built-in local cache.
-    LocalCache(LocalCache),
+    /// The built-in local or distributed cache.
+    Cache(BuiltInCache),
 }
 
-pub(crate) struct LocalCache {
+pub(crate) struct BuiltInCache {
+    /// `local_cache` or `distributed_cache`.
     pub(crate) word: Ident,
     pub(crate) key: Option<Keyed<Expr>>,
     /// Whether an option had an error, which may have been the key.
@@ -41,9 +42,19 @@ pub(crate) struct LocalCache {
 
 impl Fallback {
     /// Returns the built-in local cache, if it is a level.
-    pub(crate) fn local_cache(&self) -> Option<&LocalCache> {
-        self.levels.iter().find_map(|level| match &level.answer {
-            Answer::LocalCache(cache) => Some(cache),
+    pub(crate) fn local_cache(&self) -> Option<&BuiltInCache> {
+        self.caches().find(|cache| cache.is_local())
+    }
+
+    /// Returns the built-in distributed cache, if it is a level.
+    pub(crate) fn distributed_cache(&self) -> Option<&BuiltInCache> {
+        self.caches().find(|cache| !cache.is_local())
+    }
+
+    /// Returns the built-in caches that are levels.
+    pub(crate) fn caches(&self) -> impl Iterator<Item = &BuiltInCache> {
+        self.levels.iter().filter_map(|level| match &level.answer {
+            Answer::Cache(cache) => Some(cache),
             Answer::Code(_) => None,
         })
     }
@@ -52,21 +63,30 @@ impl Fallback {
     pub(crate) fn code(&self) -> impl Iterator<Item = &Expr> {
         self.levels.iter().filter_map(|level| match &level.answer {
             Answer::Code(answer) => Some(answer),
-            Answer::LocalCache(_) => None,
+            Answer::Cache(_) => None,
         })
     }
 }
 
+impl BuiltInCache {
+    pub(crate) fn is_local(&self) -> bool {
+        self.word == LOCAL
+    }
+}
+
+const LOCAL: &str = "local_cache";
+const DISTRIBUTED: &str = "distributed_cache";
+
 /// Name in the attribute and variant, in the order of the chain.
 const LEVELS: [(&str, &str); 5] = [
     ("replica", "Replica"),
-    ("distributed_cache", "DistributedCache"),
-    ("local_cache", "LocalCache"),
+    (DISTRIBUTED, "DistributedCache"),
+    (LOCAL, "LocalCache"),
     ("backup", "Backup"),
     ("default", "Default"),
 ];
 
-/// The only option of a level that is an expression. The other options belong to the built-in local cache.
+/// The only option of a level that is an expression. The other options belong to the built-in caches.
 const TIMEOUT: &str = "timeout";
 
 pub(super) fn parse(name: Ident, input: ParseStream<'_>, errors: &mut Errors) -> Result<Fallback> {
@@ -128,12 +148,12 @@ fn level(
     let mut options_here = Place::within(&fallback::TABLE, name);
     if !input.peek(token::Paren) {
         let ahead = input.fork();
-        let is_built_in = name == "local_cache" && ahead.parse::<Token![=]>().is_ok() && is_text(&ahead);
+        let is_built_in = name == LOCAL && ahead.parse::<Token![=]>().is_ok() && is_text(&ahead);
         if is_built_in {
             let row = const { fallback::TABLE.row("cache_max_age") };
             let (value, span) = value::parse(&word, row.takes, input)?;
             settings.push(Setting { field: row.field, value, span });
-            return Ok(Answer::LocalCache(LocalCache { word, key: None, is_broken: false }));
+            return Ok(Answer::Cache(BuiltInCache { word, key: None, is_broken: false }));
         }
         return Ok(Answer::Code(expression(word, input, "|failure| ..")?.value));
     }
@@ -143,9 +163,13 @@ fn level(
         return Err(Error::new(word.span(), message));
     }
     inside(input, |content| {
-        if name == "local_cache" && (content.is_empty() || is_option(content)) {
+        let has_options = content.is_empty() || is_option(content);
+        if name == LOCAL && has_options {
             options_here.rows.retain(|row| row.option != TIMEOUT);
-            return local_cache(word, &options_here, content, errors, settings);
+            return built_in_cache(word, &options_here, content, errors, settings);
+        }
+        if name == DISTRIBUTED && has_options {
+            return built_in_cache(word, &options_here, content, errors, settings);
         }
         if content.is_empty() || is_option(content) {
             let message = format!(
@@ -174,8 +198,8 @@ fn is_text(input: ParseStream<'_>) -> bool {
     matches!(value::expr(input), Ok(Expr::Lit(ExprLit { lit: Lit::Str(_), .. })))
 }
 
-/// Parses the options of the built-in cache: `local_cache(max_age = "10m", ..)`.
-fn local_cache(
+/// Parses the options of a built-in cache: `local_cache(max_age = "10m", ..)`.
+fn built_in_cache(
     word: Ident,
     place: &Place,
     content: ParseStream<'_>,
@@ -192,12 +216,28 @@ fn local_cache(
         Ok(true)
     };
     options(place, content, errors, settings, special);
-    let has_age = settings[before.1..].iter().any(|setting| setting.field == "cache_max_age");
-    if !has_age && errors.count() == before.0 {
-        let message = "`local_cache` needs `max_age`, the maximum age of a result, as in `local_cache(max_age = \"10m\", key = id)`";
-        return Err(Error::new(word.span(), message));
+    let cache = BuiltInCache { word, key: by, is_broken: errors.count() > before.0 };
+    let has = |field: &str| settings[before.1..].iter().any(|setting| setting.field == field);
+    let missing = if cache.is_local() {
+        (!has("cache_max_age")).then_some(
+            "`local_cache` needs `max_age`, the maximum age of a result, as in `local_cache(max_age = \"10m\", key = id)`",
+        )
+    } else if !has("distributed_cache_store") {
+        Some(
+            "`distributed_cache` needs `store`, the name of a store, as in \
+             `distributed_cache(store = \"shared\", key = id, max_age = \"10m\")`, or a function or expression first, as in \
+             `distributed_cache(other, timeout = \"500ms\")`",
+        )
+    } else {
+        (!has("distributed_cache_max_age")).then_some(
+            "`distributed_cache` needs `max_age`, the maximum age of a result, as in \
+             `distributed_cache(store = \"shared\", key = id, max_age = \"10m\")`",
+        )
+    };
+    match missing.filter(|_| !cache.is_broken) {
+        Some(message) => Err(Error::new(cache.word.span(), message)),
+        None => Ok(Answer::Cache(cache)),
     }
-    Ok(Answer::LocalCache(LocalCache { word, key: by, is_broken: errors.count() > before.0 }))
 }
 
 /// Returns whether an expression is `async |failure| ..` or `|failure| async { .. }`.
@@ -205,8 +245,13 @@ pub(crate) fn is_async(answer: &Expr) -> bool {
     matches!(answer, Expr::Closure(closure) if closure.asyncness.is_some() || matches!(&*closure.body, Expr::Async(_)))
 }
 
-/// Returns the spans of all settings that limit the time of levels.
+/// Returns the spans of all settings that limit the time of asynchronous levels.
 pub(crate) fn timeouts(fallback: &Fallback) -> impl Iterator<Item = Span> {
-    let is_time = |setting: &&Setting| setting.field.ends_with("_timeout") || setting.field == "grace";
+    // A read of the store ends in time in a synchronous function too.
+    let is_bounded = fallback.distributed_cache().is_some();
+    let is_time = move |setting: &&Setting| {
+        (setting.field.ends_with("_timeout") || setting.field == "grace")
+            && !(is_bounded && setting.field == "distributed_cache_timeout")
+    };
     fallback.settings.iter().filter(is_time).map(|setting| setting.span)
 }

@@ -1,7 +1,7 @@
 //! Generates the fallback levels that handle a failure.
 //!
 //! ```text
-//! let key = kept::key(..);                        // only with the built-in local cache
+//! let key = leveled.key(..);                      // only with a built-in cache
 //! match { ATTEMPTS } {
 //!     Ok(out) => { keep!(key, &out); out }
 //!     Err(failure) => 'levels: {
@@ -20,7 +20,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, Type};
 
 use super::Writer;
-use crate::args::{Answer, Fallback, Level, LocalCache, is_async};
+use crate::args::{Answer, BuiltInCache, Fallback, Level, is_async};
 use crate::shape::tokens;
 use crate::spans::{ends, located, runtime_at};
 
@@ -36,25 +36,24 @@ impl Writer<'_> {
     /// Returns the code that evaluates `attempts` and handles its failure with the fallback.
     pub(super) fn with_fallback(&self, fallback: &Fallback, attempts: &TokenStream) -> TokenStream {
         let (answer, mixed) = (self.fall_back(fallback), Span::mixed_site());
-        let Some(LocalCache { word, key, .. }) = fallback.local_cache() else {
+        let caches: Vec<_> = fallback.caches().collect();
+        if caches.is_empty() {
             return quote_spanned! {mixed=>
                 match { #attempts } {
                     ::core::result::Result::Ok(__out) => __out,
                     ::core::result::Result::Err(__failure) => { #answer }
                 }
             };
-        };
-        let (krate, output, place) = (self.krate(), self.output, located(word.span()));
-        // rustc errors about a type that cannot be stored point to that type.
-        let make_key = quote_spanned!(self.output_ends().0=> key);
-        let key = match key {
-            Some(key) => {
-                let key = &key.value;
-                quote_spanned!(ends(key).0=> &(#key))
+        }
+        let krate = self.krate();
+        let keys = caches.iter().map(|cache| self.cache_key(cache));
+        let keep = caches.iter().map(|cache| {
+            if cache.is_local() {
+                quote_spanned!(mixed=> #krate::__rt::keep!(&__call, __key, &__out);)
+            } else {
+                quote_spanned!(mixed=> #krate::__rt::distribute!(&__call, &__store_key, &__out);)
             }
-            None => quote_spanned!(mixed=> &()),
-        };
-        let leveled = quote_spanned!(place=> (&&&#krate::__rt::Leveled::<#output>::new()));
+        });
         let watched = if self.shape.is_async() {
             quote_spanned!(mixed=> #krate::__rt::CollectReasons::new(async { #attempts }).await)
         } else {
@@ -65,21 +64,45 @@ impl Writer<'_> {
             }}
         };
         quote_spanned! {mixed=> {
-            let __key = {
-                use #krate::__rt::leveling::*;
-                #leveled.#make_key(&__call, &__RESILIENT_SITE, #key)
-            };
+            #(#keys)*
             match #watched {
                 (::core::result::Result::Ok(__out), __seen) => {
                     // A result computed from degraded results is not stored as a good result (T114).
                     if __seen.is_none() && !#krate::__rt::is_marked!(&__out) {
-                        #krate::__rt::keep!(&__call, __key, &__out);
+                        #(#keep)*
                     }
                     __out
                 }
                 (::core::result::Result::Err(__failure), _) => { #answer }
             }
         }}
+    }
+
+    /// Binds the key of a built-in cache: `__key` or `__store_key`.
+    fn cache_key(&self, cache: &BuiltInCache) -> TokenStream {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let place = located(cache.word.span());
+        // rustc errors about a type that cannot be stored point to that type.
+        let at = self.output_ends().0;
+        let (bound, make_key) = if cache.is_local() {
+            (quote_spanned!(mixed=> __key), quote_spanned!(at=> key))
+        } else {
+            (quote_spanned!(mixed=> __store_key), quote_spanned!(at=> store_key))
+        };
+        let key = match &cache.key {
+            Some(key) => {
+                let key = &key.value;
+                quote_spanned!(ends(key).0=> &(#key))
+            }
+            None => quote_spanned!(mixed=> &()),
+        };
+        let leveled = quote_spanned!(place=> (&&&#krate::__rt::Leveled::<#output>::new()));
+        quote_spanned! {mixed=>
+            let #bound = {
+                use #krate::__rt::leveling::*;
+                #leveled.#make_key(&__call, &__RESILIENT_SITE, #key)
+            };
+        }
     }
 
     /// Returns the code that computes the result for `__failure`.
@@ -91,7 +114,7 @@ impl Writer<'_> {
                 self.default_level(answer, fallback.is_single)
             }
             Answer::Code(answer) => self.level_of_code(level, answer, index == last),
-            Answer::LocalCache(_) => self.level_of_cache(level, index == last),
+            Answer::Cache(cache) => self.level_of_cache(cache, level, index == last),
         });
         let why = self.why();
         quote_spanned!(mixed=> #why #[allow(unreachable_code)] '__levels: { #(#levels)* })
@@ -178,12 +201,18 @@ impl Writer<'_> {
         }}
     }
 
-    fn level_of_cache(&self, level: &Level, is_last: bool) -> TokenStream {
+    fn level_of_cache(&self, cache: &BuiltInCache, level: &Level, is_last: bool) -> TokenStream {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let outcome = quote_spanned!(mixed=> #krate::__rt::outcome_of!(#output));
+        let found = match (cache.is_local(), self.shape.is_async()) {
+            (true, _) => quote_spanned!(mixed=> #krate::__rt::last_good!(&mut __call, __key, #output)),
+            (false, true) => quote_spanned!(mixed=> __store_key.find(&mut __call, #outcome).await),
+            (false, false) => quote_spanned!(mixed=> __store_key.find_blocking(&mut __call, #outcome)),
+        };
         let served = self.served(level.variant, &quote_spanned!(mixed=> __age));
         let failed = self.failed_level(level.variant, is_last);
         quote_spanned! {mixed=>
-            match #krate::__rt::last_good!(&mut __call, __key, #output) {
+            match #found {
                 ::core::result::Result::Ok((__out, __age)) => { #served }
                 ::core::result::Result::Err(__none) => {
                     let __last: ::core::result::Result<#output, #krate::__rt::NoAnswer> =

@@ -1,6 +1,7 @@
 //! The store on real servers. The tests start `redis-server`, and are ignored without `cargo xtask redis`.
 #![cfg(unix)]
 
+mod cache;
 mod circuits;
 mod cluster;
 mod eviction;

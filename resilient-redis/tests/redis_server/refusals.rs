@@ -2,6 +2,7 @@
 
 use resilient_redis::{Config, RedisStore};
 use resilient_runtime::circuit_breaker::shared::{CircuitStore, Report, Rule};
+use resilient_runtime::fallback::CacheStore;
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
 use resilient_runtime::store::InstanceStore;
 
@@ -124,7 +125,7 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
 }
 
 /// The rights in the documentation of `RedisStore`, for one server.
-const RIGHTS: [&str; 16] = [
+const RIGHTS: [&str; 19] = [
     "eval",
     "evalsha",
     "time",
@@ -141,6 +142,9 @@ const RIGHTS: [&str; 16] = [
     "zrange",
     "zremrangebyscore",
     "hgetall",
+    "get",
+    "getrange",
+    "set",
 ];
 
 /// Makes every operation, so that each command is used.
@@ -155,7 +159,10 @@ async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotenc
     store.announce(1, HOUR).await?;
     store.leave(1).await?;
     store.report("payment", Report::new(1, Rule::default())).await?;
-    store.reset("payment").await
+    store.reset("payment").await?;
+    store.put("a", vec![1], HOUR).await?;
+    store.get("a").await?;
+    CacheStore::remove(store, "a").await.map(drop)
 }
 
 #[tokio::test]

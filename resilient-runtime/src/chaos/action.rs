@@ -38,8 +38,8 @@ pub(crate) enum Action {
 pub(super) enum Subject {
     /// The attempts of calls.
     Calls,
-    /// A component of this kind. `is_counted` if it acts on single operations of it, which can be counted.
-    Component { kind: Kind, is_counted: bool },
+    /// A component of one of these kinds. `is_counted` if it acts on single operations of it, which can be counted.
+    Component { kinds: &'static [Kind], is_counted: bool },
     /// The clock of the registry.
     Clock,
 }
@@ -50,12 +50,12 @@ impl Action {
     pub(super) fn subject(&self) -> Subject {
         match self {
             Self::HoldPermits(_) | Self::HoldThreads(_) => {
-                Subject::Component { kind: Kind::Bulkhead, is_counted: false }
+                Subject::Component { kinds: &[Kind::Bulkhead], is_counted: false }
             }
             Self::FailStore | Self::SlowStore(_) => {
-                Subject::Component { kind: Kind::Idempotency, is_counted: true }
+                Subject::Component { kinds: &[Kind::Idempotency, Kind::Store], is_counted: true }
             }
-            Self::FlapHealth(_) => Subject::Component { kind: Kind::Health, is_counted: false },
+            Self::FlapHealth(_) => Subject::Component { kinds: &[Kind::Health], is_counted: false },
             Self::SkewClock(_) => Subject::Clock,
             Self::Latency(_)
             | Self::Error(_)

@@ -58,7 +58,7 @@ impl Fault {
         Self::new(Action::HoldThreads(amount))
     }
 
-    /// Fails the operations of a store: the idempotency store of a component.
+    /// Fails the operations of a store: the idempotency store of a component, or a named store with all of its roles.
     ///
     /// The store is not reached. The component behaves as with a store that cannot be reached: `on_store_failure`
     /// decides about calls, and a result is returned but not stored. It affects whichever store the component uses at
@@ -78,9 +78,10 @@ impl Fault {
         Self::new(Action::FailStore)
     }
 
-    /// Delays the operations of a store: the idempotency store of a component.
+    /// Delays the operations of a store: the idempotency store of a component, or a named store with all of its roles.
     ///
-    /// An operation that takes longer than `store_timeout` fails as with a really slow store. At the end of the fault,
+    /// An operation that takes longer than `store_timeout`, or than the `timeout` of a named store, fails as with a really
+    /// slow store. An operation of a named store that blocks a thread without a timer of tokio always takes longer. At the end of the fault,
     /// waiting operations continue at once.
     ///
     /// ```

@@ -496,7 +496,7 @@ mod tests {
             (r#"{"type":"hold_permits"}"#.to_owned(), "`hold_permits` has no target; name the bulkhead"),
             (
                 format!(r#"{{"type":"fail_store",{bulkhead}}}"#),
-                "`fail_store` affects a component of the kind `idempotency`, and `db` is of the kind `bulkhead`",
+                "`fail_store` affects a component of the kind `idempotency` or `store`, and `db` is of the kind `bulkhead`",
             ),
             (format!(r#"{{"type":"hold_permits",{bulkhead},"times":3}}"#), "`times` does not apply"),
             (

@@ -97,14 +97,16 @@ impl Target {
                 format!("`{key}` does not apply to `{fault}`, which affects {affected} and not single calls")
             });
         }
-        let Subject::Component { kind, .. } = subject else { return };
+        let Subject::Component { kinds, .. } = subject else { return };
         match &self.component {
             None => problems.require(false, || {
-                format!("`{fault}` has no target; name the {kind} with `component`")
+                let kinds = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" or the ");
+                format!("`{fault}` has no target; name the {kinds} with `component`")
             }),
-            Some((named, name)) => problems.require(*named == kind, || {
+            Some((named, name)) => problems.require(kinds.contains(named), || {
                 let name: String = name.chars().take(32).flat_map(char::escape_debug).collect();
-                format!("`{fault}` affects a component of the kind `{kind}`, and `{name}` is of the kind `{named}`")
+                let kinds = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join("` or `");
+                format!("`{fault}` affects a component of the kind `{kinds}`, and `{name}` is of the kind `{named}`")
             }),
         }
     }

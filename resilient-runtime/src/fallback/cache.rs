@@ -134,6 +134,16 @@ impl Cache {
         kept.downcast_ref::<V>().map(|value| (value.clone(), age)).ok_or(NoAnswer::Empty)
     }
 
+    pub(super) fn remove(&self, key: u128) {
+        let mut shard = self.shard(key).lock();
+        let gone = shard.entries.remove(&key);
+        if gone.is_some() {
+            shard.order.retain(|other| *other != key);
+        }
+        drop(shard);
+        drop(gone);
+    }
+
     pub(super) fn clear(&self) {
         for shard in &self.shards {
             // Drop the values after the lock is released.

@@ -10,11 +10,13 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use super::degradation::Why;
+use super::distributed::{Lookup, Step};
 use super::failed::AllFailed;
 use super::kept::{Again, Keeps};
 use super::level_permit::{LevelPermit, NoAnswer, Waiting};
 use super::{Fallback, Level, degradation};
 use crate::outcome::{Failure, Outcome};
+use crate::replay::Replay;
 
 type Ask<'a, R> = Box<dyn FnOnce(&Failure<<R as Outcome>::Error>) -> R + 'a>;
 type AskLater<'a, R> = Box<dyn FnOnce(&Failure<<R as Outcome>::Error>) -> Later<'a, R> + Send + 'a>;
@@ -23,11 +25,13 @@ type Later<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 enum Answer<'a, R: Outcome> {
     Code(Ask<'a, R>),
     Kept(Box<dyn FnOnce() -> Again<R> + 'a>),
+    Distributed(Result<Lookup<R>, NoAnswer>),
 }
 
 enum AnswerLater<'a, R: Outcome> {
     Code(AskLater<'a, R>),
     Kept(Box<dyn FnOnce() -> Again<R> + Send + 'a>),
+    Distributed(Result<Lookup<R>, NoAnswer>),
 }
 
 /// The fallback levels of a call. A chain has at least one level.
@@ -86,8 +90,11 @@ impl<A> Ordered<A> {
 /// Limits and counts the levels: a [`Fallback`] that is called directly, or a call with a fallback stage.
 pub(crate) trait Levels<'f> {
     fn enter(&mut self, level: Level) -> Result<LevelPermit<'f>, NoAnswer>;
-    /// Counts a lookup in the local cache, which needs no permit and no time limit.
+    fn enter_distributed(&mut self) -> Result<LevelPermit<'f>, NoAnswer>;
+    /// Counts a lookup in a cache in memory, which needs no permit and no time limit.
     fn look(&mut self, level: Level);
+    /// The built-in distributed cache had no value.
+    fn missed(&mut self, none: NoAnswer);
     fn served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>);
     /// Applies the error text rule of the registry to the reason.
     fn may_tell(&self, why: &Why) -> Why;
@@ -139,6 +146,57 @@ impl<'f, L: Levels<'f>, F: Future> Future for Hosted<'_, 'f, L, F> {
         this.levels.suspend(poll.is_pending());
         poll
     }
+}
+
+/// Looks up a value in the built-in distributed cache.
+///
+/// # Cancel safety
+/// Dropping the future cancels the call. A read of the store continues for other calls.
+pub(crate) async fn look_up<'f, V>(
+    levels: &mut impl Levels<'f>,
+    lookup: Lookup<V>,
+) -> Result<(V, Duration), NoAnswer> {
+    let guard = match lookup.begin() {
+        Step::Known(known) => return known_at_once(levels, known),
+        Step::Read(guard) => guard,
+    };
+    let read = match levels.enter_distributed() {
+        Ok(asking) => Hosted::new(levels, asking, lookup.read(guard)).await,
+        Err(none) => Err(none),
+    };
+    ended(levels, lookup.end(read))
+}
+
+/// Like [`look_up`], but blocks the thread.
+pub(crate) fn look_up_blocking<'f, V>(
+    levels: &mut impl Levels<'f>,
+    lookup: Lookup<V>,
+) -> Result<(V, Duration), NoAnswer> {
+    let guard = match lookup.begin() {
+        Step::Known(known) => return known_at_once(levels, known),
+        Step::Read(guard) => guard,
+    };
+    let read = levels.enter_distributed().and_then(|asking| asking.block(lookup.read(guard)));
+    ended(levels, lookup.end(read))
+}
+
+fn known_at_once<'f, V>(
+    levels: &mut impl Levels<'f>,
+    known: Result<(V, Duration), NoAnswer>,
+) -> Result<(V, Duration), NoAnswer> {
+    levels.look(Level::DistributedCache);
+    ended(levels, known)
+}
+
+fn ended<'f, V>(
+    levels: &mut impl Levels<'f>,
+    found: Result<(V, Duration), NoAnswer>,
+) -> Result<(V, Duration), NoAnswer> {
+    // The other reasons are published where they are counted.
+    if let Err(none @ (NoAnswer::StoreFailed | NoAnswer::Unreadable)) = &found {
+        levels.missed(*none);
+    }
+    found
 }
 
 /// The result of one level: a success, or the failure to return if no level follows.
@@ -229,6 +287,29 @@ impl<'a, R: Outcome> Chain<'a, R> {
         Self(self.0.or(Level::LocalCache, Answer::Kept(Box::new(kept))))
     }
 
+    /// Adds the built-in distributed cache: the value that `fallback` [distributes](Fallback::distribute) under `key`.
+    ///
+    /// It blocks the thread until the store responds, within the time limits of the level and the store.
+    ///
+    /// ```
+    /// use resilient_runtime::{Component, Registry, fallback::{Chain, Config, Level, MemoryCache}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.use_store("shared", MemoryCache::new(registry.clock().clone(), 1000));
+    /// let fallback = registry.fallback("rates");
+    /// fallback.reconfigure(Config::default().distributed_cache_store("shared")).unwrap();
+    /// fallback.distribute("EUR", &1.1);
+    /// let chain = || Chain::of(Level::Default, |_| Some(1.0)).or_distributed(&fallback, "EUR");
+    /// assert_eq!(fallback.call(|| None, chain), Some(1.1));
+    /// ```
+    pub fn or_distributed<K: Hash + ?Sized>(self, fallback: &Fallback, key: &K) -> Self
+    where
+        R: Replay,
+    {
+        let lookup = fallback.distributed_key::<R::Value, K>("", key).map(|key| fallback.lookup_outcome(key));
+        Self(self.0.or(Level::DistributedCache, Answer::Distributed(lookup)))
+    }
+
     pub(crate) fn answer<'f>(self, levels: &mut impl Levels<'f>, failure: Failure<R::Error>) -> R
     where
         R: AllFailed,
@@ -245,6 +326,9 @@ impl<'a, R: Outcome> Chain<'a, R> {
                 Answer::Kept(kept) => {
                     levels.look(level);
                     from_cache(kept())
+                }
+                Answer::Distributed(lookup) => {
+                    from_cache(lookup.and_then(|lookup| look_up_blocking(levels, lookup)))
                 }
             };
             match level_result(levels, level, why.as_ref(), outcome) {
@@ -326,6 +410,30 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
         Self(self.0.or(Level::LocalCache, AnswerLater::Kept(Box::new(kept))))
     }
 
+    /// Adds the built-in distributed cache: the value that `fallback` [distributes](Fallback::distribute) under `key`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Component, Registry, fallback::{AsyncChain, Config, Level, MemoryCache}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.use_store("shared", MemoryCache::new(registry.clock().clone(), 1000));
+    /// let fallback = registry.fallback("stock");
+    /// fallback.reconfigure(Config::default().distributed_cache_store("shared")).unwrap();
+    /// fallback.distribute(&7, &12);
+    /// let chain = || AsyncChain::of(Level::Backup, |_| async { None }).or_distributed(&fallback, &7);
+    /// assert_eq!(fallback.call_async(async || None, chain).await, Some(12));
+    /// # }
+    /// ```
+    pub fn or_distributed<K: Hash + ?Sized>(self, fallback: &Fallback, key: &K) -> Self
+    where
+        R: Replay,
+    {
+        let lookup = fallback.distributed_key::<R::Value, K>("", key).map(|key| fallback.lookup_outcome(key));
+        Self(self.0.or(Level::DistributedCache, AnswerLater::Distributed(lookup)))
+    }
+
     fn later<F>(answer: impl FnOnce(&Failure<R::Error>) -> F + Send + 'a) -> AnswerLater<'a, R>
     where
         F: Future<Output = R> + Send + 'a,
@@ -354,6 +462,8 @@ impl<'a, R: Outcome> AsyncChain<'a, R> {
                     levels.look(level);
                     from_cache(kept())
                 }
+                AnswerLater::Distributed(Ok(lookup)) => from_cache(look_up(levels, lookup).await),
+                AnswerLater::Distributed(Err(none)) => Err(none),
             };
             match level_result(levels, level, why.as_ref(), outcome) {
                 LevelResult::Success(outcome) => return outcome,

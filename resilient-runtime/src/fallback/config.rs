@@ -1,5 +1,6 @@
 //! The settings of a fallback and their defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Level;
@@ -19,6 +20,12 @@ settings! {
         level_timeout: Duration,
         replica_timeout: Option<Duration>,
         distributed_cache_timeout: Option<Duration>,
+        distributed_cache_store: Option<Arc<str>>,
+        distributed_cache_max_age: Duration,
+        distributed_cache_reread_after: Duration,
+        distributed_cache_remember_absent: Duration,
+        distributed_cache_max_bytes: u32,
+        distributed_cache_max_entries: u32,
         local_cache_timeout: Option<Duration>,
         backup_timeout: Option<Duration>,
         grace: Duration,

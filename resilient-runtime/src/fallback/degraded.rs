@@ -5,10 +5,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Level;
-use crate::seconds::optional_seconds;
+use crate::seconds::{optional_seconds, read_optional_seconds};
 
 /// A value and the fallback level that returned it, if any.
 ///
@@ -28,11 +28,11 @@ use crate::seconds::optional_seconds;
 /// assert_eq!((*stand_in, stand_in.level()), (1.0, Some(Level::Default)));
 /// assert_eq!(stand_in.reason(), Some("the bank is closed"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degraded<T> {
     value: T,
     level: Option<Level>,
-    #[serde(serialize_with = "optional_seconds")]
+    #[serde(serialize_with = "optional_seconds", deserialize_with = "read_optional_seconds")]
     age: Option<Duration>,
     reason: Option<Arc<str>>,
 }

@@ -14,6 +14,8 @@ use super::stats::Count;
 use super::{Fallback, Level};
 use crate::clock::{BoxedTimer, Instant};
 use crate::context::{Entered, Scope};
+use crate::store::StoreError;
+use crate::store::wait::{Mode, blocking};
 
 /// The reason why a level returned no outcome.
 ///
@@ -35,10 +37,14 @@ pub enum NoAnswer {
     Refused,
     /// The level was skipped because the call had no time left.
     OutOfTime,
-    /// The local cache has no value for this key.
+    /// The cache has no value for this key.
     Empty,
-    /// The value in the local cache is too old.
+    /// The value in the cache is too old.
     Stale,
+    /// The value in the distributed cache has another type or form.
+    Unreadable,
+    /// The store of the distributed cache failed or is not registered.
+    StoreFailed,
 }
 
 impl NoAnswer {
@@ -56,6 +62,8 @@ impl NoAnswer {
             Self::OutOfTime => "out_of_time",
             Self::Empty => "empty",
             Self::Stale => "stale",
+            Self::Unreadable => "unreadable",
+            Self::StoreFailed => "store_failed",
         }
     }
 }
@@ -66,8 +74,10 @@ impl fmt::Display for NoAnswer {
             Self::TimedOut(span) => write!(f, "timed out after {span:.1?}"),
             Self::Refused => f.write_str("skipped: `max_concurrent` fallback levels are already running"),
             Self::OutOfTime => f.write_str("skipped: the call has no time left"),
-            Self::Empty => f.write_str("the local cache has no value for this key"),
-            Self::Stale => f.write_str("the value in the local cache is too old"),
+            Self::Empty => f.write_str("the cache has no value for this key"),
+            Self::Stale => f.write_str("the value in the cache is too old"),
+            Self::Unreadable => f.write_str("the value in the cache has another type or form"),
+            Self::StoreFailed => f.write_str("the store of the cache failed or is not registered"),
         }
     }
 }
@@ -113,6 +123,29 @@ impl<'f> LevelPermit<'f> {
     pub(super) fn bounded(fallback: &'f Fallback, level: Level, started: Instant, limit: Instant) -> Self {
         let fallback = Some(fallback);
         Self { fallback, level, started, limit, has_permit: true, runs: false, span: None }
+    }
+
+    /// With a time limit, but without a share of `max_concurrent`.
+    pub(super) fn timed(fallback: &'f Fallback, level: Level, started: Instant, limit: Instant) -> Self {
+        let fallback = Some(fallback);
+        Self { fallback, level, started, limit, has_permit: false, runs: false, span: None }
+    }
+
+    /// Blocks the thread until the result of the level is there or its time is over.
+    pub(super) fn block<T>(
+        mut self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<Result<T, StoreError>, NoAnswer> {
+        let Some(fallback) = self.fallback else { return Err(NoAnswer::OutOfTime) };
+        let (clock, name) = (fallback.clock(), fallback.name());
+        let scope = self.enter();
+        let answer = blocking(Mode::Blocking.answer((clock, name), self.limit.since(clock.now()), answer));
+        drop(scope);
+        self.runs = false;
+        match answer {
+            Err(StoreError::TimedOut) if clock.now() >= self.limit => Err(self.cut_off()),
+            answer => Ok(answer),
+        }
     }
 
     /// Sets the span in which the level runs.

@@ -24,6 +24,7 @@
 //! | level | time limit of an asynchronous level | runs after the total timeout of the call |
 //! |---|---|---|
 //! | replica, distributed cache, backup | its timeout (`level_timeout`, 1 s, or its own) and the time left of the call | only within `grace`, which is 0 by default |
+//! | built-in distributed cache | the same, and the timeout of the store, also in a synchronous call | only within `grace`; values in memory always |
 //! | custom local cache | the same | yes, but it is polled only once |
 //! | built-in local cache | - | yes |
 //! | default | none, because no level follows it | yes |
@@ -47,6 +48,19 @@
 //! A result is not stored if a level returned it, or if the call computed it from degraded results. The same holds for
 //! a copy of such a result that another call received through `coalesce`.
 //!
+//! # Built-in distributed cache
+//! `distributed_cache(store = "shared", key = id, max_age = "10m")` keeps the last good value of each key in a
+//! [store](crate::store) that several processes share: a [`CacheStore`].
+//!
+//! - A successful call encodes the value and puts it into the memory of the process. The write to the store happens in
+//!   the background. If too many values wait, further ones are dropped and counted.
+//! - When the call fails, the level reads the store. All concurrent calls for a key share one read. For `reread_after`,
+//!   and until `max_age` if the store fails, a value in memory is served. The ages are measured by the clock of the store.
+//! - A value is served only to the same function, and only if its type has the same name and the same fields. Other
+//!   values, and values of a later version, count as missing.
+//! - If the store fails or has no value, the next level runs. The call never fails because of the cache.
+//! - Results are not stored under the same conditions as in the local cache.
+//!
 //! # Reporting degraded results
 //! - [`stats`](crate::Component::stats) counts results by level.
 //! - [`Degradation::scope`] collects the degraded results of a whole request, and [`degraded`] returns those collected
@@ -58,41 +72,53 @@ mod chain;
 mod config;
 mod degradation;
 mod degraded;
+mod distributed;
 mod failed;
 mod kept;
 mod level_permit;
+mod memory;
 mod stats;
 
 use std::any::TypeId;
 use std::hash::Hash;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use crate::level::Level;
 pub use crate::outcome::{BoxError, FallbackFailed};
 pub(crate) use chain::Hosted;
-pub(crate) use chain::Levels;
 pub use chain::{AsyncChain, Chain};
+pub(crate) use chain::{Levels, look_up, look_up_blocking};
 pub use config::Config;
 pub use degradation::{
     CollectReasons, Degradation, DegradationScope, MAX_REASONS, Reason, ReasonCollector, Seen, Why, degraded,
 };
 pub(crate) use degradation::{collect_seen, is_watched, note, saw, shared};
 pub use degraded::{Degraded, Mark};
+pub use distributed::{DistributedCacheStats, Storable};
+pub(crate) use distributed::{DistributedKey, Lookup};
 pub use failed::{AllFailed, Unanswered};
 pub(crate) use failed::{into_failure, one_of, why};
 pub use kept::{Keeps, LastGood};
 pub(crate) use level_permit::LevelPermit;
 pub use level_permit::NoAnswer;
+pub use memory::MemoryCache;
 pub use stats::{CacheStats, LevelStats, Stats};
+
+pub use crate::store::cache::{CacheEntry, CacheStore};
 
 use crate::clock::{Clock, Instant, nanos};
 use crate::component::{Component, Core, Create, Kind};
 use crate::context::Scope;
 use crate::observe::{EventKind, LogLimit, log_limited};
 use crate::rejection::RejectionKind;
+use crate::replay::Replay;
+use crate::settings::ConfigError;
+use crate::store::{NamedStores, StoreError};
+use crate::stored;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use cache::Cache;
+use distributed::Distributed;
 use kept::Again;
 use stats::{Count, Counters};
 
@@ -117,6 +143,9 @@ pub struct Fallback {
     in_flight: AtomicU32,
     /// Created when the first value is stored.
     cache: OnceLock<Box<Cache>>,
+    /// Created when it is first used.
+    distributed: OnceLock<Arc<Distributed>>,
+    stores: Arc<NamedStores>,
     limits: Limits,
     /// By [`Level`].
     served_log: [LogLimit; Level::ALL.len()],
@@ -254,6 +283,107 @@ impl Fallback {
         })
     }
 
+    // The built-in distributed cache -----------------------------------------------------------------------
+
+    /// Stores a value in the distributed cache: in memory now, and in the store in the background.
+    ///
+    /// The key must contain everything that distinguishes one result from another, such as the user whose data it is. It
+    /// must be the same in all processes. Without a store in the settings, the value is not stored, which is logged.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::{Component, Registry, fallback::{AsyncChain, Config, Level, MemoryCache}};
+    ///
+    /// let registry = Registry::new();
+    /// registry.use_store("shared", MemoryCache::new(registry.clock().clone(), 1000));
+    /// let fallback = registry.fallback("rates");
+    /// fallback.reconfigure(Config::default().distributed_cache_store("shared")).unwrap();
+    /// fallback.distribute("EUR", &1.1);
+    /// let chain = || AsyncChain::of(Level::Default, |_| async { Some(1.0) }).or_distributed(&fallback, "EUR");
+    /// assert_eq!(fallback.call_async(async || None, chain).await, Some(1.1));
+    /// # }
+    /// ```
+    pub fn distribute<V: Storable, K: Hash + ?Sized>(&self, key: &K, value: &V) {
+        if let Ok(key) = self.distributed_key::<V, K>("", key) {
+            self.write_distributed(&key, value);
+        }
+    }
+
+    /// Removes a value of type `V` from the distributed cache: from memory and from the store. Returns whether the store
+    /// had one.
+    ///
+    /// Other processes can still have the value in memory. Values of annotated functions have keys of their own, and are
+    /// not affected.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use resilient_runtime::{Component, Registry, fallback::{Config, MemoryCache}};
+    /// # let registry = Registry::new();
+    /// # registry.use_store("shared", MemoryCache::new(registry.clock().clone(), 1000));
+    /// # let fallback = registry.fallback("rates");
+    /// # fallback.reconfigure(Config::default().distributed_cache_store("shared")).unwrap();
+    /// fallback.distribute("EUR", &1.1);
+    /// fallback.remove_distributed::<f64, _>("EUR").await.unwrap();
+    /// assert_eq!(fallback.stats().distributed_cache.unwrap().in_memory, 0);
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the store is not registered or fails. The value may then still be in the store.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the value may or may not be in the store.
+    pub async fn remove_distributed<V: Storable, K: Hash + ?Sized>(
+        &self,
+        key: &K,
+    ) -> Result<bool, StoreError> {
+        let Ok(key) = self.distributed_key::<V, K>("", key) else { return Ok(false) };
+        self.distributed().remove(&self.core.config(), &key).await
+    }
+
+    /// `owner` is the function that returns the values.
+    pub(crate) fn distributed_key<V, K: Hash + ?Sized>(
+        &self,
+        owner: &str,
+        key: &K,
+    ) -> Result<DistributedKey, NoAnswer> {
+        self.distributed().key::<V, K>(owner, key)
+    }
+
+    pub(crate) fn write_distributed<V: Storable>(&self, key: &DistributedKey, value: &V) {
+        self.distributed().write(&self.core.config(), key, value);
+    }
+
+    pub(crate) fn lookup<V: Storable>(&self, key: DistributedKey) -> Lookup<V> {
+        Lookup::new(self.distributed(), self.core.config(), key, stored::read::<V>)
+    }
+
+    fn lookup_outcome<R: Replay>(&self, key: DistributedKey) -> Lookup<R> {
+        let decode = |bytes: &[u8]| stored::read::<R::Value>(bytes).map(R::replay);
+        Lookup::new(self.distributed(), self.core.config(), key, decode)
+    }
+
+    fn distributed(&self) -> &Arc<Distributed> {
+        self.distributed.get_or_init(|| {
+            let (environment, stores) = (self.core.environment.clone(), Arc::clone(&self.stores));
+            Arc::new(Distributed::new(self.core.name, environment, stores, &self.core.config()))
+        })
+    }
+
+    /// The problem with the store of the distributed cache, if it is not registered or has no cache.
+    pub(crate) fn store_problem(&self) -> Option<String> {
+        Distributed::problem(&self.stores, &self.core.config())
+    }
+
+    /// The distributed cache misses without a read or an entry.
+    #[cold]
+    pub(crate) fn distributed_missed(&self, none: NoAnswer) {
+        let (level, why) = (Level::DistributedCache.as_str(), none.as_str());
+        self.core.publish(Self::KIND, EventKind::FallbackMissed { level, why });
+    }
+
     // Used by calls ----------------------------------------------------------------------------------------
 
     /// Admits a level and sets its time limit. `deadline` is the deadline of the call.
@@ -262,6 +392,27 @@ impl Fallback {
             self.count(level, Count::Asked);
             return Ok(LevelPermit::unbounded(Some(self), level));
         }
+        let (now, end) = self.time_of(level, deadline)?;
+        let max = self.limits.max_concurrent.load(Ordering::Relaxed);
+        // Relaxed: a count that no other data depends on.
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= max {
+            self.leave();
+            return Err(self.missed(level, Count::Refused, NoAnswer::Refused));
+        }
+        self.count(level, Count::Asked);
+        Ok(LevelPermit::bounded(self, level, now, end))
+    }
+
+    /// Like [`enter`](Self::enter), for the built-in distributed cache. The store limits the number of its reads.
+    pub(crate) fn enter_distributed(&self, deadline: Instant) -> Result<LevelPermit<'_>, NoAnswer> {
+        let level = Level::DistributedCache;
+        let (now, end) = self.time_of(level, deadline)?;
+        self.count(level, Count::Asked);
+        Ok(LevelPermit::timed(self, level, now, end))
+    }
+
+    /// Returns the current time and the end of the level's time.
+    fn time_of(&self, level: Level, deadline: Instant) -> Result<(Instant, Instant), NoAnswer> {
         let (clock, limits) = (self.clock(), &self.limits);
         let now = clock.now();
         let span = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
@@ -270,15 +421,8 @@ impl Fallback {
         if end <= now && level != Level::LocalCache {
             return Err(self.missed(level, Count::Skipped, NoAnswer::OutOfTime));
         }
-        let max = limits.max_concurrent.load(Ordering::Relaxed);
-        // Relaxed: a count that no other data depends on.
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= max {
-            self.leave();
-            return Err(self.missed(level, Count::Refused, NoAnswer::Refused));
-        }
-        self.count(level, Count::Asked);
         let own = now.after(span(&limits.timeouts[level as usize]));
-        Ok(LevelPermit::bounded(self, level, now, own.min(end)))
+        Ok((now, own.min(end)))
     }
 
     fn leave(&self) {
@@ -341,8 +485,16 @@ impl<'f> Levels<'f> for &'f Fallback {
         Fallback::enter(self, level, Scope::current().deadline_on(self.clock()))
     }
 
+    fn enter_distributed(&mut self) -> Result<LevelPermit<'f>, NoAnswer> {
+        Fallback::enter_distributed(self, Scope::current().deadline_on(self.clock()))
+    }
+
     fn look(&mut self, level: Level) {
         Fallback::look(self, level);
+    }
+
+    fn missed(&mut self, none: NoAnswer) {
+        self.distributed_missed(none);
     }
 
     fn served(&mut self, level: Level, age: Option<Duration>, why: Option<&Why>) {
@@ -363,6 +515,23 @@ impl Create for Fallback {
     const REFUSALS: &[RejectionKind] = &[RejectionKind::FallbackFailed];
 
     fn create(core: Core<Config>) -> Self {
+        Self::with_stores(core, Arc::default())
+    }
+
+    fn check_standalone(config: &Config, error: &mut ConfigError) {
+        let store = &config.distributed_cache_store;
+        let allowed = "named stores exist only in a registry: leave it unset";
+        error.require(store.is_none(), "distributed_cache_store", store.clone(), allowed);
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let problem = |problem| format!("the distributed cache is skipped: {problem}");
+        self.store_problem().map(problem).into_iter().collect()
+    }
+}
+
+impl Fallback {
+    pub(crate) fn with_stores(core: Core<Config>, stores: Arc<NamedStores>) -> Self {
         let zero = || AtomicU64::new(0);
         let config = core.config();
         let limits = Limits {
@@ -377,6 +546,8 @@ impl Create for Fallback {
             all_failed: zero(),
             in_flight: AtomicU32::new(0),
             cache: OnceLock::new(),
+            distributed: OnceLock::new(),
+            stores,
             limits,
             served_log: std::array::from_fn(|_| LogLimit::new()),
             failed_log: LogLimit::new(),
@@ -406,6 +577,9 @@ impl Component for Fallback {
         if let Some(cache) = self.cache.get() {
             cache.resize(config.cache_max_entries);
         }
+        if let Some(distributed) = self.distributed.get() {
+            distributed.apply(config);
+        }
     }
 
     fn stats(&self) -> Stats {
@@ -415,15 +589,20 @@ impl Component for Fallback {
             all_failed: self.all_failed.load(Ordering::Relaxed),
             in_flight: self.in_flight.load(Ordering::Relaxed).into(),
             cache: self.cache.get().map(|cache| cache.stats()).unwrap_or_default(),
+            distributed_cache: self.distributed.get().map(|cache| cache.stats()),
         }
     }
 
-    /// Resets the counters and clears the local cache. Running levels are not affected.
+    /// Resets the counters, and forgets all cached values in memory. Running levels and the content of a store are not
+    /// affected.
     fn reset(&self) {
         self.levels.iter().for_each(Counters::reset);
         self.all_failed.store(0, Ordering::Relaxed);
         if let Some(cache) = self.cache.get() {
             cache.clear();
+        }
+        if let Some(distributed) = self.distributed.get() {
+            distributed.reset();
         }
         self.core.publish(Self::KIND, EventKind::Reset);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Level;
+use super::{DistributedCacheStats, Level};
 use crate::observe::{Describe, Family, counts};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -30,6 +30,9 @@ pub struct Stats {
     pub in_flight: u64,
     /// Statistics of the built-in local cache.
     pub cache: CacheStats,
+    /// Statistics of the built-in distributed cache. `None` if it was not used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distributed_cache: Option<DistributedCacheStats>,
 }
 
 /// Statistics of one level.
@@ -131,6 +134,40 @@ impl Describe for Stats {
                 to.add(fallback.all_failed);
             },
         ),
+        Family::counter(
+            "resilient_fallback_cache_reads_total",
+            "Lookups in the built-in distributed cache.",
+            |fallback, to| {
+                let cache = fallback.distributed_cache.unwrap_or_default();
+                to.by(
+                    "result",
+                    [
+                        ("hit", cache.hits),
+                        ("near_hit", cache.near_hits),
+                        ("miss", cache.misses + cache.absent_hits),
+                        ("unreadable", cache.unreadable),
+                        ("failed", cache.failed_reads),
+                    ],
+                );
+            },
+        ),
+        Family::counter(
+            "resilient_fallback_cache_writes_total",
+            "Values for the store of the built-in distributed cache.",
+            |fallback, to| {
+                let cache = fallback.distributed_cache.unwrap_or_default();
+                to.by(
+                    "result",
+                    [
+                        ("written", cache.written),
+                        ("replaced", cache.replaced_writes),
+                        ("dropped", cache.dropped_writes),
+                        ("failed", cache.failed_writes),
+                        ("not_stored", cache.not_stored),
+                    ],
+                );
+            },
+        ),
     ];
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,6 +183,18 @@ impl Describe for Stats {
             }
             write!(f, "{level} {} of {}", stats.served, stats.asked)?;
             counts(f, " ", &missed, |f, what, count| write!(f, "({count} {what})"))?;
+            f.write_str(", ")?;
+        }
+        if let Some(cache) = &self.distributed_cache {
+            let numbers = [
+                ("hits", cache.hits),
+                ("from memory", cache.near_hits),
+                ("failed", cache.failed_reads),
+                ("written", cache.written),
+                ("not written", cache.dropped_writes + cache.failed_writes + cache.not_stored),
+            ];
+            f.write_str("cache")?;
+            counts(f, " ", &numbers, |f, what, count| write!(f, "{count} {what}"))?;
             f.write_str(", ")?;
         }
         write!(f, "all failed {}", self.all_failed)

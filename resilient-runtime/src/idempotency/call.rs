@@ -2,10 +2,10 @@
 
 use super::ended::{Mark, Unsaved, mark};
 use super::ending::Effect;
-use super::replay::{Codec, Replay};
 use super::{ClaimOutcome, Fingerprint, Idempotency};
 use crate::classify::Judgement;
 use crate::outcome::Reject;
+use crate::replay::{Codec, Replay};
 
 impl Idempotency {
     /// Runs `work` once per key and replays its result to later calls with the key.

@@ -1,11 +1,11 @@
 //! The outcome of a claim, and stored results.
 
 use super::ended::{Mark, mark};
-use super::replay::{self, Codec};
-use super::stored::Unreadable;
 use super::{Idempotency, Lease};
 use crate::observe::{EventKind, log_limited};
 use crate::rejection::{Rejection, RejectionKind};
+use crate::replay::{self, Codec};
+use crate::stored::Unreadable;
 
 /// Whether a call must be executed or a stored result replayed.
 ///

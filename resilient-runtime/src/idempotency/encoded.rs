@@ -3,9 +3,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::stored::Unreadable;
-use super::{Owner, replay, stored};
+use super::Owner;
 use crate::random::Random;
+use crate::replay;
+use crate::stored;
+use crate::stored::Unreadable;
 
 /// A result cannot be stored or read. The text names the type and the reason.
 ///

@@ -1,7 +1,7 @@
 //! Changes to a record when its call ends.
 
-use super::replay::{Codec, Saved};
 use crate::classify::{Class, Verdict};
+use crate::replay::{Codec, Saved};
 
 /// The known effect of a call that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,13 +10,13 @@ use super::Holding;
 use super::Idempotency;
 use super::ended::{Mark, Unsaved, mark as note};
 use super::ending::{Effect, Ending};
-use super::replay::Codec;
-use super::stored;
 use crate::clock::{Clock, Instant};
 use crate::context::{self, Before, Entered};
 use crate::observe::{EventKind, log_limited};
+use crate::replay::Codec;
 use crate::store::idempotency::{IdempotencyStore, Owner};
 use crate::store::wait::{Guarded, Mode, blocking};
+use crate::stored;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// A claim on a key.

@@ -76,14 +76,13 @@ mod injected;
 mod lease;
 mod memory;
 mod record;
-mod replay;
 mod stats;
-mod stored;
 mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::replay::{Codec, Replay};
 pub use crate::store::TransactionalStore;
 pub use crate::store::idempotency::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 pub use crate::store::{Answer, StoreError};
@@ -96,7 +95,6 @@ pub use ended::{Unsaved, replayed, unsaved};
 pub use holding::Holding;
 pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
-pub use replay::{Codec, Replay};
 pub use stats::Stats;
 pub use transaction::StoreTransaction;
 

@@ -13,7 +13,7 @@
 macro_rules! components {
     ($select:ident $generate:ident) => {
         $crate::kind::table::select! { $select $generate {
-            Fallback        fallback         fallback         fallback::{Fallback, Stats}               alone;
+            Fallback        fallback         fallback         fallback::{Fallback, Stats}               with_cache_stores;
             Coalesce        coalesce         coalesce         coalesce::{Coalesce, Stats}               alone;
             Timeout         timeout          timeout          timeout::{Timeout, Stats}                 alone;
             LoadShed        load_shed        load_shedder     load_shed::{LoadShedder, Stats}           alone;

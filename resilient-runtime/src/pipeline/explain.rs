@@ -87,7 +87,7 @@ pub struct LevelExplanation {
     /// Serialized in seconds. `None` for the built-in local cache, a default and synchronous code.
     #[serde(serialize_with = "optional_seconds")]
     pub timeout: Option<Duration>,
-    /// The maximum age of a value that it serves, serialized in seconds. Only for the built-in local cache.
+    /// The maximum age of a value that it serves, serialized in seconds. Only for the built-in caches.
     #[serde(serialize_with = "optional_seconds")]
     pub max_age: Option<Duration>,
 }
@@ -117,8 +117,15 @@ impl Pipeline {
         };
         let explain = |level: &Level| {
             let is_kept = *level == Level::LocalCache && self.keeps;
-            let timeout = config.timeout_of(*level).filter(|_| self.asynchronous && !is_kept);
-            LevelExplanation { level: *level, timeout, max_age: is_kept.then_some(config.cache_max_age) }
+            // A read of the store ends in time in a synchronous call too.
+            let is_distributed =
+                *level == Level::DistributedCache && config.distributed_cache_store.is_some();
+            let is_limited = is_distributed || self.asynchronous && !is_kept;
+            let timeout = config.timeout_of(*level).filter(|_| is_limited);
+            let max_age = is_kept
+                .then_some(config.cache_max_age)
+                .or(is_distributed.then_some(config.distributed_cache_max_age));
+            LevelExplanation { level: *level, timeout, max_age }
         };
         self.levels.iter().map(explain).collect()
     }

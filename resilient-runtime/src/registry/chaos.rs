@@ -44,6 +44,7 @@ impl Known for Inner {
             Kind::Bulkhead => shelves.bulkhead.get(name).map(|component| component as _),
             Kind::Idempotency => shelves.idempotency.get(name).map(|component| component as _),
             Kind::Health => shelves.health.get(name).map(|component| component as _),
+            Kind::Store => shelves.store.get(name).map(|store| store.affected() as _),
             _ => None,
         }
     }

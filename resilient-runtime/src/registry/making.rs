@@ -7,6 +7,7 @@ use super::shelf::{self, Shelved};
 use super::store_gate::StoreGate;
 use crate::circuit_breaker::{self, CircuitBreaker};
 use crate::component::{Core, Create, Kind, lasting};
+use crate::fallback::{self, Fallback};
 use crate::idempotency::{self, Idempotency};
 use crate::name;
 use crate::observe::{Event, EventKind};
@@ -80,6 +81,11 @@ impl Registry {
     /// Creates a circuit breaker with the stores that its settings can name.
     pub(super) fn with_circuits(&self, core: Core<circuit_breaker::Config>) -> CircuitBreaker {
         CircuitBreaker::with_stores(core, Arc::clone(&self.0.stores))
+    }
+
+    /// Creates a fallback with the stores that its settings can name.
+    pub(super) fn with_cache_stores(&self, core: Core<fallback::Config>) -> Fallback {
+        Fallback::with_stores(core, Arc::clone(&self.0.stores))
     }
 
     /// Creates a store and makes it known to the components that use it by name.

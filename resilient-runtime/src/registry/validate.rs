@@ -121,7 +121,15 @@ impl Registry {
         let of_circuit = |(name, component): (_, std::sync::Arc<crate::CircuitBreaker>)| {
             component.store_problem().map(|problem| format!("circuit_breaker: `{name}`: {problem}"))
         };
-        all.filter_map(problem).chain(circuits.filter_map(of_circuit)).collect()
+        let caches = self.0.shelves.fallback.all().into_iter();
+        let of_cache = |(name, component): (_, std::sync::Arc<crate::Fallback>)| {
+            let problem = component.store_problem()?;
+            Some(format!("fallback: `{name}`: its distributed cache is skipped: {problem}"))
+        };
+        all.filter_map(problem)
+            .chain(circuits.filter_map(of_circuit))
+            .chain(caches.filter_map(of_cache))
+            .collect()
     }
 
     /// Returns pipelines whose stages no call can support together, so that every call would be rejected.

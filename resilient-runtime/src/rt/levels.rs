@@ -8,7 +8,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fallback::{AllFailed, LastGood, Mark, NoAnswer, Unanswered, Why, one_of, why};
+use crate::fallback::{
+    AllFailed, DistributedKey, LastGood, Lookup, Mark, NoAnswer, Storable, Unanswered, Why, one_of, why,
+};
 use crate::level::Level;
 use crate::outcome::{BoxError, Failure, FallbackFailed};
 use crate::pipeline::Call;
@@ -17,7 +19,8 @@ use crate::site::Site;
 /// The traits to have in scope.
 pub mod leveling {
     pub use super::{
-        KeepsOptions, KeepsPlain, KeepsResults, Marks, MarksNothing, SaysBoth, SaysOne, Silent, Talks, Tells,
+        DistributesOptions, DistributesPlain, DistributesResults, KeepsOptions, KeepsPlain, KeepsResults,
+        Marks, MarksNothing, SaysBoth, SaysOne, Silent, Talks, Tells,
     };
 }
 
@@ -260,6 +263,141 @@ impl<R> KeepsPlain<R> for Leveled<R> {
 
     fn last_good(&self, call: &mut Call<'_>, key: CacheKey<R>) -> Again<R> {
         key.last_good(call, |value| value)
+    }
+}
+
+/// The key of a call in the built-in distributed cache, with functions for its value. Like [`CacheKey`], it is where the
+/// bounds are checked.
+#[derive(Debug)]
+pub struct StoreKey<V> {
+    key: Option<DistributedKey>,
+    keep: fn(&Call<'_>, &DistributedKey, &V),
+    lookup: fn(&mut Call<'_>, Option<DistributedKey>) -> Result<Lookup<V>, NoAnswer>,
+}
+
+impl<V: Storable> StoreKey<V> {
+    fn of<K: Hash + ?Sized>(call: &Call<'_>, site: &'static Site, key: &K) -> Self {
+        Self {
+            key: call.distributed_key::<V, K>(site.path(), key),
+            keep: |call, key, value| call.distribute(key, value),
+            lookup: |call, key| call.lookup(key),
+        }
+    }
+}
+
+impl<V> StoreKey<V> {
+    fn keep(&self, call: &Call<'_>, value: &V) {
+        if let Some(key) = &self.key {
+            (self.keep)(call, key, value);
+        }
+    }
+
+    /// Looks up the value.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call. A read of the store continues for other calls.
+    pub async fn find<R>(self, call: &mut Call<'_>, outcome: fn(V) -> R) -> Again<R> {
+        let lookup = (self.lookup)(call, self.key);
+        let found = call.find_distributed(lookup).await;
+        found.map(|(value, age)| (outcome(value), Some(age)))
+    }
+
+    /// Like `find`, but blocks the thread.
+    pub fn find_blocking<R>(self, call: &mut Call<'_>, outcome: fn(V) -> R) -> Again<R> {
+        let lookup = (self.lookup)(call, self.key);
+        let found = call.find_distributed_blocking(lookup);
+        found.map(|(value, age)| (outcome(value), Some(age)))
+    }
+}
+
+/// Stores the `Ok` value of a `Result` in the distributed cache.
+pub trait DistributesResults<T, E> {
+    /// Makes the key.
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<T>
+    where
+        T: Storable;
+    /// Stores the value.
+    fn distribute(&self, call: &Call<'_>, key: &StoreKey<T>, outcome: &Result<T, E>);
+    /// Returns the function that makes an outcome of a value.
+    fn outcome(&self) -> fn(T) -> Result<T, E>;
+}
+
+impl<T, E> DistributesResults<T, E> for &&Leveled<Result<T, E>> {
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<T>
+    where
+        T: Storable,
+    {
+        StoreKey::of(call, site, key)
+    }
+
+    fn distribute(&self, call: &Call<'_>, key: &StoreKey<T>, outcome: &Result<T, E>) {
+        if let Ok(value) = outcome {
+            key.keep(call, value);
+        }
+    }
+
+    fn outcome(&self) -> fn(T) -> Result<T, E> {
+        Ok
+    }
+}
+
+/// Stores the value of an `Option` in the distributed cache.
+pub trait DistributesOptions<T> {
+    /// Makes the key.
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<T>
+    where
+        T: Storable;
+    /// Stores the value.
+    fn distribute(&self, call: &Call<'_>, key: &StoreKey<T>, outcome: &Option<T>);
+    /// Returns the function that makes an outcome of a value.
+    fn outcome(&self) -> fn(T) -> Option<T>;
+}
+
+impl<T> DistributesOptions<T> for &Leveled<Option<T>> {
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<T>
+    where
+        T: Storable,
+    {
+        StoreKey::of(call, site, key)
+    }
+
+    fn distribute(&self, call: &Call<'_>, key: &StoreKey<T>, outcome: &Option<T>) {
+        if let Some(value) = outcome {
+            key.keep(call, value);
+        }
+    }
+
+    fn outcome(&self) -> fn(T) -> Option<T> {
+        Some
+    }
+}
+
+/// Stores a plain value in the distributed cache.
+pub trait DistributesPlain<R> {
+    /// Makes the key.
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<R>
+    where
+        R: Storable;
+    /// Stores the value.
+    fn distribute(&self, call: &Call<'_>, key: &StoreKey<R>, outcome: &R);
+    /// Returns the function that makes an outcome of a value.
+    fn outcome(&self) -> fn(R) -> R;
+}
+
+impl<R> DistributesPlain<R> for Leveled<R> {
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<R>
+    where
+        R: Storable,
+    {
+        StoreKey::of(call, site, key)
+    }
+
+    fn distribute(&self, call: &Call<'_>, key: &StoreKey<R>, outcome: &R) {
+        key.keep(call, outcome);
+    }
+
+    fn outcome(&self) -> fn(R) -> R {
+        std::convert::identity
     }
 }
 

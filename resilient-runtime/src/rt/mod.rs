@@ -35,10 +35,11 @@ pub use crate::{
     __add_the_moved_argument_to_clone_in_the_attribute as add_the_moved_argument_to_clone_in_the_attribute,
     __admit_at_once as admit_at_once, __all_failed as all_failed, __attempt_sync as attempt_sync,
     __attempt_untimed as attempt_untimed, __can_be_marked as can_be_marked, __describe as describe,
-    __hold as hold, __into_failure as into_failure, __is_marked as is_marked, __judge as judge,
-    __judge_static as judge_static, __keep as keep, __last_good as last_good, __mark as mark,
-    __refused as refused, __rejected as rejected, __rule as rule, __rule_static as rule_static,
-    __submit_site as submit_site, __typed as typed, __why as why, __wording as wording,
+    __distribute as distribute, __hold as hold, __into_failure as into_failure, __is_marked as is_marked,
+    __judge as judge, __judge_static as judge_static, __keep as keep, __last_good as last_good,
+    __mark as mark, __outcome_of as outcome_of, __refused as refused, __rejected as rejected, __rule as rule,
+    __rule_static as rule_static, __submit_site as submit_site, __typed as typed, __why as why,
+    __wording as wording,
 };
 
 mod answer;
@@ -54,7 +55,7 @@ pub use answer::{Ask, asking, asking_later};
 pub use describe::{Describing, Wording, describing};
 pub use judge::{Combine, Judge, Rule, judging, judging_static};
 pub use keys::{KeyOf, Shareable, Shown, keying, publish, share, share_blocking, shown};
-pub use levels::{CacheKey, Describe, Leveled, leveling};
+pub use levels::{CacheKey, Describe, Leveled, StoreKey, leveling};
 pub use once::{Codecs, Prints, keeping, print};
 pub use repeated::{Again, Moved, Repeated, repeating};
 pub use settled::{Known, Settled, Settles, Unbegun, settled, settling};
@@ -297,6 +298,27 @@ macro_rules! __last_good {
     ($call:expr, $key:expr, $output:ty) => {{
         use $crate::__rt::leveling::*;
         (&&&$crate::__rt::Leveled::<$output>::new()).last_good($call, $key)
+    }};
+}
+
+/// Stores `$outcome` (a reference) in the built-in distributed cache, if it is good.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __distribute {
+    ($call:expr, $key:expr, $outcome:expr) => {{
+        use $crate::__rt::leveling::*;
+        let outcome = $outcome;
+        (&&&$crate::__rt::Leveled::of(outcome)).distribute($call, $key, outcome);
+    }};
+}
+
+/// Returns the function that makes an outcome of this type from a value in the distributed cache.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __outcome_of {
+    ($output:ty) => {{
+        use $crate::__rt::leveling::*;
+        (&&&$crate::__rt::Leveled::<$output>::new()).outcome()
     }};
 }
 

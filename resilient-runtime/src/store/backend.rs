@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CircuitStore, IdempotencyStore, InstanceStore};
+use super::{CacheStore, CircuitStore, IdempotencyStore, InstanceStore};
 
 /// A store that components use by name. It plays one or more roles.
 ///
@@ -67,6 +67,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Returns the store of a distributed cache, if this store has that role.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, fallback::MemoryCache, store::Backend};
+    ///
+    /// assert!(MemoryCache::new(Clock::system(), 1000).cache().is_some());
+    /// ```
+    fn cache(&self) -> Option<&dyn CacheStore> {
+        None
+    }
+
     /// Returns the store that counts the running instances of a service, if this store has that role.
     ///
     /// ```
@@ -90,6 +101,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn circuits(&self) -> Option<&dyn CircuitStore> {
         B::circuits(self)
+    }
+
+    fn cache(&self) -> Option<&dyn CacheStore> {
+        B::cache(self)
     }
 
     fn instances(&self) -> Option<&dyn InstanceStore> {

@@ -47,6 +47,8 @@ pub(crate) struct Guard {
     pub(super) instance: u128,
     pub(super) live: AtomicU32,
     pub(super) announces: AtomicBool,
+    #[cfg(feature = "chaos")]
+    pub(super) faults: crate::chaos::OnComponent,
 }
 
 /// Where the store is.
@@ -76,6 +78,8 @@ impl Guard {
             instance: environment.random.unique(),
             live: AtomicU32::new(1),
             announces: AtomicBool::new(false),
+            #[cfg(feature = "chaos")]
+            faults: crate::chaos::OnComponent::default(),
             environment,
         };
         guard.apply(&core.config());
@@ -157,6 +161,11 @@ impl Guard {
         F: Future<Output = Result<T, StoreError>>,
     {
         let entered = self.enter(need)?;
+        #[cfg(feature = "chaos")]
+        if let Some(error) = self.injected().await {
+            entered.end(Some(&error));
+            return Err(error);
+        }
         let answer = match self.backend() {
             Ok(backend) => send(backend).await,
             Err(error) => Err(error),
@@ -178,7 +187,19 @@ impl Guard {
         within(clock, clock.now().after(self.timeout()), self.request(need, send)).await
     }
 
-    /// Starts a task that ends with the store.
+    /// Whether faults can delay requests, which needs a timer.
+    #[cfg_attr(not(feature = "chaos"), allow(clippy::unused_self))] // the same signature with the feature
+    pub(crate) fn may_delay(&self) -> bool {
+        #[cfg(feature = "chaos")]
+        return self.faults.is_set();
+        #[cfg(not(feature = "chaos"))]
+        false
+    }
+
+    /// Starts work that continues after the call that started it. It may use timers, but no I/O of tokio.
+    ///
+    /// # Errors
+    /// Returns why the thread of the store cannot be started.
     pub(crate) fn start(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
         self.background.start(task)
     }

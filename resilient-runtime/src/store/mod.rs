@@ -31,6 +31,7 @@
 
 mod backend;
 mod background;
+pub(crate) mod cache;
 pub(crate) mod circuits;
 mod config;
 mod connector;
@@ -38,6 +39,8 @@ mod error;
 mod gate;
 mod guard;
 pub(crate) mod idempotency;
+#[cfg(feature = "chaos")]
+mod injected;
 mod instances;
 mod named;
 mod stats;
@@ -47,6 +50,7 @@ pub(crate) mod wait;
 use std::sync::Arc;
 
 pub use backend::Backend;
+pub use cache::CacheStore;
 pub use circuits::CircuitStore;
 pub use config::Config;
 pub use connector::Connector;
@@ -104,6 +108,12 @@ impl Store {
     /// The problem with the settings, if they say where the store is but it cannot be used.
     pub(crate) fn problem(&self) -> Option<String> {
         self.guard.problem()
+    }
+
+    /// The part of the store on which faults act.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn affected(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard)
     }
 
     /// A message if the store is degraded.

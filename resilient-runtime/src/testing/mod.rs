@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | [`IdempotencyStore`] | [`check_idempotency_store`] | [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore`, `RedisStore`, `PostgresStore` |
 //! | [`CircuitStore`] | [`check_circuit_store`] | [`MemoryCircuits`](crate::circuit_breaker::shared::MemoryCircuits), `RedisStore` |
+//! | [`CacheStore`] | [`check_cache_store`] | [`MemoryCache`](crate::fallback::MemoryCache), `RedisStore` |
 
+mod cache_rules;
 mod circuit_rules;
 mod race;
 mod store_rules;
@@ -12,6 +14,7 @@ mod store_rules;
 use std::time::Duration;
 
 use crate::circuit_breaker::shared::CircuitStore;
+use crate::fallback::CacheStore;
 use crate::idempotency::IdempotencyStore;
 use store_rules::Bench;
 
@@ -145,6 +148,45 @@ pub async fn check_circuit_store<S: CircuitStore + ?Sized>(
     bench.slots().await?;
     bench.outcomes().await?;
     bench.limits().await
+}
+
+/// Checks every rule of [`CacheStore`].
+///
+/// `pass` lets time pass on the clock of the store, as for [`check_idempotency_store`]. The checks use keys that no earlier
+/// run used. They write about 30 values, one of 64 KiB.
+///
+/// | rules | about |
+/// |---|---|
+/// | values | all bytes are returned unchanged; a later value replaces an earlier one; a removed value is gone |
+/// | keys | keys differ in every byte |
+/// | ages | the age grows with the clock of the store, from the latest put |
+/// | ends | a value ends with its `ttl`; the longest durations; a `ttl` of zero removes the value |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::{clock::ManualClock, fallback::MemoryCache, testing::check_cache_store};
+///
+/// let time = ManualClock::new();
+/// let store = MemoryCache::new(time.clock(), 1000);
+/// check_cache_store(&store, async |span| { time.advance(span); }).await.unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// Returns the first rule that the store broke. An error of the store breaks the rule that was being checked.
+///
+/// # Cancel safety
+/// Dropping the future leaves values in the store.
+pub async fn check_cache_store<S: CacheStore + ?Sized>(
+    store: &S,
+    pass: impl AsyncFn(Duration),
+) -> Result<(), BrokenRule> {
+    let bench = cache_rules::Bench::new(store, &pass);
+    bench.values().await?;
+    bench.keys().await?;
+    bench.ages().await?;
+    bench.ends().await
 }
 
 #[cfg(all(test, not(resilient_loom)))]

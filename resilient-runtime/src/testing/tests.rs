@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use super::{check_circuit_store, check_idempotency_store};
+use super::{check_cache_store, check_circuit_store, check_idempotency_store};
 use crate::circuit_breaker::shared::{
     CircuitStore, MemoryCircuits, ProbeRequest, Report, Shared, SharedState,
 };
 use crate::clock::ManualClock;
+use crate::fallback::{CacheEntry, CacheStore, MemoryCache};
 use crate::idempotency::{Answer, Claim, Claimed, IdempotencyStore, MemoryStore, Owner};
 
 /// A store with one fault.
@@ -169,5 +170,75 @@ async fn each_fault_of_a_store_of_circuits_breaks_the_rule_that_it_violates() {
     ] {
         let broken = check_circuits(fault).await.expect_err(fault);
         assert!(broken.rule == rule || fault == "cuts names", "{fault}: {broken}");
+    }
+}
+
+/// A cache with one fault.
+struct FaultyCache(MemoryCache, &'static str);
+
+impl FaultyCache {
+    fn has(&self, fault: &str) -> bool {
+        self.1 == fault
+    }
+
+    fn key<'a>(&self, key: &'a str) -> &'a str {
+        if self.has("cuts keys") { &key[..key.floor_char_boundary(900)] } else { key }
+    }
+}
+
+impl CacheStore for FaultyCache {
+    fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<CacheEntry>> {
+        Box::pin(async move {
+            let mut found = self.0.get(self.key(key)).await?;
+            if let Some(entry) = found.as_mut().filter(|_| self.has("has no age")) {
+                entry.age = Duration::ZERO;
+            }
+            if let Some(entry) = found.as_mut().filter(|_| self.has("changes bytes")) {
+                entry.value = String::from_utf8_lossy(&entry.value).into_owned().into_bytes();
+            }
+            Ok(found)
+        })
+    }
+
+    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let ttl = match ttl {
+                ttl if self.has("takes a ttl of zero for none") && ttl.is_zero() => Duration::MAX,
+                ttl if self.has("never ends") && !ttl.is_zero() => Duration::MAX,
+                ttl => ttl,
+            };
+            if self.has("keeps the first value") && self.0.get(key).await?.is_some() {
+                return Ok(());
+            }
+            self.0.put(self.key(key), value, ttl).await
+        })
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, bool> {
+        if self.has("removes nothing") {
+            return Box::pin(async { Ok(true) });
+        }
+        self.0.remove(self.key(key))
+    }
+}
+
+#[tokio::test]
+async fn each_fault_of_a_cache_breaks_the_rule_that_it_violates() {
+    let check = async |fault| {
+        let time = ManualClock::new();
+        let store = FaultyCache(MemoryCache::new(time.clock(), 1000), fault);
+        check_cache_store(&store, async |span| time.advance(span)).await
+    };
+    assert_eq!(check("none").await, Ok(()));
+    for (fault, rule) in [
+        ("changes bytes", "a value is returned unchanged"),
+        ("keeps the first value", "a later value replaces an earlier one"),
+        ("removes nothing", "a removed value is gone"),
+        ("cuts keys", "keys that differ in one byte are different keys"),
+        ("has no age", "the age is the time since the value was stored"),
+        ("never ends", "a value is not returned after its `ttl`"),
+        ("takes a ttl of zero for none", "a `ttl` of zero removes the value"),
+    ] {
+        assert_eq!(check(fault).await.unwrap_err().rule, rule, "{fault}");
     }
 }

@@ -1,5 +1,6 @@
 mod bounds;
 mod degradation;
+mod distributed;
 mod kept;
 
 use std::error::Error;

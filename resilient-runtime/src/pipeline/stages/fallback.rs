@@ -4,7 +4,9 @@
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::fallback::{self, Hosted, LastGood, LevelPermit, Levels, NoAnswer, Why};
+use crate::fallback::{
+    self, DistributedKey, Hosted, LastGood, LevelPermit, Levels, Lookup, NoAnswer, Storable, Why,
+};
 use crate::level::Level;
 use crate::observe::Ending;
 use crate::pipeline::Call;
@@ -126,7 +128,69 @@ impl<'p> Call<'p> {
     }
 }
 
+/// The built-in distributed cache.
+impl Call<'_> {
+    /// The key of good values in the distributed cache. `owner` is the function that returns them.
+    pub(crate) fn distributed_key<V, K: Hash + ?Sized>(
+        &self,
+        owner: &str,
+        key: &K,
+    ) -> Option<DistributedKey> {
+        self.pipeline.stages.fallback.as_ref()?.distributed_key::<V, K>(owner, key).ok()
+    }
+
+    /// Stores a good value in the distributed cache, in the background.
+    pub(crate) fn distribute<V: Storable>(&self, key: &DistributedKey, value: &V) {
+        if let Some(fallback) = &self.pipeline.stages.fallback {
+            fallback.write_distributed(key, value);
+        }
+    }
+
+    /// Starts a lookup in the distributed cache.
+    #[cold]
+    pub(crate) fn lookup<V: Storable>(&mut self, key: Option<DistributedKey>) -> Result<Lookup<V>, NoAnswer> {
+        self.miss();
+        let key = key.ok_or(NoAnswer::Empty)?;
+        Ok(self.pipeline.stages.fallback.as_ref().ok_or(NoAnswer::Empty)?.lookup(key))
+    }
+
+    /// Looks up a value in the distributed cache.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the call. A read of the store continues for other calls.
+    pub(crate) async fn find_distributed<V>(
+        &mut self,
+        lookup: Result<Lookup<V>, NoAnswer>,
+    ) -> Result<(V, Duration), NoAnswer> {
+        fallback::look_up(self, lookup?).await
+    }
+
+    /// Like `find_distributed`, but blocks the thread.
+    pub(crate) fn find_distributed_blocking<V>(
+        &mut self,
+        lookup: Result<Lookup<V>, NoAnswer>,
+    ) -> Result<(V, Duration), NoAnswer> {
+        fallback::look_up_blocking(self, lookup?)
+    }
+}
+
 impl<'p> Levels<'p> for Call<'p> {
+    fn enter_distributed(&mut self) -> Result<LevelPermit<'p>, NoAnswer> {
+        self.miss();
+        let Some(fallback) = self.pipeline.stages.fallback.as_deref() else { return Err(NoAnswer::Empty) };
+        let mut asking = fallback.enter_distributed(self.clock.deadline)?;
+        if self.rare.is_some() {
+            asking.set_span(self.span());
+        }
+        Ok(asking)
+    }
+
+    fn missed(&mut self, none: NoAnswer) {
+        if let Some(fallback) = &self.pipeline.stages.fallback {
+            fallback.distributed_missed(none);
+        }
+    }
+
     fn enter(&mut self, level: Level) -> Result<LevelPermit<'p>, NoAnswer> {
         self.enter_level(level)
     }

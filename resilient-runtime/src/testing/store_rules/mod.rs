@@ -12,11 +12,11 @@ use crate::idempotency::{Answer, Claim, Claimed, Fingerprint, IdempotencyStore, 
 use crate::random::Random;
 
 /// Longer than any check takes.
-const LONG: Duration = Duration::from_hours(1);
+pub(super) const LONG: Duration = Duration::from_hours(1);
 /// A period that ends within [`PASSED`].
-const SHORT: Duration = Duration::from_millis(20);
+pub(super) const SHORT: Duration = Duration::from_millis(20);
 /// The time that passes. Much longer than [`SHORT`], because a store may measure time in coarse steps.
-const PASSED: Duration = Duration::from_millis(120);
+pub(super) const PASSED: Duration = Duration::from_millis(120);
 
 pub(super) type Checked = Result<(), BrokenRule>;
 
@@ -95,17 +95,22 @@ impl<'a, S: IdempotencyStore + ?Sized, P: AsyncFn(Duration)> Bench<'a, S, P> {
 
 /// The statement that is being checked.
 #[derive(Clone, Copy)]
-struct Rule(&'static str);
+pub(super) struct Rule(pub(super) &'static str);
 
 impl Rule {
-    fn broken(self, what: &'static str, expected: impl Into<String>, found: &impl Debug) -> BrokenRule {
+    pub(super) fn broken(
+        self,
+        what: &'static str,
+        expected: impl Into<String>,
+        found: &impl Debug,
+    ) -> BrokenRule {
         let mut found = format!("{found:?}");
         found.truncate(found.floor_char_boundary(300));
         BrokenRule { rule: self.0, what, expected: expected.into(), found }
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "most results are temporary")]
-    fn of<T: PartialEq + Debug>(self, what: &'static str, found: T, expected: &T) -> Checked {
+    pub(super) fn of<T: PartialEq + Debug>(self, what: &'static str, found: T, expected: &T) -> Checked {
         if found == *expected { Ok(()) } else { Err(self.broken(what, format!("{expected:?}"), &found)) }
     }
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::stored::{self, Side, Stored, Unreadable};
+use crate::stored::{self, Side, Stored, Unreadable};
 
 /// An outcome whose success can be stored and replayed.
 ///
@@ -318,7 +318,7 @@ impl<R> fmt::Debug for Codec<R> {
     }
 }
 
-/// Reads a value that was passed to [`Lease::complete`](super::Lease::complete). Its type name is not compared, because
+/// Reads a value that was passed to [`Lease::complete`](crate::idempotency::Lease::complete). Its type name is not compared, because
 /// the value may have been borrowed.
 pub(super) fn read<T: Serialize + DeserializeOwned>(bytes: &[u8], operation: &str) -> Result<T, Unreadable> {
     match Stored::of(bytes, operation)? {

@@ -172,11 +172,22 @@ pub(super) fn keep<T: Serialize + DeserializeOwned>(
 }
 
 /// Returns the stored form of a value whose type might not be deserializable.
-pub(super) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
     let name = type_name::<T>();
     let image =
         Image::of(value).map_err(|fault| format!("a value of type `{name}` cannot be saved: {fault}"))?;
     Ok(form(Side::Ok, "", &name, &image))
+}
+
+/// Reads a value that [`write`] returned, if it has exactly this type.
+pub(crate) fn read<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let problem = |unreadable| match unreadable {
+        Unreadable::Operation(problem) | Unreadable::Value(problem) => problem,
+    };
+    match Stored::of(bytes, "").map_err(problem)? {
+        Stored::Value(value) if value.side == Side::Ok => value.read().map_err(problem),
+        Stored::Value(_) | Stored::Json(_) => Err("the data has another form".to_owned()),
+    }
 }
 
 fn form(side: Side, operation: &str, name: &str, image: &Image) -> Vec<u8> {
@@ -295,7 +306,7 @@ pub(super) fn from_json<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result
 }
 
 /// A type's name without modules. It does not depend on the module or the compiler.
-pub(super) fn type_name<T: ?Sized>() -> String {
+pub(crate) fn type_name<T: ?Sized>() -> String {
     short(std::any::type_name::<T>())
 }
 

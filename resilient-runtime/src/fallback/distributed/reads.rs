@@ -1,0 +1,109 @@
+//! Reads of the store. All concurrent calls for a key share one read.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Distributed, role};
+use crate::clock::Instant;
+use crate::store::wait::{guarded, within};
+use crate::store::{Backend, Guard, Need, StoreError};
+use crate::sync::Mutex;
+
+/// A value in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(super) bytes: Arc<[u8]>,
+    /// Its age at `read`.
+    pub(super) age: Duration,
+    pub(super) read: Instant,
+}
+
+/// The result of a read.
+pub(crate) type Outcome = Result<Option<Value>, StoreError>;
+
+/// The reads that are in progress. The store limits their number.
+#[derive(Debug, Default)]
+pub(super) struct Reads(Mutex<HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>>);
+
+/// A read in progress. Other calls cannot join it after it is dropped.
+struct Flight {
+    cache: Arc<Distributed>,
+    key: Arc<str>,
+    sender: watch::Sender<Option<Outcome>>,
+}
+
+impl Flight {
+    fn land(self, outcome: Outcome) {
+        self.sender.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.cache.reads.0.lock().remove(&self.key);
+    }
+}
+
+impl Distributed {
+    /// Reads the value of a key, or waits for a read that is in progress.
+    ///
+    /// # Cancel safety
+    /// The read continues in the background, because other calls may wait for it.
+    pub(super) async fn read(self: Arc<Self>, guard: Arc<Guard>, key: Arc<str>) -> Outcome {
+        let mut receiver = self.join(&guard, &key);
+        match receiver.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(StoreError::TimedOut)),
+            Err(_) => Err(StoreError::Unavailable("the read of the store was stopped".to_owned())),
+        }
+    }
+
+    fn join(self: &Arc<Self>, guard: &Arc<Guard>, key: &Arc<str>) -> watch::Receiver<Option<Outcome>> {
+        let (sender, receiver) = watch::channel(None);
+        {
+            let mut all = self.reads.0.lock();
+            if let Some(flight) = all.get(key) {
+                self.counters.joined_reads.count();
+                return flight.clone();
+            }
+            all.insert(Arc::clone(key), receiver.clone());
+        }
+        self.counters.reads.count();
+        self.fly(Flight { cache: Arc::clone(self), key: Arc::clone(key), sender }, guard);
+        receiver
+    }
+
+    /// Reads on this thread if the store responds at once, and otherwise in the background, so that the read does not
+    /// depend on the call.
+    fn fly(&self, flight: Flight, guard: &Arc<Guard>) {
+        let clock = self.environment.clock.clone();
+        let until = clock.now().after(guard.timeout());
+        let (key, asked) = (Arc::clone(&flight.key), Arc::clone(guard));
+        let mut read = Box::pin(guarded(move || {
+            Box::pin(async move {
+                let get = |backend: Arc<dyn Backend>| async move { role(&*backend)?.get(&key).await };
+                asked.request(Need::Optional, get).await
+            })
+        }));
+        let value = |found: Option<crate::fallback::CacheEntry>, read| {
+            found.map(|entry| Value { bytes: entry.value.into(), age: entry.age, read })
+        };
+        if !guard.may_delay()
+            && let Poll::Ready(found) = read.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        {
+            return flight.land(found.map(|found| value(found, clock.now())));
+        }
+        let sender = flight.sender.clone();
+        let started = guard.start(async move {
+            let found = within(&clock, until, read).await;
+            flight.land(found.map(|found| value(found, clock.now())));
+        });
+        if let Err(problem) = started {
+            sender.send_replace(Some(Err(StoreError::Unavailable(problem))));
+        }
+    }
+}
