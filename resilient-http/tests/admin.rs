@@ -323,7 +323,7 @@ fn a_reset_says_which_instances_it_affects() {
         ("bulkhead/gateway?scope=cluster", 409, "only a circuit_breaker can be reset for all instances"),
         ("circuit_breaker/alone?scope=cluster", 409, "it has no `store`"),
         ("circuit_breaker/lost?scope=cluster", 409, "no store is named `absent`"),
-        ("circuit_breaker/nobody?scope=cluster", 404, "there is no circuit_breaker `nobody`"),
+        ("circuit_breaker/missing?scope=cluster", 404, "there is no circuit_breaker `missing`"),
     ] {
         let refused = reset(path);
         assert_eq!(refused.status, status, "{path}");

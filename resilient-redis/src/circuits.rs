@@ -163,5 +163,6 @@ fn shared(reply: &Reply) -> Option<Shared> {
     shared.probes = words.next()?.parse().ok()?;
     shared.successful = words.next()?.parse().ok()?;
     shared.failed = words.next()?.parse().ok()?;
+    shared.is_mixed = words.next()? == "1";
     Some(shared)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use resilient_runtime::{Kind, Registry};
+use resilient_runtime::{Component, Kind, Registry};
 
 use super::*;
 
@@ -19,6 +19,9 @@ fn full() -> Registry {
     registry.health("db");
     registry.alert("errors");
     registry.store("shared");
+    // The metrics of a shared circuit exist if a store is set.
+    let shared = resilient_runtime::circuit_breaker::Config::default().store("shared");
+    registry.circuit_breaker("payment").reconfigure(shared).unwrap();
     registry
 }
 
@@ -70,6 +73,7 @@ fn every_series_exists_from_the_start() {
         "resilient_calls_total{operation=\"charge\",outcome=\"success\"} 1",
         "resilient_circuit_breaker_state{name=\"payment\",state=\"closed\"} 1",
         "resilient_circuit_breaker_state{name=\"payment\",state=\"open\"} 0",
+        "resilient_circuit_breaker_shared_state{name=\"payment\",state=\"unknown\"} 1",
         "resilient_fallback_total{name=\"payment\",level=\"default\"} 0",
         "resilient_health_status{check=\"db\",kind=\"readiness\",status=\"unknown\"} 1",
         "resilient_alert_state{alert=\"errors\",severity=\"critical\"} 0",
@@ -109,7 +113,7 @@ fn durations_are_a_histogram_that_can_be_added_up() {
 
 #[test]
 fn alerts_are_evaluated_before_they_are_exported() {
-    use resilient_runtime::{Component, alert, bulkhead};
+    use resilient_runtime::{alert, bulkhead};
     let registry = Registry::new();
     let gate = registry.bulkhead("gate");
     gate.reconfigure(bulkhead::Config::default().max_concurrent(1)).unwrap();

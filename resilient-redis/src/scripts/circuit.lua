@@ -3,8 +3,8 @@
 -- (`none`, `idle`, `waiting`), probe (``, `0`, `1`), least votes, share in millionths, open_for, open_max,
 -- max_shared_open, probes.
 -- All times are microseconds. Returns {request, server time, status, answer}.
--- The fields `m:INSTANCE` and `s:INSTANCE` are instances and probe slots: the time at which they end, and whether the
--- instance votes or the slot is idle.
+-- The fields `m:INSTANCE` and `s:INSTANCE` are instances and probe slots: the time at which they end, whether the
+-- instance votes or the slot is idle, and the settings of the instance.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local function number(n) return string.format('%.0f', n) end
@@ -19,11 +19,11 @@ local r, members, slots, gone = {}, {}, {}, {}
 for i = 1, #all, 2 do
   local kind, id = string.match(all[i], '^([ms]):(%x+)$')
   if kind then
-    local ends, flag = string.match(all[i + 1], '^(%d+):([01])$')
+    local ends, flag, rule = string.match(all[i + 1], '^(%d+):([01]):([%d,]*)$')
     if not ends then return reply('foreign') end
     if tonumber(ends) > now then
       local of = kind == 'm' and members or slots
-      of[id] = {tonumber(ends), flag == '1'}
+      of[id] = {tonumber(ends), flag == '1', rule}
     else
       gone[#gone + 1] = all[i]
     end
@@ -69,7 +69,7 @@ local function close(ended)
   end
 end
 
-local me, max_open
+local me, max_open, rule
 if ARGV[5] == 'reset' then
   close('reset')
 else
@@ -79,6 +79,7 @@ else
   local least, share, probes = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[17])
   local open_for, open_max = tonumber(ARGV[14]), tonumber(ARGV[15])
   max_open = tonumber(ARGV[16])
+  rule = table.concat(ARGV, ',', 12, 17)
   local function opens()
     enter('open')
     r.ends = now + math.min(open_for * 2 ^ r.reopened, open_max, max_open)
@@ -104,7 +105,7 @@ else
     end
   end
 
-  members[me] = {now + lasts, open and epoch >= r.closed and epoch <= r.epoch}
+  members[me] = {now + lasts, open and epoch >= r.closed and epoch <= r.epoch, rule}
   changed[#changed + 1] = me
   local instances = count(members)
   local needed = math.max(least, math.ceil(instances * share / 1000000), 1)
@@ -127,7 +128,7 @@ else
         gets = true
       end
     end
-    if gets then slots[me] = {now + lasts, idle} end
+    if gets then slots[me] = {now + lasts, idle, ''} end
   elseif slots[me] then
     slots[me] = nil
     gone[#gone + 1] = 's:' .. me
@@ -147,14 +148,18 @@ over = math.max(over, now + 60000000)
 redis.call('PEXPIREAT', KEYS[1], number(math.ceil(over / 1000)))
 for _, field in ipairs(gone) do redis.call('HDEL', KEYS[1], field) end
 local function write(kind, id, entry)
-  redis.call('HSET', KEYS[1], kind .. id, number(entry[1]) .. ':' .. (entry[2] and '1' or '0'))
+  redis.call('HSET', KEYS[1], kind .. id, number(entry[1]) .. ':' .. (entry[2] and '1' or '0') .. ':' .. entry[3])
 end
 for _, id in ipairs(changed) do write('m:', id, members[id]) end
 if me and slots[me] then write('s:', me, slots[me]) end
 -- Without the right to publish, the other instances learn of it when they report.
 if r.epoch ~= first then redis.pcall('PUBLISH', ARGV[3], ARGV[4]) end
 
+local mixed = 0
+for _, member in pairs(members) do
+  if me and member[3] ~= rule then mixed = 1 end
+end
 local left = r.state == 'open' and math.max(r.ends - now, 0) or 0
 return reply('shared', table.concat({r.state, number(r.epoch), r.ended, count(members, true), count(members),
   number(math.max(now - r.since, 0)), number(left), me and slots[me] and 1 or 0, count(slots), number(r.good),
-  number(r.bad)}, ' '))
+  number(r.bad), mixed}, ' '))

@@ -173,6 +173,23 @@ async fn without_the_server_each_instance_uses_its_own_circuit() {
 
 #[tokio::test]
 #[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_server_that_does_not_respond_does_not_affect_calls() {
+    // T182
+    let server = Server::start(&[]).await;
+    let instance = Instance::new(Registry::new(), &server.url(), settings().poll(Duration::from_millis(100)));
+    let brief = resilient_runtime::store::Config::default().timeout(Duration::from_millis(100));
+    instance.registry.store("shared").reconfigure(brief.open_for(Duration::from_millis(100))).unwrap();
+    wait_until("shared", || instance.shared().state.is_some()).await;
+    server.signal("STOP");
+    wait_until("the loss is known", || instance.shared().state.is_none()).await;
+    assert_eq!(instance.payment.call(|| Some(995)), Some(995));
+    instance.payment.reset_all().await.unwrap_err();
+    server.signal("CONT");
+    wait_until("shared again", || instance.shared().state.is_some()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
 async fn votes_are_repeated_after_the_server_has_lost_its_records() {
     // T182
     let server = Server::start(&[]).await;
@@ -199,6 +216,7 @@ async fn a_foreign_value_at_the_key_of_a_circuit_is_an_error_and_stays() {
         (format!("HSET {key} a b"), format!("HGETALL {key}")),
         (format!("HSET {key} format 1 state open"), format!("HGETALL {key}")),
         (format!("HSET {key} format 1 m:7 x"), format!("HGETALL {key}")),
+        (format!("HSET {key} format 1 s:7 9999999999999999:1"), format!("HGETALL {key}")),
     ] {
         server.run("FLUSHALL").await;
         server.run(&set).await;

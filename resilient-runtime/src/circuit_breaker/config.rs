@@ -7,7 +7,7 @@ use super::window::Window;
 use crate::ratio::Ratio;
 use crate::settings::{ConfigError, settings, words};
 
-/// What a shared circuit does to an instance. See [`shared`](super::shared).
+/// The effect of a shared circuit on an instance. See [`shared`](super::shared).
 ///
 /// ```
 /// use resilient_runtime::circuit_breaker::{Config, Coordinate};

@@ -139,7 +139,7 @@ pub enum EventKind {
     },
     /// The circuit that the instances of a service share has closed.
     SharedClosed {
-        /// `recovered`: the probes succeeded. `reset`: by an operator. `lapsed`: nobody renewed the opening.
+        /// `recovered`: the probes succeeded. `reset`: by an operator. `lapsed`: the opening was not renewed.
         why: &'static str,
     },
     /// A store is degraded: requests fail at once until it works again.

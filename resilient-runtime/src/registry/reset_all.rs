@@ -26,7 +26,7 @@ pub enum ResetAllError {
     /// Components of this kind have no state that instances share.
     #[error("a {0} belongs to one instance: only a circuit_breaker can be reset for all instances")]
     NotShared(Kind),
-    /// The store could not be told. No instance was reset, or this is not known.
+    /// The store failed. No instance was reset, or this is not known.
     #[error("not reset for all instances: {0}")]
     Store(StoreError),
 }
@@ -49,7 +49,7 @@ impl Registry {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if there is no such component, if instances do not share it, or if the store could not be told.
+    /// Returns an error if there is no such component, if instances do not share it, or if the store fails.
     ///
     /// # Cancel safety
     /// If the future is dropped, the instances may have been reset.

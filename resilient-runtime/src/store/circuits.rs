@@ -17,11 +17,11 @@ use crate::ratio::Ratio;
 ///
 /// # Rules
 /// - **Epochs.** Each change of the shared state, and each reset, gives the record a larger epoch. The epoch of a new
-///   record differs from those of earlier records of the same circuit.
+///   record differs from the epochs of earlier records of the circuit.
 /// - **Instances.** A report announces its instance for `lasts`. An instance whose report has expired has no vote and no
 ///   probe slot.
 /// - **Votes.** A vote counts if the instance knows that the circuit was closed last: `epoch` of the report is between the
-///   epoch of the last closing and the current one. So a vote that was sent before a reset has no effect after it.
+///   epoch of the last closing and the current one. A vote that was sent before a reset has no effect after it.
 /// - **Opening.** A closed circuit opens when at least two instances exist and the votes reach [`Rule::votes_of`]. The open
 ///   period is `open_for`, doubled for each failed half-open period since the last closing, at most `open_max` and
 ///   `max_shared_open`.
@@ -33,7 +33,8 @@ use crate::ratio::Ratio;
 ///   of them failed.
 /// - **Expiry.** A circuit that is open or half-open closes ([`Ended::Lapsed`]) when its votes were fewer than required for
 ///   `max_shared_open`. A failed half-open period counts as a renewal.
-/// - The settings of the instance that reports apply to its report.
+/// - The settings of the instance that reports apply to its report. If another instance has reported other settings, the
+///   answer has [`is_mixed`](Shared::is_mixed).
 ///
 /// Check an implementation with `resilient_runtime::testing::check_circuit_store` (feature `testing`).
 ///
@@ -76,14 +77,14 @@ pub trait CircuitStore: Send + Sync + 'static {
     }
 }
 
-/// Is told about changes of shared circuits.
+/// Receives changes of shared circuits.
 pub trait Listener: fmt::Debug + Send + Sync {
     /// The shared state of `circuit` has changed. `None`: any state can have changed, for example because the connection
     /// was lost for a time.
     fn changed(&self, circuit: Option<&str>);
 }
 
-/// What an instance tells the store about its circuit.
+/// The state of the circuit of an instance.
 ///
 /// ```
 /// use resilient_runtime::circuit_breaker::shared::{Report, Rule, ProbeRequest};
@@ -269,7 +270,7 @@ impl SharedState {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ended {
-    /// It was never open, or nobody renewed the opening. The instances continue with their own circuits.
+    /// It was never open, or its opening was not renewed. The instances continue with their own circuits.
     Lapsed,
     /// The probes succeeded. The instances close their circuits.
     Recovered,
@@ -329,6 +330,8 @@ pub struct Shared {
     pub successful: u32,
     /// Number of failed probes in this half-open period.
     pub failed: u32,
+    /// Whether the last report of another instance had another [`Rule`].
+    pub is_mixed: bool,
 }
 
 impl Shared {
@@ -352,6 +355,7 @@ impl Shared {
             probes: 0,
             successful: 0,
             failed: 0,
+            is_mixed: false,
         }
     }
 }

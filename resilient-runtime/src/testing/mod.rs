@@ -118,7 +118,7 @@ pub async fn check_idempotency_store<S: IdempotencyStore + ?Sized>(
 /// |---|---|
 /// | votes | a quorum opens the circuit; an instance that is alone does not; a withdrawn vote does not count |
 /// | quorums | numbers and shares of the instances |
-/// | expiry | instances that do not report, and openings that nobody renews |
+/// | expiry | instances that do not report, and openings without renewal |
 /// | resets | close the circuit; votes from before do not count |
 /// | slots | their number is limited, also for concurrent requests; idle and expired slots go to other instances |
 /// | outcomes | most of the probes decide; only results of the current period count |

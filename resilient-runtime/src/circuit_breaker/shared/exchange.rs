@@ -97,11 +97,24 @@ impl CircuitBreaker {
         };
         let known = before.as_ref().map(|before| before.epoch);
         self.publish_shared(before.as_ref().map_or(SharedState::Closed, |before| before.state), shared);
+        if shared.is_mixed && !before.as_ref().is_some_and(|before| before.is_mixed) {
+            self.warn_of_mixed(coordination);
+        }
         if was_lost {
             tracing::info!(target: TARGET, circuit_breaker = self.core.name, "the circuit is shared again");
         }
         let change = self.govern(shared, known, config, now);
         self.tell(change.as_ref());
+    }
+
+    /// Logs that the instances use different settings, when that begins.
+    fn warn_of_mixed(&self, coordination: &Coordination) {
+        let name = self.core.name;
+        log_limited!(
+            coordination.log_limit, self.core.clock(), WARN, target: TARGET, circuit_breaker = name,
+            "instances share the circuit with different settings: use the same settings in all instances, or a different \
+             `scope` or prefix of the store"
+        );
     }
 
     fn publish_shared(&self, before: SharedState, shared: &Shared) {
@@ -177,7 +190,7 @@ impl CircuitBreaker {
     /// ```
     ///
     /// # Errors
-    /// Returns why the store could not be told. Then no circuit was reset by this call, but after a timeout the store may
+    /// Returns the failure of the store. Then no circuit was reset by this call, but after a timeout the store may
     /// still carry it out.
     ///
     /// # Cancel safety
@@ -255,7 +268,7 @@ fn rule(config: &Config) -> Rule {
     }
 }
 
-/// What the shared circuit does to an instance.
+/// The effect of the shared circuit on an instance.
 impl Coordinate {
     pub(super) fn applies(self) -> bool {
         self != Self::Observe

@@ -11,7 +11,7 @@ use crate::clock::Instant;
 use crate::outage::OpenReason;
 use crate::store::circuits::{Ended, ProbeRequest, Shared, SharedState};
 
-/// What the shared circuit demands of the local one.
+/// The part of the local state that follows from the shared circuit.
 #[derive(Debug)]
 pub(in crate::circuit_breaker) struct Governed {
     pub(in crate::circuit_breaker) hold: Hold,

@@ -115,6 +115,7 @@ struct Record {
 struct Member {
     until: Instant,
     votes: bool,
+    rule: Rule,
 }
 
 #[derive(Debug)]
@@ -149,7 +150,7 @@ impl Record {
         // Before the state can change: the instance knew this state.
         self.take_result(report, now);
         let votes = report.open && (self.closed..=self.epoch).contains(&report.epoch);
-        self.instances.insert(report.instance, Member { until: now.after(report.lasts), votes });
+        self.instances.insert(report.instance, Member { until: now.after(report.lasts), votes, rule: *rule });
         if self.votes() >= rule.votes_of(self.count()) && self.count() > 1 {
             self.renewed = now;
             if self.state == SharedState::Closed {
@@ -239,6 +240,12 @@ impl Record {
         count(self.instances.len())
     }
 
+    /// Whether another instance has reported another rule.
+    fn is_mixed(&self, instance: u128) -> bool {
+        let own = self.instances.get(&instance).map(|member| member.rule);
+        self.instances.values().any(|member| Some(member.rule) != own)
+    }
+
     fn answer(&self, instance: u128, now: Instant) -> Shared {
         let is_open = self.state == SharedState::Open;
         Shared {
@@ -253,6 +260,7 @@ impl Record {
             probes: count(self.slots.len()),
             successful: self.successful,
             failed: self.failed,
+            is_mixed: self.is_mixed(instance),
         }
     }
 }

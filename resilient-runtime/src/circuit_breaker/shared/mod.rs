@@ -5,7 +5,7 @@
 //! `quorum` instances, or `quorum_share` of all, by default at least two and 30 %. One instance with a broken network
 //! therefore does not open the circuit of the others, and an instance that is alone uses its own circuit only.
 //!
-//! What an open shared circuit does depends on `coordinate`:
+//! `coordinate` selects the effect of an open shared circuit:
 //!
 //! | `coordinate` | instances with a closed circuit | instances with an open circuit |
 //! |---|---|---|
@@ -21,7 +21,7 @@
 //! - **Scope.** Instances with different `scope`, such as a zone, do not affect each other.
 //! - **Manual control** has precedence: a forced or disabled circuit ignores the shared one and does not vote. After
 //!   [`reset`](crate::Component::reset), the instance ignores the current shared opening.
-//!   [`reset_all`](crate::CircuitBreaker::reset_all) resets all instances, and fails if the store cannot be told.
+//!   [`reset_all`](crate::CircuitBreaker::reset_all) resets all instances, and fails if the store fails.
 //! - **No requests in calls.** A background thread exchanges votes and states, when something changes, when the store
 //!   reports a change of another instance, and after `poll` at the latest. Calls read only the local state.
 //! - **Without the store**, each instance continues with its own circuit after three times `poll`. Instances that were
@@ -89,7 +89,7 @@ pub(super) struct Coordination {
     log_limit: LogLimit,
 }
 
-/// What is known about the shared circuit.
+/// The shared circuit, as this instance knows it.
 #[derive(Debug, Default)]
 struct View {
     /// The store that the current background task uses.

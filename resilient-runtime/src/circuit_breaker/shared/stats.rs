@@ -31,7 +31,7 @@ use crate::store::circuits::{Rule, SharedState};
 pub struct SharedStats {
     /// The name of the store.
     pub store: Arc<str>,
-    /// What the shared circuit does to this instance.
+    /// The effect of the shared circuit on this instance.
     pub coordinate: &'static str,
     /// The scope, if one is set.
     pub scope: Option<Arc<str>>,
@@ -46,6 +46,8 @@ pub struct SharedStats {
     pub instances: u32,
     /// Number of instances that hold a probe slot.
     pub probes: u32,
+    /// Whether other instances use other settings for this circuit. Use the same settings in all instances.
+    pub mixed_settings: bool,
     /// Whether this instance votes for opening.
     pub voted: bool,
     /// Whether the shared circuit affects the calls of this instance.
@@ -73,6 +75,7 @@ impl CircuitBreaker {
             votes: 0,
             instances: 0,
             probes: 0,
+            mixed_settings: false,
             voted,
             applies,
             age: Duration::ZERO,
@@ -84,6 +87,7 @@ impl CircuitBreaker {
             if let Some((shared, heard)) = &view.shared {
                 stats.age = now.since(*heard);
                 stats.state = Some(shared.state);
+                stats.mixed_settings = shared.is_mixed;
                 stats.unchanged_for = Some(shared.unchanged_for.saturating_add(stats.age));
                 (stats.votes, stats.instances, stats.probes) =
                     (shared.votes, shared.instances, shared.probes);

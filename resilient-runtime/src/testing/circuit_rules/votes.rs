@@ -28,7 +28,7 @@ impl<S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'_, S, P> {
         circuit.of("(votes, instances)", (shared.votes, shared.instances), (3, 10))?;
         circuit.of("whether the epoch is larger", shared.epoch > before, true)?;
         let is_whole = shared.left > LONG / 2 && shared.left <= LONG;
-        circuit.of("whether the open period is that of the rule", is_whole, true)?;
+        circuit.of("whether the open period follows the rule", is_whole, true)?;
         let shared = circuit.report(9, |report| report.epoch = 0).await?;
         circuit.state("an instance that did not know it", &shared, SharedState::Open)?;
 
@@ -138,6 +138,17 @@ impl<S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'_, S, P> {
         }
         let shared = circuit.report(0, |_| ()).await?;
         circuit.of("instances", shared.instances, 9)?;
+
+        circuit = self.circuit("instances with different settings are noticed", 3).await?;
+        let shared = circuit.report(3, |_| ()).await?;
+        circuit.of("equal settings", shared.is_mixed, false)?;
+        let shared = circuit.report(3, |report| report.rule.probes += 1).await?;
+        circuit.of("another setting", shared.is_mixed, true)?;
+        let shared = circuit.report(2, |_| ()).await?;
+        circuit.of("another setting of another instance", shared.is_mixed, true)?;
+        circuit.report(3, |_| ()).await?;
+        let shared = circuit.report(2, |_| ()).await?;
+        circuit.of("equal settings again", shared.is_mixed, false)?;
 
         circuit = self.circuit("the longest durations are accepted", 0).await?;
         circuit.rule.open_for = Duration::MAX;

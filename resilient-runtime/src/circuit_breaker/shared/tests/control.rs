@@ -1,4 +1,4 @@
-//! Manual control has precedence, and a reset says whom it affects.
+//! Manual control has precedence, and a reset affects one instance or all.
 
 use super::probes::Broken;
 use super::*;

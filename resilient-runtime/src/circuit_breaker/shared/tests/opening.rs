@@ -80,6 +80,16 @@ fn instances_of_another_scope_are_not_affected() {
 }
 
 #[test]
+fn instances_with_different_settings_are_noticed() {
+    let mut fleet = Fleet::new(2, &enforced());
+    assert!(!fleet.instances[0].shared().mixed_settings);
+    fleet.join(&enforced().quorum(3));
+    fleet.meet();
+    fleet.meet();
+    assert!(fleet.instances.iter().all(|instance| instance.shared().mixed_settings));
+}
+
+#[test]
 fn the_vote_of_an_instance_that_has_gone_expires() {
     let fleet = Fleet::new(3, &enforced());
     fleet.break_down(0..1);
@@ -98,7 +108,7 @@ fn the_vote_of_an_instance_that_has_gone_expires() {
 }
 
 #[test]
-fn an_opening_that_nobody_renews_ends() {
+fn an_opening_without_renewal_ends() {
     // T180
     let fleet = Fleet::new(4, &enforced().max_shared_open(20 * SECOND).open_for(Duration::from_mins(2)));
     fleet.break_down(0..2);

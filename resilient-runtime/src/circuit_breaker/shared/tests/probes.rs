@@ -77,7 +77,7 @@ fn failed_probes_open_the_shared_circuit_for_twice_as_long() {
 
 #[test]
 fn a_sick_instance_does_not_keep_the_circuit_open() {
-    // T179: its probe fails, and those of the others decide.
+    // T179: its probe fails, and the probes of the others decide.
     let fleet = half_open(5);
     fleet.meet();
     let can_probe = |instance: &&Instance| instance.breaker.try_acquire().is_ok();
