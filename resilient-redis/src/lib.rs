@@ -31,6 +31,7 @@
 mod address;
 mod attempt;
 mod circuits;
+mod clocks;
 mod cluster;
 mod config;
 mod connector;
