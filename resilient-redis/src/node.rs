@@ -19,8 +19,8 @@ use crate::server::{self, Server};
 
 /// How long a connection attempt may take. An operation waits only until its own time limit.
 pub(crate) const CONNECT: Duration = Duration::from_secs(5);
-/// The part of [`CONNECT`] for the first request on the new connection.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+/// How long finding and opening the connection may take. The rest of [`CONNECT`] is for the first request on it.
+const OPEN: Duration = Duration::from_secs(4);
 /// The shortest time between two lookups of where a server is.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
@@ -124,12 +124,13 @@ impl Node {
     }
 
     async fn open(&self, number: u64) -> Result<Live, Failure> {
-        let end = Instant::now() + CONNECT;
+        let start = Instant::now();
+        let end = start + CONNECT;
         let (server, mut connection) = match &self.0.target {
-            Target::Server(server) => (server.clone(), server.connect(CONNECT - FIRST_REQUEST).await?),
+            Target::Server(server) => (server.clone(), server.connect(OPEN).await?),
             Target::Primary(sentinels) => {
                 self.watch(sentinels);
-                sentinels.primary(end - FIRST_REQUEST).await?
+                sentinels.primary(start + OPEN).await?
             }
         };
         let (time, asked) = (redis::cmd("TIME"), Instant::now());

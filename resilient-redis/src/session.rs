@@ -106,10 +106,8 @@ pub(crate) type Performed<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreEr
 /// The state of a request that was sent.
 #[derive(Default)]
 struct Sent {
-    /// The connection, and the number of responses on it before the request.
+    /// The connection, and the number of responses on it before the request. `None` if it was not sent.
     on: Option<(Route, u64)>,
-    /// The server may have made the change.
-    was_sent: bool,
     /// The change was made, and is not confirmed yet.
     is_unconfirmed: bool,
 }
@@ -215,7 +213,7 @@ impl Session {
             let replied = session.run(&operation, start, &mut sent).await;
             let may_be_made = match &replied {
                 Ok(reply) => operation.confirmed.is_some_and(|status| reply.status == status),
-                Err(_) => sent.was_sent,
+                Err(_) => sent.on.is_some(),
             };
             let mut undo = Undo(undo.filter(|_| may_be_made).map(|undo| (session.clone(), *undo)));
             if sent.is_unconfirmed {
@@ -294,7 +292,8 @@ impl Session {
             Ok(Err(failure)) => Err(self.failed(&failure)),
             Err(_) => {
                 // If nothing has arrived since, the connection may be broken without a sign of it.
-                let silent = sent.on.take().filter(|(route, responses)| route.live.responses() == *responses);
+                let silent =
+                    sent.on.as_ref().filter(|(route, responses)| route.live.responses() == *responses);
                 let problem = match &silent {
                     Some((route, _)) => {
                         self.0.link.lost(route);
@@ -321,7 +320,6 @@ impl Session {
         let mut route = link.route(&operation.key, false).await?;
         loop {
             sent.on = Some((route.clone(), route.live.responses()));
-            sent.was_sent = true;
             match self.attempt(operation, (request, is_resent), until, &route).await {
                 // The clock of the server was changed. The response contained its time.
                 Ok(reply) if reply.status == "late" && !was_late => was_late = true,

@@ -64,7 +64,9 @@ impl TransactionalStore for Guard {
         claim: Claim,
         max_wait: Duration,
     ) -> Answer<'a, Claimed> {
-        Box::pin(async move { in_transaction(&*self.backend()?)?.claim_in(connection, claim, max_wait).await })
+        Box::pin(
+            async move { in_transaction(&*self.backend()?)?.claim_in(connection, claim, max_wait).await },
+        )
     }
 
     fn complete_in<'a>(
@@ -82,6 +84,7 @@ impl TransactionalStore for Guard {
 }
 
 fn in_transaction(backend: &dyn Backend) -> Result<&dyn TransactionalStore, StoreError> {
-    let address = || format!("the store at {} cannot join a transaction: use another store", backend.address());
+    let address =
+        || format!("the store at {} cannot join a transaction: use another store", backend.address());
     role(backend)?.transactional().ok_or_else(|| StoreError::Refused(address()))
 }

@@ -84,6 +84,7 @@ mod transaction;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::store::TransactionalStore;
 pub use crate::store::idempotency::{Claim, Claimed, ClientId, Fingerprint, IdempotencyStore, Owner};
 pub use crate::store::{Answer, StoreError};
 pub use claim_outcome::{ClaimOutcome, Stored};
@@ -97,7 +98,6 @@ pub use lease::{Lease, lease_is_lost};
 pub use memory::MemoryStore;
 pub use replay::{Codec, Replay};
 pub use stats::Stats;
-pub use crate::store::TransactionalStore;
 pub use transaction::StoreTransaction;
 
 pub(crate) use crate::store::idempotency::Printer;

@@ -10,8 +10,8 @@ use super::ending::Ending;
 use super::{Codec, Effect, Idempotency, OnUnknown, Stored};
 use crate::clock::Instant;
 use crate::rejection::{Rejection, RejectionKind};
-use crate::store::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, Owner};
 use crate::store::StoreError;
+use crate::store::idempotency::{Claim, Claimed, Fingerprint, IdempotencyStore, Owner};
 use crate::store::wait::Mode;
 
 /// A transaction of a database, which `idempotent(transaction = ..)` uses.
