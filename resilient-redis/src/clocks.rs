@@ -69,8 +69,8 @@ impl Clocks {
         );
     }
 
-    /// A new server is compared with the one that was connected before it, and a known one with itself. So each difference is
-    /// found once.
+    /// A new server is compared with the one that was connected before it, and a known one with itself, which finds each
+    /// difference once.
     fn difference(&self, address: &Arc<str>, clock: &Arc<Clock>, delay: Duration) -> Option<Difference> {
         let now = Instant::now();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -86,7 +86,7 @@ impl Operation {
         self
     }
 
-    /// Performs another operation later if the change of this one was made but not confirmed, or if nobody learns its result.
+    /// Performs another operation later if the change of this one was made but not confirmed, or if no caller learns its result.
     /// [`confirmed`](Self::confirmed) sets the status of a change that was made.
     pub(crate) fn undone_by(mut self, undo: Self) -> Self {
         self.undo = Some(Box::new(undo));

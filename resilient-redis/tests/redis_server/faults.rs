@@ -193,7 +193,7 @@ async fn a_claim_whose_caller_left_is_undone_although_its_end_overtook_it() {
     let (store, other) = (server.store(), server.store());
     for end_overtakes in [true, false] {
         server.run("SCRIPT FLUSH").await;
-        // The server knows the script of the end now. That of the claim is sent after its first response.
+        // The server knows the script of the end now. The script of the claim is sent after its first response.
         assert_eq!(store.renew("other", Owner(1), HOUR).await, Ok(false));
         let key = format!("k{end_overtakes}");
         drop(store.claim(claim(&key, 1)));
