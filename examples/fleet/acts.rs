@@ -73,7 +73,13 @@ impl Fleet {
         Ok(wrong == 0)
     }
 
-    fn note(&mut self, what: &'static str, expected: impl Into<String>, seen: impl Into<String>, is_expected: bool) {
+    fn note(
+        &mut self,
+        what: &'static str,
+        expected: impl Into<String>,
+        seen: impl Into<String>,
+        is_expected: bool,
+    ) {
         self.steps.push(Step { what, expected: expected.into(), seen: seen.into(), is_expected });
     }
 
@@ -92,7 +98,12 @@ impl Fleet {
         let sum: u32 = admitted.iter().sum();
         let is_expected = f64::from(sum) <= most && f64::from(sum) > most / 3.0;
         let expected = format!("at most {most:.0} quotes in {:.1} s", took.as_secs_f64());
-        self.note("one limit over all instances", expected, format!("{sum} = {}", joined(&admitted)), is_expected);
+        self.note(
+            "one limit over all instances",
+            expected,
+            format!("{sum} = {}", joined(&admitted)),
+            is_expected,
+        );
     }
 
     async fn one_order(&mut self) {
@@ -102,10 +113,16 @@ impl Fleet {
             sent.spawn(http::send("POST", address, "/orders/order-7"));
         }
         let responses = all(sent).await;
-        let receipts = responses.iter().filter(|response| response.body.starts_with("receipt 1 of order-7")).count();
+        let receipts =
+            responses.iter().filter(|response| response.body.starts_with("receipt 1 of order-7")).count();
         let charged = self.gateway.charges("order-7");
         let seen = format!("charged {charged} time(s), {receipts} receipts");
-        self.note("an order sent to three instances", "charged once, 3 receipts", seen, (charged, receipts) == (1, 3));
+        self.note(
+            "an order sent to three instances",
+            "charged once, 3 receipts",
+            seen,
+            (charged, receipts) == (1, 3),
+        );
     }
 
     async fn one_circuit(&mut self) {
@@ -148,7 +165,12 @@ impl Fleet {
         let charged = self.gateway.charges("slow-8");
         let is_expected = charged == 1 && response.status == 409;
         let seen = format!("charged {charged} time(s), {}", response.status);
-        self.note("the order is sent to instance 2", "not charged again, 409 outcome unknown", seen, is_expected);
+        self.note(
+            "the order is sent to instance 2",
+            "not charged again, 409 outcome unknown",
+            seen,
+            is_expected,
+        );
         let url = self.redis.url();
         self.instances[0] = Process::start(&self.options, 1, self.gateway_address, &url)?;
         self.instances[0].responds().await
@@ -173,7 +195,12 @@ impl Fleet {
         let expected = format!("each instance limits itself, at most {most:.0}");
         self.note("quotes without Redis", expected, format!("{sum} = {}", joined(&admitted)), is_expected);
         let is_degraded = degraded.await;
-        self.note("the metric of the store", "resilient_store_degraded = 1", is_degraded.to_string(), is_degraded);
+        self.note(
+            "the metric of the store",
+            "resilient_store_degraded = 1",
+            is_degraded.to_string(),
+            is_degraded,
+        );
         self.redis.restart().await?;
         let works = until_posted(self.address(2), "/orders/order-9", |response| response.status == 200).await;
         let charged = self.gateway.charges("order-9");
@@ -245,7 +272,12 @@ async fn until_posted(address: SocketAddr, path: &str, is_expected: impl Fn(&Res
     repeat("POST", address, path, is_expected).await
 }
 
-async fn repeat(method: &str, address: SocketAddr, path: &str, is_expected: impl Fn(&Response) -> bool) -> bool {
+async fn repeat(
+    method: &str,
+    address: SocketAddr,
+    path: &str,
+    is_expected: impl Fn(&Response) -> bool,
+) -> bool {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
         if http::send(method, address, path).await.is_ok_and(|response| is_expected(&response)) {

@@ -26,8 +26,9 @@ impl Gateway {
     pub(crate) async fn serve(self: &Arc<Self>, port: u16) -> Result<SocketAddr, String> {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let listener = TcpListener::bind(address).await;
-        let listener = listener
-            .map_err(|error| format!("cannot listen on {address}: {error}; choose another port with `--port N`"))?;
+        let listener = listener.map_err(|error| {
+            format!("cannot listen on {address}: {error}; choose another port with `--port N`")
+        })?;
         let routes = Router::new()
             .route("/charge/{order}", post(charge))
             .route("/stock/{instance}", post(stock))

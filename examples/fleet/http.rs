@@ -17,7 +17,9 @@ pub(crate) struct Response {
 
 /// Sends a request without a body.
 pub(crate) async fn send(method: &str, address: SocketAddr, path: &str) -> std::io::Result<Response> {
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(request.as_bytes()).await?;

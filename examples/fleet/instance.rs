@@ -76,9 +76,12 @@ pub(crate) async fn run(settings: Instance) -> Result<(), Box<dyn Error>> {
     let routes = Router::new()
         .route("/quotes", get(async || answer(quote().await.map(str::to_owned))))
         .route("/orders/{order}", post(order))
-        .route("/stock", get(async |State(settings): State<Instance>| {
-            answer(stock(settings.gateway, settings.number).await)
-        }))
+        .route(
+            "/stock",
+            get(async |State(settings): State<Instance>| {
+                answer(stock(settings.gateway, settings.number).await)
+            }),
+        )
         .with_state(settings.clone())
         .merge(admin.router());
     let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;

@@ -36,7 +36,9 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
             println!("{}", options::HELP);
             return Ok(ExitCode::SUCCESS);
         }
-        options::Parsed::Instance(settings) => return instance::run(settings).await.map(|()| ExitCode::SUCCESS),
+        options::Parsed::Instance(settings) => {
+            return instance::run(settings).await.map(|()| ExitCode::SUCCESS);
+        }
         options::Parsed::Fleet(options) => options,
     };
     let mut fleet = Fleet::start(&options).await?;

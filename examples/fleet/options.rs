@@ -59,7 +59,9 @@ impl Options {
         let Self { port, token, .. } = options.clone();
         match (number, gateway) {
             (Some(number), Some(gateway)) => Ok(Parsed::Instance(Instance { number, port, gateway, token })),
-            _ if port > u16::MAX - 3 => Err("`--port` must be at most 65532: four ports are needed".to_owned()),
+            _ if port > u16::MAX - 3 => {
+                Err("`--port` must be at most 65532: four ports are needed".to_owned())
+            }
             _ => Ok(Parsed::Fleet(options)),
         }
     }

@@ -23,7 +23,8 @@ impl Process {
         redis: &str,
     ) -> Result<Self, String> {
         let port = options.port + number;
-        let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+        let program =
+            std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
         let mut command = Command::new(program);
         command.args(["--instance", &number.to_string(), "--port", &port.to_string()]);
         command.args(["--gateway", &gateway.to_string(), "--token", &options.token]);

@@ -21,7 +21,8 @@ pub(crate) struct Redis {
 impl Redis {
     pub(crate) async fn start() -> Result<Self, String> {
         let folder = std::env::temp_dir().join(format!("resilient-fleet-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
         let port = free_port().await.map_err(|error| format!("no port is free: {error}"))?;
         let process = spawn(port, &folder)?;
         let redis = Self { process, port, folder };

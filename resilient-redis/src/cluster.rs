@@ -14,7 +14,8 @@ use tokio::time::timeout;
 
 use crate::address::Access;
 use crate::attempt::{Current, Shared, result};
-use crate::node::{CONNECT, Node, PAUSE};
+use crate::clocks::Clocks;
+use crate::node::{CONNECT, Node, PAUSE, jittered};
 use crate::problem::Failure;
 use crate::server::Server;
 
@@ -33,24 +34,29 @@ const STEP: Duration = Duration::from_secs(2);
 pub(crate) struct Cluster {
     seeds: Vec<Node>,
     access: Access,
+    /// The clocks of the nodes.
+    clocks: Arc<Clocks>,
     table: Mutex<Arc<Table>>,
     update: Shared<()>,
 }
 
 /// Which node serves each slot.
+#[derive(Clone)]
 struct Table {
     /// Primaries first, then their replicas.
     nodes: Vec<Node>,
     primaries: usize,
     /// For each slot, the index of its node.
     owners: Vec<u16>,
+    /// Why a listed primary is not used. Its slots have no node.
+    problem: Option<Failure>,
 }
 
 impl Cluster {
     pub(crate) fn new(seeds: Vec<Server>, access: Access) -> Self {
-        let table = Table { nodes: Vec::new(), primaries: 0, owners: vec![NONE; SLOTS] };
-        let seeds = seeds.into_iter().map(Node::new).collect();
-        Self { seeds, access, table: Mutex::new(Arc::new(table)), update: Shared::new(PAUSE) }
+        let (table, clocks) = (Mutex::new(Arc::new(Table::empty())), Arc::<Clocks>::default());
+        let seeds = seeds.into_iter().map(|seed| Node::new(seed, Arc::clone(&clocks))).collect();
+        Self { seeds, access, clocks, table, update: Shared::new(jittered(PAUSE)) }
     }
 
     fn table(&self) -> Arc<Table> {
@@ -66,9 +72,10 @@ impl Cluster {
             return Ok(node);
         }
         let updated = result(self.update()).await;
-        match self.table().owner(slot) {
+        let table = self.table();
+        match table.owner(slot) {
             Some(node) => Ok(node),
-            None => Err(updated.err().unwrap_or_else(|| {
+            None => Err(updated.err().or_else(|| table.problem.clone()).unwrap_or_else(|| {
                 Failure::Found("no node of the cluster serves the key: check `CLUSTER INFO`".into())
             })),
         }
@@ -111,9 +118,8 @@ impl Cluster {
         let server = self.access.server(host, port);
         let server = server.map_err(|error| Failure::Found(error.to_string().into()))?;
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let (nodes, owners) = (table.nodes.clone(), table.owners.clone());
-        let mut next = Table { nodes, owners, primaries: table.primaries };
-        let index = next.add(server).ok_or_else(too_many)?;
+        let mut next = Table::clone(&table);
+        let index = next.add(server, &self.clocks).ok_or_else(too_many)?;
         if let Some(owner) = moved.and_then(|slot| next.owners.get_mut(usize::from(slot))) {
             *owner = index;
         }
@@ -157,9 +163,11 @@ impl Cluster {
     }
 
     /// Uses the listed slots. Known nodes keep their connections.
+    ///
+    /// A replica that cannot be used is left out. The slots of such a primary have no node.
     fn replace(&self, from: &Server, ranges: &[Range]) -> Result<(), Failure> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = Table { nodes: Vec::new(), primaries: 0, owners: vec![NONE; SLOTS] };
+        let mut next = Table::empty();
         let add = |next: &mut Table, (host, port): &(String, u16)| {
             let host = if host.is_empty() { host_of(&from.address) } else { host };
             let server = self.access.server(host, *port);
@@ -167,17 +175,23 @@ impl Cluster {
             let is_same = |node: &&Node| node.address() == Some(&server.address);
             match table.nodes.iter().chain(&self.seeds).find(is_same).cloned() {
                 Some(node) => next.add_node(node),
-                None => next.add(server),
+                None => next.add(server, &self.clocks),
             }
             .ok_or_else(too_many)
         };
         for range in ranges {
-            let index = add(&mut next, &range.primary)?;
-            next.owners[range.first..=range.last].fill(index);
+            match add(&mut next, &range.primary) {
+                Ok(index) => next.owners[range.first..=range.last].fill(index),
+                Err(failure) => next.problem = Some(failure),
+            }
+        }
+        if let Some(failure) = next.problem.take_if(|_| next.nodes.is_empty()) {
+            return Err(failure);
         }
         next.primaries = next.nodes.len();
         for replica in ranges.iter().flat_map(|range| &range.replicas) {
-            add(&mut next, replica)?;
+            // Replicas are only asked for the slots.
+            let _ = add(&mut next, replica);
         }
         *table = Arc::new(next);
         Ok(())
@@ -191,16 +205,20 @@ impl fmt::Debug for Cluster {
 }
 
 impl Table {
+    fn empty() -> Self {
+        Self { nodes: Vec::new(), primaries: 0, owners: vec![NONE; SLOTS], problem: None }
+    }
+
     fn owner(&self, slot: u16) -> Option<Node> {
         self.nodes.get(usize::from(self.owners[usize::from(slot)])).cloned()
     }
 
     /// The index of the node of this server, which is added if it is new.
-    fn add(&mut self, server: Server) -> Option<u16> {
+    fn add(&mut self, server: Server, clocks: &Arc<Clocks>) -> Option<u16> {
         let known = self.nodes.iter().position(|node| node.address() == Some(&server.address));
         match known {
             Some(index) => u16::try_from(index).ok(),
-            None => self.add_node(Node::new(server)),
+            None => self.add_node(Node::new(server, Arc::clone(clocks))),
         }
     }
 
@@ -302,6 +320,8 @@ fn slot(key: &str) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Place;
+    use crate::config::Source;
 
     #[test]
     fn slots_are_those_of_the_specification() {
@@ -317,6 +337,37 @@ mod tests {
             assert_eq!(slot(key), expected, "{key}");
         }
         assert_ne!(slot("{}foo"), slot("foo"), "an empty tag is not a tag");
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_used_does_not_discard_the_others() {
+        let Ok(Place::Cluster { seeds, access }) =
+            Place::find(&Source::Url("redis+cluster://h".into()), None, None)
+        else {
+            panic!("a cluster")
+        };
+        let from = seeds[0].clone();
+        let range = |first, host: &str, replicas| Range {
+            first,
+            last: first,
+            primary: (host.to_owned(), 1),
+            replicas: (0..replicas).map(|port| ("replica".to_owned(), port)).collect(),
+        };
+        let cluster = Cluster::new(seeds.clone(), access.clone());
+        cluster.replace(&from, &[range(0, "a", 5000), range(1, "b", 1)]).unwrap();
+        let address =
+            |cluster: &Cluster, slot| cluster.table().owner(slot)?.address().map(ToString::to_string);
+        assert_eq!(address(&cluster, 0).as_deref(), Some("a:1"));
+        assert_eq!(address(&cluster, 1).as_deref(), Some("b:1"));
+        assert_eq!(cluster.table().nodes.len(), MOST_NODES);
+
+        let cluster = Cluster::new(seeds, access);
+        let ranges: Vec<_> = (0..=MOST_NODES).map(|slot| range(slot, &slot.to_string(), 0)).collect();
+        cluster.replace(&from, &ranges).unwrap();
+        assert_eq!(address(&cluster, 0).as_deref(), Some("0:1"));
+        let last = u16::try_from(MOST_NODES).unwrap();
+        assert_eq!(address(&cluster, last), None);
+        assert!(cluster.table().problem.is_some());
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod address;
 mod attempt;
 mod cache;
 mod circuits;
+mod clocks;
 mod cluster;
 mod config;
 mod connector;

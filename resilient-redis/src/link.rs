@@ -40,7 +40,7 @@ impl Route {
 impl Link {
     pub(crate) fn new(place: Place, timeout: Duration) -> Self {
         match place {
-            Place::Single(server) => Self::One(Node::new(server)),
+            Place::Single(server) => Self::One(Node::new(server, Arc::default())),
             Place::Sentinel { master, sentinels, access } => {
                 Self::One(Node::primary(Arc::new(Sentinels::new(master, sentinels, access, timeout))))
             }

@@ -23,6 +23,11 @@ impl Failure {
         matches!(self, Self::Server { error, .. } if is_lost(error))
     }
 
+    /// Whether the server has no memory for another record. It still responds, and running calls can end.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Server { error, .. } if error.code() == Some("OOM"))
+    }
+
     /// A problem with its remedy. It contains no password: the server does not return it.
     ///
     /// `has_several`: the store uses several servers.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::address::Access;
 use crate::node::CONNECT;
@@ -14,7 +15,7 @@ use crate::problem::Failure;
 use crate::server::Server;
 use crate::subscription::{Heard, listen};
 
-/// The shortest time limit for one server during a lookup.
+/// The shortest time limit for one server during a lookup, unless the lookup ends earlier.
 const STEP: Duration = Duration::from_secs(1);
 
 /// The sentinels of one primary.
@@ -62,12 +63,14 @@ impl Sentinels {
         listen(&mut find, "+switch-master", heard, failed).await;
     }
 
-    /// Connects to the primary. A server that says that it is a replica is not used.
-    pub(crate) async fn primary(&self) -> Result<(Server, MultiplexedConnection), Failure> {
-        let mut problem = None;
-        for ((host, port), _) in self.votes().await? {
+    /// Connects to the primary, until the given time. A server that says that it is a replica is not used.
+    pub(crate) async fn primary(&self, until: Instant) -> Result<(Server, MultiplexedConnection), Failure> {
+        let (mut problem, now) = (None, Instant::now());
+        // The other half of the time is for the servers that the sentinels name.
+        let half = now + until.saturating_duration_since(now) / 2;
+        for ((host, port), _) in self.votes(half).await? {
             let found = match self.access.server(&host, port) {
-                Ok(server) => self.connect(&server).await.map(|connection| (server, connection)),
+                Ok(server) => self.connect(&server, until).await.map(|connection| (server, connection)),
                 Err(error) => Err(Failure::Found(error.to_string().into())),
             };
             match found {
@@ -78,10 +81,11 @@ impl Sentinels {
         Err(problem.unwrap_or_else(|| Failure::Found("no sentinel named a primary".into())))
     }
 
-    async fn connect(&self, server: &Server) -> Result<MultiplexedConnection, Failure> {
-        let mut connection = server.connect(self.step).await?;
+    async fn connect(&self, server: &Server, until: Instant) -> Result<MultiplexedConnection, Failure> {
+        let mut connection = server.connect(limit(self.step, until)).await?;
         let role = redis::cmd("ROLE");
-        let role: Vec<redis::Value> = server.within(self.step, role.query_async(&mut connection)).await?;
+        let role: Vec<redis::Value> =
+            server.within(limit(self.step, until), role.query_async(&mut connection)).await?;
         let role: String =
             role.into_iter().next().and_then(|role| redis::from_redis_value(role).ok()).unwrap_or_default();
         if role == "master" {
@@ -100,11 +104,11 @@ impl Sentinels {
     /// Asks all sentinels at the same time, until more than half of them name the same address.
     ///
     /// A sentinel that was cut off from the others can name an old primary.
-    async fn votes(&self) -> Result<Votes, Failure> {
+    async fn votes(&self, until: Instant) -> Result<Votes, Failure> {
         let mut asked: JoinSet<_> = self
             .servers
             .iter()
-            .map(|sentinel| ask(sentinel.clone(), self.master.clone(), self.step))
+            .map(|sentinel| ask(sentinel.clone(), self.master.clone(), (self.step, until)))
             .collect();
         let (mut votes, mut problem, mut is_unknown) = (Votes::new(), None, false);
         while let Some(answer) = asked.join_next().await {
@@ -136,9 +140,51 @@ impl Sentinels {
     }
 }
 
-async fn ask(sentinel: Server, master: String, step: Duration) -> Result<Option<(String, u16)>, Failure> {
-    let mut connection = sentinel.connect(step).await?;
+/// The time limit of a step that must end at `until`.
+fn limit(step: Duration, until: Instant) -> Duration {
+    step.min(until.saturating_duration_since(Instant::now()))
+}
+
+async fn ask(
+    sentinel: Server,
+    master: String,
+    (step, until): (Duration, Instant),
+) -> Result<Option<(String, u16)>, Failure> {
+    let mut connection = sentinel.connect(limit(step, until)).await?;
     let mut command = redis::cmd("SENTINEL");
     command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-    sentinel.within(step, command.query_async(&mut connection)).await
+    sentinel.within(limit(step, until), command.query_async(&mut connection)).await
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::address::Place;
+    use crate::config::Source;
+    use crate::fixture::group::MASTER;
+    use crate::fixture::server;
+
+    #[tokio::test]
+    #[ignore = "needs redis-server: cargo xtask redis"]
+    async fn a_lookup_has_a_time_limit_although_its_steps_may_take_longer() {
+        let primary = server::Server::start(&[]).await;
+        let lines = format!(
+            "sentinel monitor {MASTER} 127.0.0.1 {} 1\nsentinel down-after-milliseconds {MASTER} 60000",
+            primary.port()
+        );
+        let sentinel = server::Server::sentinel(&lines).await;
+        let source = Source::Url(format!("redis+sentinel://{}/{MASTER}", sentinel.address()));
+        let Ok(Place::Sentinel { master, sentinels, access }) = Place::find(&source, None, None) else {
+            panic!("sentinels")
+        };
+        let sentinels = Sentinels::new(master, sentinels, access, CONNECT);
+        let found = sentinels.primary(Instant::now() + server::PATIENCE).await;
+        assert_eq!(*found.unwrap().0.address, *primary.address());
+        for hung in [&primary, &sentinel] {
+            hung.signal("STOP");
+            let start = Instant::now();
+            assert!(sentinels.primary(start + Duration::from_millis(500)).await.is_err());
+            assert!(start.elapsed() + STEP < CONNECT, "less than one step: {:?}", start.elapsed());
+        }
+    }
 }

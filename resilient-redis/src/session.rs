@@ -9,13 +9,14 @@ use std::time::Duration;
 use redis::RedisError;
 use resilient_runtime::idempotency::StoreError;
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot::Receiver;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, InvalidConfig, Wait};
 use crate::link::{Link, Route};
 use crate::problem::Failure;
 use crate::script::{Response, Script};
-use crate::worker::Worker;
+use crate::worker::{Need, Worker};
 
 /// How often one request may be redirected to another node of a cluster.
 const REDIRECTIONS: u32 = 5;
@@ -49,6 +50,7 @@ pub(crate) struct Operation {
     arguments: Vec<Vec<u8>>,
     has_deadline: bool,
     is_repeatable: bool,
+    need: Need,
     confirmed: Option<&'static str>,
     undo: Option<Box<Operation>>,
 }
@@ -56,13 +58,19 @@ pub(crate) struct Operation {
 impl Operation {
     /// Creates an operation that is sent once. `arguments` follow those that each script gets.
     pub(crate) fn new(script: &'static Script, key: String, arguments: Vec<Vec<u8>>) -> Self {
-        let (has_deadline, is_repeatable, confirmed, undo) = (false, false, None, None);
-        Self { script, key, arguments, has_deadline, is_repeatable, confirmed, undo }
+        let (has_deadline, is_repeatable, need) = (false, false, Need::Optional);
+        Self { script, key, arguments, has_deadline, is_repeatable, need, confirmed: None, undo: None }
     }
 
     /// Sends it once more if its connection is lost. The script must recognize the second copy by `ARGV[2]`.
     pub(crate) fn repeatable(mut self) -> Self {
         self.is_repeatable = true;
+        self
+    }
+
+    /// Sends it although many operations wait for the server, because it ends or keeps what the server has acknowledged.
+    pub(crate) fn required(mut self) -> Self {
+        self.need = Need::Required;
         self
     }
 
@@ -78,7 +86,8 @@ impl Operation {
         self
     }
 
-    /// Performs another operation later if the change of this one was made but not confirmed.
+    /// Performs another operation later if the change of this one was made but not confirmed, or if no caller learns its result.
+    /// [`confirmed`](Self::confirmed) sets the status of a change that was made.
     pub(crate) fn undone_by(mut self, undo: Self) -> Self {
         self.undo = Some(Box::new(undo));
         self
@@ -97,10 +106,37 @@ pub(crate) type Performed<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreEr
 /// The state of a request that was sent.
 #[derive(Default)]
 struct Sent {
-    /// The connection, and the number of responses on it before the request.
+    /// The connection, and the number of responses on it before the request. `None` if it was not sent.
     on: Option<(Route, u64)>,
     /// The change was made, and is not confirmed yet.
     is_unconfirmed: bool,
+}
+
+/// A result on its way to the caller. If the caller does not get it, what was done is undone.
+///
+/// A caller that leaves can request the same itself. That request is sent by another task, so it can reach the server before
+/// the operation that it must undo: after a lost connection, a redirection, or when the server does not know the script.
+struct Delivery<T> {
+    result: Result<T, StoreError>,
+    undo: Undo,
+}
+
+/// Performed when it is dropped.
+struct Undo(Option<(Session, Operation)>);
+
+impl<T> Delivery<T> {
+    fn received(mut self) -> Result<T, StoreError> {
+        self.undo.0 = None;
+        self.result
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some((session, operation)) = self.0.take() {
+            drop(session.perform(operation, |_, _| Ok(())));
+        }
+    }
 }
 
 impl Session {
@@ -146,13 +182,20 @@ impl Session {
         StoreError::Unavailable(format!("redis store {}: {problem}", self.0.address))
     }
 
+    /// An error of one operation. The store works, and accepts others.
+    pub(crate) fn refusal(&self, problem: &str) -> StoreError {
+        StoreError::Refused(format!("redis store {}: {problem}", self.0.address))
+    }
+
     /// The problem and its remedy.
     pub(crate) fn describe(&self, failure: &Failure) -> String {
         failure.describe(&self.0.prefix, self.0.link.has_several())
     }
 
+    /// An error of the server. A server that is full still responds, so its store works.
     fn failed(&self, failure: &Failure) -> StoreError {
-        self.error(&self.describe(failure))
+        let problem = self.describe(failure);
+        if failure.is_full() { self.refusal(&problem) } else { self.error(&problem) }
     }
 
     /// Starts an operation at once. It ends within the time limit, and continues if the future is dropped.
@@ -160,14 +203,25 @@ impl Session {
     /// `read` makes the result from the response of the script.
     pub(crate) fn perform<T: Send + 'static>(
         &self,
-        operation: Operation,
+        mut operation: Operation,
         read: impl FnOnce(&Self, Reply) -> Result<T, StoreError> + Send + 'static,
     ) -> Performed<'_, T> {
         let (session, start) = (self.clone(), Instant::now());
-        self.start(async move {
-            let reply = session.run(operation, start).await?;
-            read(&session, reply)
-        })
+        let started = self.0.worker.start(operation.need, async move {
+            let undo = operation.undo.take();
+            let mut sent = Sent::default();
+            let replied = session.run(&operation, start, &mut sent).await;
+            let may_be_made = match &replied {
+                Ok(reply) => operation.confirmed.is_some_and(|status| reply.status == status),
+                Err(_) => sent.on.is_some(),
+            };
+            let mut undo = Undo(undo.filter(|_| may_be_made).map(|undo| (session.clone(), *undo)));
+            if sent.is_unconfirmed {
+                drop(std::mem::replace(&mut undo, Undo(None)));
+            }
+            Ok(Delivery { result: replied.and_then(|reply| read(&session, reply)), undo })
+        });
+        Box::pin(async move { self.awaited(started).await?.received() })
     }
 
     /// Sends a message to all subscribers of a channel that are connected at the moment.
@@ -202,12 +256,17 @@ impl Session {
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Performed<'_, T> {
-        let started = self.0.worker.start(work);
-        Box::pin(async move {
-            let received = started.map_err(|problem| self.error(&problem))?;
-            let stopped = |_| Err(self.error("the operation was stopped by a panic"));
-            received.await.unwrap_or_else(stopped)
-        })
+        let started = self.0.worker.start(Need::Optional, work);
+        Box::pin(self.awaited(started))
+    }
+
+    async fn awaited<T>(
+        &self,
+        started: Result<Receiver<Result<T, StoreError>>, String>,
+    ) -> Result<T, StoreError> {
+        let received = started.map_err(|problem| self.error(&problem))?;
+        let stopped = |_| Err(self.error("the operation was stopped by a panic"));
+        received.await.unwrap_or_else(stopped)
     }
 
     /// Runs something on the thread of the session that is not an operation and ends by itself.
@@ -226,16 +285,15 @@ impl Session {
         )
     }
 
-    async fn run(&self, mut operation: Operation, start: Instant) -> Result<Reply, StoreError> {
+    async fn run(&self, operation: &Operation, start: Instant, sent: &mut Sent) -> Result<Reply, StoreError> {
         let until = start + self.0.timeout;
-        let mut sent = Sent::default();
-        let replied = timeout_at(until, self.attempts(&operation, until, &mut sent)).await;
-        let result = match replied {
-            Ok(Ok(reply)) => return Ok(reply),
+        match timeout_at(until, self.attempts(operation, until, sent)).await {
+            Ok(Ok(reply)) => Ok(reply),
             Ok(Err(failure)) => Err(self.failed(&failure)),
             Err(_) => {
                 // If nothing has arrived since, the connection may be broken without a sign of it.
-                let silent = sent.on.filter(|(route, responses)| route.live.responses() == *responses);
+                let silent =
+                    sent.on.as_ref().filter(|(route, responses)| route.live.responses() == *responses);
                 let problem = match &silent {
                     Some((route, _)) => {
                         self.0.link.lost(route);
@@ -245,11 +303,7 @@ impl Session {
                 };
                 Err(self.error(&self.timed_out(problem)))
             }
-        };
-        if let Some(undo) = operation.undo.take().filter(|_| sent.is_unconfirmed) {
-            drop(self.perform(*undo, |_, _| Ok(())));
         }
-        result
     }
 
     /// Sends the request once more if its connection is lost or if the known time on the server was wrong, and to another
@@ -272,6 +326,8 @@ impl Session {
                 Ok(reply) => {
                     if operation.confirmed.is_some_and(|status| reply.status == status) {
                         sent.is_unconfirmed = true;
+                        // The response of the script does not show that `WAIT` gets one.
+                        sent.on = Some((route.clone(), route.live.responses()));
                         match self.confirm(&route).await {
                             Err(failure) if failure.is_lost() && operation.is_repeatable && !is_resent => {
                                 link.lost(&route);
@@ -403,7 +459,7 @@ mod tests {
                 let operation =
                     Operation::new(&CHANGE, session.key("idempotency", "k"), Vec::new()).repeatable();
                 let start = Instant::now();
-                assert!(session.run(operation, start).await.is_err());
+                assert!(session.run(&operation, start, &mut Sent::default()).await.is_err());
                 let time = start.elapsed();
                 assert!(time <= LIMIT + Duration::from_millis(5), "{}: {time:?}", session.address());
                 tokio::time::sleep(Duration::from_millis(130)).await;

@@ -168,7 +168,7 @@ impl RedisStore {
         answer: Vec<u8>,
     ) -> Operation {
         let arguments = vec![change.into(), hex(owner.0), micros(span), answer];
-        Operation::new(&CHANGE, self.record_key(key), arguments).repeatable().confirmed("changed")
+        Operation::new(&CHANGE, self.record_key(key), arguments).repeatable().required().confirmed("changed")
     }
 }
 
@@ -227,7 +227,7 @@ impl IdempotencyStore for RedisStore {
         Box::pin(async move {
             lost.await?;
             let problem = format!("the result has {bytes} bytes, more than {LARGEST_RESULT}");
-            Err(self.session.error(&problem))
+            Err(self.session.refusal(&problem))
         })
     }
 
@@ -270,7 +270,11 @@ impl Session {
             }
             _ => "the response is not valid: check that the address belongs to a Redis server".to_owned(),
         };
-        self.error(&problem)
+        match &*reply.status {
+            // Only this key is affected.
+            "foreign" | "format" => self.refusal(&problem),
+            _ => self.error(&problem),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use resilient_runtime::idempotency::StoreError;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use crate::node::jittered;
 use crate::problem::Failure;
 use crate::server::Server;
 use crate::session::Session;
@@ -97,7 +98,8 @@ pub(crate) async fn listen<F: Future<Output = Result<Server, Failure>>>(
             heard(Heard::Disconnected);
         }
         pause = if is_connected { FIRST_PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
-        sleep(pause).await;
+        // All instances lose their connections at the same moment.
+        sleep(jittered(pause)).await;
     }
 }
 

@@ -11,8 +11,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-/// Maximum number of operations at the same time.
-const OPERATIONS: usize = 1024;
+/// Maximum number of optional operations at the same time.
+const OPTIONAL: usize = 1024;
+/// Maximum number of required operations at the same time. A service has at most one or two for each running call.
+const REQUIRED: usize = 16_384;
+
+/// Whether an operation may be refused while others wait for a server that does not respond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// It begins something. If it is not sent, nothing has changed.
+    Optional,
+    /// It ends or keeps something that the server has acknowledged.
+    Required,
+}
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -20,12 +31,14 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Debug)]
 pub(crate) struct Worker {
     tasks: Mutex<Option<UnboundedSender<Task>>>,
-    permits: Arc<Semaphore>,
+    optional: Arc<Semaphore>,
+    required: Arc<Semaphore>,
 }
 
 impl Worker {
     pub(crate) fn new() -> Self {
-        Self { tasks: Mutex::new(None), permits: Arc::new(Semaphore::new(OPERATIONS)) }
+        let of = |permits| Arc::new(Semaphore::new(permits));
+        Self { tasks: Mutex::new(None), optional: of(OPTIONAL), required: of(REQUIRED) }
     }
 
     /// Starts an operation at once. Its result arrives in the channel, unless the operation panics.
@@ -34,11 +47,15 @@ impl Worker {
     /// Returns why the operation was not started.
     pub(crate) fn start<T: Send + 'static>(
         &self,
+        need: Need,
         operation: impl Future<Output = T> + Send + 'static,
     ) -> Result<oneshot::Receiver<T>, String> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned();
-        let permit =
-            permit.map_err(|_| format!("{OPERATIONS} operations are already waiting for the server"))?;
+        let (permits, most) = match need {
+            Need::Optional => (&self.optional, OPTIONAL),
+            Need::Required => (&self.required, REQUIRED),
+        };
+        let permit = Arc::clone(permits).try_acquire_owned();
+        let permit = permit.map_err(|_| format!("{most} operations are already waiting for the server"))?;
         let (sender, receiver) = oneshot::channel();
         self.send(Box::pin(finish(operation, permit, sender)))?;
         Ok(receiver)

@@ -26,7 +26,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut rows = Vec::new();
     let bare = limits::round_trip(&server).await?;
     rows.push(Row::times("bare round trip (`PING`)", &bare, None));
-    rows.push(Row::times("token bucket in Lua, written by hand", &limits::by_hand(&server).await?, Some(&bare)));
+    rows.push(Row::times(
+        "token bucket in Lua, written by hand",
+        &limits::by_hand(&server).await?,
+        Some(&bare),
+    ));
     rows.push(Row::times("shared limit, `exact`", &limits::exact(&server).await?, Some(&bare)));
     rows.push(Row::rate("token bucket in Lua by hand, 64 callers", limits::by_hand_many(&server).await?));
     rows.push(Row::rate("shared limit, `exact`, 64 callers", limits::exact_many(&server).await?));
@@ -36,12 +40,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     rows.push(Row::times("circuit opened elsewhere, by push", &records::circuit(&server).await?, None));
     rows.extend(failures::rows(&mut server).await?);
     let mut text = "# Benchmarks with Redis\n\n".to_owned();
-    writeln!(text, "redis-server {} on the same machine ({} cores), loopback. Times are p50 / p99.\n", server.version(), cores())?;
+    writeln!(
+        text,
+        "redis-server {} on the same machine ({} cores), loopback. Times are p50 / p99.\n",
+        server.version(),
+        cores()
+    )?;
     writeln!(text, "| what | result | ratio to the bare round trip |\n|---|---|---|")?;
     for row in &rows {
         writeln!(text, "{row}")?;
     }
-    writeln!(text, "\nWritten by `cargo run --release -p resilient-benches --features stores --bin stores`.")?;
+    writeln!(
+        text,
+        "\nWritten by `cargo run --release -p resilient-benches --features stores --bin stores`."
+    )?;
     print!("{text}");
     if !std::env::args().any(|argument| argument == "--print") {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/STORES.md"), text)?;
@@ -54,7 +66,10 @@ fn cores() -> usize {
 }
 
 /// Repeats an operation and measures each of its runs.
-pub(crate) async fn measure<E>(count: usize, mut operation: impl AsyncFnMut(usize) -> Result<(), E>) -> Result<Times, E> {
+pub(crate) async fn measure<E>(
+    count: usize,
+    mut operation: impl AsyncFnMut(usize) -> Result<(), E>,
+) -> Result<Times, E> {
     // The first runs open the connection and load the script.
     for number in 0..100 {
         operation(number).await?;

@@ -21,7 +21,8 @@ pub(crate) async fn rows(server: &mut Server) -> Result<Vec<Row>, Box<dyn Error>
     limiter.reconfigure(config.on_store_failure(OnStoreFailure::Closed))?;
     let call = async || {
         let began = Instant::now();
-        let is_refused = limiter.acquire().await.is_err_and(|error| error.kind() == RejectionKind::StoreUnavailable);
+        let is_refused =
+            limiter.acquire().await.is_err_and(|error| error.kind() == RejectionKind::StoreUnavailable);
         (began.elapsed(), is_refused)
     };
     call().await;

@@ -36,13 +36,19 @@ pub(crate) async fn round_trip(server: &Server) -> Result<Times, Box<dyn Error>>
 pub(crate) async fn by_hand(server: &Server) -> Result<Times, Box<dyn Error>> {
     let (mut connection, script) = (server.connection().await?, Script::new(BY_HAND));
     let take = async |_| {
-        let invocation = script.key("by_hand").arg(1).arg(1_000_000).invoke_async::<u32>(&mut connection).await;
+        let invocation =
+            script.key("by_hand").arg(1).arg(1_000_000).invoke_async::<u32>(&mut connection).await;
         invocation.map(drop)
     };
     Ok(measure(COUNT, take).await?)
 }
 
-fn limiter(registry: &Registry, name: &str, rate: &str, mode: Mode) -> Result<Arc<RateLimiter>, Box<dyn Error>> {
+fn limiter(
+    registry: &Registry,
+    name: &str,
+    rate: &str,
+    mode: Mode,
+) -> Result<Arc<RateLimiter>, Box<dyn Error>> {
     let limiter = registry.rate_limiter(name);
     let config = Config::default().rate(rate.parse::<Rate>()?).store("shared").mode(mode);
     limiter.reconfigure(config)?;
@@ -72,7 +78,8 @@ pub(crate) async fn by_hand_many(server: &Server) -> Result<f64, Box<dyn Error>>
         let (mut connection, script, count) = (connection.clone(), Arc::clone(&script), Arc::clone(&count));
         async move {
             while Instant::now() < until {
-                let taken = script.key("by_hand").arg(1).arg(1_000_000).invoke_async::<u32>(&mut connection).await;
+                let taken =
+                    script.key("by_hand").arg(1).arg(1_000_000).invoke_async::<u32>(&mut connection).await;
                 count.fetch_add(u64::from(taken.is_ok()), Ordering::Relaxed);
             }
         }

@@ -17,7 +17,14 @@ if not r[1] then
   if redis.call('EXISTS', KEYS[1]) == 1 then return reply('foreign') end
   -- The first copy of this request may have removed the record.
   local removes = change == 'abandon' or (change == 'complete' and span == 0)
-  return reply(resent and removes and 'changed' or 'refused')
+  if not (resent and removes) then return reply('refused') end
+  -- `WAIT` covers only what this connection has written, so the record is removed again. `DEL` of a key that does not exist
+  -- writes nothing. As the first write it allows the next one at the memory limit.
+  local same = redis.pcall('DEL', KEYS[1])
+  if type(same) == 'table' and same.err then return same end
+  redis.call('HSET', KEYS[1], 'format', '1')
+  redis.call('DEL', KEYS[1])
+  return reply('changed')
 end
 if r[1] ~= '1' then return reply('format', r[1]) end
 local over, lease_end = tonumber(r[4]), tonumber(r[3])
@@ -26,7 +33,11 @@ if over <= now or r[2] ~= ARGV[4] then return reply('refused') end
 local is_done = redis.call('HEXISTS', KEYS[1], 'answer') == 1
 if is_done then
   -- The first copy of this request stored the result.
-  return reply(resent and change == 'complete' and 'changed' or 'refused')
+  if not (resent and change == 'complete') then return reply('refused') end
+  -- Written again for `WAIT`.
+  local same = redis.pcall('PEXPIREAT', KEYS[1], number(math.ceil(over / 1000)))
+  if type(same) == 'table' and same.err then return same end
+  return reply('changed')
 end
 if not lease_end then return reply('foreign') end
 

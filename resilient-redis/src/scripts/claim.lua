@@ -23,7 +23,12 @@ if r[1] then
     if r[2] ~= ARGV[4] then return reply('reused') end
     if r[7] then return reply('done', r[7]) end
     -- The first copy of this request was executed, but its response was lost.
-    if ARGV[2] == '1' and r[4] == ARGV[6] then return reply('acquired') end
+    if ARGV[2] == '1' and r[4] == ARGV[6] then
+      -- `WAIT` covers only what this connection has written, so the same value is written again.
+      local same = redis.pcall('PEXPIREAT', KEYS[1], number(math.ceil(over / 1000)))
+      if type(same) == 'table' and same.err then return same end
+      return reply('acquired')
+    end
     if lease_end > now then return reply('running', number(lease_end - now)) end
     if ARGV[9] ~= '1' then return reply('lost') end
   end

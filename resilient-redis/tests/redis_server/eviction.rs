@@ -1,10 +1,13 @@
-//! The warning about a server that evicts records.
+//! The warnings about a server that evicts records, and about clocks that differ.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use resilient_redis::{Config, RedisStore};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tracing_core::field::{Field, Visit};
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Metadata, Subscriber};
@@ -67,6 +70,7 @@ async fn an_eviction_policy_is_a_warning_at_the_first_connection() {
     }
     of_a_cluster().await;
     of_a_primary().await;
+    of_another_clock().await;
 }
 
 /// Each node is checked when it is used first.
@@ -102,5 +106,53 @@ async fn of_a_primary() {
         warnings += &std::mem::take(&mut *LOGGED.lock().unwrap_or_else(PoisonError::into_inner));
         assert!(start.elapsed() < PATIENCE, "{warnings}");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+/// A server whose clock is five seconds ahead of the one before it. Both have the same address, like the primary of a name.
+async fn of_another_clock() {
+    let server = Server::start(&[]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (is_ahead, of_server) = (Arc::new(AtomicBool::new(false)), server.address());
+    let shifted = Arc::clone(&is_ahead);
+    let task = tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(shift(client, TcpStream::connect(&of_server).await.unwrap(), Arc::clone(&shifted)));
+        }
+    });
+    let store = RedisStore::new(Config::new(format!("redis://{address}")).timeout(PATIENCE)).unwrap();
+    assert_eq!(used(&store).await.matches("WARN").count(), 0);
+    server.run("CLIENT KILL TYPE normal").await;
+    assert_eq!(used(&store).await.matches("WARN").count(), 0, "the same clock");
+    is_ahead.store(true, Ordering::SeqCst);
+    server.run("CLIENT KILL TYPE normal").await;
+    let warning = used(&store).await;
+    assert_eq!(warning.matches("WARN").count(), 1, "{warning}");
+    for part in [&*format!("address=\"{address}\" other=\"{address}\""), "is ahead of", "expire earlier"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    task.abort();
+}
+
+/// Forwards, and adds five seconds to the responses to `TIME`.
+async fn shift(mut client: TcpStream, mut server: TcpStream, is_ahead: Arc<AtomicBool>) {
+    let (mut request, mut response) = (vec![0; 65536], vec![0; 65536]);
+    loop {
+        tokio::select! {
+            Ok(bytes) = client.read(&mut request) => {
+                if bytes == 0 || server.write_all(&request[..bytes]).await.is_err() { return }
+            }
+            Ok(bytes) = server.read(&mut response) => {
+                let time = response[..bytes].starts_with(b"*2\r\n$10\r\n");
+                if time && is_ahead.load(Ordering::SeqCst) {
+                    let seconds: u64 = std::str::from_utf8(&response[9..19]).unwrap().parse().unwrap();
+                    response[9..19].copy_from_slice((seconds + 5).to_string().as_bytes());
+                }
+                if bytes == 0 || client.write_all(&response[..bytes]).await.is_err() { return }
+            }
+            else => return,
+        }
     }
 }

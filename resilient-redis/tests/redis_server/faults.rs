@@ -186,6 +186,56 @@ async fn operations_continue_when_their_future_or_the_store_is_dropped() {
 }
 
 #[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_claim_whose_caller_left_is_undone_although_its_end_overtook_it() {
+    // T193
+    let server = Server::start(&[]).await;
+    let (store, other) = (server.store(), server.store());
+    for end_overtakes in [true, false] {
+        server.run("SCRIPT FLUSH").await;
+        // The server knows the script of the end now. The script of the claim is sent after its first response.
+        assert_eq!(store.renew("other", Owner(1), HOUR).await, Ok(false));
+        let key = format!("k{end_overtakes}");
+        drop(store.claim(claim(&key, 1)));
+        if end_overtakes {
+            assert_eq!(store.abandon(&key, Owner(1)).await, Ok(false), "it overtook the claim");
+        }
+        let start = Instant::now();
+        let is_claimed = async || {
+            let keys = server.run(&format!("EXISTS {}", store.record_key(&key))).await;
+            let calls = server.cli("", &["INFO", "commandstats"]);
+            keys == redis::Value::Int(0) && calls.contains("cmdstat_del:")
+        };
+        while !is_claimed().await {
+            assert!(start.elapsed() < PATIENCE, "the claim of the caller that left is kept");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.run("CONFIG RESETSTAT").await;
+        assert_eq!(other.claim(claim(&key, 2)).await, Ok(Claimed::Acquired));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_running_call_ends_although_1024_claims_wait_for_a_hung_server() {
+    let server = Server::start(&[]).await;
+    let store = server.store();
+    assert_eq!(store.claim(claim("running", 1)).await, Ok(Claimed::Acquired));
+    server.signal("STOP");
+    let waiting: Vec<_> = (0..1024).map(|key| store.claim(claim(&key.to_string(), 1))).collect();
+    let refused = problem(store.claim(claim("more", 1)).await);
+    assert!(refused.contains("1024 operations are already waiting"), "{refused}");
+    let renewed = store.renew("running", Owner(1), HOUR);
+    let ended = store.complete("running", Owner(1), b"995".to_vec(), HOUR);
+    server.signal("CONT");
+    assert_eq!(renewed.await, Ok(true));
+    assert_eq!(ended.await, Ok(true));
+    for claimed in waiting {
+        assert_eq!(claimed.await, Ok(Claimed::Acquired));
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_redis_is_an_error() {
     let forms = ["redis://", "redis+sentinel://", "redis+cluster://"].map(|form| {
         tokio::spawn(async move {

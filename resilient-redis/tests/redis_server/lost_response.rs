@@ -11,11 +11,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::server::{PATIENCE, Server};
-use crate::{HOUR, claim};
+use crate::{HOUR, claim, problem};
 
 /// Forwards to a server, and closes a connection instead of returning the response to a script while `cuts` is above 0.
 struct Cutter {
     cuts: Arc<AtomicU32>,
+    /// How many connections become silent at their next `WAIT`.
+    mutes: Arc<AtomicU32>,
     url: String,
     task: JoinHandle<()>,
 }
@@ -23,17 +25,17 @@ struct Cutter {
 impl Cutter {
     async fn start(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (cuts, url) =
-            (Arc::new(AtomicU32::new(0)), format!("redis://{}", listener.local_addr().unwrap()));
-        let (left, address) = (Arc::clone(&cuts), server.address());
+        let [cuts, mutes] = [const { AtomicU32::new(0) }; 2].map(Arc::new);
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let (left, address) = ((Arc::clone(&cuts), Arc::clone(&mutes)), server.address());
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let server = TcpStream::connect(&address).await.unwrap();
-                tokio::spawn(forward(client, server, Arc::clone(&left)));
+                tokio::spawn(forward(client, server, left.clone()));
             }
         });
-        Self { cuts, url, task }
+        Self { cuts, mutes, url, task }
     }
 }
 
@@ -43,21 +45,29 @@ impl Drop for Cutter {
     }
 }
 
-async fn forward(mut client: TcpStream, mut server: TcpStream, cuts: Arc<AtomicU32>) {
+async fn forward(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    (cuts, mutes): (Arc<AtomicU32>, Arc<AtomicU32>),
+) {
+    let one = |left: u32| left.checked_sub(1);
     let (mut request, mut response) = (vec![0; 65536], vec![0; 65536]);
     let mut runs_script = false;
     loop {
         tokio::select! {
             Ok(bytes) = client.read(&mut request) => {
                 if bytes == 0 { return }
+                let waits = request[..bytes].windows(4).any(|word| word == b"WAIT");
+                if waits && mutes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one).is_ok() {
+                    std::future::pending::<()>().await;
+                }
                 runs_script |= request[..bytes].windows(4).any(|word| word == b"EVAL");
                 server.write_all(&request[..bytes]).await.unwrap();
             }
             Ok(bytes) = server.read(&mut response) => {
                 if bytes == 0 { return }
-                let cut = |left: u32| left.checked_sub(1);
                 let known = !response[..bytes].starts_with(b"-NOSCRIPT");
-                if runs_script && known && cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, cut).is_ok() {
+                if runs_script && known && cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one).is_ok() {
                     return;
                 }
                 if client.write_all(&response[..bytes]).await.is_err() { return }
@@ -103,4 +113,19 @@ async fn a_lost_response_changes_neither_the_record_nor_the_result_of_the_operat
     }
     assert_eq!(store.claim(claim("d", 3)).await, Ok(Claimed::Lost));
     assert_eq!(cutter.cuts.load(Ordering::SeqCst), 0, "all responses were lost once");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_connection_that_is_silent_during_wait_is_replaced_at_once() {
+    let server = Server::start(&[]).await;
+    let cutter = Cutter::start(&server).await;
+    let waiting = Config::new(&cutter.url).timeout(Duration::from_secs(2)).wait(1, Duration::from_millis(10));
+    let store = RedisStore::new(waiting).unwrap();
+    cutter.mutes.store(1, Ordering::SeqCst);
+    let silent = problem(store.claim(claim("k", 1)).await);
+    assert!(silent.contains("did not respond within 2s"), "{silent}");
+    // There is no replica.
+    let next = problem(store.claim(claim("next", 1)).await);
+    assert!(next.contains("0 of 1 replicas confirmed"), "{next}");
 }

@@ -40,11 +40,11 @@ fn claim(key: &str, owner: u128) -> Claim {
     }
 }
 
-/// The message of a store that cannot be used.
+/// The message of an operation that failed.
 #[track_caller]
 fn problem<T: std::fmt::Debug>(found: Result<T, StoreError>) -> String {
     match found {
-        Err(StoreError::Unavailable(problem)) => problem,
+        Err(StoreError::Unavailable(problem) | StoreError::Refused(problem)) => problem,
         found => panic!("{found:?}"),
     }
 }

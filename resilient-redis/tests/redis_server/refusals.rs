@@ -3,7 +3,7 @@
 use resilient_redis::{Config, RedisStore};
 use resilient_runtime::circuit_breaker::shared::{CircuitStore, Report, Rule};
 use resilient_runtime::fallback::CacheStore;
-use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
+use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner, StoreError};
 use resilient_runtime::rate_limit::{self, RateRequest, RateRule, RateStore, ReturnedTokens};
 use resilient_runtime::store::InstanceStore;
 
@@ -14,6 +14,27 @@ use crate::{HOUR, claim, problem};
 fn store(server: &Server, login: &str) -> RedisStore {
     let url = format!("redis://{login}127.0.0.1:{}", server.port());
     RedisStore::new(Config::new(url).timeout(PATIENCE)).unwrap()
+}
+
+/// The message of an error that does not count as a failure of the store.
+#[track_caller]
+fn refusal<T: std::fmt::Debug>(found: Result<T, StoreError>) -> String {
+    match found {
+        Err(StoreError::Refused(problem)) => problem,
+        found => panic!("{found:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_result_that_is_too_large_is_refused_and_its_key_does_not_become_free() {
+    let server = Server::start(&[]).await;
+    let store = server.store();
+    assert_eq!(store.claim(claim("k", 1)).await, Ok(Claimed::Acquired));
+    let large = vec![0; resilient_redis::LARGEST_RESULT + 1];
+    let problem = refusal(store.complete("k", Owner(1), large, HOUR).await);
+    assert!(problem.contains("the result has 16777217 bytes"), "{problem}");
+    assert_eq!(store.claim(claim("k", 2)).await, Ok(Claimed::Lost));
 }
 
 #[tokio::test]
@@ -65,7 +86,7 @@ async fn a_full_server_refuses_new_records_and_running_calls_store_their_results
         assert_eq!(store.claim(claim(key, owner)).await, Ok(Claimed::Acquired));
     }
     server.run("CONFIG SET maxmemory 1").await;
-    let problem = problem(store.claim(claim("new", 5)).await);
+    let problem = refusal(store.claim(claim("new", 5)).await);
     assert!(problem.contains("has reached `maxmemory` and accepts no new record"), "{problem}");
     assert!(matches!(store.claim(claim("a", 5)).await, Ok(Claimed::InProgress { .. })));
     assert_eq!(store.renew("a", Owner(1), HOUR).await, Ok(true));
@@ -118,7 +139,7 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
             store.abandon("k", Owner(1)).await.map(drop),
             store.lose("k", Owner(1)).await.map(drop),
         ] {
-            let problem = problem(found);
+            let problem = refusal(found);
             assert!(problem.contains(expected), "{write}: {problem}");
         }
         assert_eq!(run(&mut admin, &format!("DUMP {key}")).await.unwrap(), before, "{write}");
@@ -133,7 +154,7 @@ const RIGHTS: [&str; 19] = [
 ];
 
 /// Makes every operation, so that each command is used.
-async fn operate(store: &RedisStore) -> Result<(), resilient_runtime::idempotency::StoreError> {
+async fn operate(store: &RedisStore) -> Result<(), StoreError> {
     for (key, owner) in [("a", 1), ("b", 2)] {
         store.claim(claim(key, owner)).await?;
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use resilient_redis::{Config, RedisStore};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
 
-use crate::server::{PATIENCE, Server};
+use crate::server::{PATIENCE, Server, run};
 use crate::{HOUR, claim, problem};
 
 async fn replicated() -> (Server, Server) {
@@ -48,6 +48,49 @@ async fn a_change_that_too_few_replicas_confirm_is_an_error_and_its_claim_is_giv
     replica.signal("STOP");
     let hung = waiting(1, Duration::from_millis(20)).renew("b", Owner(2), HOUR).await;
     assert!(hung.is_err_and(|hung| hung.to_string().contains("0 of 1 replicas confirmed")));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_repeated_request_writes_again_so_that_replicas_confirm_it() {
+    // T194. Redis 7.2 waits only for what the connection itself has written.
+    let server = Server::start(&[]).await;
+    let (store, mut admin) = (server.store(), server.admin().await);
+    for memory in ["0", "1"] {
+        server.run("CONFIG SET maxmemory 0").await;
+        for key in ["claimed", "done"] {
+            assert_eq!(store.claim(claim(&format!("{key}{memory}"), 1)).await, Ok(Claimed::Acquired));
+        }
+        assert_eq!(store.complete(&format!("done{memory}"), Owner(1), vec![1], HOUR).await, Ok(true));
+        server.run(&format!("CONFIG SET maxmemory {memory}")).await;
+        let (claims, changes) =
+            (include_str!("../../src/scripts/claim.lua"), include_str!("../../src/scripts/change.lua"));
+        let (fingerprint, owner) = (format!("{:032x}", 7), format!("{:032x}", 1));
+        let claim = ["9999999999999999", &fingerprint, "shop::charge", &owner, "1", "1", "0"];
+        let change = |change, span| [change, &*owner, span, "result"];
+        for (key, script, arguments, status) in [
+            ("claimed", claims, &claim[..], "acquired"),
+            ("done", changes, &change("complete", "9")[..], "changed"),
+            ("removed", changes, &change("complete", "0"), "changed"),
+            ("removed", changes, &change("abandon", "0"), "changed"),
+        ] {
+            let key = store.record_key(&format!("{key}{memory}"));
+            let before = (writes(&server), run(&mut admin, &format!("DUMP {key}")).await.unwrap());
+            let mut eval = redis::cmd("EVAL");
+            eval.arg(script).arg(1).arg(&key).arg("1").arg("1").arg(arguments);
+            let (_, _, found, _): (u64, u64, String, String) = eval.query_async(&mut admin).await.unwrap();
+            assert_eq!(found, status, "{arguments:?}");
+            assert!(writes(&server) > before.0, "{arguments:?} with maxmemory {memory}");
+            assert_eq!(run(&mut admin, &format!("DUMP {key}")).await.unwrap(), before.1, "{arguments:?}");
+        }
+    }
+}
+
+/// How many changes the server has made.
+fn writes(server: &Server) -> u64 {
+    let info = server.cli("", &["INFO", "persistence"]);
+    let writes = info.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+    writes.unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test]
