@@ -90,6 +90,8 @@ impl Registry {
                 _ => {}
             }
         }
+        // Components of annotated functions can be older than their store.
+        self.0.stores.are_ready();
         let mut changed = 0;
         for kind in Kind::all() {
             for (name, component) in self.0.shelves.of(kind).all() {

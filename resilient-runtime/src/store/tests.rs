@@ -389,3 +389,30 @@ fn a_call_does_not_wait_for_a_store_after_its_deadline() {
         assert_eq!(registry.clock().now().since(began), Duration::from_millis(50));
     });
 }
+
+#[test]
+fn a_component_that_is_older_than_its_store_in_the_settings_uses_it() {
+    use crate::circuit_breaker::shared::MemoryCircuits;
+
+    #[derive(Debug)]
+    struct Circuits(Arc<MemoryCircuits>);
+    impl Connector for Circuits {
+        fn schemes(&self) -> &[&str] {
+            &["circuits"]
+        }
+        fn connect(&self, _: &str, _: &Config) -> Result<Arc<dyn Backend>, String> {
+            Ok(Arc::clone(&self.0) as Arc<dyn Backend>)
+        }
+    }
+    let time = ManualClock::new();
+    let registry = Registry::with_clock(time.clock());
+    registry.add_store_connector(Circuits(Arc::new(MemoryCircuits::new(time.clock()))));
+    let breaker = registry.circuit_breaker("stock");
+    breaker.reconfigure(crate::circuit_breaker::Config::default().store("shared")).unwrap();
+    let mut tables = Tables::default();
+    tables.set(Kind::Store, Some("shared"), "url", &Raw::Text("circuits://".into())).unwrap();
+    registry.apply("test", &tables).unwrap();
+    while breaker.stats().shared.and_then(|shared| shared.state).is_none() {
+        std::thread::yield_now();
+    }
+}
