@@ -1,4 +1,4 @@
-//! Idempotency records in Redis or Valkey, shared by all instances of a service.
+//! Rate limits, circuits, idempotency records and a cache in Redis or Valkey, shared by all instances of a service.
 //!
 //! ```no_run
 //! use std::sync::Arc;

@@ -52,7 +52,7 @@ impl Gate for StoreGate {
             .half_open_calls(1)
             .success_threshold(1)
             .probe_lease(settings.timeout.max(Duration::from_millis(10)));
-        // The ranges of a store are within those of its parts.
+        // These values are in the ranges of the breaker and the bulkhead.
         let _ = self.breaker.reconfigure(breaker);
         let _ =
             self.bulkhead.reconfigure(bulkhead::Config::default().max_concurrent(settings.max_concurrent));

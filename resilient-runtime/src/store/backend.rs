@@ -1,4 +1,4 @@
-//! What a store implements.
+//! The trait of a store.
 
 use std::fmt;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::kind::Kind;
 use crate::observe::{Event, EventKind, LogLimit, log_limited};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 
-/// A request that is dropped after this time counts as failed, if the store has not answered any request meanwhile.
+/// A request that is dropped after this time counts as failed, if the store has not answered any request since.
 /// Otherwise a store that hangs would never count as degraded if its callers have less time than its time limit.
 const SILENT: Duration = Duration::from_millis(20);
 
@@ -38,14 +38,14 @@ pub(crate) struct Guard {
     pub(super) environment: Environment,
     connectors: Arc<Connectors>,
     link: Mutex<Link>,
-    /// Whether somebody said where the store is. Relaxed: a setting.
+    /// Whether the program or the settings say where the store is. Relaxed: a setting.
     is_configured: AtomicBool,
     /// When the store answered last, in nanoseconds of the clock. Relaxed: only a hint about an outage.
     answered: AtomicU64,
     gate: Box<dyn Gate>,
     /// In nanoseconds. Relaxed: a setting.
     timeout: AtomicU64,
-    /// Whether subscribers were told that the store is degraded.
+    /// Whether the event that the store is degraded was published.
     is_degraded: AtomicBool,
     /// Since when, in nanoseconds of the clock. Relaxed: only shown.
     degraded_since: AtomicU64,
@@ -132,7 +132,7 @@ impl Guard {
         drop((earlier, unused));
     }
 
-    /// Whether somebody said where the store is.
+    /// Whether the program or the settings say where the store is.
     pub(crate) fn is_configured(&self) -> bool {
         self.is_configured.load(Ordering::Relaxed)
     }
@@ -167,7 +167,7 @@ impl Guard {
         };
         let mut link = self.link.lock();
         if link.version != version {
-            // The settings have changed meanwhile. The next request uses them.
+            // The settings have changed since. The next request uses them.
             return Ok(opened);
         }
         Ok(Arc::clone(link.open.get_or_insert(opened)))

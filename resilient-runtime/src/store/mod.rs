@@ -24,7 +24,7 @@
 //!
 //! - The program starts without the store. The first request connects.
 //! - Each request has a time limit. After several failures in a row, the store is degraded: requests fail at once, and
-//!   one request in each interval tries the store again. What a component does without its store is one of its settings,
+//!   one request in each interval tries the store again. A component has a setting for this case,
 //!   such as `on_store_failure`.
 //! - A request that ends something that the store has acknowledged, such as a lease, is sent in any case.
 //! - The URL with its login is not shown in statistics, errors, logs or the settings of the process.

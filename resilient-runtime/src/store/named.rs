@@ -17,7 +17,7 @@ pub(crate) struct NamedStores {
     waiting: Mutex<Vec<Weak<dyn OnReady>>>,
 }
 
-/// Creates the store with a name, if the settings say where it is. A variable does not contain the name as it is written,
+/// Creates the store with a name, if the settings say where it is. A variable does not contain the exact name,
 /// so such a store is created when a component asks for it.
 pub(crate) trait Finder: std::fmt::Debug + Send + Sync {
     fn find(&self, name: &str);
