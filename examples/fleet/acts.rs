@@ -1,4 +1,4 @@
-//! What the fleet shows, step by step.
+//! The steps that the fleet shows.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

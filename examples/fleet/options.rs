@@ -14,7 +14,7 @@ Usage: cargo run --example fleet -- [OPTIONS]
 
 The program needs `redis-server` 6.2 or later. It starts one on a free port, with its data in a temporary folder.";
 
-/// What the program does.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) enum Parsed {
     Help,
