@@ -132,6 +132,12 @@ impl Process {
         self.fallback.reconfigure(change(Config::default().distributed_cache_store("shared"))).unwrap();
     }
 
+    /// Sets the time limit of the store.
+    fn limit_store(&self, timeout: Duration) {
+        let config = crate::store::Config::default().timeout(timeout);
+        self.registry.store("shared").reconfigure(config).unwrap();
+    }
+
     fn stats(&self) -> DistributedCacheStats {
         self.fallback.stats().distributed_cache.unwrap()
     }
@@ -503,6 +509,7 @@ fn a_value_that_waits_for_the_store_is_served_although_the_store_does_not_have_i
     let time = ManualClock::new();
     let store = Moody::new(&time);
     let process = Process::new(&time, &store);
+    process.limit_store(SECS(60));
     store.puts_are(Mode::Hangs);
     process.fallback.distribute(&7, &70_u32);
     for _ in 0..3 {
@@ -582,8 +589,7 @@ fn a_value_that_waited_for_the_store_is_as_old_as_it_is() {
     let time = ManualClock::new();
     let store = Moody::new(&time);
     let process = Process::new(&time, &store);
-    let registry = &process.registry;
-    registry.store("shared").reconfigure(crate::store::Config::default().timeout(SECS(60))).unwrap();
+    process.limit_store(SECS(60));
     store.puts_are(Mode::Hangs);
     // All workers wait, so the values of 1 and 2 wait in the queue.
     for key in 100..108_u32 {
