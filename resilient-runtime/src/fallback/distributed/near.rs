@@ -31,7 +31,8 @@ struct Entries {
     map: HashMap<u128, Entry>,
     /// All keys of `map`. The next candidate for eviction is first.
     order: VecDeque<u128>,
-    max_entries: usize,
+    /// Maximum number of entries.
+    limit: usize,
     /// The total size of the values.
     bytes: usize,
     /// The number of the last change.
@@ -101,7 +102,7 @@ impl Near {
         let entries = Entries {
             map: HashMap::new(),
             order: VecDeque::new(),
-            max_entries: 0,
+            limit: 0,
             bytes: 0,
             changes: 0,
             removals: vec![0; GROUPS].into(),
@@ -111,7 +112,7 @@ impl Near {
 
     pub(super) fn resize(&self, max_entries: u32) {
         let mut entries = self.entries.lock();
-        entries.max_entries = max_entries as usize;
+        entries.limit = max_entries as usize;
         let gone = entries.shrink(None);
         drop(entries);
         drop(gone);
@@ -257,7 +258,7 @@ impl Entries {
     /// Evicts entries down to the limits, but not the new one. Passes each entry at most twice.
     fn shrink(&mut self, new: Option<u128>) -> Vec<Entry> {
         let (mut gone, mut passes) = (Vec::new(), 2 * self.order.len());
-        while (self.map.len() > self.max_entries || self.bytes > MAX_BYTES) && passes > 0 {
+        while (self.map.len() > self.limit || self.bytes > MAX_BYTES) && passes > 0 {
             passes -= 1;
             let Some(key) = self.order.pop_front() else { break };
             match self.map.get_mut(&key) {
