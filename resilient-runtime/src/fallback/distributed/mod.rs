@@ -200,7 +200,7 @@ impl Distributed {
 }
 
 /// A removal in progress. It removes the value from memory at its start, and again at its end, because a call may have
-/// read the value from the store meanwhile.
+/// read the value from the store during this time.
 struct Removal<'a> {
     near: &'a Near,
     key: u128,

@@ -3,8 +3,8 @@
 //! The memory is bounded in entries and in bytes. The clock algorithm selects the entry to evict, as in the local cache.
 //! No user code runs while the lock is held.
 //!
-//! Each change of an entry has a number, and a read of the store remembers the last number when it began. So the result of
-//! a read never replaces a change that was made meanwhile.
+//! Each change of an entry has a number, and a read of the store remembers the last number when it began. Therefore the result of
+//! a read never replaces a change that was made during the read.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -139,7 +139,7 @@ impl Near {
         drop(gone);
     }
 
-    /// Keeps a value of a read that began after the change `began`, unless the key was removed meanwhile, or the value
+    /// Keeps a value of a read that began after the change `began`, unless the key was removed during the read, or the value
     /// in memory is newer.
     pub(super) fn keep_read(
         &self,
@@ -161,7 +161,7 @@ impl Near {
         drop(gone);
     }
 
-    /// Remembers that a read that began after the change `began` found no value, unless the key was changed meanwhile.
+    /// Remembers that a read that began after the change `began` found no value, unless the key was changed during the read.
     pub(super) fn keep_absent(&self, key: u128, now: Instant, began: u64) {
         let mut entries = self.entries.lock();
         if entries.map.get(&key).is_none_or(|entry| entry.change <= began) {

@@ -23,7 +23,7 @@ pub(crate) struct Value {
     pub(super) read: Instant,
 }
 
-/// What a read found.
+/// The value that a read found, and the state of the key when it began.
 #[derive(Clone, Debug)]
 pub(crate) struct Read {
     /// The number of the last change of a value in memory when the read began.

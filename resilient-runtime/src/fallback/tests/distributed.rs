@@ -483,7 +483,7 @@ fn a_removed_value_is_gone_everywhere_and_not_written_later() {
     assert!(finish(process.fallback.remove_distributed::<u32, _>(&7)).is_err());
 }
 
-/// Returns the bytes of a value as they are stored.
+/// Returns the key of a value, and the value in its stored form.
 fn stored_u32(process: &Process, key: u32) -> (DistributedKey, CacheEntry) {
     let key = process.fallback.distributed_key::<u32, u32>("", &key).unwrap();
     (key, fresh(stored::write(&70_u32).unwrap()))
