@@ -45,18 +45,22 @@ impl CacheStore for RedisStore {
         })
     }
 
-    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> Answer<'a, ()> {
+    fn put<'a>(&'a self, key: &'a str, entry: CacheEntry, ttl: Duration) -> Answer<'a, ()> {
         if ttl.is_zero() {
             let removed = self.remove_cached(key);
             return Box::pin(async move { removed.await.map(drop) });
         }
+        let CacheEntry { value, age, .. } = entry;
         let bytes = value.len();
         if bytes > LARGEST_VALUE {
             let problem = format!("the value has {bytes} bytes, more than {LARGEST_VALUE}");
             return Box::pin(async move { Err(StoreError::Refused(problem)) });
         }
         let span = ttl.min(LONGEST).as_nanos().div_ceil(1_000_000).to_string().into_bytes();
-        let operation = self.cached(key, vec![b"put".to_vec(), span, value]).with_deadline();
+        // The age counts from the deadline, so that a request that is sent again does not make the value newer.
+        let age = age.min(LONGEST) + self.session().timeout();
+        let age = age.as_micros().to_string().into_bytes();
+        let operation = self.cached(key, vec![b"put".to_vec(), span, age, value]).with_deadline();
         self.session().perform(operation, |session, reply| match &*reply.status {
             "stored" => Ok(()),
             _ => Err(unusable(session, &reply)),

@@ -84,10 +84,16 @@ impl Writer<'_> {
         let place = located(cache.word.span());
         // rustc errors about a type that cannot be stored point to that type.
         let at = self.output_ends().0;
-        let (bound, make_key) = if cache.is_local() {
-            (quote_spanned!(mixed=> __key), quote_spanned!(at=> key))
+        let (bound, make_key, owner) = if cache.is_local() {
+            (
+                quote_spanned!(mixed=> __key),
+                quote_spanned!(at=> key),
+                quote_spanned!(mixed=> &__RESILIENT_SITE),
+            )
         } else {
-            (quote_spanned!(mixed=> __store_key), quote_spanned!(at=> store_key))
+            // The type of a closure contains the type parameters of the function.
+            let owner = quote_spanned!(mixed=> #krate::__rt::path_with_types(&|| ()));
+            (quote_spanned!(mixed=> __store_key), quote_spanned!(at=> store_key), owner)
         };
         let key = match &cache.key {
             Some(key) => {
@@ -100,7 +106,7 @@ impl Writer<'_> {
         quote_spanned! {mixed=>
             let #bound = {
                 use #krate::__rt::leveling::*;
-                #leveled.#make_key(&__call, &__RESILIENT_SITE, #key)
+                #leveled.#make_key(&__call, #owner, #key)
             };
         }
     }

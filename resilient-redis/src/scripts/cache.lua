@@ -1,6 +1,7 @@
 -- Reads, stores or removes a value of a cache in KEYS[1], a string: 'RC', the version of the form, the time at which it
--- was stored in microseconds, a space, and the value.
--- ARGV: request, resent, 'get' or 'remove'; or request, resent, deadline, 'put', span in milliseconds, value.
+-- was made in microseconds, a space, and the value.
+-- ARGV: request, resent, 'get' or 'remove'; or request, resent, deadline, 'put', span in milliseconds, the age that the
+-- value has at the deadline in microseconds, value.
 -- Returns {request, server time, status, detail}. For 'get' the detail is the age in microseconds, a space, the value.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -24,7 +25,8 @@ if ARGV[4] == 'put' or ARGV[3] == 'remove' then
 end
 
 if ARGV[4] == 'put' then
-  local stored = redis.pcall('SET', KEYS[1], 'RC1' .. number(now) .. ' ' .. ARGV[6], 'PX', ARGV[5])
+  local made = math.max(0, math.min(now, tonumber(ARGV[3]) - tonumber(ARGV[6])))
+  local stored = redis.pcall('SET', KEYS[1], 'RC1' .. number(made) .. ' ' .. ARGV[7], 'PX', ARGV[5])
   if type(stored) == 'table' and stored.err then return stored end
   return reply('stored')
 end
@@ -41,7 +43,10 @@ if type(value) == 'table' then
   if string.find(value.err, 'WRONGTYPE', 1, true) then return reply('foreign') end
   return value
 end
-local form, stored = string.match(value, '^RC(%d)(%d+) ')
+local form, made = string.match(value, '^RC(%d)(%d+) ')
 if not form then return reply('foreign') end
 if form ~= '1' then return reply('format') end
-return reply('found', number(math.max(0, now - tonumber(stored))) .. ' ' .. string.sub(value, 5 + #stored))
+local age = now - tonumber(made)
+-- The clock of this server is behind that of an earlier one, so the age is unknown.
+if age < -1000000 then return reply('absent') end
+return reply('found', number(math.max(0, age)) .. ' ' .. string.sub(value, 5 + #made))

@@ -76,6 +76,10 @@ async fn until(condition: impl AsyncFn() -> bool) {
 const CACHED: fn(u32) -> (u32, Option<Level>) = |rate| (rate, Some(Level::DistributedCache));
 const DEFAULT: (u32, Option<Level>) = (1, Some(Level::Default));
 
+fn fresh(value: Vec<u8>) -> CacheEntry {
+    CacheEntry::new(value, Duration::ZERO)
+}
+
 /// The only key in the cache.
 async fn only_key(server: &Server) -> String {
     let mut admin = server.admin().await;
@@ -207,13 +211,48 @@ async fn a_value_that_is_too_large_is_refused() {
     let server = Server::start(&[]).await;
     let store = server.store();
     let largest = vec![7; LARGEST_VALUE];
-    assert_eq!(store.put("k", largest.clone(), HOUR).await, Ok(()));
+    assert_eq!(store.put("k", fresh(largest.clone()), HOUR).await, Ok(()));
     let found = store.get("k").await.unwrap().map(|CacheEntry { value, .. }| value);
     assert_eq!(found.map(|value| value.len()), Some(LARGEST_VALUE));
-    let refused = store.put("k", [largest, vec![7]].concat(), HOUR).await;
+    let refused = store.put("k", fresh([largest, vec![7]].concat()), HOUR).await;
     assert!(
         matches!(&refused, Err(StoreError::Refused(why)) if why.contains("16777217 bytes")),
         "{refused:?}"
     );
-    assert_eq!(store.put("k", Vec::new(), Duration::MAX).await, Ok(()));
+    assert_eq!(store.put("k", fresh(Vec::new()), Duration::MAX).await, Ok(()));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_value_from_the_future_counts_as_absent() {
+    // T188
+    let server = Server::start(&[]).await;
+    let store = server.store();
+    store.put("k", fresh(b"1".to_vec()), HOUR).await.unwrap();
+    let key = only_key(&server).await;
+    let mut admin = server.admin().await;
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut admin).await.unwrap();
+    // As after a failover to a server whose clock is behind.
+    for (ahead, is_found) in [(0, true), (500_000, true), (3_600_000_000, false), (u64::MAX / 4, false)] {
+        let form = format!("RC1{} 1", seconds * 1_000_000 + micros + ahead);
+        let () = redis::cmd("SET").arg(&key).arg(form).query_async(&mut admin).await.unwrap();
+        assert_eq!(store.get("k").await.unwrap().is_some(), is_found, "{ahead}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_value_is_as_old_as_it_was_when_it_was_stored() {
+    // T188
+    let server = Server::start(&[]).await;
+    let store = server.store();
+    for age in [Duration::ZERO, Duration::from_micros(1), HOUR, Duration::MAX] {
+        let start = Instant::now();
+        store.put("k", CacheEntry::new(b"1".to_vec(), age), HOUR).await.unwrap();
+        let found = store.get("k").await.unwrap().unwrap().age;
+        let expected = age.min(30 * 365 * 24 * HOUR);
+        // The time on the server is known to a few milliseconds.
+        assert!(found + Duration::from_millis(100) >= expected, "{age:?} {found:?}");
+        assert!(found <= expected + start.elapsed() + Duration::from_secs(1), "{age:?} {found:?}");
+    }
 }

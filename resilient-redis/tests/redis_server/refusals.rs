@@ -1,8 +1,10 @@
 //! A server that refuses: each refusal is an error with its remedy, and none changes a record.
 
+use std::time::Duration;
+
 use resilient_redis::{Config, RedisStore};
 use resilient_runtime::circuit_breaker::shared::{CircuitStore, Report, Rule};
-use resilient_runtime::fallback::CacheStore;
+use resilient_runtime::fallback::{CacheEntry, CacheStore};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner, StoreError};
 use resilient_runtime::rate_limit::{self, RateRequest, RateRule, RateStore, ReturnedTokens};
 use resilient_runtime::store::InstanceStore;
@@ -172,7 +174,7 @@ async fn operate(store: &RedisStore) -> Result<(), StoreError> {
     store.leave(1).await?;
     store.report("payment", Report::new(1, Rule::default())).await?;
     store.reset("payment").await?;
-    store.put("a", vec![1], HOUR).await?;
+    store.put("a", CacheEntry::new(vec![1], Duration::ZERO), HOUR).await?;
     store.get("a").await?;
     CacheStore::remove(store, "a").await.map(drop)
 }

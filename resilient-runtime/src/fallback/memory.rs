@@ -15,13 +15,14 @@ use crate::store::{Answer, Backend, ready};
 /// ```
 /// use std::time::Duration;
 /// use resilient_runtime::clock::ManualClock;
-/// use resilient_runtime::fallback::{CacheStore, MemoryCache};
+/// use resilient_runtime::fallback::{CacheEntry, CacheStore, MemoryCache};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let time = ManualClock::new();
 /// let cache = MemoryCache::new(time.clock(), 1000);
-/// cache.put("EUR", b"1.1".to_vec(), Duration::from_mins(1)).await.unwrap();
+/// let rate = CacheEntry::new(b"1.1".to_vec(), Duration::ZERO);
+/// cache.put("EUR", rate, Duration::from_mins(1)).await.unwrap();
 /// time.advance(Duration::from_secs(5));
 /// assert_eq!(cache.get("EUR").await.unwrap().unwrap().age, Duration::from_secs(5));
 /// time.advance(Duration::from_mins(1));
@@ -37,6 +38,8 @@ pub struct MemoryCache {
 #[derive(Clone)]
 struct Value {
     bytes: Arc<[u8]>,
+    /// Its age when it was stored.
+    age: Duration,
     ttl: Duration,
 }
 
@@ -88,16 +91,23 @@ impl Backend for MemoryCache {
 impl CacheStore for MemoryCache {
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<CacheEntry>> {
         let found = self.values.last_good::<Value>(self.values.hash(key), self.clock.now(), Duration::MAX);
-        let live = found.ok().filter(|(value, age)| *age < value.ttl);
-        ready(Ok(live.map(|(value, age)| CacheEntry::new(value.bytes.to_vec(), age))))
+        let live = found.ok().filter(|(value, since)| *since < value.ttl);
+        let entry = |(value, since): (Value, _)| {
+            CacheEntry::new(value.bytes.to_vec(), value.age.saturating_add(since))
+        };
+        ready(Ok(live.map(entry)))
     }
 
-    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> Answer<'a, ()> {
+    fn put<'a>(&'a self, key: &'a str, entry: CacheEntry, ttl: Duration) -> Answer<'a, ()> {
         let key = self.values.hash(key);
         if ttl.is_zero() {
             self.values.remove(key);
         } else {
-            self.values.store(key, Value { bytes: value.into(), ttl }, self.clock.now());
+            self.values.store(
+                key,
+                Value { bytes: entry.value.into(), age: entry.age, ttl },
+                self.clock.now(),
+            );
         }
         ready(Ok(()))
     }
@@ -106,6 +116,6 @@ impl CacheStore for MemoryCache {
         let key = self.values.hash(key);
         let found = self.values.last_good::<Value>(key, self.clock.now(), Duration::MAX);
         self.values.remove(key);
-        ready(Ok(found.is_ok_and(|(value, age)| age < value.ttl)))
+        ready(Ok(found.is_ok_and(|(value, since)| since < value.ttl)))
     }
 }

@@ -53,9 +53,13 @@
 //! [store](crate::store) that several processes share: a [`CacheStore`].
 //!
 //! - A successful call encodes the value and puts it into the memory of the process. The write to the store happens in
-//!   the background. If too many values wait, further ones are dropped and counted.
+//!   the background. If too many values wait, or more than 64 MiB of them, further ones are dropped and counted. The values
+//!   in memory have at most 64 MiB too.
 //! - When the call fails, the level reads the store. All concurrent calls for a key share one read. For `reread_after`,
-//!   and until `max_age` if the store fails, a value in memory is served. The ages are measured by the clock of the store.
+//!   and until `max_age` if the store fails, a value in memory is served. If the store has no value, the value in memory is
+//!   removed, unless it waits for its write.
+//! - The age of a value counts from the call that made it: the time that it waited for the store, and then the time by the
+//!   clock of the store.
 //! - A value is served only to the same function, and only if its type has the same name and the same fields. Other
 //!   values, and values of a later version, count as missing.
 //! - If the store fails or has no value, the next level runs. The call never fails because of the cache.
@@ -313,8 +317,10 @@ impl Fallback {
     /// Removes a value of type `V` from the distributed cache: from memory and from the store. Returns whether the store
     /// had one.
     ///
-    /// Other processes can still have the value in memory. Values of annotated functions have keys of their own, and are
-    /// not affected.
+    /// If a write of the value by this process is in progress, the removal waits for it. The store's time limit holds for
+    /// both. A read that is in progress does not put the value back into memory. Other processes can still serve the value
+    /// from their memory for `reread_after`, and until `max_age` if the store fails. Values of annotated functions have keys
+    /// of their own, and are not affected.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -331,7 +337,7 @@ impl Fallback {
     /// ```
     ///
     /// # Errors
-    /// If the store is not registered or fails. The value may then still be in the store.
+    /// If the store is not registered, fails or is too slow. The value may then still be in the store.
     ///
     /// # Cancel safety
     /// If the future is dropped, the value may or may not be in the store.

@@ -266,6 +266,11 @@ impl<R> KeepsPlain<R> for Leveled<R> {
     }
 }
 
+/// Returns the path of a function with its type parameters. `inside` is a closure in the function.
+pub fn path_with_types<F>(_inside: &F) -> &'static str {
+    std::any::type_name::<F>().trim_end_matches("::{{closure}}")
+}
+
 /// The key of a call in the built-in distributed cache, with functions for its value. Like [`CacheKey`], it is where the
 /// bounds are checked.
 #[derive(Debug)]
@@ -276,9 +281,9 @@ pub struct StoreKey<V> {
 }
 
 impl<V: Storable> StoreKey<V> {
-    fn of<K: Hash + ?Sized>(call: &Call<'_>, site: &'static Site, key: &K) -> Self {
+    fn of<K: Hash + ?Sized>(call: &Call<'_>, owner: &str, key: &K) -> Self {
         Self {
-            key: call.distributed_key::<V, K>(site.path(), key),
+            key: call.distributed_key::<V, K>(owner, key),
             keep: |call, key, value| call.distribute(key, value),
             lookup: |call, key| call.lookup(key),
         }
@@ -313,7 +318,7 @@ impl<V> StoreKey<V> {
 /// Stores the `Ok` value of a `Result` in the distributed cache.
 pub trait DistributesResults<T, E> {
     /// Makes the key.
-    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<T>
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: &str, key: &K) -> StoreKey<T>
     where
         T: Storable;
     /// Stores the value.
@@ -323,11 +328,11 @@ pub trait DistributesResults<T, E> {
 }
 
 impl<T, E> DistributesResults<T, E> for &&Leveled<Result<T, E>> {
-    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<T>
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: &str, key: &K) -> StoreKey<T>
     where
         T: Storable,
     {
-        StoreKey::of(call, site, key)
+        StoreKey::of(call, owner, key)
     }
 
     fn distribute(&self, call: &Call<'_>, key: &StoreKey<T>, outcome: &Result<T, E>) {
@@ -344,7 +349,7 @@ impl<T, E> DistributesResults<T, E> for &&Leveled<Result<T, E>> {
 /// Stores the value of an `Option` in the distributed cache.
 pub trait DistributesOptions<T> {
     /// Makes the key.
-    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<T>
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: &str, key: &K) -> StoreKey<T>
     where
         T: Storable;
     /// Stores the value.
@@ -354,11 +359,11 @@ pub trait DistributesOptions<T> {
 }
 
 impl<T> DistributesOptions<T> for &Leveled<Option<T>> {
-    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<T>
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: &str, key: &K) -> StoreKey<T>
     where
         T: Storable,
     {
-        StoreKey::of(call, site, key)
+        StoreKey::of(call, owner, key)
     }
 
     fn distribute(&self, call: &Call<'_>, key: &StoreKey<T>, outcome: &Option<T>) {
@@ -375,7 +380,7 @@ impl<T> DistributesOptions<T> for &Leveled<Option<T>> {
 /// Stores a plain value in the distributed cache.
 pub trait DistributesPlain<R> {
     /// Makes the key.
-    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<R>
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: &str, key: &K) -> StoreKey<R>
     where
         R: Storable;
     /// Stores the value.
@@ -385,11 +390,11 @@ pub trait DistributesPlain<R> {
 }
 
 impl<R> DistributesPlain<R> for Leveled<R> {
-    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> StoreKey<R>
+    fn store_key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: &str, key: &K) -> StoreKey<R>
     where
         R: Storable,
     {
-        StoreKey::of(call, site, key)
+        StoreKey::of(call, owner, key)
     }
 
     fn distribute(&self, call: &Call<'_>, key: &StoreKey<R>, outcome: &R) {

@@ -18,7 +18,7 @@ use super::Answer;
 pub struct CacheEntry {
     /// The bytes that were stored.
     pub value: Vec<u8>,
-    /// The time since they were stored, by the clock of the store.
+    /// The time since the value was made: its age when it was stored, and the time since then by the clock of the store.
     pub age: Duration,
 }
 
@@ -44,9 +44,12 @@ impl CacheEntry {
 /// `testing`) checks them.
 ///
 /// - A value is returned unchanged. A later value replaces an earlier one of the same key, with its age and `ttl`. No reader sees a part of a value.
-/// - A value that is older than its `ttl` is not returned. The store may remove a value earlier, for example because it
+/// - The age of a value is its age at the put and the time since then. A process may have kept the value before it could
+///   store it, so the age at the put is often not zero.
+/// - A value is not returned after its `ttl`, which counts from the put. The store may remove a value earlier, for example because it
 ///   is full.
-/// - The age is measured by one clock for all processes, usually the clock of the server.
+/// - The age is measured by one clock for all processes, usually the clock of the server. If that clock was set back, the
+///   age of a value is unknown, and the value must not be returned as a new one.
 /// - Keys that differ in one byte are different keys. A key has up to about 2 kB. It contains data of callers: a store
 ///   that is visible to others should hash it.
 /// - A value that another program wrote under the key, or that has an unknown form, is the error
@@ -65,7 +68,7 @@ impl CacheEntry {
 ///
 /// /// Keeps values until the process ends. A real store also removes the oldest values if it is full.
 /// #[derive(Debug, Default)]
-/// struct Local(Mutex<HashMap<String, (Vec<u8>, Instant, Duration)>>);
+/// struct Local(Mutex<HashMap<String, (CacheEntry, Instant, Duration)>>);
 /// impl Backend for Local {
 ///     fn address(&self) -> String { "this process".into() }
 ///     fn cache(&self) -> Option<&dyn CacheStore> { Some(self) }
@@ -74,10 +77,11 @@ impl CacheEntry {
 ///     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<CacheEntry>> {
 ///         let found = self.0.lock().unwrap().get(key).cloned();
 ///         let live = found.filter(|(_, stored, ttl)| stored.elapsed() < *ttl);
-///         Box::pin(async { Ok(live.map(|(value, stored, _)| CacheEntry::new(value, stored.elapsed()))) })
+///         let entry = live.map(|(entry, stored, _)| CacheEntry::new(entry.value, entry.age + stored.elapsed()));
+///         Box::pin(async { Ok(entry) })
 ///     }
-///     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> Answer<'a, ()> {
-///         self.0.lock().unwrap().insert(key.to_owned(), (value, Instant::now(), ttl));
+///     fn put<'a>(&'a self, key: &'a str, entry: CacheEntry, ttl: Duration) -> Answer<'a, ()> {
+///         self.0.lock().unwrap().insert(key.to_owned(), (entry, Instant::now(), ttl));
 ///         Box::pin(async { Ok(()) })
 ///     }
 ///     fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, bool> {
@@ -97,8 +101,9 @@ pub trait CacheStore: Send + Sync + 'static {
     /// Returns the value of a key and its age, or `None` if there is none.
     fn get<'a>(&'a self, key: &'a str) -> Answer<'a, Option<CacheEntry>>;
 
-    /// Stores a value for the duration `ttl`, in place of an earlier value of the key. A `ttl` of zero removes it.
-    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> Answer<'a, ()>;
+    /// Stores a value and its age for the duration `ttl` from now, in place of an earlier value of the key. A `ttl` of zero
+    /// removes it.
+    fn put<'a>(&'a self, key: &'a str, entry: CacheEntry, ttl: Duration) -> Answer<'a, ()>;
 
     /// Removes the value of a key. Returns whether there was one.
     fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, bool>;

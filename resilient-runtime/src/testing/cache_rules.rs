@@ -32,7 +32,11 @@ impl<'a, S: CacheStore + ?Sized, P: AsyncFn(Duration)> Bench<'a, S, P> {
     }
 
     async fn put(&self, rule: Rule, key: &str, value: &[u8], ttl: Duration) -> Checked {
-        rule.of("put", self.store.put(key, value.to_vec(), ttl).await, &Ok(()))
+        rule.of(
+            "put",
+            self.store.put(key, CacheEntry::new(value.to_vec(), Duration::ZERO), ttl).await,
+            &Ok(()),
+        )
     }
 
     /// The store must have this value. Returns its age.
@@ -121,7 +125,15 @@ impl<'a, S: CacheStore + ?Sized, P: AsyncFn(Duration)> Bench<'a, S, P> {
         let replaced = self.has(rule, "get", &old, b"2").await?;
         self.pass().await;
         let later = self.has(rule, "get", &old, b"2").await?;
-        rule.of("the age grows from the later put", later >= replaced + SHORT, &true)
+        rule.of("the age grows from the later put", later >= replaced + SHORT, &true)?;
+        let rule = Rule("a value that is stored late keeps its age");
+        let late = CacheEntry::new(b"3".to_vec(), 2 * LONG);
+        rule.of("put", self.store.put(&old, late, LONG).await, &Ok(()))?;
+        let age = self.has(rule, "get", &old, b"3").await?;
+        rule.of("the age of a value that was two hours old", (2 * LONG..3 * LONG).contains(&age), &true)?;
+        self.pass().await;
+        let later = self.has(rule, "get", &old, b"3").await?;
+        rule.of("the age grows from there", later >= age + SHORT, &true)
     }
 
     pub(super) async fn ends(&self) -> Checked {

@@ -163,7 +163,7 @@ pub async fn check_circuit_store<S: CircuitStore + ?Sized>(
 /// |---|---|
 /// | values | all bytes are returned unchanged; a later value replaces an earlier one; a removed value is gone |
 /// | keys | keys differ in every byte |
-/// | ages | the age grows with the clock of the store, from the latest put |
+/// | ages | the age grows with the clock of the store, from the latest put and the age that it had then |
 /// | ends | a value ends with its `ttl`; the longest durations; a `ttl` of zero removes the value |
 ///
 /// ```

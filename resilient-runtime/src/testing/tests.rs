@@ -200,7 +200,7 @@ impl CacheStore for FaultyCache {
         })
     }
 
-    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> Answer<'a, ()> {
+    fn put<'a>(&'a self, key: &'a str, mut entry: CacheEntry, ttl: Duration) -> Answer<'a, ()> {
         Box::pin(async move {
             let ttl = match ttl {
                 ttl if self.has("takes a ttl of zero for none") && ttl.is_zero() => Duration::MAX,
@@ -210,7 +210,10 @@ impl CacheStore for FaultyCache {
             if self.has("keeps the first value") && self.0.get(key).await?.is_some() {
                 return Ok(());
             }
-            self.0.put(self.key(key), value, ttl).await
+            if self.has("forgets the age") {
+                entry.age = Duration::ZERO;
+            }
+            self.0.put(self.key(key), entry, ttl).await
         })
     }
 
@@ -236,6 +239,7 @@ async fn each_fault_of_a_cache_breaks_the_rule_that_it_violates() {
         ("removes nothing", "a removed value is gone"),
         ("cuts keys", "keys that differ in one byte are different keys"),
         ("has no age", "the age is the time since the value was stored"),
+        ("forgets the age", "a value that is stored late keeps its age"),
         ("never ends", "a value is not returned after its `ttl`"),
         ("takes a ttl of zero for none", "a `ttl` of zero removes the value"),
     ] {

@@ -86,6 +86,19 @@ impl Shop {
         self.ask().map(T::from)
     }
 
+    /// The result depends on a type that is not in it.
+    #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), fallback(distributed_cache(store = "shared", key = (), max_age = "1m")), name = "region")]
+    async fn in_region<R: Region>(&self, of: &[R]) -> Result<u32, E> {
+        let _ = of;
+        tick().await;
+        self.ask().map(|rate| rate + R::SURCHARGE)
+    }
+
+    #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), fallback(distributed_cache(store = "shared", key = (), max_age = "1m")), name = "size")]
+    fn of_size<const N: u32>(&self) -> Result<u32, E> {
+        self.ask().map(|rate| rate + N)
+    }
+
     /// The same name as another function.
     #[resilient(registry = self.registry, retry(max = 1, base = "0ms"), fallback(distributed_cache(store = "shared", key = item, max_age = "10m")), name = "price")]
     fn discount(&self, item: &str) -> Result<u32, E> {
@@ -116,6 +129,51 @@ impl Shop {
         }
         stats()
     }
+}
+
+trait Region {
+    const SURCHARGE: u32;
+}
+
+struct Near;
+impl Region for Near {
+    const SURCHARGE: u32 = 1;
+}
+
+struct Far;
+impl Region for Far {
+    const SURCHARGE: u32 = 2;
+}
+
+impl<R: Region> Region for Option<R> {
+    const SURCHARGE: u32 = 10 + R::SURCHARGE;
+}
+
+/// A method of a generic type.
+struct Branch<'a, R>(&'a Shop, [R; 0]);
+
+impl<R: Region> Branch<'_, R> {
+    #[resilient(registry = self.0.registry, retry(max = 1, base = "0ms"), fallback(distributed_cache(store = "shared", key = (), max_age = "1m")), name = "branch")]
+    fn rate(&self) -> Result<u32, E> {
+        self.0.ask().map(|rate| rate + R::SURCHARGE)
+    }
+}
+
+#[tokio::test]
+async fn functions_with_other_type_parameters_do_not_share_results() {
+    // T188
+    let (_, _, [one, other]) = two_shops();
+    for (shop, up) in [(&one, Some(5)), (&other, None)] {
+        shop.up.set(up);
+        assert_eq!((shop.of_size::<1>(), shop.of_size::<2>()), (Ok(6), Ok(7)));
+        assert_eq!((shop.in_region::<Near>(&[]).await, shop.in_region::<Far>(&[]).await), (Ok(6), Ok(7)));
+        assert_eq!(shop.in_region::<Option<Far>>(&[]).await, Ok(17));
+        assert_eq!((Branch::<Near>(shop, []).rate(), Branch::<Far>(shop, []).rate()), (Ok(6), Ok(7)));
+        for name in ["size", "region", "branch"] {
+            shop.cache(name);
+        }
+    }
+    assert_eq!(other.of_size::<3>(), Err(E::Bad));
 }
 
 fn two_shops() -> (ManualClock, Arc<MemoryCache>, [Shop; 2]) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::near::{Found, NearValue};
-use super::reads::{Outcome, Value};
+use super::reads::{Outcome, Read};
 use super::{Distributed, DistributedKey, TARGET};
 use crate::fallback::{Config, NoAnswer};
 use crate::observe::log_limited;
@@ -65,56 +65,63 @@ impl<V> Lookup<V> {
 
     /// Reads the store.
     pub(crate) fn read(&self, guard: Arc<Guard>) -> impl Future<Output = Outcome> + Send + use<V> {
-        Arc::clone(&self.cache).read(guard, Arc::clone(self.key.text()))
+        Arc::clone(&self.cache).read(guard, self.key.clone())
     }
 
     /// Returns the value that was read, or one in memory.
     pub(crate) fn end(self, read: Result<Outcome, NoAnswer>) -> Answer<V> {
-        let cache = &*self.cache;
+        let (cache, key) = (&*self.cache, self.key.hash());
         let now = cache.environment.clock.now();
-        let near = match cache.near.find(self.key.hash(), now) {
+        let near = match cache.near.find(key, now) {
             Found::Value(near) if near.age <= self.config.distributed_cache_max_age => Some(near),
             _ => None,
         };
-        let has_responded = matches!(read, Ok(Ok(_)));
-        let none = match read {
-            Ok(Ok(Some(Value { bytes, age, read }))) => {
-                let age = age.saturating_add(now.since(read));
+        let (none, began, near) = match read {
+            Ok(Ok(Read { began, value: Some(value), .. })) => {
+                let age = value.age.saturating_add(now.since(value.read));
                 if age > self.config.distributed_cache_max_age {
-                    NoAnswer::Stale
+                    (NoAnswer::Stale, Some(began), near)
                 } else if near.as_ref().is_some_and(|near| near.age < age) {
-                    NoAnswer::Empty
+                    (NoAnswer::Empty, Some(began), near)
                 } else {
-                    match (self.decode)(&bytes) {
-                        Ok(value) => {
+                    match (self.decode)(&value.bytes) {
+                        Ok(decoded) => {
                             cache.counters.hits.count();
-                            cache.near.keep(self.key.hash(), &bytes, age, now);
-                            return Ok((value, age));
+                            if value.bytes.len() <= self.config.distributed_cache_max_bytes as usize {
+                                cache.near.keep_read(key, (&value.bytes, age), now, began);
+                            }
+                            return Ok((decoded, age));
                         }
-                        Err(problem) => self.unreadable(&problem),
+                        Err(problem) => (self.unreadable(&problem), Some(began), near),
                     }
                 }
             }
-            Ok(Ok(None)) => NoAnswer::Empty,
-            Ok(Err(error)) => self.failed(&error),
-            Err(none) => none,
-        };
-        if let Some(near) = near {
-            let (bytes, age) = (Arc::clone(&near.bytes), near.age);
-            if let Some(found) = self.serve(&near) {
-                if has_responded {
-                    // The store has nothing newer, so it is not read again for a while.
-                    cache.near.keep(self.key.hash(), &bytes, age, now);
+            Ok(Ok(Read { began, had_write, value: None })) => {
+                // The value was removed, unless the store did not have it yet when it was read.
+                let near = near.filter(|near| had_write || near.change > began);
+                if near.is_none() {
+                    cache.near.remove_unchanged(key, began);
                 }
-                return Ok(found);
+                (NoAnswer::Empty, Some(began), near)
             }
+            Ok(Err(error)) => (self.failed(&error), None, near),
+            Err(none) => (none, None, near),
+        };
+        if let Some(near) = near
+            && let Some(found) = self.serve(&near)
+        {
+            if began.is_some() {
+                // The store has nothing newer, so it is not read again for a while.
+                cache.near.confirm(key, now, near.change);
+            }
+            return Ok(found);
         }
-        if has_responded {
+        if let Some(began) = began {
             if none != NoAnswer::Unreadable {
                 cache.counters.misses.count();
             }
             if !self.config.distributed_cache_remember_absent.is_zero() {
-                cache.near.keep_absent(self.key.hash(), now);
+                cache.near.keep_absent(key, now, began);
             }
         }
         Err(none)

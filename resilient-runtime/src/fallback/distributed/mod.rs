@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use super::Config;
 use crate::component::Environment;
 use crate::observe::{LogLimit, log_limited};
+use crate::store::wait::within;
 use crate::store::{Backend, CacheStore, Guard, NamedStores, StoreError};
 use crate::stored;
 use near::Near;
@@ -147,14 +148,17 @@ impl Distributed {
             let bytes = bytes.len();
             return self.not_stored(&format!("the value has {bytes} bytes, more than `max_bytes = {max}`"));
         }
-        self.near.keep(key.hash(), &bytes, std::time::Duration::ZERO, self.environment.clock.now());
+        let added = self.environment.clock.now();
+        // First the queue: a read that finds the value in memory and not in the store must know that it waits.
         self.enqueue(writes::Write {
             key: Arc::clone(key.text()),
-            bytes,
+            bytes: Arc::clone(&bytes),
+            added,
             ttl: config.distributed_cache_max_age,
             guard,
             check: |bytes| stored::read::<V>(bytes).map(drop),
         });
+        self.near.keep(key.hash(), &bytes, added);
     }
 
     #[cold]
@@ -167,14 +171,21 @@ impl Distributed {
         );
     }
 
-    /// Removes a value from memory and from the store.
+    /// Removes a value from memory and from the store, after a write of this process that is in progress.
     pub(super) async fn remove(&self, config: &Config, key: &DistributedKey) -> Result<bool, StoreError> {
-        self.near.remove(key.hash());
-        self.writes.forget(key.text());
+        let _removal = Removal::new(&self.near, key.hash());
+        let current = self.writes.forget(key.text());
         let name = config.distributed_cache_store.as_deref().unwrap_or_default();
         let guard = self.stores.get(name).map_err(StoreError::Unavailable)?;
         let remove = |backend: Arc<dyn Backend>| async move { role(&*backend)?.remove(key.text()).await };
-        guard.within(crate::store::Need::Optional, remove).await
+        let clock = &self.environment.clock;
+        within(clock, clock.now().after(guard.timeout()), async {
+            if let Some(number) = current {
+                self.writes.end_of(key.text(), number).await;
+            }
+            guard.request(crate::store::Need::Optional, remove).await
+        })
+        .await
     }
 
     pub(super) fn stats(&self) -> DistributedCacheStats {
@@ -185,6 +196,26 @@ impl Distributed {
     pub(super) fn reset(&self) {
         self.counters.reset();
         self.near.clear();
+    }
+}
+
+/// A removal in progress. It removes the value from memory at its start, and again at its end, because a call may have
+/// read the value from the store during this time.
+struct Removal<'a> {
+    near: &'a Near,
+    key: u128,
+}
+
+impl<'a> Removal<'a> {
+    fn new(near: &'a Near, key: u128) -> Self {
+        near.remove(key);
+        Self { near, key }
+    }
+}
+
+impl Drop for Removal<'_> {
+    fn drop(&mut self) {
+        self.near.remove(self.key);
     }
 }
 

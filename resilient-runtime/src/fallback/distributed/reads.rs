@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Distributed, role};
+use super::{Distributed, DistributedKey, role};
 use crate::clock::Instant;
 use crate::store::wait::{guarded, within};
 use crate::store::{Backend, Guard, Need, StoreError};
@@ -23,29 +23,54 @@ pub(crate) struct Value {
     pub(super) read: Instant,
 }
 
+/// The value that a read found, and the state of the key when it began.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    /// The number of the last change of a value in memory when the read began.
+    pub(super) began: u64,
+    /// Whether a value of the key waited for its write, or was being written, when the read began.
+    pub(super) had_write: bool,
+    pub(super) value: Option<Value>,
+}
+
 /// The result of a read.
-pub(crate) type Outcome = Result<Option<Value>, StoreError>;
+pub(crate) type Outcome = Result<Read, StoreError>;
 
 /// The reads that are in progress. The store limits their number.
 #[derive(Debug, Default)]
-pub(super) struct Reads(Mutex<HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>>);
+pub(super) struct Reads(Mutex<HashMap<Arc<str>, Joined>>);
+
+/// A read in progress that calls can join.
+#[derive(Debug)]
+struct Joined {
+    /// See [`Read::began`]. A later read of the same key has a greater number.
+    began: u64,
+    receiver: watch::Receiver<Option<Outcome>>,
+}
 
 /// A read in progress. Other calls cannot join it after it is dropped.
 struct Flight {
     cache: Arc<Distributed>,
     key: Arc<str>,
+    began: u64,
+    had_write: bool,
     sender: watch::Sender<Option<Outcome>>,
 }
 
 impl Flight {
-    fn land(self, outcome: Outcome) {
-        self.sender.send_replace(Some(outcome));
+    fn land(self, found: Result<Option<Value>, StoreError>) {
+        let (began, had_write) = (self.began, self.had_write);
+        self.sender.send_replace(Some(found.map(|value| Read { began, had_write, value })));
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.cache.reads.0.lock().remove(&self.key);
+        let mut all = self.cache.reads.0.lock();
+        // A removal of the key may have let a later read take its place.
+        if all.get(&self.key).is_some_and(|joined| joined.began == self.began) {
+            all.remove(&self.key);
+        }
     }
 }
 
@@ -54,7 +79,7 @@ impl Distributed {
     ///
     /// # Cancel safety
     /// The read continues in the background, because other calls may wait for it.
-    pub(super) async fn read(self: Arc<Self>, guard: Arc<Guard>, key: Arc<str>) -> Outcome {
+    pub(super) async fn read(self: Arc<Self>, guard: Arc<Guard>, key: DistributedKey) -> Outcome {
         let mut receiver = self.join(&guard, &key);
         match receiver.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(StoreError::TimedOut)),
@@ -62,18 +87,26 @@ impl Distributed {
         }
     }
 
-    fn join(self: &Arc<Self>, guard: &Arc<Guard>, key: &Arc<str>) -> watch::Receiver<Option<Outcome>> {
+    fn join(self: &Arc<Self>, guard: &Arc<Guard>, key: &DistributedKey) -> watch::Receiver<Option<Outcome>> {
         let (sender, receiver) = watch::channel(None);
-        {
+        let text = key.text();
+        let began = {
             let mut all = self.reads.0.lock();
-            if let Some(flight) = all.get(key) {
+            // A read that began before the key was removed may return the removed value.
+            if let Some(joined) = all.get(text).filter(|it| !self.near.is_removed_since(key.hash(), it.began))
+            {
                 self.counters.joined_reads.count();
-                return flight.clone();
+                return joined.receiver.clone();
             }
-            all.insert(Arc::clone(key), receiver.clone());
-        }
+            let began = self.near.changes();
+            all.insert(Arc::clone(text), Joined { began, receiver: receiver.clone() });
+            began
+        };
         self.counters.reads.count();
-        self.fly(Flight { cache: Arc::clone(self), key: Arc::clone(key), sender }, guard);
+        // After `began`, because a value is added to the queue before it is kept in memory.
+        let had_write = self.writes.has(text);
+        let flight = Flight { cache: Arc::clone(self), key: Arc::clone(text), began, had_write, sender };
+        self.fly(flight, guard);
         receiver
     }
 

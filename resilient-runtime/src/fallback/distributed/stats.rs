@@ -39,7 +39,7 @@ pub struct DistributedCacheStats {
     pub written: u64,
     /// Values that a newer one replaced before they were written.
     pub replaced_writes: u64,
-    /// Values that were not written because too many were waiting.
+    /// Values that were not written because too many were waiting, or because they waited longer than `max_age`.
     pub dropped_writes: u64,
     /// Values whose write failed.
     pub failed_writes: u64,

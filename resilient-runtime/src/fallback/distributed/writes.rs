@@ -4,7 +4,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::{Distributed, TARGET, role};
+use crate::clock::Instant;
+use crate::fallback::CacheEntry;
 use crate::observe::log_limited;
 use crate::store::wait::guarded;
 use crate::store::{Backend, Guard, Need, StoreError};
@@ -12,6 +16,8 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Maximum number of keys that wait. Further values are not written to the store.
 const MAX_QUEUED: usize = 1_024;
+/// Maximum total size of the values that wait or are being written.
+const MAX_BYTES: usize = 64 << 20;
 /// Maximum number of writes at the same time.
 const MAX_WORKERS: u32 = 8;
 
@@ -20,6 +26,8 @@ const MAX_WORKERS: u32 = 8;
 pub(super) struct Write {
     pub(super) key: Arc<str>,
     pub(super) bytes: Arc<[u8]>,
+    /// When the value was added. Its age counts from here.
+    pub(super) added: Instant,
     pub(super) ttl: Duration,
     pub(super) guard: Arc<Guard>,
     /// Checks that the value can be read.
@@ -29,6 +37,8 @@ pub(super) struct Write {
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     queue: Mutex<Queue>,
+    /// A write has ended.
+    ended: Notify,
     /// Whether a value was read back before it was written. Relaxed: two values may be checked.
     is_checked: AtomicBool,
 }
@@ -39,6 +49,10 @@ struct Queue {
     slots: HashMap<Arc<str>, Slot>,
     /// The keys that can be written next.
     order: VecDeque<Arc<str>>,
+    /// The total size of the values in `slots`.
+    bytes: usize,
+    /// The number of writes that were started.
+    started: u64,
     workers: u32,
 }
 
@@ -46,8 +60,14 @@ struct Queue {
 struct Slot {
     /// The newest value that waits.
     next: Option<Write>,
-    /// Writes of one key never overtake each other.
-    is_written: bool,
+    /// The write in progress. Writes of one key never overtake each other.
+    current: Option<Current>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    number: u64,
+    bytes: usize,
 }
 
 /// The result of adding a value.
@@ -64,10 +84,31 @@ impl Writes {
         self.queue.lock().slots.len() as u64
     }
 
-    /// Forgets a value that waits.
-    pub(super) fn forget(&self, key: &Arc<str>) {
-        if let Some(slot) = self.queue.lock().slots.get_mut(key) {
-            slot.next = None;
+    /// Returns whether a value of this key waits or is being written.
+    pub(super) fn has(&self, key: &Arc<str>) -> bool {
+        let queue = self.queue.lock();
+        queue.slots.get(key).is_some_and(|slot| slot.next.is_some() || slot.current.is_some())
+    }
+
+    /// Forgets a value that waits. Returns the number of the write of this key that is in progress.
+    pub(super) fn forget(&self, key: &Arc<str>) -> Option<u64> {
+        let mut queue = self.queue.lock();
+        let queue = &mut *queue;
+        let slot = queue.slots.get_mut(key)?;
+        queue.bytes -= slot.next.take().map_or(0, |write| write.bytes.len());
+        slot.current.map(|current| current.number)
+    }
+
+    /// Waits until this write of the key has ended.
+    pub(super) async fn end_of(&self, key: &Arc<str>, number: u64) {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            ended.as_mut().enable();
+            let current = self.queue.lock().slots.get(key).and_then(|slot| slot.current);
+            if current.is_none_or(|current| current.number != number) {
+                return;
+            }
+            ended.await;
         }
     }
 
@@ -75,19 +116,26 @@ impl Writes {
     fn push(&self, write: Write) -> (Queued, bool) {
         let mut queue = self.queue.lock();
         let queue = &mut *queue;
+        let new = write.bytes.len();
         if let Some(slot) = queue.slots.get_mut(&write.key) {
+            let old = slot.next.as_ref().map_or(0, |write| write.bytes.len());
+            if queue.bytes - old + new > MAX_BYTES {
+                return (Queued::Dropped, false);
+            }
+            queue.bytes = queue.bytes - old + new;
             let was = slot.next.replace(write);
             // A worker may have been dropped together with its thread.
             let starts = queue.workers == 0;
             queue.workers += u32::from(starts);
             return (if was.is_some() { Queued::Replaced } else { Queued::Waits }, starts);
         }
-        if queue.slots.len() >= MAX_QUEUED {
+        if queue.slots.len() >= MAX_QUEUED || queue.bytes + new > MAX_BYTES {
             return (Queued::Dropped, false);
         }
         let key = Arc::clone(&write.key);
         queue.order.push_back(Arc::clone(&key));
-        queue.slots.insert(key, Slot { next: Some(write), is_written: false });
+        queue.bytes += new;
+        queue.slots.insert(key, Slot { next: Some(write), current: None });
         let starts = queue.workers < MAX_WORKERS;
         queue.workers += u32::from(starts);
         (Queued::Waits, starts)
@@ -100,7 +148,8 @@ impl Writes {
         while let Some(key) = queue.order.pop_front() {
             let Some(slot) = queue.slots.get_mut(&key) else { continue };
             if let Some(write) = slot.next.take() {
-                slot.is_written = true;
+                queue.started += 1;
+                slot.current = Some(Current { number: queue.started, bytes: write.bytes.len() });
                 return Some(write);
             }
             queue.slots.remove(&key);
@@ -115,12 +164,13 @@ impl Writes {
         let mut queue = self.queue.lock();
         let queue = &mut *queue;
         let Some(slot) = queue.slots.get_mut(key) else { return };
-        slot.is_written = false;
+        queue.bytes -= slot.current.take().map_or(0, |current| current.bytes);
         if slot.next.is_some() {
             queue.order.push_back(Arc::clone(key));
         } else {
             queue.slots.remove(key);
         }
+        self.ended.notify_waiters();
     }
 }
 
@@ -162,14 +212,7 @@ impl Distributed {
         match queued {
             Queued::Waits => {}
             Queued::Replaced => self.counters.replaced_writes.count(),
-            Queued::Dropped => {
-                self.counters.dropped_writes.count();
-                log_limited!(
-                    self.logs.dropped, &self.environment.clock, WARN, target: TARGET,
-                    fallback = %self.name, waiting = MAX_QUEUED,
-                    "a result was not written to the distributed cache: too many results wait for the store"
-                );
-            }
+            Queued::Dropped => self.dropped("too many results wait for the store"),
         }
         if starts {
             let mut worker = Worker { cache: Arc::clone(self), writes: None, has_ended: false };
@@ -194,16 +237,32 @@ impl Distributed {
             }
             self.writes.is_checked.store(true, Ordering::Relaxed);
         }
-        let Write { key, bytes, ttl, guard, .. } = write;
+        let Write { key, bytes, added, ttl, guard, .. } = write;
+        let clock = &self.environment.clock;
         let put = guarded(|| {
             Box::pin(guard.within(Need::Optional, move |backend: Arc<dyn Backend>| async move {
-                role(&*backend)?.put(&key, bytes.to_vec(), ttl).await
+                let age = clock.now().since(added);
+                let Some(left) = ttl.checked_sub(age).filter(|left| !left.is_zero()) else {
+                    return Ok(false);
+                };
+                role(&*backend)?.put(&key, CacheEntry::new(bytes.to_vec(), age), left).await?;
+                Ok(true)
             }))
         });
         match put.await {
-            Ok(()) => self.counters.written.count(),
+            Ok(true) => self.counters.written.count(),
+            Ok(false) => self.dropped("it waited longer than its maximum age"),
             Err(error) => self.write_failed(&error),
         }
+    }
+
+    #[cold]
+    fn dropped(&self, problem: &str) {
+        self.counters.dropped_writes.count();
+        log_limited!(
+            self.logs.dropped, &self.environment.clock, WARN, target: TARGET,
+            fallback = %self.name, problem, "a result was not written to the distributed cache"
+        );
     }
 
     #[cold]

@@ -26,6 +26,8 @@ enum Mode {
     Refuses,
     Hangs,
     Panics,
+    /// The store performs the operation, and the response is late.
+    LandsLate,
 }
 
 /// A store whose operations work, fail or wait.
@@ -33,20 +35,31 @@ enum Mode {
 struct Moody {
     inner: MemoryCache,
     mode: watch::Sender<Mode>,
+    /// The mode of puts, if the mode is `Works`.
+    puts_are: watch::Sender<Mode>,
     gets: AtomicU32,
+    puts: AtomicU32,
+    /// Responses that are late.
+    landed: AtomicU32,
 }
 
 impl Moody {
     fn new(time: &ManualClock) -> Arc<Self> {
         let inner = MemoryCache::new(time.clock(), 100_000);
-        Arc::new(Self { inner, mode: watch::Sender::new(Mode::Works), gets: AtomicU32::new(0) })
+        let works = || watch::Sender::new(Mode::Works);
+        let zero = || AtomicU32::new(0);
+        Arc::new(Self { inner, mode: works(), puts_are: works(), gets: zero(), puts: zero(), landed: zero() })
     }
 
     fn is(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 
-    fn pass<'a, T: 'a>(&'a self, then: impl FnOnce() -> Answer<'a, T> + Send + 'a) -> Answer<'a, T> {
+    fn puts_are(&self, mode: Mode) {
+        self.puts_are.send_replace(mode);
+    }
+
+    fn pass<'a, T: Send + 'a>(&'a self, then: impl FnOnce() -> Answer<'a, T> + Send + 'a) -> Answer<'a, T> {
         Box::pin(async move {
             let mut modes = self.mode.subscribe();
             let mode = *modes.wait_for(|mode| *mode != Mode::Hangs).await.unwrap();
@@ -55,6 +68,12 @@ impl Moody {
                 Mode::Refuses => Err(StoreError::Refused("another program uses the key".into())),
                 Mode::Panics => panic!("a bug in the store"),
                 Mode::Works | Mode::Hangs => then().await,
+                Mode::LandsLate => {
+                    let result = then().await;
+                    self.landed.fetch_add(1, Ordering::Relaxed);
+                    let _ = modes.wait_for(|mode| *mode != Mode::LandsLate).await;
+                    result
+                }
             }
         })
     }
@@ -74,11 +93,22 @@ impl CacheStore for Moody {
         self.gets.fetch_add(1, Ordering::Relaxed);
         self.pass(|| self.inner.get(key))
     }
-    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> Answer<'a, ()> {
-        self.pass(move || self.inner.put(key, value, ttl))
+    fn put<'a>(&'a self, key: &'a str, entry: CacheEntry, ttl: Duration) -> Answer<'a, ()> {
+        self.puts.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            let mut modes = self.puts_are.subscribe();
+            let _ = modes.wait_for(|mode| *mode != Mode::Hangs).await;
+            if *self.mode.borrow() == Mode::LandsLate {
+                return self.inner.put(key, entry, ttl).await;
+            }
+            self.pass(move || self.inner.put(key, entry, ttl)).await
+        })
     }
     fn remove<'a>(&'a self, key: &'a str) -> Answer<'a, bool> {
-        self.pass(|| self.inner.remove(key))
+        match *self.mode.borrow() {
+            Mode::LandsLate => self.inner.remove(key),
+            _ => self.pass(|| self.inner.remove(key)),
+        }
     }
 }
 
@@ -102,6 +132,12 @@ impl Process {
         self.fallback.reconfigure(change(Config::default().distributed_cache_store("shared"))).unwrap();
     }
 
+    /// Sets the time limit of the store.
+    fn limit_store(&self, timeout: Duration) {
+        let config = crate::store::Config::default().timeout(timeout);
+        self.registry.store("shared").reconfigure(config).unwrap();
+    }
+
     fn stats(&self) -> DistributedCacheStats {
         self.fallback.stats().distributed_cache.unwrap()
     }
@@ -123,6 +159,10 @@ impl Process {
             fallback.call_async(async || None, chain).await
         }
     }
+}
+
+fn fresh(bytes: Vec<u8>) -> CacheEntry {
+    CacheEntry::new(bytes, Duration::ZERO)
 }
 
 #[track_caller]
@@ -352,18 +392,18 @@ fn a_value_of_another_type_or_form_counts_as_missing() {
     cut.pop();
     let json = br#"{"ok":{"amount":995}}"#.to_vec();
     for (index, foreign) in (3..).zip([later, cut, json, Vec::new(), vec![0xff; 70_000]]) {
-        finish(store.inner.put(key.text(), foreign, SECS(60))).unwrap();
+        finish(store.inner.put(key.text(), fresh(foreign), SECS(60))).unwrap();
         assert_eq!((read(), new.stats().unreadable), (None, index));
     }
     // Every changed byte is another value or none, and never a panic.
     for place in 0..good.len() {
         let mut changed = good.clone();
         changed[place] ^= 0x15;
-        finish(store.inner.put(key.text(), changed, SECS(60))).unwrap();
+        finish(store.inner.put(key.text(), fresh(changed), SECS(60))).unwrap();
         read();
         new.fallback.reset();
     }
-    finish(store.inner.put(key.text(), good, SECS(60))).unwrap();
+    finish(store.inner.put(key.text(), fresh(good), SECS(60))).unwrap();
     assert_eq!(read(), Some(Price { amount: 995 }));
 }
 
@@ -441,4 +481,177 @@ fn a_removed_value_is_gone_everywhere_and_not_written_later() {
     assert_eq!((process.read(7), store.inner.len()), (None, 0));
     store.is(Mode::Fails);
     assert!(finish(process.fallback.remove_distributed::<u32, _>(&7)).is_err());
+}
+
+/// Returns the key of a value, and the value in its stored form.
+fn stored_u32(process: &Process, key: u32) -> (DistributedKey, CacheEntry) {
+    let key = process.fallback.distributed_key::<u32, u32>("", &key).unwrap();
+    (key, fresh(stored::write(&70_u32).unwrap()))
+}
+
+#[test]
+fn a_value_that_another_process_removed_is_not_served_from_memory() {
+    let time = ManualClock::new();
+    let store = Moody::new(&time);
+    let [one, other] = [Process::new(&time, &store), Process::new(&time, &store)];
+    one.fallback.distribute(&7, &70_u32);
+    one.settle();
+    assert_eq!(other.read(7), Some(70));
+    assert_eq!(finish(one.fallback.remove_distributed::<u32, _>(&7)), Ok(true));
+    time.advance(SECS(1));
+    assert_eq!((other.read(7), other.stats().in_memory), (None, 0), "after `reread_after`");
+    store.is(Mode::Fails);
+    assert_eq!(other.read(7), None);
+}
+
+#[test]
+fn a_value_that_waits_for_the_store_is_served_although_the_store_does_not_have_it() {
+    let time = ManualClock::new();
+    let store = Moody::new(&time);
+    let process = Process::new(&time, &store);
+    process.limit_store(SECS(60));
+    store.puts_are(Mode::Hangs);
+    process.fallback.distribute(&7, &70_u32);
+    for _ in 0..3 {
+        time.advance(SECS(1));
+        assert_eq!(process.read(7), Some(70));
+    }
+    assert_eq!((process.stats().reads, process.stats().queued_writes), (3, 1));
+    store.puts_are(Mode::Works);
+    process.settle();
+    assert_eq!(Process::new(&time, &store).read(7), Some(70));
+}
+
+#[test]
+fn a_value_that_is_stored_during_a_read_is_kept() {
+    let time = ManualClock::new();
+    let store = Moody::new(&time);
+    let process = Process::new(&time, &store);
+    process.set(|config| config.distributed_cache_remember_absent(SECS(60)));
+    let mut cx = Context::from_waker(Waker::noop());
+    store.is(Mode::LandsLate);
+    let mut call = Box::pin(process.read_later(7));
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    until(|| store.landed.load(Ordering::Relaxed) > 0);
+    process.fallback.distribute(&7, &70_u32);
+    process.settle();
+    store.is(Mode::Works);
+    assert_eq!(finish(call), Some(70), "the read found nothing, but the value is newer");
+    assert_eq!(process.read(7), Some(70));
+}
+
+#[test]
+fn a_removal_is_not_undone_by_a_write_in_progress() {
+    let time = ManualClock::new();
+    let store = Moody::new(&time);
+    let process = Process::new(&time, &store);
+    store.puts_are(Mode::Hangs);
+    process.fallback.distribute(&7, &70_u32);
+    until(|| store.puts.load(Ordering::Relaxed) == 1);
+    let mut removal = Box::pin(process.fallback.remove_distributed::<u32, _>(&7));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(removal.as_mut().poll(&mut cx).is_pending(), "it waits for the write");
+    store.puts_are(Mode::Works);
+    assert_eq!(finish(removal), Ok(true));
+    process.settle();
+    assert_eq!((store.inner.len(), process.read(7)), (0, None));
+}
+
+#[test]
+fn a_removal_is_not_undone_by_a_read_in_progress() {
+    let time = ManualClock::new();
+    let store = Moody::new(&time);
+    let process = Process::new(&time, &store);
+    let (key, entry) = stored_u32(&process, 7);
+    finish(store.inner.put(key.text(), entry, SECS(60))).unwrap();
+    let mut cx = Context::from_waker(Waker::noop());
+    store.is(Mode::LandsLate);
+    let mut call = Box::pin(process.read_later(7));
+    assert!(call.as_mut().poll(&mut cx).is_pending());
+    until(|| store.landed.load(Ordering::Relaxed) > 0);
+    assert_eq!(finish(process.fallback.remove_distributed::<u32, _>(&7)), Ok(true));
+    let mut later = Box::pin(process.read_later(7));
+    assert!(later.as_mut().poll(&mut cx).is_pending());
+    store.is(Mode::Works);
+    assert_eq!(finish(call), Some(70), "the call was made before the removal");
+    assert_eq!(process.stats().in_memory, 0);
+    assert_eq!(
+        finish(later),
+        None,
+        "the call was made after the removal, and does not share the earlier read"
+    );
+    assert_eq!((process.read(7), process.stats().in_memory), (None, 0));
+}
+
+#[test]
+fn a_value_that_waited_for_the_store_is_as_old_as_it_is() {
+    // T188
+    let time = ManualClock::new();
+    let store = Moody::new(&time);
+    let process = Process::new(&time, &store);
+    process.limit_store(SECS(60));
+    store.puts_are(Mode::Hangs);
+    // All workers wait, so the values of 1 and 2 wait in the queue.
+    for key in 100..108_u32 {
+        process.fallback.distribute(&key, &0_u32);
+    }
+    until(|| store.puts.load(Ordering::Relaxed) == 8);
+    process.fallback.distribute(&1, &1_u32);
+    time.advance(SECS(50));
+    process.fallback.distribute(&2, &2_u32);
+    // The first writes time out, and the next ones begin.
+    process.set(|config| config.distributed_cache_max_age(SECS(600)));
+    time.advance(SECS(10));
+    until(|| process.stats().failed_writes == 8);
+    store.puts_are(Mode::Works);
+    process.settle();
+    let other = Process::new(&time, &store);
+    other.set(|config| config.distributed_cache_max_age(SECS(55)));
+    assert_eq!((other.read(1), other.read(2)), (None, Some(2)), "60 s and 10 s old");
+    time.advance(SECS(46));
+    assert_eq!(other.read(2), None);
+}
+
+#[test]
+fn a_value_that_waited_longer_than_its_maximum_age_is_not_written() {
+    // T188
+    let time = ManualClock::new();
+    let store = Moody::new(&time);
+    let process = Process::new(&time, &store);
+    process.set(|config| config.distributed_cache_max_age(SECS(1)));
+    store.puts_are(Mode::Hangs);
+    for key in 0..9_u32 {
+        process.fallback.distribute(&key, &0_u32);
+    }
+    until(|| store.puts.load(Ordering::Relaxed) == 8);
+    time.advance(SECS(60));
+    store.puts_are(Mode::Works);
+    process.settle();
+    assert_eq!(process.stats().dropped_writes, 1);
+}
+
+#[test]
+fn values_in_memory_and_in_the_queue_are_bounded_in_bytes() {
+    // T195
+    let time = ManualClock::new();
+    let store = Moody::new(&time);
+    let process = Process::new(&time, &store);
+    process.set(|config| config.distributed_cache_max_bytes(16 << 20));
+    store.puts_are(Mode::Hangs);
+    let large = "x".repeat(15 << 20);
+    for key in 0..6_u32 {
+        process.fallback.distribute(&key, &large);
+    }
+    let stats = process.stats();
+    assert_eq!((stats.queued_writes, stats.dropped_writes, stats.in_memory), (4, 2, 4));
+    store.puts_are(Mode::Works);
+    process.settle();
+    process.fallback.distribute(&7, &large);
+    process.settle();
+    assert_eq!((process.stats().written, process.stats().in_memory), (5, 4), "there is room again");
+    // A reader with a smaller limit serves the value, and does not keep it.
+    let reader = Process::new(&time, &store);
+    let chain = || Chain::of(Level::Default, |_| None).or_distributed(&reader.fallback, &7);
+    assert_eq!(reader.fallback.call(|| None::<String>, chain).map(|value| value.len()), Some(large.len()));
+    assert_eq!(reader.stats().in_memory, 0);
 }
