@@ -11,7 +11,6 @@ mod worker;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use resilient_http::{Admin, HttpServer};
 use resilient_postgres::{Config, PostgresStore};

@@ -1,4 +1,5 @@
 //! Faults on a named store act on every component that uses it.
+#![allow(clippy::disallowed_methods)] // the patience of the tests is real time
 #![cfg(feature = "chaos")]
 
 use std::time::{Duration, Instant};

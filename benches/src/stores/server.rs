@@ -28,7 +28,7 @@ impl Server {
         let mut connection = server.connection().await?;
         let information: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
         let version = information.lines().find_map(|line| line.strip_prefix("redis_version:"));
-        server.version = version.unwrap_or("of unknown version").trim().to_owned();
+        version.unwrap_or("of unknown version").trim().clone_into(&mut server.version);
         Ok(server)
     }
 

@@ -1,6 +1,5 @@
 //! The attribute with the transaction of the function.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use resilient_runtime::clock::Clock;

@@ -363,7 +363,8 @@ impl Entered<'_> {
         match outage {
             Some(error) => self.guard.failed(error),
             None => {
-                self.guard.answered.store(self.guard.environment.clock.now().as_nanos(), Ordering::Relaxed)
+                let now = self.guard.environment.clock.now();
+                self.guard.answered.store(now.as_nanos(), Ordering::Relaxed);
             }
         }
         self.settle(outage.is_some());

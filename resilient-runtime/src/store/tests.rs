@@ -99,8 +99,8 @@ impl InstanceStore for Faulty {
     }
 }
 
-fn lost() -> Option<StoreError> {
-    Some(StoreError::Unavailable("connection refused".into()))
+fn lost() -> StoreError {
+    StoreError::Unavailable("connection refused".into())
 }
 
 /// A clock, a registry, a faulty store named `shared`, and a component that uses it.
@@ -123,7 +123,7 @@ fn after_several_failures_in_a_row_requests_fail_at_once_until_one_succeeds() {
     // T189
     let (time, registry, faulty, once) = setup();
     let mut events = registry.subscribe();
-    faulty.fail(lost());
+    faulty.fail(Some(lost()));
     for key in 0..20 {
         assert_eq!(call(&once, &key.to_string()), Some(1), "`on_store_failure = open`");
     }
@@ -156,7 +156,7 @@ fn the_result_of_a_call_is_sent_to_a_degraded_store() {
     let (_time, registry, faulty, once) = setup();
     let outcome = once.call("slow", Fingerprint::NONE, || {
         // While this call runs, other calls find out that the store fails.
-        faulty.fail(lost());
+        faulty.fail(Some(lost()));
         (0..9).for_each(|key| _ = call(&once, &key.to_string()));
         assert!(registry.store("shared").stats().degraded);
         faulty.fail(None);
@@ -288,7 +288,7 @@ fn instances_are_counted_in_the_background_and_the_last_number_stays() {
 #[test]
 fn a_rejected_claim_sends_nothing_to_the_store() {
     let (_time, registry, faulty, once) = setup();
-    faulty.fail(lost());
+    faulty.fail(Some(lost()));
     (0..9).for_each(|key| _ = call(&once, &key.to_string()));
     assert!(registry.store("shared").stats().degraded);
     faulty.seen();
@@ -343,7 +343,7 @@ fn a_change_of_other_settings_does_not_open_the_store_again() {
 #[test]
 fn the_time_for_which_a_store_is_degraded_includes_the_attempts_to_use_it_again() {
     let (time, registry, faulty, once) = setup();
-    faulty.fail(lost());
+    faulty.fail(Some(lost()));
     for key in 0..100 {
         call(&once, &key.to_string());
         time.advance(Duration::from_millis(100));

@@ -150,7 +150,7 @@ impl<R: Region> Region for Option<R> {
 }
 
 /// A method of a generic type.
-struct Branch<'a, R>(&'a Shop, [R; 0]);
+struct Branch<'a, R>(&'a Shop, std::marker::PhantomData<R>);
 
 impl<R: Region> Branch<'_, R> {
     #[resilient(registry = self.0.registry, retry(max = 1, base = "0ms"), fallback(distributed_cache(store = "shared", key = (), max_age = "1m")), name = "branch")]
