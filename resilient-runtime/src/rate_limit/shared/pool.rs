@@ -82,10 +82,11 @@ impl Pool {
         }
     }
 
-    /// Returns the tokens of a call that did not run. The pool holds no more than the last leases.
+    /// Returns the tokens of a call that did not run. The pool then holds no more than after a lease.
     pub(super) fn put(&self, weight: u32) {
         let leases = self.leases.lock();
-        let most = leases.iter().map(|lease| u64::from(lease.tokens)).sum::<u64>();
+        let [newest, before] = leases.map(|lease| lease.tokens);
+        let most = u64::from(newest) + u64::from(before.div_ceil(2));
         let put = |tokens: u64| {
             let after = tokens.saturating_add(weight.into());
             (after <= most).then_some(after)
