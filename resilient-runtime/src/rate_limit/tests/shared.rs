@@ -515,7 +515,7 @@ fn a_store_that_hangs_takes_from_the_time_that_a_call_can_wait() {
         let timeout = Registry::new().store("shared").config().timeout;
         // The next token of the local limiter.
         let at = Duration::from_secs(10);
-        let max_wait = if has_time { at + timeout / 2 } else { at - timeout / 2 };
+        let max_wait = if has_time { at + timeout / 2 } else { at.saturating_sub(timeout / 2) };
         let config = rate("1/10s").burst(1).mode(Mode::Exact).max_wait(max_wait);
         let (_registry, limiter) = fleet.instance(config);
         assert_eq!(admitted(&limiter, 1), 1);
