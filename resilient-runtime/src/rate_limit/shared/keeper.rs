@@ -71,7 +71,7 @@ impl Shared {
         self.heard(&guard, &plan, &taken);
         let lease = Lease { tokens: taken.granted, mark: taken.mark };
         if !self.lease(&plan, lease) {
-            // The settings have changed meanwhile: these are tokens of another rule or store.
+            // The settings have changed: these are tokens of another rule or store.
             return_leases(&guard, RateRule::from_rule(plan.rule), self.limit(0), vec![lease]).await;
             self.pool.refills.send_replace(Refill::None);
             return None;

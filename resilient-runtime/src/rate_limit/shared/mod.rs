@@ -175,7 +175,7 @@ impl Shared {
         self.plan.lock().clone()
     }
 
-    /// Whether the settings are still those of this plan.
+    /// Whether this is still the plan of the settings.
     fn is_current(&self, plan: &Plan) -> bool {
         self.plan.lock().as_deref() == Some(plan)
     }

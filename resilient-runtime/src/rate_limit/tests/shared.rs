@@ -457,7 +457,7 @@ fn a_leased_token_that_a_call_held_for_long_is_not_admitted_again() {
     };
     let (taken, in_pool) = hold(Duration::from_millis(5));
     assert!(taken >= 100 && (1..=20).contains(&in_pool), "{in_pool} of {taken}: at most the last leases");
-    // Those of the pool are not returned to the store, which has granted others.
+    // Tokens in the pool are not returned to the store, which has granted others.
     let free = fleet.store.remaining(&rate("100/s"));
     limiter.reconfigure(rate("100/s").mode(Mode::Exact).store("shared")).unwrap();
     assert_eq!(fleet.store.remaining(&rate("100/s")), free);
