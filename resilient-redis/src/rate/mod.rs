@@ -44,8 +44,8 @@ impl RateStore for RedisStore {
         // A second copy of the request can take the tokens twice, which admits fewer calls and never more.
         let operation = Operation::new(&TAKE, self.limit_key(&limit), arguments).repeatable().with_deadline();
         self.session().perform(operation, |session, reply| match &*reply.status {
-            "taken" => taken(&reply).ok_or_else(|| session.unusable(&reply)),
-            _ => Err(session.unusable(&reply)),
+            "taken" => taken(&reply).ok_or_else(|| unusable(session, &reply)),
+            _ => Err(unusable(session, &reply)),
         })
     }
 
@@ -54,10 +54,26 @@ impl RateStore for RedisStore {
         let mut arguments = rule_arguments(&rule);
         arguments.extend([tokens.to_string().into(), mark.to_string().into()]);
         let operation = Operation::new(&RETURN, self.limit_key(&limit), arguments).repeatable();
-        self.session().perform(operation, |session: &Session, reply| match &*reply.status {
+        self.session().perform(operation, |session, reply| match &*reply.status {
             "returned" => Ok(()),
-            _ => Err::<(), StoreError>(session.unusable(&reply)),
+            _ => Err(unusable(session, &reply)),
         })
+    }
+}
+
+/// The error of a value that cannot be used. A value of another program is not a failure of the store: other limits work.
+fn unusable(session: &Session, reply: &Reply) -> StoreError {
+    let address = session.address();
+    match &*reply.status {
+        "foreign" => StoreError::Refused(format!(
+            "redis store {address}: another program has written to the key of this rate limit: use a prefix of its own for \
+             each program, `{}` is not",
+            session.prefix()
+        )),
+        "format" => StoreError::Refused(format!(
+            "redis store {address}: a later version of resilient-redis wrote this rate limit: update all instances"
+        )),
+        _ => session.unusable(reply),
     }
 }
 

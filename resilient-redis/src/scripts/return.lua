@@ -16,18 +16,18 @@ end
 if not stored then return reply('returned') end
 local interval, burst, tokens, mark = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local state, span
-local start, full, beyond, of = string.match(stored, '^(1:%x+:b:)(%d+):(%d+):(%d+)$')
+local start, full, beyond, of, written = string.match(stored, '^(1:%x+:b:)(%d+):(%d+):(%d+):(%d+)$')
 if start and ARGV[3] == 'b' and tonumber(of) == interval then
   local debt = math.max(0, (full - now) * 1000 + beyond)
   local cost = tokens * interval
   local due = (mark - now) * 1000 + cost
-  -- Only the part of the tokens that was not refilled since. A schedule without a burst has no use for a turn before a
-  -- later one.
-  if burst == 1 and debt > due + 1000 then return reply('returned') end
+  -- Later turns are promised: the turn of a next request would be beside one of them, and the returned one stays unused.
+  if debt - burst * interval > math.max(0, mark - now) * 1000 + 1000 then return reply('returned') end
+  -- Only the part of the tokens that was not refilled since.
   span = debt - math.max(0, math.min(cost, due))
   if span > 0 then
     local micros = math.floor(span / 1000)
-    state = start .. number(now + micros) .. ':' .. number(span - micros * 1000) .. ':' .. of
+    state = start .. number(now + micros) .. ':' .. number(span - micros * 1000) .. ':' .. of .. ':' .. written
   end
 elseif ARGV[3] == 'w' then
   local tenth, slot, list

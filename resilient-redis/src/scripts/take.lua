@@ -3,9 +3,9 @@
 -- The kind is `b` for a bucket and `w` for a window. The interval is in nanoseconds, other times in microseconds.
 -- Returns {request, server time, status, "granted wait remaining reset mark other"}; `wait` and `reset` in nanoseconds.
 --
--- A bucket is the time at which it is full again (GCRA), in microseconds and the nanoseconds beyond, and its interval. A
--- window is counts of
--- tenths of it, the current one first. Only the state of a limit that is not full is stored, until it is full again.
+-- A bucket is the time at which it is full again (GCRA), in microseconds and the nanoseconds beyond, its interval, and
+-- the time at which its tokens were taken. A window is counts of tenths of it, the current one first. Only the state of a
+-- limit that is not full is stored, until it is full again.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local function number(n) return string.format('%.0f', n) end
@@ -26,22 +26,25 @@ if type(stored) == 'table' and stored.err then
 end
 -- The debt of a bucket in nanoseconds; the counts of a window and the number of their current tenth.
 local debt, counts, slot, differs = 0, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, math.floor(now / tenth), '0'
+-- Whether the clock has stepped back. What was counted then counts from now on.
+local has_stepped = false
 if stored then
   local version, digest, kind, rest = string.match(stored, '^(%d+):(%x+):(%l):(.*)$')
   if not version then return reply('foreign') end
   if version ~= '1' then return reply('format', version) end
   if digest ~= ARGV[8] then differs = '1' end
   if kind == 'b' then
-    local full, beyond, of = string.match(rest, '^(%d+):(%d+):(%d+)$')
+    local full, beyond, of, written = string.match(rest, '^(%d+):(%d+):(%d+):(%d+)$')
     if not full then return reply('foreign') end
-    debt = math.max(0, (full - now) * 1000 + beyond)
-    -- Another rate keeps the number of tokens.
+    has_stepped = written - now > LATE
+    debt = math.max(0, (full - (has_stepped and written or now)) * 1000 + beyond)
+    -- Another rate keeps the number of tokens, and of the promised ones those that this request can wait for.
     of = tonumber(of)
-    if of ~= interval and of > 0 then debt = math.ceil(debt / of * interval) end
-    if is_bucket then
-      -- The clock has stepped back. The bucket is then empty.
+    if of ~= interval and of > 0 then
+      debt = math.ceil(debt / of * interval)
       if debt > burst * interval + max_wait + LATE * 1000 then debt = burst * interval end
-    else
+    end
+    if not is_bucket then
       counts[1] = math.min(burst, math.ceil(debt / interval))
     end
   elseif kind == 'w' then
@@ -56,8 +59,9 @@ if stored then
     if is_bucket then
       debt = math.min(burst, sum) * interval
     elseif of ~= tenth or last > slot + 11 + LATE / tenth then
-      -- Another window, or the clock has stepped back. What was counted counts from now on.
+      -- Another window, or a step of the clock.
       counts[1] = sum
+      has_stepped = of == tenth
     else
       local passed = math.max(0, slot - last)
       slot = math.max(slot, last)
@@ -79,8 +83,10 @@ if is_bucket then
     debt = debt + granted * interval
     wait = math.max(0, debt - full)
     mark = now + math.floor(wait / 1000)
+  end
+  if granted > 0 or has_stepped then
     local micros = math.floor(debt / 1000)
-    state = 'b:' .. number(now + micros) .. ':' .. number(debt - micros * 1000) .. ':' .. number(interval)
+    state = 'b:' .. number(now + micros) .. ':' .. number(debt - micros * 1000) .. ':' .. number(interval) .. ':' .. number(now)
   end
   remaining = math.max(0, math.floor((full - debt) / interval))
   reset = debt
@@ -104,6 +110,8 @@ else
   elseif granted > 0 then
     counts[1] = counts[1] + granted
     sum = sum + granted
+  end
+  if granted > 0 or has_stepped then
     state = 'w:' .. number(tenth) .. ':' .. number(slot) .. ':'
     for age = 0, 10 do state = state .. (age > 0 and ',' or '') .. number(counts[age + 1]) end
   end

@@ -32,13 +32,16 @@ impl RateLimiter {
         let now = self.core.clock().now();
         let (state, rule) = self.local();
         let (mut request, mut at) = (request, mark.as_nanos());
-        if let Some(shared) = self.shared() {
+        // Also if the settings name no store any more.
+        if let Some(shared) = self.shared.get() {
             match Paid::of(mark) {
                 Paid::Locally(mark) => at = mark,
                 Paid::ToStore(mark) => return shared.give_back(request, mark),
-                Paid::FromLease => return shared.give_back_leased(request),
+                Paid::FromLease(taken_at) => return shared.give_back_leased(request, taken_at),
                 Paid::Nothing => return,
             }
+        }
+        if let Some(shared) = self.shared() {
             request = shared.local_request(request);
         }
         state.give_back(rule, now, request, at);

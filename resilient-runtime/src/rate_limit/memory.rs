@@ -201,11 +201,11 @@ impl RateStore for MemoryStore {
         let ReturnedTokens { limit, rule, tokens, mark } = returned;
         let (rule, now) = (rule.rule(), self.clock.now().as_nanos());
         if let Some(limit) = self.limits.lock().get_mut(&limit) {
-            let is_behind = limit.bucket.full_at > mark.saturating_add(rule.cost(tokens));
+            let last_turn = limit.bucket.full_at.saturating_sub(rule.cost(rule.burst));
             if !rule.is_bucket() {
                 limit.window.give_back(rule, now, tokens, mark);
-            } else if rule.burst > 1 || !is_behind {
-                // A schedule without a burst has no use for a slot before the slot of a later request.
+            } else if last_turn <= mark.max(now) {
+                // Otherwise later turns are promised: the turn of a next request would be beside one of them.
                 limit.bucket = limit.bucket.returned(rule, now, tokens, mark);
             }
         }

@@ -116,6 +116,10 @@ impl<'a> Turn<'a> {
         }
         self.has_waited = true;
         let patience = Patience { max_wait, deadline: self.deadline, how };
+        if self.waits {
+            // Without the store, the call waits for the rest of this time.
+            self.deadline = self.deadline.min(now.after(max_wait));
+        }
         self.asked = Some(Asked(Box::pin(shared.decide(self.request, patience))));
         None
     }

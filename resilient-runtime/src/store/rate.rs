@@ -102,7 +102,8 @@ pub struct ReturnedTokens {
 /// - A *window* grants at most the burst in any period of its length. It may count a token for longer, by at most a tenth
 ///   of the window.
 /// - Returned tokens must not raise the number of tokens above what the rule admits. It is enough to restore the part that
-///   was not refilled since the request.
+///   was not refilled since the request. A bucket that has promised tokens for a later time than those that are returned
+///   must not restore any: it would promise that later time twice.
 ///
 /// `resilient_runtime::testing::check_rate_store` checks these rules.
 /// [`MemoryStore`](crate::rate_limit::MemoryStore) is an implementation in memory.

@@ -121,8 +121,19 @@ impl<'a, S: RateStore + ?Sized, P: AsyncFn(Duration)> RateBench<'a, S, P> {
             taken.granted == 0 && taken.wait > HOUR * 2
         })?;
 
+        let rule = Rule("a request that cannot wait does not change the turns of others");
+        let refused = self.one(&limit, of).await;
+        rule.taken("without `max_wait`", &refused, |taken| taken.granted == 0 && taken.wait > HOUR * 2)?;
+        let next = self.take(&limit, of, (1, 1), HOUR * 9).await;
+        rule.taken("the next turn", &next, |taken| taken.granted == 1 && taken.wait > HOUR * 2)?;
+        self.returned_turns(1).await?;
+        self.returned_turns(2).await
+    }
+
+    async fn returned_turns(&self, burst: u32) -> Checked {
         let rule = Rule("only the last turn of a schedule can be returned");
-        let (limit, long) = (self.limit(), HOUR * 9);
+        let (limit, of, long) = (self.limit(), bucket(burst), HOUR * 9);
+        self.take(&limit, of, (burst - 1, burst - 1), long).await.ok();
         let first = self.take(&limit, of, (1, 1), long).await;
         let second = self.take(&limit, of, (1, 1), long).await;
         let marks = (first.clone().map(|taken| taken.mark), second.clone().map(|taken| taken.mark));

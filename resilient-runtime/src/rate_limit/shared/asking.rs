@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use super::{Shared, role};
 use crate::store::rate::{RateRequest, RateRule, ReturnedTokens, Taken};
+use crate::store::wait::guarded;
 use crate::store::{Backend, Guard, Need, StoreError};
 
 type Answer = Pin<Box<dyn Future<Output = Result<Taken, StoreError>> + Send>>;
@@ -25,7 +26,10 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn new(guard: &Arc<Guard>, request: RateRequest) -> Self {
         let (limit, rule, sender) = (request.limit.clone(), request.rule, Arc::clone(guard));
-        let send = move |backend: Arc<dyn Backend>| async move { role(&*backend)?.take(request).await };
+        let send = move |backend: Arc<dyn Backend>| async move {
+            let store = role(&*backend)?;
+            guarded(|| store.take(request)).await
+        };
         let answer = async move { sender.request(Need::Optional, send).await };
         Self { guard: Arc::clone(guard), answer: Some(Box::pin(answer)), limit, rule }
     }
@@ -67,7 +71,10 @@ impl Drop for Asking {
 
 /// Returns tokens. If the store fails, they are lost, which admits fewer calls and never more.
 pub(super) async fn give_back(guard: &Guard, returned: ReturnedTokens) {
-    let send = |backend: Arc<dyn Backend>| async move { role(&*backend)?.give_back(returned).await };
+    let send = |backend: Arc<dyn Backend>| async move {
+        let store = role(&*backend)?;
+        guarded(|| store.give_back(returned)).await
+    };
     let _ = guard.within(Need::Required, send).await;
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::asking::{Asking, Reserved, give_back};
+use super::keeper::LEASE;
 use super::pool::Refill;
 use super::{Paid, Plan, Shared};
 use crate::clock::Instant;
@@ -177,11 +178,12 @@ impl Shared {
         loop {
             let now = clock.now();
             if self.pool.take(request.weight) {
+                let paid = Paid::FromLease(now.as_nanos());
                 let remaining = self
                     .counters
                     .remaining()
                     .saturating_add(u32::try_from(self.pool.tokens()).unwrap_or(u32::MAX));
-                return Outcome { remaining, ..Verdict::Admitted(Paid::FromLease.mark()).into() };
+                return Outcome { remaining, ..Verdict::Admitted(paid.mark()).into() };
             }
             if let Some(wait) = self.refused.wait(request, now) {
                 if let Some(refused) = self.pause(plan, wait, until, patience).await {
@@ -261,6 +263,10 @@ impl Shared {
 
     pub(super) fn heard(&self, guard: &Arc<Guard>, plan: &Plan, taken: &Taken) {
         guard.announce();
+        if !self.is_current(plan) {
+            // An answer about earlier settings.
+            return;
+        }
         self.works(guard, plan);
         self.counters.set_remaining(taken.remaining);
         if taken.is_other_rule {
@@ -335,8 +341,13 @@ impl Shared {
         self.refused.forget(request.key);
     }
 
-    pub(in crate::rate_limit) fn give_back_leased(&self, request: Request) {
-        self.pool.put(request.weight);
+    /// Returns leased tokens that were taken at this time, in nanoseconds, to the pool. If that is long ago, the store has
+    /// granted others since, and they are lost.
+    pub(in crate::rate_limit) fn give_back_leased(&self, request: Request, taken_at: u64) {
+        let age = self.environment.clock.now().as_nanos().saturating_sub(taken_at);
+        if age <= LEASE {
+            self.pool.put(request.weight);
+        }
     }
 
     pub(super) fn return_tokens(&self, returned: ReturnedTokens) {

@@ -18,7 +18,7 @@ use crate::sync::Ordering;
 /// After this time without a call, the tokens in the pool are returned.
 const IDLE: Duration = Duration::from_millis(250);
 /// How long a lease lasts at the recent rate of calls.
-const LEASE: u64 = 20_000_000;
+pub(super) const LEASE: u64 = 20_000_000;
 /// The share of the limit that all instances together lease at most.
 const MOST: u64 = 50_000_000;
 /// How long the keeper waits after a failure.
@@ -36,9 +36,9 @@ impl Shared {
     /// Starts the keeper, if it does not run.
     pub(super) fn keep(self: &Arc<Self>, guard: &Arc<Guard>) -> Result<(), StoreError> {
         if !self.is_kept.load(Ordering::Relaxed) && !self.is_kept.swap(true, Ordering::Relaxed) {
-            let started = guard.start(keep(Arc::downgrade(self), Arc::clone(&self.pool.wake)));
+            let (keeping, wake) = (Keeping(Arc::downgrade(self)), Arc::clone(&self.pool.wake));
+            let started = guard.start(async move { keep(&keeping.0, &wake).await });
             if let Err(problem) = started {
-                self.is_kept.store(false, Ordering::Relaxed);
                 return Err(StoreError::Unavailable(problem));
             }
         }
@@ -69,20 +69,38 @@ impl Shared {
             }
         };
         self.heard(&guard, &plan, &taken);
+        let lease = Lease { tokens: taken.granted, mark: taken.mark };
+        if !self.lease(&plan, lease) {
+            // The settings have changed: these are tokens of another rule or store.
+            return_leases(&guard, RateRule::from_rule(plan.rule), self.limit(0), vec![lease]).await;
+            self.pool.refills.send_replace(Refill::None);
+            return None;
+        }
         self.failed_until.store(0, Ordering::Relaxed);
-        *pace = Pace { since: clock.now(), tokens: self.pool.tokens().saturating_add(taken.granted.into()) };
+        *pace = Pace { since: clock.now(), tokens: self.pool.tokens() };
         if taken.granted == 0 {
-            let call = Request::ONE;
-            self.refused.note(call, now, taken.wait, Duration::ZERO);
+            // Lighter calls than the one that asked for so many tokens ask again. A size is not asked for again.
+            let weight = if at_least > wanted { 1 } else { at_least };
+            self.refused.note(Request::ONE.with_weight(weight), now, taken.wait, Duration::ZERO);
             // Calls that wait find the refusal. A call that comes later asks again.
             self.pool.take_wanted();
             self.pool.refills.send_replace(Refill::Refused);
             return Some(now.after(taken.wait));
         }
-        self.pool.add(Lease { tokens: taken.granted, mark: taken.mark });
         self.charge(Request::ONE.with_weight(taken.granted));
         self.pool.refills.send_replace(Refill::Granted);
         None
+    }
+
+    /// Adds a lease to the pool. Returns false if the settings have changed.
+    fn lease(&self, plan: &Plan, lease: Lease) -> bool {
+        // Locked, so that a change of the settings returns the tokens.
+        let current = self.plan.lock();
+        let is_current = current.as_deref() == Some(plan);
+        if is_current && lease.tokens > 0 {
+            self.pool.add(lease);
+        }
+        is_current
     }
 
     fn not_refilled(&self, error: &StoreError) -> Instant {
@@ -135,13 +153,24 @@ async fn either(first: impl Future<Output = ()>, second: impl Future<Output = ()
 }
 
 async fn return_leases(guard: &Guard, rule: RateRule, limit: String, leases: Vec<Lease>) {
-    for Lease { tokens, mark } in leases {
+    for Lease { tokens, mark } in leases.into_iter().filter(|lease| lease.tokens > 0) {
         give_back(guard, ReturnedTokens { limit: limit.clone(), rule, tokens, mark }).await;
     }
 }
 
+/// The task of the keeper. If it ends, the next call that needs it starts it again.
+struct Keeping(Weak<Shared>);
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.is_kept.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Runs until the limiter is dropped.
-async fn keep(shared: Weak<Shared>, wake: Arc<tokio::sync::Notify>) {
+async fn keep(shared: &Weak<Shared>, wake: &tokio::sync::Notify) {
     let mut pace = Pace { since: Instant::from_nanos(0), tokens: 0 };
     let mut seen = None;
     loop {

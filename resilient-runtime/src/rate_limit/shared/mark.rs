@@ -9,8 +9,8 @@ pub(in crate::rate_limit) enum Paid {
     Locally(u64),
     /// By the store, with its mark.
     ToStore(u64),
-    /// With a leased token.
-    FromLease,
+    /// With a leased token, at this time.
+    FromLease(u64),
     /// Without a token.
     Nothing,
 }
@@ -23,7 +23,7 @@ impl Paid {
         let (kind, rest) = match self {
             Self::Locally(at) => (0, at),
             Self::ToStore(mark) => (1, mark),
-            Self::FromLease => (2, 0),
+            Self::FromLease(at) => (2, at),
             Self::Nothing => (3, 0),
         };
         Instant::from_nanos(kind << KIND | rest & REST)
@@ -34,7 +34,7 @@ impl Paid {
         match mark.as_nanos() >> KIND & 3 {
             0 => Self::Locally(rest),
             1 => Self::ToStore(rest),
-            2 => Self::FromLease,
+            2 => Self::FromLease(rest),
             _ => Self::Nothing,
         }
     }
@@ -51,7 +51,8 @@ mod tests {
             Paid::Locally(REST),
             Paid::ToStore(1),
             Paid::ToStore(REST),
-            Paid::FromLease,
+            Paid::FromLease(0),
+            Paid::FromLease(REST),
             Paid::Nothing,
         ] {
             assert_eq!(Paid::of(paid.mark()), paid);

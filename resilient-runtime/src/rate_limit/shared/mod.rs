@@ -166,12 +166,18 @@ impl Shared {
             // Tokens of another rule or store.
             self.return_lease(&before);
         }
-        self.divide(rule, 1);
+        let guard = plan.as_ref().and_then(|plan| self.guard(plan).ok());
+        self.divide(rule, guard.map_or(1, |guard| guard.live_instances()));
         is_on
     }
 
     fn plan(&self) -> Option<Arc<Plan>> {
         self.plan.lock().clone()
+    }
+
+    /// Whether this is still the plan of the settings.
+    fn is_current(&self, plan: &Plan) -> bool {
+        self.plan.lock().as_deref() == Some(plan)
     }
 
     /// The hash of a key, which is the same in all instances.
@@ -215,7 +221,7 @@ impl Shared {
     pub(super) fn known(self: &Arc<Self>, request: Request, now: Instant) -> Known {
         if self.leases.load(Ordering::Relaxed) && request.key == 0 {
             if self.pool.take(request.weight) {
-                return Known::Admitted(Paid::FromLease.mark());
+                return Known::Admitted(Paid::FromLease(now.as_nanos()).mark());
             }
         } else if self.observes.load(Ordering::Relaxed) {
             self.observe(request);

@@ -27,6 +27,9 @@ pub(super) enum Refill {
 pub(super) struct Pool {
     /// Relaxed, as all numbers here: a token does not order anything that a call does.
     tokens: AtomicU64,
+    /// How many of them are from calls that did not run. They are not returned to the store, which may have granted others
+    /// in their place.
+    put_back: AtomicU64,
     /// Below this number, the keeper takes another lease.
     low: AtomicU64,
     /// Whether the keeper will look at the pool, so that calls do not wake it again.
@@ -43,6 +46,7 @@ impl Pool {
     pub(super) fn new() -> Self {
         Self {
             tokens: AtomicU64::new(0),
+            put_back: AtomicU64::new(0),
             low: AtomicU64::new(0),
             is_told: AtomicBool::new(false),
             wanted: AtomicU32::new(0),
@@ -78,9 +82,18 @@ impl Pool {
         }
     }
 
-    /// Returns the tokens of a call that did not run.
+    /// Returns the tokens of a call that did not run. The pool then holds no more than after a lease.
     pub(super) fn put(&self, weight: u32) {
-        self.tokens.fetch_add(u64::from(weight), Ordering::Relaxed);
+        let leases = self.leases.lock();
+        let [newest, before] = leases.map(|lease| lease.tokens);
+        let most = u64::from(newest) + u64::from(before.div_ceil(2));
+        let put = |tokens: u64| {
+            let after = tokens.saturating_add(weight.into());
+            (after <= most).then_some(after)
+        };
+        if self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, put).is_ok() {
+            self.put_back.fetch_add(weight.into(), Ordering::Relaxed);
+        }
     }
 
     /// Asks the keeper for tokens, for a call that waits.
@@ -106,9 +119,10 @@ impl Pool {
     pub(super) fn add(&self, lease: Lease) {
         let mut leases = self.leases.lock();
         *leases = [lease, leases[0]];
-        drop(leases);
         self.low.store(u64::from(lease.tokens.div_ceil(2)), Ordering::Relaxed);
-        self.tokens.fetch_add(u64::from(lease.tokens), Ordering::Relaxed);
+        let before = self.tokens.fetch_add(u64::from(lease.tokens), Ordering::Relaxed);
+        // Tokens that calls have used since are not in the pool.
+        self.put_back.fetch_min(before, Ordering::Relaxed);
     }
 
     /// Lets calls tell the keeper again.
@@ -118,9 +132,12 @@ impl Pool {
 
     /// Takes all tokens, to return them. Tokens are used in the order in which they were leased.
     pub(super) fn drain(&self) -> Vec<Lease> {
+        let mut last = self.leases.lock();
         self.low.store(0, Ordering::Relaxed);
-        let mut left = self.tokens.swap(0, Ordering::Relaxed);
-        let leases = std::mem::take(&mut *self.leases.lock());
+        let put_back = self.put_back.swap(0, Ordering::Relaxed);
+        let mut left = self.tokens.swap(0, Ordering::Relaxed).saturating_sub(put_back);
+        let leases = std::mem::take(&mut *last);
+        drop(last);
         let part = |lease: Lease| {
             let tokens = u32::try_from(left).unwrap_or(u32::MAX).min(lease.tokens);
             left -= u64::from(tokens);

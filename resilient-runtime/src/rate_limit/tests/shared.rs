@@ -1,12 +1,15 @@
 //! Limits that several registries share through a store in memory.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::{Clock, ManualClock};
 use crate::observe::EventKind;
 use crate::rate_limit::{
-    Algorithm, Config, MemoryStore, Mode, OnStoreFailure, Rate, RateRequest, RateStore, ReturnedTokens, Taken,
+    Algorithm, Config, MemoryStore, Mode, OnStoreFailure, Rate, RateRequest, RateRule, RateStore,
+    ReturnedTokens, Taken,
 };
 use crate::store::{Answer, Backend, InstanceStore, StoreError};
 use crate::sync::{AtomicBool, Ordering};
@@ -23,9 +26,21 @@ struct Switch {
     /// Whether responses are held back, until `resumed`.
     hangs: AtomicBool,
     resumed: tokio::sync::Notify,
+    /// Whether it panics.
+    is_broken: AtomicBool,
 }
 
 impl Switch {
+    /// The number of tokens that are left.
+    fn remaining(&self, config: &Config) -> u32 {
+        let rule = RateRule::of(config).unwrap();
+        let (limit, max_wait) = ("api\0".to_owned(), Duration::ZERO);
+        let mut state = self.store.take(RateRequest { limit, rule, tokens: 0, at_least: 0, max_wait });
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(state) = state.as_mut().poll(&mut cx) else { panic!("it is in memory") };
+        state.unwrap().remaining
+    }
+
     fn set(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
@@ -48,6 +63,7 @@ impl RateStore for Switch {
         if self.is_down.load(Ordering::SeqCst) {
             return Box::pin(async { Err(StoreError::Unavailable("it is switched off".into())) });
         }
+        assert!(!self.is_broken.load(Ordering::SeqCst), "the store is broken");
         if self.hangs.load(Ordering::SeqCst) {
             let taken = self.store.take(request);
             return Box::pin(async move {
@@ -58,6 +74,7 @@ impl RateStore for Switch {
         self.store.take(request)
     }
     fn give_back(&self, returned: ReturnedTokens) -> Answer<'_, ()> {
+        assert!(!self.is_broken.load(Ordering::SeqCst), "the store is broken");
         self.store.give_back(returned)
     }
 }
@@ -78,6 +95,7 @@ impl Fleet {
                 is_down: AtomicBool::new(false),
                 hangs: AtomicBool::new(false),
                 resumed: tokio::sync::Notify::new(),
+                is_broken: AtomicBool::new(false),
             }),
         }
     }
@@ -101,7 +119,7 @@ fn rate(text: &str) -> Config {
 }
 
 /// Waits until the background has done its part.
-fn until(is_done: impl Fn() -> bool) {
+fn until(mut is_done: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !is_done() {
         assert!(start.elapsed() < PATIENCE, "it did not happen");
@@ -286,7 +304,9 @@ fn without_the_store_each_instance_has_its_share() {
     instances.iter().for_each(|(_, limiter)| _ = limiter.check_weighted(0));
     fleet.store.set(true);
     for (_, limiter) in &instances {
-        assert_eq!(admitted(limiter, 9), 2, "8 for 4 instances");
+        limiter.reconfigure(rate("4/h").mode(Mode::Exact).store("shared")).unwrap();
+        limiter.reconfigure(config().store("shared")).unwrap();
+        assert_eq!(admitted(limiter, 9), 2, "8 for 4 instances, also after a change of the settings");
         assert!(limiter.try_acquire_weighted(8).is_err());
         assert_eq!(limiter.try_acquire_weighted(9).unwrap_err().kind(), RejectionKind::WeightExceedsLimit);
     }
@@ -397,4 +417,127 @@ async fn a_call_without_time_for_the_store_times_out_and_costs_nothing() {
     fleet.store.resumed.notify_waiters();
     until(|| limiter.check_weighted(0).remaining == 2);
     assert!(!limiter.stats().shared.unwrap().degraded, "the call was out of time, not the store");
+}
+
+#[test]
+fn a_heavy_call_that_has_too_few_tokens_does_not_stop_light_calls() {
+    let fleet = Fleet::new();
+    for mode in [Mode::Exact, Mode::Lease] {
+        let (_registry, limiter) = fleet.instance(rate("10/h").mode(mode));
+        assert_eq!(admitted(&limiter, 5), 5);
+        assert!(limiter.try_acquire_weighted(8).is_err());
+        assert_eq!(admitted(&limiter, 9), 5, "{mode:?}");
+        fleet.time.advance(Duration::from_hours(9));
+    }
+}
+
+#[tokio::test]
+async fn a_heavy_call_that_waits_does_not_stop_light_calls() {
+    let fleet = Fleet::new();
+    let (_registry, limiter) =
+        fleet.instance(rate("10/h").mode(Mode::Lease).max_wait(Duration::from_hours(2)));
+    assert_eq!(admitted(&limiter, 5), 5);
+    let mut heavy = pin!(limiter.acquire_weighted(8));
+    let mut light = pin!(limiter.acquire());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(heavy.as_mut().poll(&mut cx).is_pending());
+    until(|| light.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+#[test]
+fn a_leased_token_that_a_call_held_for_long_is_not_admitted_again() {
+    let fleet = Fleet::new();
+    let (_registry, limiter) = fleet.instance(rate("100/s").mode(Mode::Lease));
+    let hold = |span: Duration| {
+        let held: Vec<_> = std::iter::from_fn(|| limiter.try_acquire().ok()).collect();
+        let taken = held.len();
+        fleet.time.advance(span);
+        held.into_iter().for_each(crate::rate_limit::Token::give_back);
+        (taken, limiter.stats().shared.unwrap().leased)
+    };
+    let (taken, in_pool) = hold(Duration::from_millis(5));
+    assert!(taken >= 100 && (1..=20).contains(&in_pool), "{in_pool} of {taken}: at most the last leases");
+    // Tokens in the pool are not returned to the store, which has granted others.
+    let free = fleet.store.remaining(&rate("100/s"));
+    limiter.reconfigure(rate("100/s").mode(Mode::Exact).store("shared")).unwrap();
+    assert_eq!(fleet.store.remaining(&rate("100/s")), free);
+    limiter.reconfigure(rate("100/s").mode(Mode::Lease).store("shared")).unwrap();
+    fleet.time.advance(Duration::from_secs(10));
+    let (taken, in_pool) = hold(Duration::from_millis(50));
+    assert!(taken >= 100 && in_pool == 0, "{in_pool} of {taken}");
+}
+
+#[tokio::test]
+async fn a_lease_for_earlier_settings_is_returned() {
+    let fleet = Fleet::new();
+    let config = rate("10/h").mode(Mode::Lease);
+    let (_registry, limiter) = fleet.instance(config.clone());
+    fleet.store.hangs.store(true, Ordering::SeqCst);
+    {
+        let mut call = pin!(limiter.acquire_weighted(6));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        until(|| fleet.store.remaining(&config) == 4);
+    }
+    limiter.reconfigure(rate("5/h").mode(Mode::Lease).store("shared")).unwrap();
+    fleet.store.hangs.store(false, Ordering::SeqCst);
+    let leased = || limiter.stats().shared.unwrap().leased;
+    until(|| {
+        fleet.store.resumed.notify_waiters();
+        leased() > 0 || fleet.store.remaining(&config) == 10
+    });
+    assert_eq!(leased(), 0, "tokens of another rule");
+}
+
+#[test]
+fn a_store_that_panics_has_failed_and_can_work_again() {
+    for mode in [Mode::Exact, Mode::Lease, Mode::Observe] {
+        let fleet = Fleet::new();
+        let (_registry, limiter) = fleet.instance(rate("100/h").mode(mode));
+        assert_eq!(admitted(&limiter, 1), 1);
+        fleet.store.is_broken.store(true, Ordering::SeqCst);
+        until(|| {
+            assert_eq!(admitted(&limiter, 1), 1, "the local limiter decides: {mode:?}");
+            limiter.stats().shared.unwrap().degraded
+        });
+        fleet.store.is_broken.store(false, Ordering::SeqCst);
+        until(|| {
+            fleet.time.advance(Duration::from_mins(1));
+            assert_eq!(admitted(&limiter, 1), 1);
+            !limiter.stats().shared.unwrap().degraded
+        });
+    }
+}
+
+#[test]
+fn a_store_that_hangs_takes_from_the_time_that_a_call_can_wait() {
+    for has_time in [true, false] {
+        let fleet = Fleet::new();
+        let timeout = Registry::new().store("shared").config().timeout;
+        // The next token of the local limiter.
+        let at = Duration::from_secs(10);
+        let max_wait = if has_time { at + timeout / 2 } else { at.saturating_sub(timeout / 2) };
+        let config = rate("1/10s").burst(1).mode(Mode::Exact).max_wait(max_wait);
+        let (_registry, limiter) = fleet.instance(config);
+        assert_eq!(admitted(&limiter, 1), 1);
+        fleet.store.hangs.store(true, Ordering::SeqCst);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut call = pin!(limiter.acquire());
+        assert!(call.as_mut().poll(&mut cx).is_pending());
+        fleet.time.advance(timeout);
+        assert_eq!(call.as_mut().poll(&mut cx).is_pending(), has_time);
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_the_store_is_not_returned_to_a_local_limit() {
+    let fleet = Fleet::new();
+    for mode in [Mode::Exact, Mode::Lease] {
+        let (_registry, limiter) = fleet.instance(rate("3/h").mode(mode));
+        let token = limiter.acquire().await.unwrap();
+        limiter.reconfigure(rate("3/h")).unwrap();
+        assert!(admitted(&limiter, 9) <= 3);
+        token.give_back();
+        assert_eq!(admitted(&limiter, 9), 0, "{mode:?}");
+        fleet.time.advance(Duration::from_hours(9));
+    }
 }
