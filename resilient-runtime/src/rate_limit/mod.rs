@@ -72,7 +72,7 @@ mod stats;
 mod turn;
 
 use std::hash::RandomState;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub use crate::store::rate::{RateAlgorithm, RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 pub use config::{Algorithm, Config, Mode, OnStoreFailure};
@@ -163,9 +163,12 @@ impl RateLimiter {
 
     fn apply_store(&self, config: &Config) {
         let shared = match &config.store {
-            Some(_) => {
-                Some(self.shared.get_or_init(|| Arc::new(Shared::new(&self.core, Arc::clone(&self.stores)))))
-            }
+            Some(_) => Some(self.shared.get_or_init(|| {
+                let shared = Arc::new(Shared::new(&self.core, Arc::clone(&self.stores)));
+                let weak: Weak<Shared> = Arc::downgrade(&shared);
+                self.stores.when_ready(weak);
+                shared
+            })),
             None => self.shared.get(),
         };
         if let Some(shared) = shared {

@@ -168,7 +168,13 @@ async fn functions_with_other_type_parameters_do_not_share_results() {
         assert_eq!((shop.of_size::<1>(), shop.of_size::<2>()), (Ok(6), Ok(7)));
         assert_eq!((shop.in_region::<Near>(&[]).await, shop.in_region::<Far>(&[]).await), (Ok(6), Ok(7)));
         assert_eq!(shop.in_region::<Option<Far>>(&[]).await, Ok(17));
-        assert_eq!((Branch::<Near>(shop, std::marker::PhantomData).rate(), Branch::<Far>(shop, std::marker::PhantomData).rate()), (Ok(6), Ok(7)));
+        assert_eq!(
+            (
+                Branch::<Near>(shop, std::marker::PhantomData).rate(),
+                Branch::<Far>(shop, std::marker::PhantomData).rate()
+            ),
+            (Ok(6), Ok(7))
+        );
         for name in ["size", "region", "branch"] {
             shop.cache(name);
         }

@@ -34,7 +34,7 @@ use super::{RateKey, Request};
 use crate::clock::Instant;
 use crate::component::{Core, Environment, Kind};
 use crate::observe::{Event, EventKind, LogLimit, log_limited};
-use crate::store::{Backend, Guard, NamedStores, RateStore, StoreError};
+use crate::store::{Backend, Guard, NamedStores, OnReady, RateStore, StoreError};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use key::SharedHasher;
 use pool::Pool;
@@ -95,6 +95,15 @@ impl fmt::Debug for Shared {
             .field("plan", &*self.plan.lock())
             .field("pool", &self.pool)
             .finish_non_exhaustive()
+    }
+}
+
+impl OnReady for Shared {
+    fn store_is_ready(&self) {
+        let Some(plan) = self.plan() else { return };
+        if let Ok(guard) = self.guard(&plan) {
+            guard.announce();
+        }
     }
 }
 
@@ -167,6 +176,8 @@ impl Shared {
             self.return_lease(&before);
         }
         let guard = plan.as_ref().and_then(|plan| self.guard(plan).ok());
+        // Before the first call, so that the number of instances is known if the store fails soon.
+        guard.iter().for_each(Guard::announce);
         self.divide(rule, guard.map_or(1, |guard| guard.live_instances()));
         is_on
     }
