@@ -217,9 +217,9 @@ impl CircuitBreaker {
         let period = self.open_period(inner.reopened, hint);
         self.about_to_change();
         self.opening.close_gate(now, period);
-        inner.governed.has_evidence = !matches!(reason, OpenReason::Shared { .. });
-        inner.governed.own_since = now;
-        inner.governed.own_until = if inner.governed.has_evidence { now.after(period) } else { now };
+        let is_own = !matches!(reason, OpenReason::Shared { .. });
+        inner.governed.evidence = is_own.then_some(now);
+        inner.governed.own_until = if is_own { now.after(period) } else { now };
         self.change(inner, State::Open, Some(reason), error, now)
     }
 

@@ -15,10 +15,8 @@ use crate::store::circuits::{Ended, ProbeRequest, Shared, SharedState};
 #[derive(Debug)]
 pub(in crate::circuit_breaker) struct Governed {
     pub(in crate::circuit_breaker) hold: Hold,
-    /// Whether the circuit is open by its own evidence, so that this instance votes.
-    pub(in crate::circuit_breaker) has_evidence: bool,
-    /// When that evidence was found.
-    pub(in crate::circuit_breaker) own_since: Instant,
+    /// When the circuit opened by its own evidence, so that this instance votes.
+    pub(in crate::circuit_breaker) evidence: Option<Instant>,
     /// End of the open period that follows from its own evidence.
     pub(in crate::circuit_breaker) own_until: Instant,
     /// The result of a probe that was not sent yet.
@@ -54,8 +52,7 @@ impl Default for Governed {
     fn default() -> Self {
         Self {
             hold: Hold::None,
-            has_evidence: false,
-            own_since: Instant::from_nanos(0),
+            evidence: None,
             own_until: Instant::from_nanos(0),
             probed: None,
             is_dismissed: false,
@@ -81,7 +78,7 @@ impl Governed {
     /// The local circuit has closed, or an operator controls it.
     pub(in crate::circuit_breaker) fn forget(&mut self) {
         self.hold = Hold::None;
-        self.has_evidence = false;
+        self.evidence = None;
         self.probed = None;
     }
 
@@ -118,7 +115,7 @@ impl Governed {
     /// later. After that, only a probe in flight or calls that wait for one show that it still matters.
     pub(in crate::circuit_breaker) fn votes(&self, poll: Duration, is_probing: bool, now: Instant) -> bool {
         let is_recent = now < self.own_until.after(poll);
-        self.has_evidence && (is_recent || (self.is_held() && (is_probing || self.is_asked)))
+        self.evidence.is_some() && (is_recent || (self.is_held() && (is_probing || self.is_asked)))
     }
 
     /// Whether the shared circuit is applied to the local one.
@@ -184,13 +181,10 @@ impl CircuitBreaker {
             inner.governed.is_dismissed = false;
             self.stop_advising(&mut inner, config);
             let is_new = known.is_some_and(|known| shared.epoch > known);
-            // The probes know more than the failures before them.
-            let is_unknown = is_new || known.is_none();
-            if is_unknown
-                && shared.ended == Ended::Recovered
-                && now.since(inner.governed.own_since) > shared.unchanged_for
-            {
-                inner.governed.has_evidence = false;
+            if shared.ended == Ended::Recovered && (is_new || known.is_none()) {
+                // The probes know more than the failures before them.
+                let is_newer = |found: &Instant| now.since(*found) <= shared.unchanged_for;
+                inner.governed.evidence = inner.governed.evidence.filter(is_newer);
             }
             let ends = match shared.ended {
                 Ended::Reset => true,

@@ -15,7 +15,7 @@
 //!
 //! - **Probes.** When the open period of the shared circuit is over, `half_open_calls` probes of all instances decide,
 //!   one for each instance at a time. If more than half of them succeed, all instances close. If at least half of them
-//!   fail, the shared circuit opens again, for twice as long. An instance whose probe failed waits for its own open
+//!   fail, in at least two instances, the shared circuit opens again, for twice as long. An instance whose probe failed waits for its own open
 //!   period before its next one.
 //! - **Limits.** A shared opening that its voters do not renew ends after `max_shared_open`.
 //! - **Scope.** Instances with different `scope`, such as a zone, do not affect each other.
