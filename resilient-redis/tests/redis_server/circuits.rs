@@ -226,7 +226,7 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
     }
 }
 
-/// Moves all times of a record by an hour, as if the clock of this server were an hour behind that of the last one.
+/// Moves all times of a record by an hour, as if the clock of this server were an hour behind the clock of the last one.
 const AN_HOUR_AHEAD: &str = r"
 local hour, all = 3600000000, redis.call('HGETALL', KEYS[1])
 local function later(digits) return string.format('%.0f', tonumber(digits) + hour) end

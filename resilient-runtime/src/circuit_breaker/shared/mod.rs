@@ -177,7 +177,7 @@ impl CircuitBreaker {
             stores.when_ready(me);
             Box::new(Coordination::new())
         });
-        // After `when_ready`: a store that is registered meanwhile tells this circuit breaker.
+        // After `when_ready`: a store that is registered at the same time tells this circuit breaker.
         let guard = config.store.as_ref().and_then(|name| stores.get(name).ok());
         let Some(guard) = guard else { return self.wake() };
         let task = {
