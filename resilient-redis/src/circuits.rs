@@ -115,8 +115,8 @@ impl CircuitStore for RedisStore {
         ];
         let operation = self.on_circuit(circuit, "report", arguments);
         self.session().perform(operation, |session, reply| match &*reply.status {
-            "shared" => shared(&reply).ok_or_else(|| session.unusable(&reply)),
-            _ => Err(session.unusable(&reply)),
+            "shared" => shared(&reply).ok_or_else(|| unusable(session, &reply)),
+            _ => Err(unusable(session, &reply)),
         })
     }
 
@@ -124,12 +124,28 @@ impl CircuitStore for RedisStore {
         let operation = self.on_circuit(circuit, "reset", Vec::new());
         self.session().perform(operation, |session, reply| match &*reply.status {
             "shared" => Ok(()),
-            _ => Err::<(), StoreError>(session.unusable(&reply)),
+            _ => Err::<(), StoreError>(unusable(session, &reply)),
         })
     }
 
     fn subscribe(&self, listener: Weak<dyn Listener>) {
         self.pushes().add(self.session(), &self.channel(), listener);
+    }
+}
+
+/// The error of a record that cannot be used. Only a wrong response is a failure of the store.
+fn unusable(session: &Session, reply: &Reply) -> StoreError {
+    let address = session.address();
+    match &*reply.status {
+        "foreign" => StoreError::Refused(format!(
+            "redis store {address}: another program has written to the key of this circuit: use a prefix of its own for \
+             each program, `{}` is not",
+            session.prefix()
+        )),
+        "format" => StoreError::Refused(format!(
+            "redis store {address}: a later version of resilient-redis wrote this circuit: update all instances"
+        )),
+        _ => session.unusable(reply),
     }
 }
 

@@ -10,9 +10,9 @@ use resilient_runtime::clock::ManualClock;
 use resilient_runtime::idempotency::StoreError;
 use resilient_runtime::{CircuitBreaker, Component, EventKind, Registry};
 
+use crate::HOUR;
 use crate::group::Nodes;
 use crate::server::{PATIENCE, Server};
-use crate::{HOUR, problem};
 
 /// Only messages of the server arrive in time.
 const DAY: Duration = Duration::from_hours(24);
@@ -222,18 +222,81 @@ async fn a_foreign_value_at_the_key_of_a_circuit_is_an_error_and_stays() {
         server.run(&set).await;
         let before = server.run(&get).await;
         let report = store.report("payment", Report::new(1, Rule::default())).await;
-        assert!(problem(report).contains("another program has written to the key"), "{set}");
-        assert!(problem(store.reset("payment").await).contains("another program"), "{set}");
+        // Not a failure of the store: it does not become degraded.
+        assert!(refused(report).contains("another program has written to the key"), "{set}");
+        assert!(refused(store.reset("payment").await).contains("another program"), "{set}");
         assert_eq!(server.run(&get).await, before);
     }
     server.run("FLUSHALL").await;
     server.run(&format!("HSET {key} format 2")).await;
     let report = store.report("payment", Report::new(1, Rule::default())).await;
-    assert!(problem(report).contains("update all instances"));
+    assert!(refused(report).contains("update all instances"));
     // Calls are not affected.
     let instance = Instance::new(Registry::new(), &server.url(), settings());
     wait_until("the problem is known", || instance.shared().problem.is_some()).await;
     assert_eq!(instance.payment.call(|| Some(995)), Some(995));
+}
+
+fn refused<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> String {
+    match answer {
+        Err(StoreError::Refused(problem)) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Moves all times of a record by an hour, as if the clock of this server were an hour behind the clock of the last one.
+const AN_HOUR_AHEAD: &str = r"
+local hour, all = 3600000000, redis.call('HGETALL', KEYS[1])
+local function later(digits) return string.format('%.0f', tonumber(digits) + hour) end
+for i = 1, #all, 2 do
+  local name, value = all[i], all[i + 1]
+  if string.find(' epoch closed since ends renewed ', ' ' .. name .. ' ', 1, true) then
+    value = later(value)
+  elseif string.match(name, '^m:') then
+    value = string.gsub(value, '^(%d+):(%d+):(%d+)', function(at, lasts, joined)
+      return later(at) .. ':' .. lasts .. ':' .. later(joined) end)
+  elseif string.match(name, '^s:') then
+    value = string.gsub(value, '^%d+', later)
+  end
+  redis.call('HSET', KEYS[1], name, value)
+end";
+
+#[tokio::test]
+#[ignore = "needs redis-server: cargo xtask redis"]
+async fn a_server_whose_clock_is_behind_does_not_keep_a_circuit_open() {
+    // T180
+    let server = Server::start(&[]).await;
+    let store = server.store();
+    let rule = Rule::default();
+    let mut epoch = 0;
+    let report = async |instance, open, lasts, epoch: &mut u64| {
+        let mut report = Report::new(instance, rule);
+        (report.open, report.epoch, report.lasts) = (open, *epoch, lasts);
+        let shared = store.report("payment", report).await.unwrap();
+        *epoch = shared.epoch;
+        shared
+    };
+    let short = Duration::from_millis(50);
+    for (instance, open) in [(1, false), (2, false), (3, false), (1, true), (2, true)] {
+        report(instance, open, short, &mut epoch).await;
+    }
+    let mut admin = server.admin().await;
+    let key = store.circuit_key("payment");
+    let _: () = redis::cmd("EVAL").arg(AN_HOUR_AHEAD).arg(1).arg(&key).query_async(&mut admin).await.unwrap();
+    let shared = report(3, false, HOUR, &mut epoch).await;
+    assert!(shared.left <= rule.open_max, "{shared:?}");
+    let start = Instant::now();
+    while report(3, false, HOUR, &mut epoch).await.instances > 1 {
+        assert!(start.elapsed() < PATIENCE * 2, "they stay");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let shared = report(3, false, HOUR, &mut epoch).await;
+    assert_eq!((shared.votes, shared.instances), (0, 1));
+    // A reset after another failover.
+    let _: () = redis::cmd("EVAL").arg(AN_HOUR_AHEAD).arg(1).arg(&key).query_async(&mut admin).await.unwrap();
+    store.reset("payment").await.unwrap();
+    let shared = report(3, false, HOUR, &mut epoch).await;
+    assert_eq!((shared.state, shared.unchanged_for < Duration::from_mins(1)), (SharedState::Closed, true));
 }
 
 #[tokio::test]

@@ -40,6 +40,11 @@ impl Probes {
         u32::try_from(self.out.len()).unwrap_or(u32::MAX)
     }
 
+    /// Whether a probe is in flight whose lease has not expired.
+    pub(super) fn in_flight(&self, now: Instant) -> bool {
+        self.out.iter().any(|probe| now < probe.until)
+    }
+
     pub(super) fn good(&self) -> u32 {
         self.good
     }

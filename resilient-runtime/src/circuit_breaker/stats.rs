@@ -254,7 +254,8 @@ impl CircuitBreaker {
         let state = self.word().state();
         let left = self.opening.left(now);
         let waits = state == State::Open && left > 0;
-        let voted = inner.governed.has_evidence && matches!(state, State::Open | State::HalfOpen);
+        let voted = matches!(state, State::Open | State::HalfOpen)
+            && inner.governed.votes(config.poll, inner.probes.in_flight(now), now);
         let content = self.content(now);
         let totals = self.totals(&inner);
         let outages = self.opening.known_outages();

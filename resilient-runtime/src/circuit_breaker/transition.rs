@@ -191,10 +191,17 @@ impl CircuitBreaker {
             let mut inner = self.inner.lock();
             let word = self.word();
             let same = ticket.is_of(word.epoch()) && word.state() == State::Closed;
-            same.then(|| {
-                let reason = inner.governed.reason(reason, &self.core.config());
-                self.change_to_open(&mut inner, reason, hint, error.map(|cause| cause.text.into()), now)
-            })
+            let config = self.core.config();
+            if !same {
+                None
+            } else if inner.governed.is_outdated(reason, &config, now) {
+                self.stop_advising(&mut inner, &config);
+                None
+            } else {
+                let reason = inner.governed.reason(reason, &config);
+                let error = error.map(|cause| cause.text.into());
+                Some(self.change_to_open(&mut inner, reason, hint, error, now))
+            }
         };
         self.tell(change.as_ref());
     }
@@ -210,8 +217,9 @@ impl CircuitBreaker {
         let period = self.open_period(inner.reopened, hint);
         self.about_to_change();
         self.opening.close_gate(now, period);
-        inner.governed.has_evidence = !matches!(reason, OpenReason::Shared { .. });
-        inner.governed.own_until = if inner.governed.has_evidence { now.after(period) } else { now };
+        let is_own = !matches!(reason, OpenReason::Shared { .. });
+        inner.governed.evidence = is_own.then_some(now);
+        inner.governed.own_until = if is_own { now.after(period) } else { now };
         self.change(inner, State::Open, Some(reason), error, now)
     }
 

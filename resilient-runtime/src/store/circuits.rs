@@ -21,7 +21,8 @@ use crate::ratio::Ratio;
 /// - **Instances.** A report announces its instance for `lasts`. An instance whose report has expired has no vote and no
 ///   probe slot.
 /// - **Votes.** A vote counts if the instance knows that the circuit was closed last: `epoch` of the report is between the
-///   epoch of the last closing and the current one. A vote that was sent before a reset has no effect after it.
+///   epoch of the last closing and the current one. A vote that was sent before a reset has no effect after it. The
+///   instance must have reported since the last of the voters joined, so an instance that restarts does not count twice.
 /// - **Opening.** A closed circuit opens when at least two instances exist and the votes reach [`Rule::votes_of`]. The open
 ///   period is `open_for`, doubled for each failed half-open period since the last closing, at most `open_max` and
 ///   `max_shared_open`.
@@ -30,9 +31,10 @@ use crate::ratio::Ratio;
 ///   instance with [`ProbeRequest::Waiting`] takes the slot of one with [`ProbeRequest::Idle`] if no slot is free.
 /// - **Results.** A result counts if its instance holds a slot and `epoch` is the current one. It ends the slot. The
 ///   circuit closes ([`Ended::Recovered`]) when more than half of `probes` succeeded, and opens again when at least half
-///   of them failed.
+///   of them failed, in at least two instances unless there is only one. The failures of one instance in a half-open
+///   period count once. While all results do not decide, one more instance at a time gets a slot.
 /// - **Expiry.** A circuit that is open or half-open closes ([`Ended::Lapsed`]) when its votes were fewer than required for
-///   `max_shared_open`. A failed half-open period counts as a renewal.
+///   `max_shared_open`.
 /// - The settings of the instance that reports apply to its report. If another instance has reported other settings, the
 ///   answer has [`is_mixed`](Shared::is_mixed).
 ///

@@ -21,10 +21,7 @@ impl CircuitBreaker {
     /// Exchanges the states once. Returns how long to wait for the next exchange, or `None` if the task has ended.
     pub(super) async fn exchange(&self, guard: &Arc<Guard>, task: u64) -> Option<Duration> {
         let coordination = self.coordination.get()?;
-        let config = self.core.config();
-        if !self.is_current(coordination, &config, guard, task) {
-            return None;
-        }
+        let config = self.current(coordination, guard, task)?;
         let circuit = circuit_key(self.core.name, config.scope.as_deref());
         subscribe(coordination, guard, &circuit);
         // Twice if the vote did not count because the epoch was not known yet.
@@ -34,7 +31,7 @@ impl CircuitBreaker {
                 Ok(shared) => {
                     let is_known = shared.epoch == sent;
                     self.heard(coordination, &config, &shared);
-                    if is_known || !self.votes() {
+                    if is_known || !self.votes(&config) {
                         break;
                     }
                 }
@@ -51,27 +48,28 @@ impl CircuitBreaker {
         Some(config.poll.min(left))
     }
 
-    /// Whether the settings still name the store of this task.
-    fn is_current(
-        &self,
-        coordination: &Coordination,
-        config: &Config,
-        guard: &Arc<Guard>,
-        task: u64,
-    ) -> bool {
-        let mut view = coordination.view.lock();
-        if view.task != task {
-            return false;
+    /// Returns the settings if they still name the store of this task.
+    fn current(&self, coordination: &Coordination, guard: &Arc<Guard>, task: u64) -> Option<Arc<Config>> {
+        loop {
+            let config = self.core.config();
+            let named = config.store.as_ref().zip(self.home.stores.as_ref());
+            // Without the lock: it can create a store, which tells this circuit breaker.
+            let found = named.and_then(|(name, stores)| stores.get(name).ok());
+            let mut view = coordination.view.lock();
+            if view.task != task {
+                return None;
+            }
+            if found.is_some_and(|found| Arc::ptr_eq(&found, guard)) {
+                return Some(config);
+            }
+            // Settings that name the store again start no task while this one is known.
+            if Arc::ptr_eq(&config, &self.core.config()) {
+                *view = View { task, ..View::default() };
+                drop(view);
+                self.continue_alone();
+                return None;
+            }
         }
-        let named = config.store.as_ref().zip(self.home.stores.as_ref());
-        let found = named.and_then(|(name, stores)| stores.get(name).ok());
-        if found.is_some_and(|found| Arc::ptr_eq(&found, guard)) {
-            return true;
-        }
-        *view = View { task, ..View::default() };
-        drop(view);
-        self.continue_alone();
-        false
     }
 
     fn next_report(&self, coordination: &Coordination, guard: &Guard, config: &Config) -> (Report, u64) {
@@ -80,7 +78,7 @@ impl CircuitBreaker {
         let is_asked = std::mem::replace(&mut view.rejected, rejected) < rejected;
         let epoch = view.shared.as_ref().map_or(0, |(shared, _)| shared.epoch);
         drop(view);
-        let (open, request, probe) = self.own_state(is_asked);
+        let (open, request, probe) = self.own_state(is_asked, config.poll);
         let (instance, lasts, rule) = (guard.instance(), lasting(config.poll), rule(config));
         (Report { instance, epoch, open, lasts, request, probe, rule }, epoch)
     }
@@ -216,9 +214,11 @@ impl CircuitBreaker {
     }
 
     /// Whether this instance votes for opening.
-    fn votes(&self) -> bool {
+    fn votes(&self, config: &Config) -> bool {
+        let now = self.core.clock().now();
         let inner = self.inner.lock();
-        inner.governed.has_evidence && matches!(self.word().state(), State::Open | State::HalfOpen)
+        matches!(self.word().state(), State::Open | State::HalfOpen)
+            && inner.governed.votes(config.poll, inner.probes.in_flight(now), now)
     }
 }
 
@@ -231,14 +231,16 @@ fn subscribe(coordination: &Coordination, guard: &Guard, circuit: &str) {
         let mut named = coordination.signal.circuit.lock();
         if *named != circuit {
             circuit.clone_into(&mut named);
+            // The epochs of another record cannot be compared.
+            view.shared = None;
         }
     }
     if is_new {
         view.subscribed = Some(Arc::downgrade(&backend));
         drop(view);
-        if let Ok(store) = guarded::role(&*backend) {
-            let listener: Arc<dyn Listener> = Arc::clone(&coordination.signal) as _;
-            store.subscribe(Arc::downgrade(&listener));
+        let listener: Arc<dyn Listener> = Arc::clone(&coordination.signal) as _;
+        if let Err(error) = guarded::subscribe(&*backend, Arc::downgrade(&listener)) {
+            tracing::warn!(target: TARGET, %error, "changes of shared circuits are known only after `poll`");
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::store::circuits::{Ended, ProbeRequest, Shared, SharedState};
 #[derive(Debug)]
 pub(in crate::circuit_breaker) struct Governed {
     pub(in crate::circuit_breaker) hold: Hold,
-    /// Whether the circuit is open by its own evidence, so that this instance votes.
-    pub(in crate::circuit_breaker) has_evidence: bool,
+    /// When the circuit opened by its own evidence, so that this instance votes.
+    pub(in crate::circuit_breaker) evidence: Option<Instant>,
     /// End of the open period that follows from its own evidence.
     pub(in crate::circuit_breaker) own_until: Instant,
     /// The result of a probe that was not sent yet.
@@ -27,6 +27,10 @@ pub(in crate::circuit_breaker) struct Governed {
     is_open: bool,
     /// Votes and instances, while one failure opens the circuit.
     advised: Option<(u32, u32)>,
+    /// When the advice ends without another answer.
+    advised_until: Instant,
+    /// Whether calls waited for the probe slot that the last report requested.
+    is_asked: bool,
     /// How long the hold lasts without another answer.
     span: Duration,
 }
@@ -48,12 +52,14 @@ impl Default for Governed {
     fn default() -> Self {
         Self {
             hold: Hold::None,
-            has_evidence: false,
+            evidence: None,
             own_until: Instant::from_nanos(0),
             probed: None,
             is_dismissed: false,
             is_open: false,
             advised: None,
+            advised_until: Instant::from_nanos(0),
+            is_asked: false,
             span: Duration::ZERO,
         }
     }
@@ -72,7 +78,7 @@ impl Governed {
     /// The local circuit has closed, or an operator controls it.
     pub(in crate::circuit_breaker) fn forget(&mut self) {
         self.hold = Hold::None;
-        self.has_evidence = false;
+        self.evidence = None;
         self.probed = None;
     }
 
@@ -91,6 +97,25 @@ impl Governed {
             }
             _ => reason,
         }
+    }
+
+    /// Whether the circuit would open only because of an advice that has ended.
+    pub(in crate::circuit_breaker) fn is_outdated(
+        &self,
+        reason: OpenReason,
+        config: &Config,
+        now: Instant,
+    ) -> bool {
+        now >= self.advised_until && matches!(self.reason(reason, config), OpenReason::Shared { .. })
+    }
+
+    /// Whether a circuit that is open or half-open is a vote.
+    ///
+    /// An instance without calls stays open, so its evidence counts only until its own open period ends, and one report
+    /// later. After that, only a probe in flight or calls that wait for one show that it still matters.
+    pub(in crate::circuit_breaker) fn votes(&self, poll: Duration, is_probing: bool, now: Instant) -> bool {
+        let is_recent = now < self.own_until.after(poll);
+        self.evidence.is_some() && (is_recent || (self.is_held() && (is_probing || self.is_asked)))
     }
 
     /// Whether the shared circuit is applied to the local one.
@@ -119,11 +144,12 @@ impl Governed {
 impl CircuitBreaker {
     /// Returns the vote, the request for a probe slot, and the result of a probe. `is_asked`: calls were rejected since
     /// the last report.
-    pub(super) fn own_state(&self, is_asked: bool) -> (bool, ProbeRequest, Option<bool>) {
+    pub(super) fn own_state(&self, is_asked: bool, poll: Duration) -> (bool, ProbeRequest, Option<bool>) {
         let now = self.core.clock().now();
         let mut inner = self.inner.lock();
         let is_open = matches!(self.word().state(), State::Open | State::HalfOpen);
         let in_flight = inner.probes.out() > 0;
+        let is_probing = inner.probes.in_flight(now);
         let governed = &mut inner.governed;
         let request = if !governed.is_held() || now < governed.own_until {
             ProbeRequest::None
@@ -132,7 +158,8 @@ impl CircuitBreaker {
         } else {
             ProbeRequest::Idle
         };
-        (is_open && governed.has_evidence, request, governed.probed.take())
+        governed.is_asked = is_asked;
+        (is_open && governed.votes(poll, is_probing, now), request, governed.probed.take())
     }
 
     /// Applies the shared state. `known` is the epoch before.
@@ -153,7 +180,12 @@ impl CircuitBreaker {
         if shared.state == SharedState::Closed {
             inner.governed.is_dismissed = false;
             self.stop_advising(&mut inner, config);
-            let is_new = known.is_some_and(|known| known != shared.epoch);
+            let is_new = known.is_some_and(|known| shared.epoch > known);
+            if shared.ended == Ended::Recovered && (is_new || known.is_none()) {
+                // The probes know more than the failures before them.
+                let is_newer = |found: &Instant| now.since(*found) <= shared.unchanged_for;
+                inner.governed.evidence = inner.governed.evidence.filter(is_newer);
+            }
             let ends = match shared.ended {
                 Ended::Reset => true,
                 Ended::Recovered => inner.governed.is_held(),
@@ -184,6 +216,7 @@ impl CircuitBreaker {
         let (votes, instances) = (shared.votes, shared.instances);
         if config.coordinate == Coordinate::Advise {
             inner.governed.advised = Some((votes, instances));
+            inner.governed.advised_until = now.after(inner.governed.span);
             self.rules.open_at_first_failure();
         } else {
             self.stop_advising(inner, config);
@@ -270,7 +303,7 @@ impl CircuitBreaker {
         self.wake();
     }
 
-    pub(super) fn stop_advising(&self, inner: &mut Inner, config: &Config) {
+    pub(in crate::circuit_breaker) fn stop_advising(&self, inner: &mut Inner, config: &Config) {
         if inner.governed.advised.take().is_some() {
             self.rules.apply_limits(config);
         }

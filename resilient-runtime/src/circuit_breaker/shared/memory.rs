@@ -116,6 +116,11 @@ struct Member {
     until: Instant,
     votes: bool,
     rule: Rule,
+    /// Whether a probe of it has failed in this half-open period.
+    has_failed: bool,
+    /// When it reported first and last.
+    joined: Instant,
+    reported: Instant,
 }
 
 #[derive(Debug)]
@@ -150,7 +155,10 @@ impl Record {
         // Before the state can change: the instance knew this state.
         self.take_result(report, now);
         let votes = report.open && (self.closed..=self.epoch).contains(&report.epoch);
-        self.instances.insert(report.instance, Member { until: now.after(report.lasts), votes, rule: *rule });
+        let new = Member { until: now, votes, rule: *rule, has_failed: false, joined: now, reported: now };
+        let member = self.instances.entry(report.instance).or_insert(new);
+        (member.until, member.votes, member.reported) = (now.after(report.lasts), votes, now);
+        member.rule = *rule;
         if self.votes() >= rule.votes_of(self.count()) && self.count() > 1 {
             self.renewed = now;
             if self.state == SharedState::Closed {
@@ -180,14 +188,19 @@ impl Record {
         if self.slots.remove(&report.instance).is_none() {
             return;
         }
-        let count = if has_succeeded { &mut self.successful } else { &mut self.failed };
-        *count += 1;
+        let is_alone = self.count() == 1;
+        if has_succeeded {
+            self.successful += 1;
+        } else {
+            let member = self.instances.get_mut(&report.instance);
+            let has_failed = member.is_some_and(|member| std::mem::replace(&mut member.has_failed, true));
+            self.failed += u32::from(is_alone || !has_failed);
+        }
         let rule = &report.rule;
         if u64::from(self.successful) * 2 > u64::from(rule.probes) {
             self.close(Ended::Recovered, now);
-        } else if u64::from(self.failed) * 2 >= u64::from(rule.probes) {
+        } else if u64::from(self.failed) * 2 >= u64::from(rule.probes) && (is_alone || self.failed > 1) {
             self.reopened = self.reopened.saturating_add(1);
-            self.renewed = now;
             self.open(rule, now);
         }
     }
@@ -199,7 +212,9 @@ impl Record {
         }
         let is_idle = report.request == ProbeRequest::Idle;
         let in_use = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        // If all results are known and do not decide, one more probe does.
         let is_free = self.slots.contains_key(&report.instance)
+            || in_use == 0
             || in_use + self.successful + self.failed < report.rule.probes;
         let idle = self.slots.iter().find(|(_, slot)| slot.is_idle).map(|(instance, _)| *instance);
         if !is_free {
@@ -229,11 +244,16 @@ impl Record {
         self.epoch = now.as_nanos().max(self.epoch + 1);
         self.since = now;
         self.slots.clear();
+        self.instances.values_mut().for_each(|member| member.has_failed = false);
         (self.successful, self.failed) = (0, 0);
     }
 
+    /// The instances that vote, and have reported since the last of them joined. An instance that was replaced by that one,
+    /// such as after a restart, has not.
     fn votes(&self) -> u32 {
-        count(self.instances.values().filter(|member| member.votes).count())
+        let voters = || self.instances.values().filter(|member| member.votes);
+        let joined = voters().map(|member| member.joined).max();
+        count(voters().filter(|member| Some(member.reported) >= joined).count())
     }
 
     fn count(&self) -> u32 {

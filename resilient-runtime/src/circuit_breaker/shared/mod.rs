@@ -15,7 +15,7 @@
 //!
 //! - **Probes.** When the open period of the shared circuit is over, `half_open_calls` probes of all instances decide,
 //!   one for each instance at a time. If more than half of them succeed, all instances close. If at least half of them
-//!   fail, the shared circuit opens again, for twice as long. An instance whose probe failed waits for its own open
+//!   fail, in at least two instances, the shared circuit opens again, for twice as long. An instance whose probe failed waits for its own open
 //!   period before its next one.
 //! - **Limits.** A shared opening that its voters do not renew ends after `max_shared_open`.
 //! - **Scope.** Instances with different `scope`, such as a zone, do not affect each other.
@@ -169,7 +169,6 @@ impl CircuitBreaker {
     pub(super) fn coordinate(&self) {
         let (Some(stores), Some(me)) = (&self.home.stores, self.home.me.get()) else { return };
         let config = self.core.config();
-        let guard = config.store.as_ref().and_then(|name| stores.get(name).ok());
         if config.store.is_none() && self.coordination.get().is_none() {
             return;
         }
@@ -178,6 +177,8 @@ impl CircuitBreaker {
             stores.when_ready(me);
             Box::new(Coordination::new())
         });
+        // After `when_ready`: a store that is registered at the same time tells this circuit breaker.
+        let guard = config.store.as_ref().and_then(|name| stores.get(name).ok());
         let Some(guard) = guard else { return self.wake() };
         let task = {
             let mut view = coordination.view.lock();
@@ -210,6 +211,7 @@ async fn run(
     clock: Clock,
     task: u64,
 ) {
+    let _ends = Ends { breaker: Weak::clone(&breaker), task };
     loop {
         let pause = {
             let (Some(breaker), Some(guard)) = (breaker.upgrade(), guard.upgrade()) else { return };
@@ -220,6 +222,23 @@ async fn run(
         };
         if wait(&signal, &clock, pause).await.is_err() {
             return;
+        }
+    }
+}
+
+/// When the background task ends, also by a panic, the next change of the settings or of the store starts another one.
+struct Ends {
+    breaker: Weak<CircuitBreaker>,
+    task: u64,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let Some(breaker) = self.breaker.upgrade() else { return };
+        let Some(coordination) = breaker.coordination.get() else { return };
+        let mut view = coordination.view.lock();
+        if view.task == self.task {
+            view.guard = None;
         }
     }
 }

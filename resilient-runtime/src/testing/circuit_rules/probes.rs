@@ -125,6 +125,8 @@ impl<'a, S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'a, S, P> {
         let shared = circuit.probed(3, true).await?;
         circuit.state("a late success", &shared, SharedState::Open)?;
 
+        self.one_sick_instance().await?;
+
         circuit = self.half_open("only the result of a slot of this period counts", 3).await?;
         let shared = circuit.probed(1, false).await?;
         circuit.of("without a slot", shared.failed, 0)?;
@@ -140,5 +142,41 @@ impl<'a, S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'a, S, P> {
         circuit.of("with a slot", shared.failed, 1)?;
         let shared = circuit.probed(1, false).await?;
         circuit.of("a second time", shared.failed, 1)
+    }
+
+    /// A circuit of few probes is not decided by the failures of one instance.
+    async fn one_sick_instance(&self) -> Checked {
+        for probes in [1, 2] {
+            let is = "one instance whose probes fail does not open the circuit again";
+            let mut circuit = self.half_open(is, 3).await?;
+            circuit.rule.probes = probes;
+            for _ in 0..3 {
+                let shared = circuit.request(1, ProbeRequest::Waiting).await?;
+                circuit.of("whether it has a slot", shared.may_probe, true)?;
+                let shared = circuit.probed(1, false).await?;
+                circuit.state("its failures", &shared, SharedState::HalfOpen)?;
+                circuit.of("failed", shared.failed, 1)?;
+            }
+            let shared = circuit.request(2, ProbeRequest::Waiting).await?;
+            circuit.of("whether another instance has a slot", shared.may_probe, true)?;
+            let shared = circuit.probed(2, false).await?;
+            circuit.state("a failure of another instance", &shared, SharedState::Open)?;
+        }
+        let mut circuit =
+            self.half_open("failed probes do not renew the opening: only a quorum of votes does", 3).await?;
+        for instance in 1..=3 {
+            circuit.report(instance, |_| ()).await?;
+        }
+        for instance in [1, 2] {
+            circuit.request(instance, ProbeRequest::Waiting).await?;
+        }
+        self.pass().await;
+        circuit.probed(1, false).await?;
+        let shared = circuit.probed(2, false).await?;
+        circuit.state("two failures", &shared, SharedState::Open)?;
+        circuit.rule.max_shared_open = SHORT;
+        let shared = circuit.report(3, |_| ()).await?;
+        circuit.state("after `max_shared_open`", &shared, SharedState::Closed)?;
+        circuit.of("why it closed", shared.ended, Ended::Lapsed)
     }
 }

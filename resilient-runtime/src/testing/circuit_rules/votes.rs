@@ -75,6 +75,15 @@ impl<S: CircuitStore + ?Sized, P: AsyncFn(Duration)> Bench<'_, S, P> {
         circuit.of("(votes, instances)", (shared.votes, shared.instances), (1, 2))?;
         circuit.state("one vote", &shared, SharedState::Closed)?;
 
+        circuit = self.circuit("an instance and the one that replaced it have one vote", 1).await?;
+        circuit.vote(1).await?;
+        self.pass().await;
+        let shared = circuit.vote(2).await?;
+        circuit.of("(votes, instances)", (shared.votes, shared.instances), (1, 2))?;
+        circuit.state("after a restart", &shared, SharedState::Closed)?;
+        let shared = circuit.vote(1).await?;
+        circuit.state("two instances that both report", &shared, SharedState::Open)?;
+
         circuit = self.circuit("an opening that is not renewed ends", 3).await?;
         circuit.rule.max_shared_open = SHORT;
         circuit.vote(1).await?;

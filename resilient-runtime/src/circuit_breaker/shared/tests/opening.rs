@@ -202,3 +202,102 @@ fn a_store_that_has_lost_its_records_gets_the_votes_again() {
     assert_eq!(fleet.instances[2].shared().votes, 2);
     assert_eq!(fleet.states(), [State::Open; 3]);
 }
+
+#[test]
+fn the_vote_of_an_instance_without_calls_ends() {
+    // T179: its circuit is open until its next call.
+    let fleet = Fleet::new(5, &enforced());
+    fleet.break_down(0..1);
+    fleet.pass(10);
+    assert_eq!(fleet.instances[4].shared().votes, 0);
+    assert!(!fleet.instances[0].shared().voted);
+    fleet.break_down(1..2);
+    fleet.meet();
+    assert_eq!(fleet.instances[4].shared().votes, 1);
+    assert_eq!(fleet.states()[2..], [State::Closed; 3]);
+}
+
+#[test]
+fn voters_without_calls_do_not_keep_the_circuit_open() {
+    // T180
+    let fleet = Fleet::new(5, &config(Coordinate::Advise));
+    fleet.break_down(0..2);
+    fleet.pass(70);
+    assert_eq!(fleet.instances[4].shared().state, Some(SharedState::Closed));
+    fleet.instances[4].fail(1);
+    assert_eq!(fleet.instances[4].state(), State::Closed);
+}
+
+#[test]
+fn votes_from_before_a_recovery_do_not_open_the_circuit_again() {
+    let mut fleet =
+        Fleet::new(3, &config(Coordinate::Observe).open_for(Duration::from_mins(1)).open_jitter(Ratio::ZERO));
+    (0..3).for_each(|_| fleet.join(&enforced().open_jitter(Ratio::ZERO)));
+    fleet.meet();
+    fleet.break_down(0..4);
+    fleet.meet();
+    assert_eq!(fleet.states(), [vec![State::Open; 4], vec![State::Open; 2]].concat());
+    let held = &fleet.instances[3..];
+    let mut waited = 0;
+    while held[0].shared().state != Some(SharedState::Closed) {
+        fleet.time.advance(SECOND);
+        for instance in held {
+            instance.meet();
+            instance.call();
+            instance.meet();
+        }
+        fleet.meet();
+        waited += 1;
+        assert!(waited < 200, "the probes of the held instances close the circuit");
+    }
+    fleet.pass(2);
+    assert_eq!(fleet.states()[3..], [State::Closed; 3]);
+    assert_eq!(fleet.instances[5].shared().votes, 0, "they opened before the recovery");
+    fleet.instances[3..5].iter().for_each(|instance| instance.fail(2));
+    fleet.meet();
+    assert_eq!(fleet.instances[5].state(), State::Open, "failures after the recovery count");
+}
+
+#[test]
+fn an_instance_that_restarts_does_not_count_twice() {
+    // T179
+    let mut fleet = Fleet::new(1, &enforced());
+    fleet.break_down(0..1);
+    fleet.meet();
+    fleet.join(&enforced());
+    let again = &fleet.instances[1];
+    for _ in 0..5 {
+        fleet.time.advance(SECOND / 2);
+        again.meet();
+        again.fail(2);
+        again.meet();
+        assert_eq!((again.shared().votes, again.shared().state), (1, Some(SharedState::Closed)));
+    }
+}
+
+#[test]
+fn an_advice_ends_if_the_store_is_not_heard_any_more() {
+    // T180: also if the background thread has stopped.
+    let fleet = Fleet::new(3, &config(Coordinate::Advise));
+    fleet.break_down(0..2);
+    fleet.meet();
+    fleet.time.advance(6 * SECOND);
+    fleet.instances[2].fail(1);
+    assert_eq!(fleet.instances[2].state(), State::Closed);
+    fleet.instances[2].fail(1);
+    assert_eq!(fleet.instances[2].state(), State::Open, "by its own rule");
+}
+
+#[test]
+fn the_reset_of_another_record_does_not_close_the_circuit() {
+    // T183
+    let fleet = Fleet::new(2, &config(Coordinate::Observe));
+    blocking(fleet.circuits.reset("payment\0zone-b")).unwrap();
+    fleet.time.advance(SECOND);
+    let first = &fleet.instances[0];
+    first.fail(2);
+    first.meet();
+    first.breaker.reconfigure(config(Coordinate::Observe).scope("zone-b")).unwrap();
+    first.meet();
+    assert_eq!(first.state(), State::Open);
+}

@@ -204,3 +204,65 @@ impl CircuitStore for Broken {
         store::ready(Err(store::StoreError::Unavailable("out of order".to_owned())))
     }
 }
+
+#[test]
+fn one_sick_instance_does_not_open_the_circuit_again_with_few_probes() {
+    // T179
+    for probes in [1, 2] {
+        let fleet = Fleet::new(5, &enforced().quorum(2).half_open_calls(probes));
+        fleet.break_down(0..2);
+        fleet.meet();
+        fleet.pass(5);
+        let mut failed = 0;
+        for _ in 0..30 {
+            fleet.instances[0].fail(1);
+            fleet.instances[0].meet();
+            failed += 1;
+            assert_ne!(fleet.instances[0].shared().state, Some(SharedState::Open), "{probes} probes");
+            for instance in &fleet.instances[1..] {
+                instance.call();
+                instance.meet();
+            }
+            fleet.pass(1);
+        }
+        assert!(failed > 0 && fleet.states()[1..] == [State::Closed; 4], "{:?}", fleet.states());
+    }
+}
+
+#[test]
+fn a_store_that_panics_does_not_end_the_exchange() {
+    // T182
+    let fleet = Fleet::new(3, &enforced().quorum(2));
+    fleet.instances[2].store.give(Arc::new(Panics));
+    assert!(fleet.instances[2].meet().is_some());
+    let problem = fleet.instances[2].shared().problem.unwrap();
+    assert!(problem.contains("out of order"), "{problem}");
+}
+
+/// A store that panics.
+#[derive(Debug)]
+struct Panics;
+
+impl Backend for Panics {
+    fn address(&self) -> String {
+        "nowhere".to_owned()
+    }
+
+    fn circuits(&self) -> Option<&dyn CircuitStore> {
+        Some(self)
+    }
+}
+
+impl CircuitStore for Panics {
+    fn report<'a>(&'a self, _: &'a str, _: Report) -> store::Answer<'a, Shared> {
+        panic!("out of order")
+    }
+
+    fn reset<'a>(&'a self, _: &'a str) -> store::Answer<'a, ()> {
+        panic!("out of order")
+    }
+
+    fn subscribe(&self, _: std::sync::Weak<dyn Listener>) {
+        panic!("out of order")
+    }
+}
