@@ -53,7 +53,7 @@ impl RateStore for RedisStore {
         let ReturnedTokens { limit, rule, tokens, mark } = returned;
         let mut arguments = rule_arguments(&rule);
         arguments.extend([tokens.to_string().into(), mark.to_string().into()]);
-        let operation = Operation::new(&RETURN, self.limit_key(&limit), arguments).repeatable();
+        let operation = Operation::new(&RETURN, self.limit_key(&limit), arguments).repeatable().required();
         self.session().perform(operation, |session, reply| match &*reply.status {
             "returned" => Ok(()),
             _ => Err(unusable(session, &reply)),
