@@ -178,8 +178,15 @@ impl Fleet {
 
     async fn redis_stopped(&mut self) -> Result<(), String> {
         println!("5. Redis is killed, and started again ..");
-        self.redis.kill();
         let address = self.address(1);
+        // The instance that was started last must know the others. Until then it uses the whole limit.
+        let knows = until(address, "/api/resilience/stats/store/shared", |response| {
+            ["\"instances\":3", "\"instances\":4"].iter().any(|count| response.body.contains(count))
+        });
+        if !knows.await {
+            return Err("instance 1 does not count the instances".to_owned());
+        }
+        self.redis.kill();
         let degraded = until(address, "/api/resilience/metrics", |response| {
             response.body.contains("resilient_store_degraded{name=\"shared\"} 1")
         });

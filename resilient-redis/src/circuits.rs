@@ -121,7 +121,7 @@ impl CircuitStore for RedisStore {
     }
 
     fn reset<'a>(&'a self, circuit: &'a str) -> Answer<'a, ()> {
-        let operation = self.on_circuit(circuit, "reset", Vec::new());
+        let operation = self.on_circuit(circuit, "reset", Vec::new()).required();
         self.session().perform(operation, |session, reply| match &*reply.status {
             "shared" => Ok(()),
             _ => Err::<(), StoreError>(unusable(session, &reply)),

@@ -264,6 +264,12 @@ impl Shared {
     /// The store failed: reports it once, until it works again.
     fn failed(&self, error: &StoreError) {
         self.counters.failures.count();
+        if let Some(plan) = self.plan()
+            && let Ok(guard) = self.guard(&plan)
+        {
+            // The instances can be known although the store has not decided about a call yet.
+            self.divide(plan.rule, guard.live_instances());
+        }
         if self.is_degraded.swap(true, Ordering::Relaxed) {
             return;
         }

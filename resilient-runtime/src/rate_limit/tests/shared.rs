@@ -313,6 +313,20 @@ fn without_the_store_each_instance_has_its_share() {
 }
 
 #[test]
+fn an_instance_without_a_call_knows_its_share_when_the_store_fails() {
+    let fleet = Fleet::new();
+    let instances: Vec<_> = (0..4).map(|_| fleet.instance(rate("8/h").mode(Mode::Exact))).collect();
+    until(|| {
+        fleet.time.advance(Duration::from_secs(2));
+        instances.iter().all(|(registry, _)| registry.store("shared").stats().instances == Some(4))
+    });
+    fleet.store.set(true);
+    for (_, limiter) in &instances {
+        assert_eq!(admitted(limiter, 9), 2, "8 for 4 instances");
+    }
+}
+
+#[test]
 fn an_observing_limit_rejects_nothing_and_counts() {
     let fleet = Fleet::new();
     let (_registry, limiter) = fleet.instance(rate("2/h").mode(Mode::Observe));
