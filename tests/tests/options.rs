@@ -252,7 +252,19 @@ async fn levels() -> io::Result<u32> {
 
 #[resilient(
     name = "options kept",
-    fallback(local_cache(max_age = "1d", key = id, max_entries = 99), default = Ok(1))
+    fallback(
+        distributed_cache(
+            store = "memory",
+            key = id,
+            max_age = "1d",
+            reread_after = "2s",
+            remember_absent = "5s",
+            max_bytes = 99,
+            max_entries = 99
+        ),
+        local_cache(max_age = "1d", key = id, max_entries = 99),
+        default = Ok(1)
+    )
 )]
 fn kept(id: u32) -> io::Result<u32> {
     Ok(id)
