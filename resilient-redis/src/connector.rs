@@ -24,7 +24,7 @@ use crate::store::RedisStore;
 /// // In the settings file: [store.shared] url = "redis://:secret@cache.internal"
 /// let store = registry.store("shared");
 /// store.reconfigure(Config::default().url("redis://:secret@cache.internal")).unwrap();
-/// assert_eq!(store.stats().address.as_deref(), Some("redis://cache.internal:6379/0"));
+/// assert_eq!(store.stats().address.as_deref(), Some("redis://***@cache.internal"));
 /// ```
 pub fn register(registry: &Registry) {
     registry.add_store_connector(RedisConnector);
