@@ -218,7 +218,8 @@ async fn a_foreign_value_stays_and_the_limiter_says_whose_key_it_is() {
     let store = server.store();
     let key = store.limit_key("api\0");
     let mut admin = server.admin().await;
-    let config = rate("5/h").mode(Mode::Exact);
+    // Enough for the share of each of the instances below, whose announcements last for some seconds.
+    let config = rate("500/h").mode(Mode::Exact);
     for (write, expected) in [
         ("SET {} hello", "another program has written to the key"),
         ("HSET {} name Ada", "another program has written to the key"),

@@ -73,7 +73,7 @@ impl Registry {
     /// let mut settings = Tables::default();
     /// settings.set(Kind::Store, Some("shared"), "url", &Raw::Text("memory://".into())).unwrap();
     /// registry.apply("mine", &settings).unwrap();
-    /// assert_eq!(registry.store("shared").stats().address.as_deref(), Some("memory"));
+    /// assert_eq!(registry.store("shared").stats().address.as_deref(), Some("memory://"));
     /// ```
     pub fn add_store_connector(&self, connector: impl Connector) {
         self.0.connectors.add(Arc::new(connector));

@@ -25,7 +25,7 @@ use crate::sync::Mutex;
 /// registry.add_store_connector(InMemory);
 /// let store = registry.store("shared");
 /// store.reconfigure(Config::default().url("memory://")).unwrap();
-/// assert_eq!(store.stats().address.as_deref(), Some("memory"));
+/// assert_eq!(store.stats().address.as_deref(), Some("memory://"));
 /// ```
 pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// Returns the schemes of the URLs, such as `redis`.
