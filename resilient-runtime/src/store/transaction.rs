@@ -9,7 +9,7 @@ use super::idempotency::{Claim, Claimed, Owner};
 /// A store that can write a record in the transaction of the caller.
 ///
 /// The record commits or rolls back with everything else in the transaction. A store returns itself from
-/// [`IdempotencyStore::transactional`].
+/// [`IdempotencyStore::transactional`](super::IdempotencyStore::transactional).
 ///
 /// ```
 /// use std::{any::Any, time::Duration};
