@@ -49,7 +49,6 @@ mod problem;
 mod sql;
 mod store;
 mod transaction;
-mod worker;
 
 pub use claim_error::ClaimError;
 pub use config::{Config, InvalidConfig};

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resilient_runtime::idempotency::{
-    Answer, Claim, Claimed, IdempotencyStore, Owner, StoreError, TransactionalStore,
-};
+use resilient_runtime::idempotency::{Claim, Claimed, IdempotencyStore, Owner, TransactionalStore};
+use resilient_runtime::store::{Answer, Need, StoreError, Worker};
 use tokio::time::Instant;
 
 use crate::config::{Config, InvalidConfig};
@@ -15,7 +14,6 @@ use crate::found::{Attempt, Found};
 use crate::migration;
 use crate::operation::{Outcome, Session};
 use crate::sql::{self, Change, Place};
-use crate::worker::Worker;
 
 /// The largest result that a [`PostgresStore`] stores: 16 MiB.
 ///
@@ -68,7 +66,7 @@ pub const LARGEST_RESULT: usize = 16 << 20;
 /// ```
 pub struct PostgresStore {
     pub(crate) session: Session,
-    worker: Worker,
+    worker: Arc<Worker>,
     expiry: Arc<Expiry>,
 }
 
@@ -104,7 +102,8 @@ impl PostgresStore {
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
         let (options, names) = config.checked()?;
         let session = Session::new(options, names, config.connections, config.timeout);
-        Ok(Self { session, worker: Worker::new(), expiry: Arc::new(Expiry::new(config.expire_every)) })
+        let expiry = Arc::new(Expiry::new(config.expire_every));
+        Ok(Self { session, worker: Arc::new(Worker::new("resilient-postgres")), expiry })
     }
 
     /// Creates or updates the tables. Does nothing if they have the current version.
@@ -129,11 +128,11 @@ impl PostgresStore {
     /// # Cancel safety
     /// If the future is dropped, the migration continues.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let applied = self.worker.start(migration::apply(self.session.clone()));
+        let applied = self.worker.start(Need::Optional, migration::apply(self.session.clone()));
         let applied = applied.map_err(|problem| self.session.error(&problem))?;
         match applied.await {
-            Ok(applied) => applied.map_err(StoreError::Unavailable),
-            Err(_) => Err(self.session.error("the migration panicked")),
+            Some(applied) => applied.map_err(StoreError::Unavailable),
+            None => Err(self.session.error("the migration panicked")),
         }
     }
 
@@ -156,7 +155,7 @@ impl PostgresStore {
         let session = self.session.clone();
         let checked =
             session.perform(Instant::now(), |names, _| sql::state(names), |_, _| Ok(Outcome::Ended(())));
-        self.run(checked).await
+        self.run(Need::Optional, checked).await
     }
 
     /// Deletes the records that have expired, in batches of 1000. Returns how many were deleted.
@@ -180,7 +179,7 @@ impl PostgresStore {
     /// # Cancel safety
     /// If the future is dropped, the deletion continues.
     pub async fn expire(&self) -> Result<u64, StoreError> {
-        self.run(Expiry::delete(self.session.clone())).await
+        self.run(Need::Optional, Expiry::delete(self.session.clone())).await
     }
 
     /// Returns the key of a record in the table, in hexadecimal digits.
@@ -203,42 +202,62 @@ impl PostgresStore {
     /// Starts an operation at once on the thread of the store. The returned future waits for its result.
     fn run<T: Send + 'static>(
         &self,
+        need: Need,
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Answer<'_, T> {
-        let started = self.worker.start(operation);
+        let started = self.worker.start(need, operation);
         Box::pin(async move {
-            match started {
-                Ok(done) => done.await.unwrap_or_else(|_| Err(self.session.error("the operation panicked"))),
-                Err(problem) => Err(self.session.error(&problem)),
-            }
+            let started = started.map_err(|problem| self.session.error(&problem))?;
+            started.await.unwrap_or_else(|| Err(self.session.error("the operation panicked")))
         })
     }
 
     /// Starts the deletion of expired records if it is due, without waiting for it.
     pub(crate) fn expire_if_due(&self) {
         if self.expiry.is_due() {
-            // The next interval starts it again if there is no thread or too many operations.
-            drop(self.worker.start(Arc::clone(&self.expiry).delete_and_log(self.session.clone())));
+            // The next interval starts it again if there is no thread.
+            drop(self.worker.run(Arc::clone(&self.expiry).delete_and_log(self.session.clone())));
         }
     }
 
     fn change<'a>(&'a self, (key, owner): (&str, Owner), change: OwnedChange) -> Answer<'a, bool> {
-        let (session, key) = (self.session.clone(), key.to_owned());
-        let removes = change.borrowed().removes();
-        let is_completion = matches!(change, OwnedChange::Complete(..));
-        self.run(session.perform(
-            Instant::now(),
-            move |names, _| sql::change(names, &key, owner, change.borrowed()),
-            move |reply, sending| {
-                use sqlx::Row as _;
-                let is_changed = reply.changed > 0;
-                // The first copy of the statements may have made the change.
-                let was_changed = sending.was_sent
-                    && ((removes && !reply.row.try_get::<bool, _>("is_there")?)
-                        || (is_completion && reply.row.try_get("is_completed")?));
-                Ok(Outcome::Ended(is_changed || was_changed))
-            },
-        ))
+        self.run(Need::Required, perform_change(self.session.clone(), (key.to_owned(), owner), change))
+    }
+}
+
+async fn perform_change(
+    session: Session,
+    (key, owner): (String, Owner),
+    change: OwnedChange,
+) -> Result<bool, StoreError> {
+    let removes = change.borrowed().removes();
+    let is_completion = matches!(change, OwnedChange::Complete(..));
+    let changed = session.perform(
+        Instant::now(),
+        move |names, _| sql::change(names, &key, owner, change.borrowed()),
+        move |reply, sending| {
+            use sqlx::Row as _;
+            let is_changed = reply.changed > 0;
+            // The first copy of the statements may have made the change.
+            let was_changed = sending.was_sent
+                && ((removes && !reply.row.try_get::<bool, _>("is_there")?)
+                    || (is_completion && reply.row.try_get("is_completed")?));
+            Ok(Outcome::Ended(is_changed || was_changed))
+        },
+    );
+    changed.await
+}
+
+/// A claim whose caller has not received it yet. If the caller is gone, the claim is given up: the request of the caller to
+/// give it up can be executed before the claim.
+struct Unreceived(Option<(Arc<Worker>, Session, String, Owner)>);
+
+impl Drop for Unreceived {
+    fn drop(&mut self) {
+        if let Some((worker, session, key, owner)) = self.0.take() {
+            let abandoned = perform_change(session, (key, owner), OwnedChange::Abandon);
+            drop(worker.start(Need::Required, abandoned));
+        }
     }
 }
 
@@ -274,18 +293,33 @@ impl fmt::Debug for PostgresStore {
 impl IdempotencyStore for PostgresStore {
     fn claim(&self, claim: Claim) -> Answer<'_, Claimed> {
         self.expire_if_due();
-        let session = self.session.clone();
-        let asked = claim.clone();
-        self.run(session.perform(
-            Instant::now(),
-            move |names, sending| sql::claim(names, &asked, Place::Own { until: sending.until }),
-            move |reply, sending| {
-                Ok(match Found::of(&reply.row)?.answer(&claim, reply.changed > 0, sending.was_sent) {
-                    Attempt::Ended(claimed) => Outcome::Ended(claimed),
-                    Attempt::Missed => Outcome::Again,
-                })
-            },
-        ))
+        let (session, asked) = (self.session.clone(), claim.clone());
+        let unreceived = (Arc::clone(&self.worker), session.clone(), claim.key.clone(), claim.owner);
+        let operation = async move {
+            // Also if the outcome of the claim is unknown.
+            let mut unreceived = Unreceived(Some(unreceived));
+            let claimed = session.perform(
+                Instant::now(),
+                move |names, sending| sql::claim(names, &asked, Place::Own { until: sending.until }),
+                move |reply, sending| {
+                    Ok(match Found::of(&reply.row)?.answer(&claim, reply.changed > 0, sending.was_sent) {
+                        Attempt::Ended(claimed) => Outcome::Ended(claimed),
+                        Attempt::Missed => Outcome::Again,
+                    })
+                },
+            );
+            let claimed = claimed.await;
+            if claimed.as_ref().is_ok_and(|claimed| *claimed != Claimed::Acquired) {
+                unreceived.0 = None;
+            }
+            Ok((claimed, unreceived))
+        };
+        let started = self.run(Need::Optional, operation);
+        Box::pin(async move {
+            let (claimed, mut unreceived) = started.await?;
+            unreceived.0 = None;
+            claimed
+        })
     }
 
     fn renew<'a>(&'a self, key: &'a str, owner: Owner, lease: Duration) -> Answer<'a, bool> {
@@ -307,7 +341,7 @@ impl IdempotencyStore for PostgresStore {
         let lost = self.lose(key, owner);
         Box::pin(async move {
             lost.await?;
-            Err(self.session.error(&too_large(bytes)))
+            Err(StoreError::Refused(self.session.describe(&too_large(bytes))))
         })
     }
 

@@ -46,11 +46,9 @@ mod sentinel;
 mod server;
 mod session;
 mod store;
-#[allow(dead_code, reason = "for roles that send messages between instances")]
 mod subscription;
 #[cfg(feature = "tls")]
 mod tls;
-mod worker;
 
 #[cfg(test)]
 extern crate self as resilient_redis;

@@ -7,16 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::RedisError;
-use resilient_runtime::idempotency::StoreError;
+use resilient_runtime::store::{Need, StoreError, Worker};
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot::Receiver;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, InvalidConfig, Wait};
 use crate::link::{Link, Route};
 use crate::problem::Failure;
 use crate::script::{Response, Script};
-use crate::worker::{Need, Worker};
 
 /// How often one request may be redirected to another node of a cluster.
 const REDIRECTIONS: u32 = 5;
@@ -26,8 +24,8 @@ const REDIRECTIONS: u32 = 5;
 /// # Adding a role
 /// A role (idempotency records, rate limits, ..) is a module with its own scripts. It needs [`Session::new`], one
 /// [`Session::key`] for each of its entries, and [`Session::perform`] with an [`Operation`]. The protocol of the scripts is
-/// described in [`script`](crate::script). Messages between instances are sent by [`Session::publish`] and received by a
-/// [`Subscription`](crate::subscription::Subscription).
+/// described in [`script`](crate::script). A script sends messages to other instances with `PUBLISH`. A
+/// [`Subscription`](crate::subscription::Subscription) receives them.
 #[derive(Clone, Debug)]
 pub(crate) struct Session(Arc<Inner>);
 
@@ -146,7 +144,7 @@ impl Session {
         let address = place.shown();
         let link = Link::new(place, config.timeout);
         let Config { prefix, timeout, wait, .. } = config;
-        let (requests, worker) = (AtomicU64::new(0), Worker::new());
+        let (requests, worker) = (AtomicU64::new(0), Worker::new("resilient-redis"));
         Ok(Self(Arc::new(Inner { link, address, prefix, timeout, wait, requests, worker })))
     }
 
@@ -227,7 +225,7 @@ impl Session {
     /// Sends a message to all subscribers of a channel that are connected at the moment.
     ///
     /// It is sent at most once. An error means that it was not sent, or that this is not known.
-    #[allow(dead_code, reason = "for roles that send messages between instances")]
+    #[cfg(test)]
     pub(crate) fn publish(&self, channel: &str, message: Vec<u8>) -> Performed<'_, ()> {
         let (session, channel, until) = (self.clone(), channel.to_owned(), Instant::now() + self.0.timeout);
         self.start(async move {
@@ -252,6 +250,7 @@ impl Session {
     }
 
     /// Runs something at once on the thread of the session.
+    #[cfg(test)]
     pub(crate) fn start<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -262,15 +261,13 @@ impl Session {
 
     async fn awaited<T>(
         &self,
-        started: Result<Receiver<Result<T, StoreError>>, String>,
+        started: Result<impl Future<Output = Option<Result<T, StoreError>>>, String>,
     ) -> Result<T, StoreError> {
-        let received = started.map_err(|problem| self.error(&problem))?;
-        let stopped = |_| Err(self.error("the operation was stopped by a panic"));
-        received.await.unwrap_or_else(stopped)
+        let started = started.map_err(|problem| self.error(&problem))?;
+        started.await.unwrap_or_else(|| Err(self.error("the operation was stopped by a panic")))
     }
 
     /// Runs something on the thread of the session that is not an operation and ends by itself.
-    #[allow(dead_code, reason = "for roles that send messages between instances")]
     pub(crate) fn in_background(
         &self,
         work: impl Future<Output = ()> + Send + 'static,

@@ -91,6 +91,7 @@ mod name;
 mod nearest;
 mod outage;
 mod outcome;
+mod portable;
 mod priority;
 mod random;
 mod ratio;

@@ -111,7 +111,7 @@ pub(crate) async fn lease(server: &Server) -> Result<Vec<Row>, Box<dyn Error>> {
     let registries = (0..4).map(|_| server.instance()).collect::<Result<Vec<_>, _>>()?;
     let limiters: Result<Vec<_>, _> =
         registries.iter().map(|registry| limiter(registry, "lease", "50000/s", Mode::Lease)).collect();
-    let before = server.commands().await?;
+    let before = server.scripts().await?;
     let began = Instant::now();
     let threads: Vec<_> = limiters?
         .into_iter()
@@ -130,14 +130,14 @@ pub(crate) async fn lease(server: &Server) -> Result<Vec<Row>, Box<dyn Error>> {
         .collect();
     let counts: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
     let took = began.elapsed().as_secs_f64();
-    let commands = server.commands().await? - before;
+    let requests = server.scripts().await? - before;
     let (decisions, admitted) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
     // The burst of the default settings is the number of calls in the rate.
     let most = RATE * took + RATE;
     let share = admitted as f64 / most * 100.0;
     Ok(vec![
         Row::rate("shared limit, `lease`, 50 000/s, 4 instances: decisions", decisions as f64 / took),
-        Row::rate("the same: commands at the server", commands as f64 / took),
+        Row::rate("the same: requests to the server", requests as f64 / took),
         Row::text("the same: admitted", format!("{admitted} of at most {most:.0} ({share:.1} %)")),
     ])
 }

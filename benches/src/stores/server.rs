@@ -55,12 +55,13 @@ impl Server {
         Ok(registry)
     }
 
-    /// Number of commands that the server has processed.
-    pub(crate) async fn commands(&self) -> Result<u64, Box<dyn Error>> {
+    /// Number of requests for a script that the server has processed.
+    pub(crate) async fn scripts(&self) -> Result<u64, Box<dyn Error>> {
         let mut connection = self.connection().await?;
-        let information: String = redis::cmd("INFO").arg("stats").query_async(&mut connection).await?;
-        let count = information.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
-        Ok(count.ok_or("the server does not count commands")?.trim().parse()?)
+        let information: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await?;
+        let calls = information.lines().filter_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let calls: Option<&str> = calls.filter_map(|rest| rest.split(',').next()).next();
+        Ok(calls.ok_or("the server does not count scripts")?.parse()?)
     }
 
     pub(crate) fn signal(&self, signal: &str) -> std::io::Result<()> {

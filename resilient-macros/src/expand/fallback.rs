@@ -84,14 +84,11 @@ impl Writer<'_> {
         let place = located(cache.word.span());
         // rustc errors about a type that cannot be stored point to that type.
         let at = self.output_ends().0;
+        // The type of a closure contains the type parameters of the function.
         let (bound, make_key, owner) = if cache.is_local() {
-            (
-                quote_spanned!(mixed=> __key),
-                quote_spanned!(at=> key),
-                quote_spanned!(mixed=> &__RESILIENT_SITE),
-            )
+            let owner = quote_spanned!(mixed=> (&__RESILIENT_SITE, #krate::__rt::path_of(&|| ())));
+            (quote_spanned!(mixed=> __key), quote_spanned!(at=> key), owner)
         } else {
-            // The type of a closure contains the type parameters of the function.
             let owner = quote_spanned!(mixed=> #krate::__rt::path_with_types(&|| ()));
             (quote_spanned!(mixed=> __store_key), quote_spanned!(at=> store_key), owner)
         };

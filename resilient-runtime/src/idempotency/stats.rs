@@ -4,28 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::observe::{Describe, Family, counts};
-use crate::sync::{AtomicU64, Ordering};
-
-/// A plain atomic is fast enough: an idempotent call allocates and accesses a store anyway.
-#[derive(Debug)]
-pub(super) struct Counter(AtomicU64);
-
-impl Default for Counter {
-    fn default() -> Self {
-        Self(AtomicU64::new(0))
-    }
-}
-
-impl Counter {
-    pub(super) fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use crate::observe::{Counter, Describe, Family, counts};
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -47,10 +26,10 @@ impl Counters {
         let Self { executed, replayed, waited, in_progress, key_reused, .. } = self;
         let Self { unknown, abandoned, lost, not_kept, full, store_failures, .. } = self;
         for counter in [executed, replayed, waited, in_progress, key_reused] {
-            counter.0.store(0, Ordering::Relaxed);
+            counter.reset();
         }
         for counter in [unknown, abandoned, lost, not_kept, full, store_failures] {
-            counter.0.store(0, Ordering::Relaxed);
+            counter.reset();
         }
     }
 

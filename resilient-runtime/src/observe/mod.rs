@@ -1,6 +1,7 @@
 //! Statistics, metrics and events of calls.
 
 mod buckets;
+mod counter;
 mod describe;
 mod event;
 mod events;
@@ -17,6 +18,7 @@ mod subscription;
 
 pub use crate::error_text::{ERROR_TEXT_BYTES, ErrorText, Words};
 pub use crate::last_error::LastError;
+pub(crate) use counter::Counter;
 pub(crate) use describe::{Describe, Family, counts};
 pub use event::{Event, EventKind};
 pub use events::EVENT_CAPACITY;

@@ -131,6 +131,9 @@ pub trait MarksNothing<R> {
 
 impl<R> MarksNothing<R> for Leveled<R> {}
 
+/// The function whose values a local cache keeps: its site, and the [`path_of`] a closure in it.
+type CacheOwner = (&'static Site, &'static str);
+
 /// A stored value and its age.
 type Found<V> = Result<(V, Duration), NoAnswer>;
 
@@ -155,8 +158,11 @@ impl<V> Copy for CacheKey<V> {}
 type Again<R> = Result<(R, Option<Duration>), NoAnswer>;
 
 impl<V: LastGood> CacheKey<V> {
-    fn of<K: Hash + ?Sized>(call: &Call<'_>, site: &'static Site, key: &K) -> Self {
-        let hash = call.cache_key::<V, K>(std::ptr::from_ref(site).addr(), key);
+    fn of<K: Hash + ?Sized>(call: &Call<'_>, (site, path): CacheOwner, key: &K) -> Self {
+        // The instances of a generic function have one site, and each has a path of its own. Two functions with the same path
+        // have two sites.
+        let owner = std::ptr::from_ref(site).addr() ^ path.as_ptr().addr().rotate_left(32);
+        let hash = call.cache_key::<V, K>(owner, key);
         Self {
             hash,
             keep: |call, key, value| call.keep(key, value),
@@ -178,7 +184,7 @@ impl<V> CacheKey<V> {
 /// Stores the `Ok` value of a `Result`.
 pub trait KeepsResults<T, E> {
     /// Makes the cache key.
-    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<T>
+    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: CacheOwner, key: &K) -> CacheKey<T>
     where
         T: LastGood;
     /// Stores the value.
@@ -188,11 +194,11 @@ pub trait KeepsResults<T, E> {
 }
 
 impl<T, E> KeepsResults<T, E> for &&Leveled<Result<T, E>> {
-    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<T>
+    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: CacheOwner, key: &K) -> CacheKey<T>
     where
         T: LastGood,
     {
-        CacheKey::of(call, site, key)
+        CacheKey::of(call, owner, key)
     }
 
     fn keep(&self, call: &Call<'_>, key: CacheKey<T>, outcome: &Result<T, E>) {
@@ -209,7 +215,7 @@ impl<T, E> KeepsResults<T, E> for &&Leveled<Result<T, E>> {
 /// Stores the value of an `Option`.
 pub trait KeepsOptions<T> {
     /// Makes the cache key.
-    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<T>
+    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: CacheOwner, key: &K) -> CacheKey<T>
     where
         T: LastGood;
     /// Stores the value.
@@ -219,11 +225,11 @@ pub trait KeepsOptions<T> {
 }
 
 impl<T> KeepsOptions<T> for &Leveled<Option<T>> {
-    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<T>
+    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: CacheOwner, key: &K) -> CacheKey<T>
     where
         T: LastGood,
     {
-        CacheKey::of(call, site, key)
+        CacheKey::of(call, owner, key)
     }
 
     fn keep(&self, call: &Call<'_>, key: CacheKey<T>, outcome: &Option<T>) {
@@ -240,7 +246,7 @@ impl<T> KeepsOptions<T> for &Leveled<Option<T>> {
 /// Stores a plain value.
 pub trait KeepsPlain<R> {
     /// Makes the cache key.
-    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<R>
+    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: CacheOwner, key: &K) -> CacheKey<R>
     where
         R: LastGood;
     /// Stores the value.
@@ -250,11 +256,11 @@ pub trait KeepsPlain<R> {
 }
 
 impl<R> KeepsPlain<R> for Leveled<R> {
-    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, site: &'static Site, key: &K) -> CacheKey<R>
+    fn key<K: Hash + ?Sized>(&self, call: &Call<'_>, owner: CacheOwner, key: &K) -> CacheKey<R>
     where
         R: LastGood,
     {
-        CacheKey::of(call, site, key)
+        CacheKey::of(call, owner, key)
     }
 
     fn keep(&self, call: &Call<'_>, key: CacheKey<R>, outcome: &R) {
@@ -266,9 +272,15 @@ impl<R> KeepsPlain<R> for Leveled<R> {
     }
 }
 
+/// Returns the path of a closure, which contains the path and the type parameters of its function.
+#[inline]
+pub fn path_of<F>(_closure: &F) -> &'static str {
+    std::any::type_name::<F>()
+}
+
 /// Returns the path of a function with its type parameters. `inside` is a closure in the function.
-pub fn path_with_types<F>(_inside: &F) -> &'static str {
-    std::any::type_name::<F>().trim_end_matches("::{{closure}}")
+pub fn path_with_types<F>(inside: &F) -> &'static str {
+    path_of(inside).trim_end_matches("::{{closure}}")
 }
 
 /// The key of a call in the built-in distributed cache, with functions for its value. Like [`CacheKey`], it is where the

@@ -55,7 +55,7 @@ pub use answer::{Ask, asking, asking_later};
 pub use describe::{Describing, Wording, describing};
 pub use judge::{Combine, Judge, Rule, judging, judging_static};
 pub use keys::{KeyOf, Shareable, Shown, keying, publish, share, share_blocking, shown};
-pub use levels::{CacheKey, Describe, Leveled, StoreKey, leveling, path_with_types};
+pub use levels::{CacheKey, Describe, Leveled, StoreKey, leveling, path_of, path_with_types};
 pub use once::{Codecs, Prints, keeping, print};
 pub use repeated::{Again, Moved, Repeated, repeating};
 pub use settled::{Known, Settled, Settles, Unbegun, settled, settling};

@@ -4,11 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::background::Background;
 use super::connector::Connectors;
 use super::gate::{Gate, Pass, Refused};
 use super::stats::{Counters, Stats};
 use super::wait::within;
+use super::worker::{AfterDrop, Need, TaskThread};
 use super::{Backend, Config, StoreError};
 use crate::clock::{Instant, nanos};
 use crate::component::{Core, Environment};
@@ -22,15 +22,6 @@ const SILENT: Duration = Duration::from_millis(20);
 
 /// The last error, if none is known.
 const UNKNOWN: &str = "no reason is known";
-
-/// Whether a request can be left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    /// The request fails at once if the store is degraded or busy.
-    Optional,
-    /// The request is sent in any case: it ends something that the store has acknowledged, such as a lease.
-    Required,
-}
 
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -52,7 +43,7 @@ pub(crate) struct Guard {
     last_error: Mutex<Option<Arc<str>>>,
     pub(super) counters: Counters,
     log_limit: LogLimit,
-    pub(super) background: Background,
+    pub(super) background: TaskThread,
     /// Identifies this instance in the store.
     pub(super) instance: u128,
     pub(super) live: AtomicU32,
@@ -97,7 +88,7 @@ impl Guard {
             last_error: Mutex::default(),
             counters: Counters::default(),
             log_limit: LogLimit::default(),
-            background: Background::default(),
+            background: TaskThread::new("resilient-store", AfterDrop::DropTasks),
             instance: environment.random.unique(),
             live: AtomicU32::new(1),
             announces: AtomicBool::new(false),
@@ -173,6 +164,11 @@ impl Guard {
         Ok(Arc::clone(link.open.get_or_insert(opened)))
     }
 
+    /// The store in use, if it is open.
+    pub(super) fn open_backend(&self) -> Option<Arc<dyn Backend>> {
+        self.link.lock().open.clone()
+    }
+
     /// Where the store is, without opening it.
     fn address(&self) -> Option<String> {
         let (open, given, url) = {
@@ -226,8 +222,7 @@ impl Guard {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let clock = &self.environment.clock;
-        within(clock, clock.now().after(self.timeout()), self.request(need, send)).await
+        self.in_time(self.request(need, send)).await
     }
 
     /// Whether faults can delay requests, which needs a timer.
@@ -346,6 +341,12 @@ impl Guard {
         self.counters.reset();
         *self.last_error.lock() = None;
         self.tell();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Answer, TransactionalStore, ready};
+use crate::portable::portable_numbers;
 
 /// Identifies the call that claimed a key.
 ///
@@ -330,20 +331,5 @@ impl std::hash::Hasher for Printer {
         }
     }
 
-    // Independent of the machine's byte order and word size.
-    fn write_u16(&mut self, number: u16) {
-        self.write(&number.to_le_bytes());
-    }
-    fn write_u32(&mut self, number: u32) {
-        self.write(&number.to_le_bytes());
-    }
-    fn write_u64(&mut self, number: u64) {
-        self.write(&number.to_le_bytes());
-    }
-    fn write_u128(&mut self, number: u128) {
-        self.write(&number.to_le_bytes());
-    }
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
+    portable_numbers!();
 }

@@ -1,10 +1,14 @@
 //! Counts the running instances of a service.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use super::guard::{Guard, Need};
+use super::guard::Guard;
 use super::wait::guarded;
+use super::worker::Need;
 use super::{Answer, StoreError};
 use crate::clock::{BoxedTimer, Instant};
 use crate::sync::Ordering;
@@ -50,6 +54,9 @@ pub trait InstanceStore: Send + Sync + 'static {
     fn announce(&self, instance: u128, lasts: Duration) -> Answer<'_, u32>;
 
     /// Ends the announcement of an instance.
+    ///
+    /// The future is polled once and then dropped when the registry of the instance is dropped, so do as much as possible
+    /// before it is first pending.
     fn leave(&self, instance: u128) -> Answer<'_, ()>;
 }
 
@@ -68,6 +75,18 @@ impl Guard {
     /// The number of running instances at the last announcement, at least 1.
     pub(crate) fn live_instances(&self) -> u32 {
         self.live.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Ends the announcement, without waiting for the store.
+    pub(super) fn leave(&self) {
+        if !self.announces.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(backend) = self.open_backend() else { return };
+        if let Some(instances) = backend.instances() {
+            let mut left = pin!(guarded(|| instances.leave(self.instance)));
+            let _ = left.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
     }
 
     /// Identifies this instance in the store.

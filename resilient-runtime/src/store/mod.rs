@@ -30,7 +30,6 @@
 //! - The URL with its login is not shown in statistics, errors, logs or the settings of the process.
 
 mod backend;
-mod background;
 pub(crate) mod cache;
 pub(crate) mod circuits;
 mod config;
@@ -47,6 +46,7 @@ pub(crate) mod rate;
 mod stats;
 mod transaction;
 pub(crate) mod wait;
+mod worker;
 
 use std::sync::Arc;
 
@@ -61,14 +61,14 @@ pub use error::{Answer, StoreError};
 #[cfg(all(test, not(resilient_loom)))]
 pub(crate) use gate::Always;
 pub(crate) use gate::{Gate, Pass, Refused};
-pub(crate) use guard::{Guard, Need};
+pub(crate) use guard::Guard;
 pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
 pub(crate) use named::{Finder, NamedStores, OnReady};
 pub use rate::RateStore;
-pub(crate) use stats::Counter;
 pub use stats::Stats;
 pub use transaction::TransactionalStore;
+pub use worker::{Need, Worker};
 
 use crate::component::{Component, Core, Create, Kind};
 use crate::observe::EventKind;

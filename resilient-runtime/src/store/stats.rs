@@ -6,33 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::observe::{Describe, Family, counts};
+use crate::observe::{Counter, Describe, Family, counts};
 use crate::seconds::optional_seconds;
-use crate::sync::{AtomicU64, Ordering};
-
-/// A plain atomic is fast enough for a request to a server.
-#[derive(Debug)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Default for Counter {
-    fn default() -> Self {
-        Self(AtomicU64::new(0))
-    }
-}
-
-impl Counter {
-    pub(crate) fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-}
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {

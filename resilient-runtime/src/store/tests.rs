@@ -273,7 +273,7 @@ fn the_url_can_be_in_a_file_of_its_own() {
 
 #[test]
 fn instances_are_counted_in_the_background_and_the_last_number_stays() {
-    let (_time, registry, faulty, _once) = setup();
+    let (_time, registry, faulty, once) = setup();
     let store = registry.store("shared");
     assert_eq!(store.stats().instances, None);
     store.guard.announce();
@@ -283,6 +283,10 @@ fn instances_are_counted_in_the_background_and_the_last_number_stays() {
     }
     assert_eq!((store.stats().instances, faulty.seen()), (Some(3), vec!["announce"]));
     assert_ne!(store.guard.instance(), 0);
+    drop((store, registry, once));
+    while !faulty.seen().contains(&"leave") {
+        std::thread::yield_now();
+    }
 }
 
 #[test]

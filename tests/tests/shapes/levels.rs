@@ -342,6 +342,27 @@ impl From<Rejection> for Shareable {
     }
 }
 
+#[test]
+fn functions_with_other_type_parameters_do_not_share_cached_results() {
+    #[resilient(
+        registry = registry,
+        retry(max = 1, base = "0ms"),
+        fallback(local_cache(max_age = "1h", key = ())),
+        name = "of size"
+    )]
+    fn of_size<const N: u32>(registry: &Registry, is_up: bool) -> Result<u32, Error> {
+        if is_up { Ok(N) } else { Err(Error::Down("primary")) }
+    }
+
+    let registry = Registry::new();
+    assert_eq!((of_size::<1>(&registry, true).ok(), of_size::<2>(&registry, true).ok()), (Some(1), Some(2)));
+    assert_eq!(
+        (of_size::<1>(&registry, false).ok(), of_size::<2>(&registry, false).ok()),
+        (Some(1), Some(2))
+    );
+    assert!(of_size::<3>(&registry, false).is_err());
+}
+
 #[tokio::test]
 async fn a_shared_degraded_result_is_not_cached_and_is_reported_to_all_callers() {
     // T98, T114

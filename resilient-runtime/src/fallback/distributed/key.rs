@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Distributed;
 use crate::fallback::NoAnswer;
+use crate::portable::portable_numbers;
 use crate::stored;
 
 /// The longest key, in bytes.
@@ -75,20 +76,5 @@ impl Hasher for KeyBytes {
         }
     }
 
-    // Independent of the machine's byte order and word size.
-    fn write_u16(&mut self, number: u16) {
-        self.write(&number.to_le_bytes());
-    }
-    fn write_u32(&mut self, number: u32) {
-        self.write(&number.to_le_bytes());
-    }
-    fn write_u64(&mut self, number: u64) {
-        self.write(&number.to_le_bytes());
-    }
-    fn write_u128(&mut self, number: u128) {
-        self.write(&number.to_le_bytes());
-    }
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
+    portable_numbers!();
 }

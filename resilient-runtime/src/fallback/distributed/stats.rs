@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::observe::Counter;
 
 /// Statistics of the built-in distributed cache.
 ///
@@ -51,25 +51,6 @@ pub struct DistributedCacheStats {
     pub in_memory: u64,
 }
 
-#[derive(Debug)]
-pub(super) struct Counter(AtomicU64);
-
-impl Default for Counter {
-    fn default() -> Self {
-        Self(AtomicU64::new(0))
-    }
-}
-
-impl Counter {
-    pub(super) fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 macro_rules! counters {
     ($($name:ident)*) => {
         #[derive(Debug, Default)]
@@ -83,7 +64,7 @@ macro_rules! counters {
             }
 
             pub(super) fn reset(&self) {
-                $(self.$name.0.store(0, Ordering::Relaxed);)*
+                $(self.$name.reset();)*
             }
         }
     };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Shared;
+use crate::observe::Counter;
 use crate::rate_limit::config::Mode;
-use crate::store::Counter;
 use crate::sync::{AtomicU32, Ordering};
 
 #[derive(Debug)]
