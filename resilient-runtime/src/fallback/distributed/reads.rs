@@ -43,7 +43,7 @@ pub(super) struct Reads(Mutex<HashMap<Arc<str>, Joined>>);
 /// A read in progress that calls can join.
 #[derive(Debug)]
 struct Joined {
-    /// See [`Read::began`]. A later read of the same key has a greater number.
+    /// See [`Read::began`].
     began: u64,
     receiver: watch::Receiver<Option<Outcome>>,
 }
@@ -67,8 +67,9 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut all = self.cache.reads.0.lock();
-        // A removal of the key may have let a later read take its place.
-        if all.get(&self.key).is_some_and(|joined| joined.began == self.began) {
+        // A later read may have taken its place.
+        let is_own = |joined: &Joined| joined.receiver.same_channel(&self.sender.subscribe());
+        if all.get(&self.key).is_some_and(is_own) {
             all.remove(&self.key);
         }
     }
@@ -92,9 +93,12 @@ impl Distributed {
         let text = key.text();
         let began = {
             let mut all = self.reads.0.lock();
-            // A read that began before the key was removed may return the removed value.
-            if let Some(joined) = all.get(text).filter(|it| !self.near.is_removed_since(key.hash(), it.began))
-            {
+            // A read that began before the key was removed may return the removed value, and one that has ended is old.
+            let is_current = |joined: &&Joined| {
+                let has_ended = joined.receiver.borrow().is_some();
+                !has_ended && !self.near.is_removed_since(key.hash(), joined.began)
+            };
+            if let Some(joined) = all.get(text).filter(is_current) {
                 self.counters.joined_reads.count();
                 return joined.receiver.clone();
             }
