@@ -132,7 +132,7 @@ impl Worker {
     }
 }
 
-/// What happens to tasks that have not ended when their thread is dropped.
+/// Tasks that have not ended when their thread is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterDrop {
     WaitForTasks,
