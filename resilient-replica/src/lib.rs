@@ -5,4 +5,12 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod memory;
 pub mod resolve;
+mod set;
+
+pub use memory::MemoryReplica;
+pub use set::{
+    Accepted, Builder, HintLimits, InvalidSet, LastWriteWins, Level, Merging, Mode, Problem, Read,
+    ReplicaError, ReplicaSet, Resolver, Stats, Sweep, Value,
+};

@@ -137,6 +137,11 @@ impl HybridClock {
         Timestamp { time, actor: self.actor }
     }
 
+    /// The time since 1970 of the machine.
+    pub(crate) fn wall(&self) -> Duration {
+        (self.wall)()
+    }
+
     /// Makes all timestamps from now on greater than this one.
     ///
     /// # Errors

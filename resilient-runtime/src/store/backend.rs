@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CacheStore, CircuitStore, IdempotencyStore, InstanceStore, RateStore};
+use super::{CacheStore, CircuitStore, IdempotencyStore, InstanceStore, RateStore, ReplicaStore};
 
 /// A store that components use by name. It plays one or more roles.
 ///
@@ -99,6 +99,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn rate(&self) -> Option<&dyn RateStore> {
         None
     }
+
+    /// Returns the store of the records of replica sets, if this store has that role.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, rate_limit::MemoryStore, store::Backend};
+    ///
+    /// assert!(MemoryStore::new(Clock::system(), 10).replica().is_none());
+    /// ```
+    fn replica(&self) -> Option<&dyn ReplicaStore> {
+        None
+    }
 }
 
 impl<B: Backend + ?Sized> Backend for Arc<B> {
@@ -124,5 +135,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn rate(&self) -> Option<&dyn RateStore> {
         B::rate(self)
+    }
+
+    fn replica(&self) -> Option<&dyn ReplicaStore> {
+        B::replica(self)
     }
 }

@@ -1,0 +1,117 @@
+//! Delivers writes to members that missed them.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use resilient_runtime::Component;
+use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, StoreError, Written};
+
+use super::{Inner, ReplicaSet, Resolver, Value};
+
+/// How long the delivery waits if no member can be reached.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs something after the operation that started it has returned. It ends early if the runtime does.
+pub(super) fn in_background(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        drop(runtime.spawn(work));
+    }
+}
+
+/// The task that delivers hints. If it ends, the next hint starts it again.
+struct Delivering(Arc<Inner>);
+
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        self.0.is_delivering.store(false, Ordering::Release);
+    }
+}
+
+impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
+    /// Keeps a write for a member that missed it.
+    pub(super) fn keep(&self, member: usize, key: ReplicaKey, record: ReplicaRecord) {
+        if !self.inner.hints.add(member, key, record, self.inner.timer.now()) {
+            self.inner.counters.dropped_hints.add();
+            return;
+        }
+        self.start_delivery();
+    }
+
+    fn start_delivery(&self) {
+        if self.inner.is_delivering.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (set, mut delivering) = (self.clone(), Delivering(Arc::clone(&self.inner)));
+        in_background(async move {
+            loop {
+                let is_done = set.deliver_hints().await;
+                drop(delivering);
+                // A hint may have been added since the last look.
+                let inner = &set.inner;
+                if !is_done || inner.hints.len() == 0 || inner.is_delivering.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+                delivering = Delivering(Arc::clone(inner));
+            }
+        });
+    }
+
+    /// Delivers hints until there are none. Returns false if that is not possible, without a timer.
+    async fn deliver_hints(&self) -> bool {
+        let Inner { hints, timer, members, .. } = &*self.inner;
+        while hints.len() > 0 {
+            let is_reachable = |member: usize| !members[member].store.stats().degraded;
+            let delivered = match hints.next(timer.now(), is_reachable) {
+                Some((member, key, record)) => {
+                    let is_there = self.deliver(member, &key, &record).await.is_ok();
+                    if is_there {
+                        hints.done(member, &key, &record);
+                    }
+                    is_there
+                }
+                None => false,
+            };
+            if !delivered {
+                match timer.delay(PAUSE) {
+                    Some(pause) => pause.await,
+                    None => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Writes a record to a member, unless the member has a newer one or can merge it.
+    pub(super) async fn deliver(
+        &self,
+        member: usize,
+        key: &ReplicaKey,
+        record: &ReplicaRecord,
+    ) -> Result<(), StoreError> {
+        let written = match &record.value {
+            Some(bytes) if R::MERGES => {
+                let value =
+                    self.decode(member, bytes).map_err(|problem| StoreError::Refused(problem.to_string()))?;
+                self.merge_into(member, key, value, record.clone(), None).await?
+            }
+            _ => {
+                let max_ahead = self.inner.max_ahead;
+                self.inner.members[member]
+                    .write(key.clone(), record.clone(), Expected::Older, max_ahead)
+                    .await
+                    .1?
+            }
+        };
+        match written {
+            Written::Applied => self.inner.counters.repairs.add(),
+            Written::Conflict(_) => {}
+            Written::Ahead(by) => {
+                let problem = format!("the version is {by:?} ahead of the clock of the member");
+                return Err(StoreError::Refused(problem));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! Reads.
+
+use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, ReplicaVersion, Written};
+
+use super::error::{Problem, ReplicaError};
+use super::gather::{Gather, Next};
+use super::{Mode, ReplicaSet, Resolver, Value, timestamp};
+use crate::resolve::Timestamp;
+
+/// The result of a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Read<T> {
+    /// The value, or `None` if there is none.
+    pub value: Option<T>,
+    /// Whether fewer members answered than a read needs to see the last write. Mark the response of your service as degraded
+    /// then.
+    pub may_be_stale: bool,
+    /// The version of the value, or of its removal.
+    pub version: Option<Timestamp>,
+}
+
+/// What members have for a key.
+pub(super) struct Found {
+    pub(super) answers: Vec<(usize, Option<ReplicaRecord>)>,
+    pub(super) is_enough: bool,
+}
+
+/// The answers of members as one.
+pub(super) struct Resolved<T> {
+    pub(super) value: Option<T>,
+    /// What all members should have.
+    pub(super) target: Option<ReplicaRecord>,
+    /// The members that have something else.
+    pub(super) stale: Vec<(usize, Option<ReplicaVersion>)>,
+}
+
+impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
+    /// Reads the value of a key.
+    ///
+    /// A member that answered with an older value gets the newest one. In [`Mode::Cp`], the read waits for it if fewer members
+    /// have the newest value than a write needs. So no later read returns an older value, also if a write was accepted by too few
+    /// members, unless [`quorums`](crate::Builder::quorums) sets a read quorum below the write quorum.
+    ///
+    /// # Errors
+    /// Returns [`Problem::ReadRefused`] if too few members answered, and in [`Mode::Ap`] if none did. Returns
+    /// [`Problem::OtherType`] or [`Problem::NotMergeable`] if the values cannot be used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect on the value.
+    pub async fn read(&self, key: &str) -> Result<Read<T>, ReplicaError> {
+        let key = self.key(key);
+        let found = self.find(&key).await.map_err(|problem| self.error(problem))?;
+        let resolved = self.resolve(&found.answers).map_err(|problem| self.error(problem))?;
+        self.repair(&key, &found, &resolved).await.map_err(|problem| self.error(problem))?;
+        let may_be_stale = found.answers.len() < self.inner.quorums.0;
+        self.inner.counters.reads.add();
+        if may_be_stale {
+            self.inner.counters.stale_reads.add();
+        }
+        let version = resolved.target.map(|target| timestamp(target.version));
+        Ok(Read { value: resolved.value, may_be_stale, version })
+    }
+
+    /// Asks as many members as needed, and others in place of those that fail or are slow.
+    pub(super) async fn find(&self, key: &ReplicaKey) -> Result<Found, Problem> {
+        let plan = self.plan(true);
+        let mut gather = Gather::new(&self.inner.timer, plan.within)?;
+        let mut next = plan.counted.iter().copied();
+        let ask =
+            |gather: &Gather<_>, member: usize| gather.ask(self.inner.members[member].read(key.clone()));
+        for member in next.by_ref().take(plan.needed) {
+            ask(&gather, member);
+        }
+        gather.hedge_after(self.inner.hedge_after);
+        let (mut answers, mut causes, mut is_in_time) = (Vec::new(), Vec::new(), true);
+        while answers.len() < plan.needed && (is_in_time || answers.is_empty()) {
+            match gather.next().await {
+                Next::Answer(member, Ok(record)) => answers.push((member, record)),
+                Next::Answer(member, Err(error)) => {
+                    causes.push(self.cause(member, &error));
+                    if let Some(other) = next.next() {
+                        ask(&gather, other);
+                    } else if !plan.is_available && answers.len() + gather.pending() < plan.needed {
+                        break;
+                    }
+                }
+                Next::Hedge => {
+                    if let Some(other) = next.next() {
+                        self.inner.counters.hedges.add();
+                        ask(&gather, other);
+                        gather.hedge_after(self.inner.hedge_after);
+                    }
+                }
+                Next::Deadline => is_in_time = false,
+                Next::End => break,
+            }
+        }
+        let is_enough = answers.len() >= plan.needed;
+        if !is_enough && (!plan.is_available || answers.is_empty()) {
+            self.inner.counters.refused.add();
+            let (needed, reached, members) = (plan.needed, answers.len(), self.inner.members.len());
+            return Err(Problem::ReadRefused { needed, reached, members, causes });
+        }
+        Ok(Found { answers, is_enough })
+    }
+
+    /// Makes one value of several.
+    pub(super) fn resolve(&self, answers: &[(usize, Option<ReplicaRecord>)]) -> Result<Resolved<T>, Problem> {
+        let records = answers.iter().filter_map(|(member, record)| Some((*member, record.as_ref()?)));
+        let Some((newest_at, newest)) = records.clone().max_by_key(|(_, record)| record.version) else {
+            return Ok(Resolved { value: None, target: None, stale: Vec::new() });
+        };
+        let mut target = newest.clone();
+        let mut value = newest.value.as_ref().map(|bytes| self.decode(newest_at, bytes)).transpose()?;
+        if R::MERGES {
+            let mut merged = value.clone();
+            for (member, record) in records.filter(|(_, record)| record.version != newest.version) {
+                let Some(bytes) = &record.value else { continue };
+                let other = self.decode(member, bytes)?;
+                match &mut merged {
+                    Some(merged) => R::merge(merged, other).map_err(Problem::NotMergeable)?,
+                    None => merged = Some(other),
+                }
+            }
+            if merged != value {
+                for (member, record) in answers {
+                    if let Some(record) = record {
+                        self.observe(*member, record.version)?;
+                    }
+                }
+                target = self.record(merged.as_ref().map(Self::encode).transpose()?);
+                value = merged;
+            }
+        }
+        let has = |record: &Option<ReplicaRecord>| record.as_ref().map(|record| record.version);
+        let others = answers.iter().filter(|(_, record)| has(record) != Some(target.version));
+        let stale = others.map(|(member, record)| (*member, has(record))).collect();
+        Ok(Resolved { value, target: Some(target), stale })
+    }
+
+    /// Writes the value to the members that answered with another one.
+    async fn repair(&self, key: &ReplicaKey, found: &Found, resolved: &Resolved<T>) -> Result<(), Problem> {
+        let Some(target) = &resolved.target else { return Ok(()) };
+        if resolved.stale.is_empty() {
+            return Ok(());
+        }
+        let gather = Gather::new(&self.inner.timer, None)?;
+        for &(member, version) in &resolved.stale {
+            let expected = if R::MERGES { Expected::Exactly(version) } else { Expected::Older };
+            let write =
+                self.inner.members[member].write(key.clone(), target.clone(), expected, self.inner.max_ahead);
+            gather.ask(write);
+        }
+        let has_it = found.answers.len() - resolved.stale.len();
+        let needed = self.inner.quorums.1;
+        // A quorum read is as good as the write quorum that it leaves behind.
+        let is_needed = self.mode == Mode::Cp && found.is_enough && self.is_quorum() && has_it < needed;
+        if !is_needed {
+            let set = self.clone();
+            super::deliver::in_background(async move {
+                let mut gather = gather;
+                while !matches!(set.repaired(gather.next().await), Repaired::End) {}
+            });
+            return Ok(());
+        }
+        let (mut holders, mut causes, mut gather) = (has_it, Vec::new(), gather);
+        loop {
+            match self.repaired(gather.next().await) {
+                Repaired::Yes => holders += 1,
+                Repaired::No(cause) => causes.push(cause),
+                Repaired::End if R::MERGES || holders >= needed.min(found.answers.len()) => return Ok(()),
+                Repaired::End => {
+                    self.inner.counters.refused.add();
+                    let members = self.inner.members.len();
+                    return Err(Problem::ReadRefused { needed, reached: holders, members, causes });
+                }
+            }
+        }
+    }
+
+    fn is_quorum(&self) -> bool {
+        matches!(self.level, super::Level::Quorum | super::Level::All)
+    }
+
+    fn repaired(&self, next: Next<Written>) -> Repaired {
+        match next {
+            Next::Answer(_, Ok(Written::Applied)) => {
+                self.inner.counters.repairs.add();
+                Repaired::Yes
+            }
+            // A write that came in between is newer.
+            Next::Answer(_, Ok(Written::Conflict(_))) => Repaired::Yes,
+            Next::Answer(member, Ok(Written::Ahead(by))) => {
+                Repaired::No(self.cause(member, &format!("the version is {by:?} ahead of its clock")))
+            }
+            Next::Answer(member, Err(error)) => Repaired::No(self.cause(member, &error)),
+            Next::Hedge | Next::Deadline | Next::End => Repaired::End,
+        }
+    }
+}
+
+enum Repaired {
+    Yes,
+    No(String),
+    End,
+}

@@ -1,0 +1,311 @@
+//! Writes.
+
+use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, ReplicaVersion, StoreError, Written};
+
+use super::deliver::in_background;
+use super::error::{Problem, ReplicaError};
+use super::gather::{Gather, Next};
+use super::member::Reply;
+use super::{LastWriteWins, Merging, Plan, ReplicaSet, Resolver, Value, timestamp};
+use crate::resolve::{Merge, MergeError, Timestamp};
+
+/// How often a write is tried again because another one came first.
+const ATTEMPTS: u32 = 8;
+
+/// The result of a write that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// How many members had accepted the write when it returned. The others get it in the background.
+    pub members: usize,
+    /// Whether these are fewer than the level needs, as [`Mode::Ap`](super::Mode::Ap) permits. Then the write is lost if they
+    /// lose their data before they could pass it on, and a read can miss it.
+    pub is_weak: bool,
+    /// The version of the value.
+    pub version: Timestamp,
+}
+
+/// What happened at the members.
+struct Round {
+    /// Members that accepted the write, and of these the ones that count.
+    applied: usize,
+    counted: usize,
+    /// A newer record that a member had.
+    newer: Option<(usize, ReplicaRecord)>,
+    failed: Vec<(usize, StoreError)>,
+    /// How far the clock of this instance is ahead of that of a member.
+    ahead: Option<std::time::Duration>,
+    /// Members that have not answered.
+    rest: Gather<Written>,
+}
+
+impl<T: Value> ReplicaSet<T, LastWriteWins> {
+    /// Writes the value of a key, in place of an earlier one.
+    ///
+    /// All members get it. It is accepted when as many as the level needs have it, and is in order with all writes that were
+    /// accepted before. Of two concurrent writes, one is lost.
+    ///
+    /// # Errors
+    /// Returns [`Problem::WriteRefused`] if too few members accepted it, and in [`Mode::Ap`](super::Mode::Ap) if none did.
+    /// **It can still take effect then**, at a member that did. Returns [`Problem::ClockAhead`], [`Problem::FromTheFuture`],
+    /// [`Problem::Contended`] or [`Problem::NotStorable`] if it has no effect.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the write may take effect.
+    pub async fn write(&self, key: &str, value: &T) -> Result<Accepted, ReplicaError> {
+        let written = match Self::encode(value) {
+            Ok(bytes) => self.put(key, Some(bytes)).await,
+            Err(problem) => Err(problem),
+        };
+        written.map_err(|problem| self.error(problem))
+    }
+
+    /// Removes the value of a key. Leaves a tombstone, which a [`sweep`](Self::sweep) removes after the grace period.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the removal may take effect.
+    pub async fn remove(&self, key: &str) -> Result<Accepted, ReplicaError> {
+        self.put(key, None).await.map_err(|problem| self.error(problem))
+    }
+
+    async fn put(&self, key: &str, value: Option<Vec<u8>>) -> Result<Accepted, Problem> {
+        let key = self.key(key);
+        let mut record = self.record(value);
+        for _ in 0..ATTEMPTS {
+            let send = |member: usize| {
+                self.inner.members[member].write(
+                    key.clone(),
+                    record.clone(),
+                    Expected::Older,
+                    self.inner.max_ahead,
+                )
+            };
+            let round = self.round(send).await?;
+            match round.newer {
+                Some((member, newer)) => {
+                    self.observe(member, newer.version)?;
+                    self.inner.counters.conflicts.add();
+                    record = self.record(record.value);
+                }
+                None => return self.end(&key, record, round),
+            }
+        }
+        Err(Problem::Contended { attempts: ATTEMPTS })
+    }
+}
+
+impl<T: Value + Merge> ReplicaSet<T, Merging> {
+    /// Merges a value into the one of a key.
+    ///
+    /// All members get it. It is accepted when as many as the level needs have it. No write that was accepted is lost.
+    ///
+    /// # Errors
+    /// As [`ReplicaSet::write`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the write may take effect.
+    pub async fn merge(&self, key: &str, value: T) -> Result<Accepted, ReplicaError> {
+        self.put_merged(&self.key(key), value, &[]).await.map_err(|problem| self.error(problem))
+    }
+
+    /// Reads the value of a key, changes it, and merges the change into that of all members. Returns the value too.
+    ///
+    /// `change` gets the value that a read returns, or the default.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use resilient_replica::{MemoryReplica, ReplicaSet};
+    /// use resilient_replica::resolve::{Actor, HybridClock, OrSet};
+    /// use resilient_runtime::Registry;
+    ///
+    /// let (registry, me) = (Registry::new(), Actor::named("orders-0"));
+    /// registry.use_store("a", MemoryReplica::new());
+    /// let tags = ReplicaSet::<OrSet<String>>::builder("tags", HybridClock::new(me)).member("a").merging().build(&registry)?;
+    /// let (tags, _) = tags.update("order 7", |tags| tags.insert(me, "urgent".to_owned()).map(drop)).await?;
+    /// assert!(tags.contains(&"urgent".to_owned()));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`read`](Self::read) and [`merge`](Self::merge), and [`Problem::NotChanged`] if `change` fails.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the change may take effect.
+    pub async fn update(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut T) -> Result<(), MergeError>,
+    ) -> Result<(T, Accepted), ReplicaError>
+    where
+        T: Default,
+    {
+        self.updated(&self.key(key), change).await.map_err(|problem| self.error(problem))
+    }
+
+    async fn updated(
+        &self,
+        key: &ReplicaKey,
+        change: impl FnOnce(&mut T) -> Result<(), MergeError>,
+    ) -> Result<(T, Accepted), Problem>
+    where
+        T: Default,
+    {
+        let found = self.find(key).await?;
+        let mut value = self.resolve(&found.answers)?.value.unwrap_or_default();
+        for (member, record) in &found.answers {
+            if let Some(record) = record {
+                self.observe(*member, record.version)?;
+            }
+        }
+        change(&mut value).map_err(Problem::NotChanged)?;
+        let known: Vec<_> = found
+            .answers
+            .iter()
+            .map(|(member, record)| (*member, record.as_ref().map(|record| record.version)))
+            .collect();
+        let accepted = self.put_merged(key, value.clone(), &known).await?;
+        Ok((value, accepted))
+    }
+
+    /// `known` are the versions at members whose values `value` contains.
+    async fn put_merged(
+        &self,
+        key: &ReplicaKey,
+        value: T,
+        known: &[(usize, Option<ReplicaVersion>)],
+    ) -> Result<Accepted, Problem> {
+        let record = self.record(Some(Self::encode(&value)?));
+        let send = |member: usize| -> Reply<Written> {
+            let version = known.iter().find(|(of, _)| *of == member).and_then(|(_, version)| *version);
+            let (set, key, value, record) = (self.clone(), key.clone(), value.clone(), record.clone());
+            Box::pin(async move { (member, set.merge_into(member, &key, value, record, version).await) })
+        };
+        let round = self.round(send).await?;
+        self.end(key, record, round)
+    }
+}
+
+impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
+    /// Merges a value into the one of a member. `record` is the value encoded, and `known` the version that it replaces.
+    pub(super) async fn merge_into(
+        &self,
+        member: usize,
+        key: &ReplicaKey,
+        mut value: T,
+        mut record: ReplicaRecord,
+        mut known: Option<ReplicaVersion>,
+    ) -> Result<Written, StoreError> {
+        let refused = |problem: Problem| StoreError::Refused(problem.to_string());
+        for _ in 0..ATTEMPTS {
+            let (_, written) = self.inner.members[member]
+                .write(key.clone(), record.clone(), Expected::Exactly(known), self.inner.max_ahead)
+                .await;
+            let there = match written? {
+                Written::Conflict(there) => there,
+                written => return Ok(written),
+            };
+            known = there.as_ref().map(|there| there.version);
+            self.inner.counters.conflicts.add();
+            let Some(ReplicaRecord { version, value: Some(bytes) }) = there else { continue };
+            let other = self.decode(member, &bytes).map_err(refused)?;
+            let mut merged = value.clone();
+            R::merge(&mut merged, other.clone()).map_err(|error| refused(Problem::NotMergeable(error)))?;
+            if merged == other {
+                // The member has all of it.
+                return Ok(Written::Applied);
+            }
+            self.observe(member, version).map_err(refused)?;
+            record = self.record(Some(Self::encode(&merged).map_err(refused)?));
+            value = merged;
+        }
+        Err(StoreError::Refused(Problem::Contended { attempts: ATTEMPTS }.to_string()))
+    }
+
+    /// Sends a write to all members, and waits for as many as needed.
+    async fn round(&self, send: impl Fn(usize) -> Reply<Written>) -> Result<Round, Problem> {
+        let plan = self.plan(false);
+        let rest = Gather::new(&self.inner.timer, plan.within)?;
+        for member in 0..self.inner.members.len() {
+            rest.ask(send(member));
+        }
+        let mut round = Round { applied: 0, counted: 0, newer: None, failed: Vec::new(), ahead: None, rest };
+        let mut is_in_time = true;
+        while round.counted < plan.needed && round.newer.is_none() && (is_in_time || round.applied == 0) {
+            match round.rest.next().await {
+                Next::Answer(member, Ok(Written::Applied)) => {
+                    round.applied += 1;
+                    round.counted += usize::from(plan.counted.contains(&member));
+                }
+                Next::Answer(member, Ok(Written::Conflict(Some(newer)))) => {
+                    round.newer = Some((member, newer));
+                }
+                Next::Answer(member, Ok(Written::Conflict(None))) => {
+                    let problem = "its answer contradicts itself".to_owned();
+                    round.failed.push((member, StoreError::Refused(problem)));
+                }
+                Next::Answer(_, Ok(Written::Ahead(by))) => round.ahead = round.ahead.max(Some(by)),
+                Next::Answer(member, Err(error)) => round.failed.push((member, error)),
+                Next::Deadline => is_in_time = false,
+                Next::Hedge => {}
+                Next::End => break,
+            }
+            let can_succeed = round.counted + round.rest.pending() >= plan.needed;
+            if !can_succeed && !plan.is_available {
+                break;
+            }
+        }
+        Ok(round)
+    }
+
+    /// Decides whether a write is accepted, and passes it on to the other members.
+    fn end(&self, key: &ReplicaKey, record: ReplicaRecord, round: Round) -> Result<Accepted, Problem> {
+        let Plan { needed, is_available, .. } = self.plan(false);
+        let Round { applied, counted, failed, ahead, rest, .. } = round;
+        let is_weak = counted < needed;
+        if is_weak && !(is_available && applied > 0) {
+            self.inner.counters.refused.add();
+            if let Some(ahead) = ahead.filter(|_| applied == 0) {
+                return Err(Problem::ClockAhead { ahead });
+            }
+            let is_unknown =
+                |error: &StoreError| !matches!(error, StoreError::NotSent(_) | StoreError::Refused(_));
+            let can_take_effect =
+                applied > 0 || rest.pending() > 0 || failed.iter().any(|(_, error)| is_unknown(error));
+            let mut causes: Vec<_> =
+                failed.iter().map(|(member, error)| self.cause(*member, error)).collect();
+            if let Some(ahead) = ahead {
+                causes.push(format!("the clock of this instance is {ahead:?} ahead of a member"));
+            }
+            let members = self.inner.members.len();
+            return Err(Problem::WriteRefused { needed, reached: counted, can_take_effect, members, causes });
+        }
+        self.inner.counters.writes.add();
+        if is_weak {
+            self.inner.counters.weak_writes.add();
+        }
+        let accepted = Accepted { members: applied, is_weak, version: timestamp(record.version) };
+        for (member, _) in failed {
+            self.keep(member, key.clone(), record.clone());
+        }
+        if rest.pending() > 0 {
+            let (set, key) = (self.clone(), key.clone());
+            in_background(async move { set.finish(&key, &record, rest).await });
+        }
+        Ok(accepted)
+    }
+
+    /// Waits for the members that a write did not wait for.
+    async fn finish(&self, key: &ReplicaKey, record: &ReplicaRecord, mut rest: Gather<Written>) {
+        loop {
+            match rest.next().await {
+                Next::Answer(member, Err(_)) => self.keep(member, key.clone(), record.clone()),
+                Next::Answer(..) | Next::Hedge | Next::Deadline => {}
+                Next::End => return,
+            }
+        }
+    }
+}
