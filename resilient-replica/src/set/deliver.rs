@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use resilient_runtime::Component;
-use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, StoreError, Written};
+use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, ReplicaVersion, StoreError, Written};
 
 use super::{Inner, ReplicaSet, Resolver, Value};
 
@@ -65,7 +65,7 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
             let is_reachable = |member: usize| !members[member].store.stats().degraded;
             let delivered = match hints.next(timer.now(), is_reachable) {
                 Some((member, key, record)) => {
-                    let is_there = self.deliver(member, &key, &record).await.is_ok();
+                    let is_there = self.deliver(member, &key, &record, None).await.is_ok();
                     if is_there {
                         hints.done(member, &key, &record);
                     }
@@ -83,18 +83,19 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         true
     }
 
-    /// Writes a record to a member, unless the member has a newer one or can merge it.
+    /// Writes a record to a member, unless the member has a newer one. One that is merged replaces the version `known`.
     pub(super) async fn deliver(
         &self,
         member: usize,
         key: &ReplicaKey,
         record: &ReplicaRecord,
+        known: Option<ReplicaVersion>,
     ) -> Result<(), StoreError> {
         let written = match &record.value {
             Some(bytes) if R::MERGES => {
                 let value =
                     self.decode(member, bytes).map_err(|problem| StoreError::Refused(problem.to_string()))?;
-                self.merge_into(member, key, value, record.clone(), None).await?
+                self.merge_into(member, key, value, record.clone(), known).await?
             }
             _ => {
                 let max_ahead = self.inner.max_ahead;

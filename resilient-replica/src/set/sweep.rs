@@ -114,8 +114,8 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
             }
         };
         let Some(target) = resolved.target else { return };
-        for (member, _) in resolved.stale {
-            match self.deliver(member, key, &target).await {
+        for (member, known) in resolved.stale {
+            match self.deliver(member, key, &target, known).await {
                 Ok(()) => sweep.repaired += 1,
                 Err(error) => sweep.failed = (sweep.failed.0 + 1, Some(self.cause(member, &error))),
             }

@@ -7,7 +7,7 @@ use super::error::{Problem, ReplicaError};
 use super::gather::{Gather, Next};
 use super::member::Reply;
 use super::{LastWriteWins, Merging, Plan, ReplicaSet, Resolver, Value, timestamp};
-use crate::resolve::{Merge, MergeError, Timestamp};
+use crate::resolve::{Actor, Merge, MergeError, Timestamp};
 
 /// How often a write is tried again because another one came first.
 const ATTEMPTS: u32 = 8;
@@ -83,7 +83,7 @@ impl<T: Value> ReplicaSet<T, LastWriteWins> {
                     self.inner.max_ahead,
                 )
             };
-            let round = self.round(send).await?;
+            let round = self.round(send, None).await?;
             match round.newer {
                 Some((member, newer)) => {
                     self.observe(member, newer.version)?;
@@ -108,12 +108,21 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
     /// # Cancel safety
     /// If the future is dropped, the write may take effect.
     pub async fn merge(&self, key: &str, value: T) -> Result<Accepted, ReplicaError> {
-        self.put_merged(&self.key(key), value, &[]).await.map_err(|problem| self.error(problem))
+        let merged = match Self::encode(&value) {
+            Ok(bytes) => {
+                let record = self.record(Some(bytes));
+                self.put_merged(&self.key(key), value, record, &[], None).await
+            }
+            Err(problem) => Err(problem),
+        };
+        merged.map_err(|problem| self.error(problem))
     }
 
-    /// Reads the value of a key, changes it, and merges the change into that of all members. Returns the value too.
+    /// Reads the value of a key, changes it, and merges the change into that of all members. Returns the new value too.
     ///
-    /// `change` gets the value that a read returns, or the default.
+    /// `change` gets the value that a read returns, or the default, and the [`Actor`] as which it must change the value: the
+    /// member that accepts the change first. So the actors of all values are the members, however many instances there are.
+    /// It runs again if another change came first.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -122,10 +131,12 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
     /// use resilient_replica::resolve::{Actor, HybridClock, OrSet};
     /// use resilient_runtime::Registry;
     ///
-    /// let (registry, me) = (Registry::new(), Actor::named("orders-0"));
+    /// let (registry, clock) = (Registry::new(), HybridClock::new(Actor::named("orders-0")));
     /// registry.use_store("a", MemoryReplica::new());
-    /// let tags = ReplicaSet::<OrSet<String>>::builder("tags", HybridClock::new(me)).member("a").merging().build(&registry)?;
-    /// let (tags, _) = tags.update("order 7", |tags| tags.insert(me, "urgent".to_owned()).map(drop)).await?;
+    /// let tags = ReplicaSet::<OrSet<String>>::builder("tags", clock).member("a").merging().build(&registry)?;
+    /// let (tags, _) = tags
+    ///     .update("order 7", |tags, actor| tags.insert(actor, "urgent".to_owned()).map(drop))
+    ///     .await?;
     /// assert!(tags.contains(&"urgent".to_owned()));
     /// # Ok(()) }
     /// ```
@@ -138,7 +149,7 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
     pub async fn update(
         &self,
         key: &str,
-        change: impl FnOnce(&mut T) -> Result<(), MergeError>,
+        change: impl Fn(&mut T, Actor) -> Result<(), MergeError>,
     ) -> Result<(T, Accepted), ReplicaError>
     where
         T: Default,
@@ -149,44 +160,111 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
     async fn updated(
         &self,
         key: &ReplicaKey,
-        change: impl FnOnce(&mut T) -> Result<(), MergeError>,
+        change: impl Fn(&mut T, Actor) -> Result<(), MergeError>,
     ) -> Result<(T, Accepted), Problem>
     where
         T: Default,
     {
         let found = self.find(key).await?;
-        let mut value = self.resolve(&found.answers)?.value.unwrap_or_default();
-        for (member, record) in &found.answers {
-            if let Some(record) = record {
-                self.observe(*member, record.version)?;
-            }
-        }
-        change(&mut value).map_err(Problem::NotChanged)?;
-        let known: Vec<_> = found
+        let base = self.resolve(&found.answers)?.value.unwrap_or_default();
+        let known: Vec<Known> = found
             .answers
             .iter()
             .map(|(member, record)| (*member, record.as_ref().map(|record| record.version)))
             .collect();
-        let accepted = self.put_merged(key, value.clone(), &known).await?;
-        Ok((value, accepted))
+        for &(member, version) in &known {
+            if let Some(version) = version {
+                self.observe(member, version)?;
+            }
+        }
+        let mut causes = Vec::new();
+        for &(member, version) in &known {
+            match self.change_at((member, version), key, base.clone(), &change).await? {
+                Ok((value, record)) => {
+                    let accepted = self.put_merged(key, value.clone(), record, &known, Some(member)).await?;
+                    return Ok((value, accepted));
+                }
+                // It was certainly not changed there.
+                Err(error) => causes.push(self.cause(member, &error)),
+            }
+        }
+        self.inner.counters.refused.add();
+        let (needed, members) = (self.plan(false).needed, self.inner.members.len());
+        Err(Problem::WriteRefused { needed, reached: 0, can_take_effect: false, members, causes })
     }
 
-    /// `known` are the versions at members whose values `value` contains.
+    /// Changes the value at one member. Nobody else changes it as the actor of this member at the same time, because the member
+    /// accepts only a change of the value that it has.
+    async fn change_at(
+        &self,
+        (member, mut version): Known,
+        key: &ReplicaKey,
+        mut base: T,
+        change: &impl Fn(&mut T, Actor) -> Result<(), MergeError>,
+    ) -> Result<Result<(T, ReplicaRecord), StoreError>, Problem> {
+        let inner = &self.inner;
+        for _ in 0..ATTEMPTS {
+            let mut value = base.clone();
+            change(&mut value, Actor::named(&inner.members[member].name)).map_err(Problem::NotChanged)?;
+            let record = self.record(Some(Self::encode(&value)?));
+            let expected = Expected::Exactly(version);
+            let written =
+                inner.members[member].write(key.clone(), record.clone(), expected, inner.max_ahead).await.1;
+            let there = match written {
+                Ok(Written::Applied) => return Ok(Ok((value, record))),
+                Ok(Written::Ahead(ahead)) => return Err(Problem::ClockAhead { ahead }),
+                Ok(Written::Conflict(there)) => there,
+                Err(error) if has_no_effect(&error) => return Ok(Err(error)),
+                Err(error) => {
+                    // At another member, the change could take effect twice.
+                    inner.counters.refused.add();
+                    let (causes, needed) = (vec![self.cause(member, &error)], self.plan(false).needed);
+                    let members = inner.members.len();
+                    return Err(Problem::WriteRefused {
+                        needed,
+                        reached: 0,
+                        can_take_effect: true,
+                        members,
+                        causes,
+                    });
+                }
+            };
+            inner.counters.conflicts.add();
+            version = there.as_ref().map(|there| there.version);
+            if let Some(ReplicaRecord { version, value: Some(bytes) }) = there {
+                self.observe(member, version)?;
+                base.merge(self.decode(member, &bytes)?).map_err(Problem::NotMergeable)?;
+            }
+        }
+        Err(Problem::Contended { attempts: ATTEMPTS })
+    }
+
+    /// Merges `value` into that of all members besides the one that has it. `known` are the versions at members whose values
+    /// it contains.
     async fn put_merged(
         &self,
         key: &ReplicaKey,
         value: T,
-        known: &[(usize, Option<ReplicaVersion>)],
+        record: ReplicaRecord,
+        known: &[Known],
+        done: Option<usize>,
     ) -> Result<Accepted, Problem> {
-        let record = self.record(Some(Self::encode(&value)?));
         let send = |member: usize| -> Reply<Written> {
             let version = known.iter().find(|(of, _)| *of == member).and_then(|(_, version)| *version);
             let (set, key, value, record) = (self.clone(), key.clone(), value.clone(), record.clone());
             Box::pin(async move { (member, set.merge_into(member, &key, value, record, version).await) })
         };
-        let round = self.round(send).await?;
+        let round = self.round(send, done).await?;
         self.end(key, record, round)
     }
+}
+
+/// A member and the version that it has.
+type Known = (usize, Option<ReplicaVersion>);
+
+/// Whether a request was certainly not carried out.
+fn has_no_effect(error: &StoreError) -> bool {
+    matches!(error, StoreError::NotSent(_) | StoreError::Refused(_))
 }
 
 impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
@@ -214,9 +292,13 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
             let other = self.decode(member, &bytes).map_err(refused)?;
             let mut merged = value.clone();
             R::merge(&mut merged, other.clone()).map_err(|error| refused(Problem::NotMergeable(error)))?;
-            if merged == other {
-                // The member has all of it.
+            if merged == other && (version >= record.version || value != other) {
+                // The member has all of it, and perhaps more.
                 return Ok(Written::Applied);
+            }
+            if merged == value && version < record.version {
+                // The member has less, or the same with a lower version.
+                continue;
             }
             self.observe(member, version).map_err(refused)?;
             record = self.record(Some(Self::encode(&merged).map_err(refused)?));
@@ -225,20 +307,26 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         Err(StoreError::Refused(Problem::Contended { attempts: ATTEMPTS }.to_string()))
     }
 
-    /// Sends a write to all members, and waits for as many as needed.
-    async fn round(&self, send: impl Fn(usize) -> Reply<Written>) -> Result<Round, Problem> {
+    /// Sends a write to all members besides the one that has it, and waits for as many as needed.
+    async fn round(
+        &self,
+        send: impl Fn(usize) -> Reply<Written>,
+        done: Option<usize>,
+    ) -> Result<Round, Problem> {
         let plan = self.plan(false);
         let rest = Gather::new(&self.inner.timer, plan.within)?;
-        for member in 0..self.inner.members.len() {
+        for member in (0..self.inner.members.len()).filter(|&member| Some(member) != done) {
             rest.ask(send(member));
         }
-        let mut round = Round { applied: 0, counted: 0, newer: None, failed: Vec::new(), ahead: None, rest };
+        let counts = |member: usize| usize::from(plan.counted.contains(&member));
+        let (applied, counted) = done.map_or((0, 0), |member| (1, counts(member)));
+        let mut round = Round { applied, counted, newer: None, failed: Vec::new(), ahead: None, rest };
         let mut is_in_time = true;
         while round.counted < plan.needed && round.newer.is_none() && (is_in_time || round.applied == 0) {
             match round.rest.next().await {
                 Next::Answer(member, Ok(Written::Applied)) => {
                     round.applied += 1;
-                    round.counted += usize::from(plan.counted.contains(&member));
+                    round.counted += counts(member);
                 }
                 Next::Answer(member, Ok(Written::Conflict(Some(newer)))) => {
                     round.newer = Some((member, newer));
