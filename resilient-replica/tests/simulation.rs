@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use history::{Event, Kind, Outcome, is_linearizable};
-use resilient_replica::resolve::{Actor, OrSet};
-use resilient_replica::{Level, Mode, Problem};
+use resilient_replica::resolve::{Actor, OrSet, PnCounter};
+use resilient_replica::{Level, Mode, Problem, ReplicaSet, Resolver, Value};
 use world::{Faults, World};
 
 const SEEDS: u64 = 1000;
@@ -100,6 +100,16 @@ fn no_accepted_write_is_lost_in_cp_and_reads_are_in_order() {
     }
 }
 
+/// Sweeps until the members are equal.
+async fn converge<T: Value, R: Resolver<T>>(set: &ReplicaSet<T, R>, seed: u64) {
+    for _ in 0..3 {
+        if set.sweep().await.expect("all members work again").different_ranges == 0 {
+            return;
+        }
+    }
+    panic!("seed {seed}: the members differ after three sweeps");
+}
+
 #[test]
 fn all_members_converge_in_ap_and_keep_every_accepted_change() {
     // T204
@@ -125,12 +135,47 @@ fn all_members_converge_in_ap_and_keep_every_accepted_change() {
         world.heal();
         tokio::time::sleep(Duration::from_mins(1)).await;
         let set = world.sets(0, Mode::Cp);
-        for _ in 0..3 {
-            set.sweep().await.expect("all members work again");
-        }
-        assert_eq!(set.sweep().await.unwrap().different_ranges, 0, "seed {seed}: the members are equal");
+        converge(&set, seed).await;
         let all = set.at(Level::All).read("key").await.unwrap().value.unwrap_or_default();
         let all: BTreeSet<usize> = all.iter().copied().collect();
         assert!(accepted.is_subset(&all), "seed {seed}: {accepted:?} {all:?}");
+    });
+}
+
+#[test]
+fn counts_are_neither_lost_nor_doubled() {
+    // T205
+    for_all_seeds(|seed| async move {
+        let world = World::new(seed, INSTANCES, Faults::SOME);
+        let mode = if seed % 2 == 0 { Mode::Ap } else { Mode::Cp };
+        let instances = (0..INSTANCES).map(|instance| {
+            let (set, mut random) = (world.counters(instance, mode), world.random(instance as u64));
+            async move {
+                let (mut accepted, mut unknown) = (0, 0);
+                for _ in 0..6 {
+                    tokio::time::sleep(Duration::from_millis(random.below(120))).await;
+                    let added = 1 + random.below(5).cast_signed();
+                    let change = |count: &mut PnCounter, actor: Actor| count.add(actor, added).map(drop);
+                    match set.update("key", change).await.map_err(|error| error.problem) {
+                        Ok(_) => accepted += added,
+                        Err(
+                            Problem::WriteRefused { can_take_effect: false, .. }
+                            | Problem::ReadRefused { .. },
+                        ) => {}
+                        Err(_) => unknown += added,
+                    }
+                }
+                (accepted, unknown)
+            }
+        });
+        let counts = futures_util::future::join_all(instances).await;
+        let (accepted, unknown) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+        world.heal();
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let set = world.counters(0, Mode::Cp);
+        converge(&set, seed).await;
+        let count = set.at(Level::All).read("key").await.unwrap().value.unwrap_or_default().value();
+        let possible = i128::from(accepted)..=i128::from(accepted + unknown);
+        assert!(possible.contains(&count), "seed {seed}: {count} is not in {possible:?}");
     });
 }

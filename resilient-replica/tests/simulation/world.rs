@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use resilient_replica::resolve::{Actor, HybridClock, OrSet};
+use resilient_replica::resolve::{Actor, HybridClock, OrSet, PnCounter};
 use resilient_replica::{MemoryReplica, Merging, Mode, ReplicaSet};
 use resilient_runtime::clock::Clock;
 use resilient_runtime::store::{
@@ -186,6 +186,13 @@ impl World {
     pub(crate) fn sets(&self, instance: usize, mode: Mode) -> ReplicaSet<OrSet<usize>, Merging> {
         let (registry, clock) = &self.instances[instance];
         let set = ReplicaSet::builder("sets", clock.clone()).mode(mode);
+        MEMBERS.iter().fold(set, |set, name| set.member(*name)).merging().build(registry).unwrap()
+    }
+
+    /// The counters, as an instance sees them.
+    pub(crate) fn counters(&self, instance: usize, mode: Mode) -> ReplicaSet<PnCounter, Merging> {
+        let (registry, clock) = &self.instances[instance];
+        let set = ReplicaSet::builder("counters", clock.clone()).mode(mode);
         MEMBERS.iter().fold(set, |set, name| set.member(*name)).merging().build(registry).unwrap()
     }
 }
