@@ -11,6 +11,6 @@ mod set;
 
 pub use memory::MemoryReplica;
 pub use set::{
-    Accepted, Builder, HintLimits, InvalidSet, LastWriteWins, Level, Merging, Mode, Problem, Read,
-    ReplicaError, ReplicaSet, Resolver, Stats, Sweep, Value,
+    Accepted, Builder, HintLimits, InvalidSession, InvalidSet, LastWriteWins, Level, Merging, Mode, Problem,
+    Read, ReplicaError, ReplicaSet, Resolver, Session, Stats, Sweep, Value,
 };

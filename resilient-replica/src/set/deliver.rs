@@ -1,11 +1,11 @@
 //! Delivers writes to members that missed them.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use resilient_runtime::Component;
 use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, ReplicaVersion, StoreError, Written};
 
 use super::{Inner, ReplicaSet, Resolver, Value};
@@ -60,24 +60,22 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
 
     /// Delivers hints until there are none. Returns false if that is not possible, without a timer.
     async fn deliver_hints(&self) -> bool {
-        let Inner { hints, timer, members, .. } = &*self.inner;
+        let Inner { hints, timer, .. } = &*self.inner;
+        // The members that failed since the last pause.
+        let mut failed = BTreeSet::new();
         while hints.len() > 0 {
-            let is_reachable = |member: usize| !members[member].store.stats().degraded;
-            let delivered = match hints.next(timer.now(), is_reachable) {
-                Some((member, key, record)) => {
-                    let is_there = self.deliver(member, &key, &record, None).await.is_ok();
-                    if is_there {
-                        hints.done(member, &key, &record);
+            match hints.next(timer.now(), |member| !failed.contains(&member)) {
+                Some((member, key, record)) => match self.deliver(member, &key, &record, None).await {
+                    Ok(()) => hints.done(member, &key, &record),
+                    Err(_) => _ = failed.insert(member),
+                },
+                None => match timer.delay(PAUSE) {
+                    Some(pause) => {
+                        pause.await;
+                        failed.clear();
                     }
-                    is_there
-                }
-                None => false,
-            };
-            if !delivered {
-                match timer.delay(PAUSE) {
-                    Some(pause) => pause.await,
                     None => return false,
-                }
+                },
             }
         }
         true

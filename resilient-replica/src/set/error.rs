@@ -33,6 +33,21 @@ pub enum Problem {
         /// Why the others did not.
         causes: Vec<String>,
     },
+    /// No member that answered has what the session has seen.
+    #[error(
+        "none of the {reached} of {members} members that answered has what this session has seen{}{}: read without the session \
+         to accept an older value",
+        if causes.is_empty() { "" } else { ": " },
+        causes.join("; ")
+    )]
+    BehindSession {
+        /// How many answered.
+        reached: usize,
+        /// How many members the set has.
+        members: usize,
+        /// Why the others did not.
+        causes: Vec<String>,
+    },
     /// Too few members accepted a write.
     ///
     /// If a member has it, the write can take effect later, because the members exchange what they have.
@@ -54,7 +69,9 @@ pub enum Problem {
         causes: Vec<String>,
     },
     /// Other writes of the key came first each time.
-    #[error("other writes of this key came first {attempts} times: write it less often, or try again")]
+    #[error(
+        "other writes of this key came first {attempts} times: write it less often, or try again (it can still take effect)"
+    )]
     Contended {
         /// How often it was tried.
         attempts: u32,
@@ -110,10 +127,12 @@ impl Classify for ReplicaError {
     /// A read that was refused is transient. A write is so as well if no member accepted it, and is otherwise uncertain.
     fn classify(&self) -> Class {
         match &self.problem {
-            Problem::ReadRefused { .. }
-            | Problem::Contended { .. }
-            | Problem::WriteRefused { can_take_effect: false, .. } => Class::TRANSIENT,
-            Problem::WriteRefused { .. } => Class::UNCERTAIN,
+            Problem::ReadRefused { .. } | Problem::WriteRefused { can_take_effect: false, .. } => {
+                Class::TRANSIENT
+            }
+            Problem::WriteRefused { .. } | Problem::Contended { .. } | Problem::FromTheFuture { .. } => {
+                Class::UNCERTAIN
+            }
             _ => Class::Permanent,
         }
     }

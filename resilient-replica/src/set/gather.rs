@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -49,6 +49,15 @@ impl<T> Gather<T> {
     /// [`Next::Hedge`] follows after this time.
     pub(crate) fn hedge_after(&mut self, span: Duration) {
         self.hedge = self.clock.delay(span);
+    }
+
+    /// The next answer that is there already.
+    pub(crate) fn ready(&mut self) -> Option<(usize, Result<T, StoreError>)> {
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.pending).poll_next(&mut cx) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => None,
+        }
     }
 
     pub(crate) async fn next(&mut self) -> Next<T> {

@@ -93,11 +93,11 @@ impl Hints {
         true
     }
 
-    /// The next hint to deliver, of one of the members that can be reached. It stays until it is [`done`](Self::done).
+    /// The next hint to deliver, of one of the members that are asked. It stays until it is [`done`](Self::done).
     pub(crate) fn next(
         &self,
         now: Instant,
-        is_reachable: impl Fn(usize) -> bool,
+        is_asked: impl Fn(usize) -> bool,
     ) -> Option<(usize, ReplicaKey, ReplicaRecord)> {
         let mut state = self.state();
         for _ in 0..state.order.len() {
@@ -109,7 +109,7 @@ impl Hints {
                 continue;
             }
             let record = hint.record.clone();
-            let found = is_reachable(place.0).then(|| (place.0, place.1.clone(), record));
+            let found = is_asked(place.0).then(|| (place.0, place.1.clone(), record));
             state.order.push_back(place);
             if found.is_some() {
                 return found;

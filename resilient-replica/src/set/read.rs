@@ -4,6 +4,7 @@ use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, ReplicaVersi
 
 use super::error::{Problem, ReplicaError};
 use super::gather::{Gather, Next};
+use super::session::Seen;
 use super::{Mode, ReplicaSet, Resolver, Value, timestamp};
 use crate::resolve::Timestamp;
 
@@ -49,24 +50,35 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
     /// # Cancel safety
     /// Dropping the future has no effect on the value.
     pub async fn read(&self, key: &str) -> Result<Read<T>, ReplicaError> {
-        let key = self.key(key);
-        let found = self.find(&key).await.map_err(|problem| self.error(problem))?;
-        let resolved = self.resolve(&found.answers).map_err(|problem| self.error(problem))?;
-        self.repair(&key, &found, &resolved).await.map_err(|problem| self.error(problem))?;
+        let read = self.read_after(&self.key(key), None).await;
+        read.map(|(read, _)| read).map_err(|problem| self.error(problem))
+    }
+
+    /// Reads a value that is not older than what was seen. Returns the members that have it, one bit each.
+    pub(super) async fn read_after(
+        &self,
+        key: &ReplicaKey,
+        seen: Option<Seen>,
+    ) -> Result<(Read<T>, u64), Problem> {
+        let found = self.find(key, seen).await?;
+        let resolved = self.resolve(&found.answers)?;
+        let has_it = self.repair(key, &found, &resolved, seen.is_some()).await?;
         let may_be_stale = found.answers.len() < self.inner.quorums.0;
         self.inner.counters.reads.add();
         if may_be_stale {
             self.inner.counters.stale_reads.add();
         }
         let version = resolved.target.map(|target| timestamp(target.version));
-        Ok(Read { value: resolved.value, may_be_stale, version })
+        Ok((Read { value: resolved.value, may_be_stale, version }, has_it))
     }
 
-    /// Asks as many members as needed, and others in place of those that fail or are slow.
-    pub(super) async fn find(&self, key: &ReplicaKey) -> Result<Found, Problem> {
+    /// Asks as many members as needed, others in place of those that fail or are slow, and more until one has what was seen.
+    pub(super) async fn find(&self, key: &ReplicaKey, seen: Option<Seen>) -> Result<Found, Problem> {
         let plan = self.plan(true);
         let mut gather = Gather::new(&self.inner.timer, plan.within)?;
-        let mut next = plan.counted.iter().copied();
+        let elsewhere = (0..self.inner.members.len()).filter(|member| !plan.counted.contains(member));
+        let mut next = plan.counted.iter().copied().chain(elsewhere.filter(|_| seen.is_some()));
+        let is_seen = |answers: &[_]| seen.is_none_or(|seen| seen.is_in(answers, R::MERGES));
         let ask =
             |gather: &Gather<_>, member: usize| gather.ask(self.inner.members[member].read(key.clone()));
         for member in next.by_ref().take(plan.needed) {
@@ -74,9 +86,17 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         }
         gather.hedge_after(self.inner.hedge_after);
         let (mut answers, mut causes, mut is_in_time) = (Vec::new(), Vec::new(), true);
-        while answers.len() < plan.needed && (is_in_time || answers.is_empty()) {
+        while (answers.len() < plan.needed && (is_in_time || answers.is_empty())) || !is_seen(&answers) {
             match gather.next().await {
-                Next::Answer(member, Ok(record)) => answers.push((member, record)),
+                Next::Answer(member, Ok(record)) => {
+                    answers.push((member, record));
+                    if answers.len() >= plan.needed
+                        && !is_seen(&answers)
+                        && let Some(other) = next.next()
+                    {
+                        ask(&gather, other);
+                    }
+                }
                 Next::Answer(member, Err(error)) => {
                     causes.push(self.cause(member, &error));
                     if let Some(other) = next.next() {
@@ -101,6 +121,14 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
             self.inner.counters.refused.add();
             let (needed, reached, members) = (plan.needed, answers.len(), self.inner.members.len());
             return Err(Problem::ReadRefused { needed, reached, members, causes });
+        }
+        if !is_seen(&answers) {
+            self.inner.counters.refused.add();
+            return Err(Problem::BehindSession {
+                reached: answers.len(),
+                members: self.inner.members.len(),
+                causes,
+            });
         }
         Ok(Found { answers, is_enough })
     }
@@ -139,13 +167,23 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         Ok(Resolved { value, target: Some(target), stale })
     }
 
-    /// Writes the value to the members that answered with another one.
-    async fn repair(&self, key: &ReplicaKey, found: &Found, resolved: &Resolved<T>) -> Result<(), Problem> {
-        let Some(target) = &resolved.target else { return Ok(()) };
-        if resolved.stale.is_empty() {
-            return Ok(());
+    /// Writes the value to the members that answered with another one. Returns the members that have it, one bit each.
+    async fn repair(
+        &self,
+        key: &ReplicaKey,
+        found: &Found,
+        resolved: &Resolved<T>,
+        is_session: bool,
+    ) -> Result<u64, Problem> {
+        let Some(target) = &resolved.target else { return Ok(0) };
+        let mut holders = bits(found.answers.iter().map(|(member, _)| *member));
+        for (member, _) in &resolved.stale {
+            holders &= !bit(*member);
         }
-        let gather = Gather::new(&self.inner.timer, None)?;
+        if resolved.stale.is_empty() {
+            return Ok(holders);
+        }
+        let mut gather = Gather::new(&self.inner.timer, None)?;
         for &(member, version) in &resolved.stale {
             let expected = if R::MERGES { Expected::Exactly(version) } else { Expected::Older };
             let write =
@@ -154,26 +192,32 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         }
         let has_it = found.answers.len() - resolved.stale.len();
         let needed = self.inner.quorums.1;
-        // A quorum read is as good as the write quorum that it leaves behind.
-        let is_needed = self.mode == Mode::Cp && found.is_enough && self.is_quorum() && has_it < needed;
-        if !is_needed {
+        // A quorum read is as good as the write quorum that it leaves behind. A merged value may be at no member yet.
+        let is_strict = self.mode == Mode::Cp && found.is_enough && self.is_quorum() && has_it < needed;
+        if !(is_strict || is_session && has_it == 0) {
             let set = self.clone();
             super::deliver::in_background(async move {
-                let mut gather = gather;
                 while !matches!(set.repaired(gather.next().await), Repaired::End) {}
             });
-            return Ok(());
+            return Ok(holders);
         }
-        let (mut holders, mut causes, mut gather) = (has_it, Vec::new(), gather);
+        let is_done = |confirmed: usize, holders: u64| {
+            if R::MERGES { !is_session || holders != 0 } else { confirmed >= needed.min(found.answers.len()) }
+        };
+        let (mut confirmed, mut causes) = (has_it, Vec::new());
         loop {
             match self.repaired(gather.next().await) {
-                Repaired::Yes => holders += 1,
+                Repaired::Yes(member) => {
+                    confirmed += 1;
+                    holders |= bit(member);
+                }
+                Repaired::Newer => confirmed += 1,
                 Repaired::No(cause) => causes.push(cause),
-                Repaired::End if R::MERGES || holders >= needed.min(found.answers.len()) => return Ok(()),
+                Repaired::End if is_done(confirmed, holders) => return Ok(holders),
                 Repaired::End => {
                     self.inner.counters.refused.add();
                     let members = self.inner.members.len();
-                    return Err(Problem::ReadRefused { needed, reached: holders, members, causes });
+                    return Err(Problem::ReadRefused { needed, reached: confirmed, members, causes });
                 }
             }
         }
@@ -185,12 +229,11 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
 
     fn repaired(&self, next: Next<Written>) -> Repaired {
         match next {
-            Next::Answer(_, Ok(Written::Applied)) => {
+            Next::Answer(member, Ok(Written::Applied)) => {
                 self.inner.counters.repairs.add();
-                Repaired::Yes
+                Repaired::Yes(member)
             }
-            // A write that came in between is newer.
-            Next::Answer(_, Ok(Written::Conflict(_))) => Repaired::Yes,
+            Next::Answer(_, Ok(Written::Conflict(_))) => Repaired::Newer,
             Next::Answer(member, Ok(Written::Ahead(by))) => {
                 Repaired::No(self.cause(member, &format!("the version is {by:?} ahead of its clock")))
             }
@@ -201,7 +244,19 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
 }
 
 enum Repaired {
-    Yes,
+    /// A member has the value now.
+    Yes(usize),
+    /// A member got a newer one in between.
+    Newer,
     No(String),
     End,
+}
+
+/// One bit for each of the first 64 members.
+pub(super) fn bits(members: impl Iterator<Item = usize>) -> u64 {
+    members.map(bit).fold(0, |bits, bit| bits | bit)
+}
+
+fn bit(member: usize) -> u64 {
+    1_u64.checked_shl(u32::try_from(member).unwrap_or(u32::MAX)).unwrap_or(0)
 }

@@ -6,6 +6,8 @@ use super::deliver::in_background;
 use super::error::{Problem, ReplicaError};
 use super::gather::{Gather, Next};
 use super::member::Reply;
+use super::read::bits;
+use super::session::Seen;
 use super::{LastWriteWins, Merging, Plan, ReplicaSet, Resolver, Value, timestamp};
 use crate::resolve::{Actor, Merge, MergeError, Timestamp};
 
@@ -23,6 +25,8 @@ pub struct Accepted {
     pub is_weak: bool,
     /// The version of the value.
     pub version: Timestamp,
+    /// The members, one bit each.
+    pub(super) at: u64,
 }
 
 /// What happened at the members.
@@ -30,6 +34,8 @@ struct Round {
     /// Members that accepted the write, and of these the ones that count.
     applied: usize,
     counted: usize,
+    /// The members that accepted it, one bit each.
+    at: u64,
     /// A newer record that a member had.
     newer: Option<(usize, ReplicaRecord)>,
     failed: Vec<(usize, StoreError)>,
@@ -37,6 +43,25 @@ struct Round {
     ahead: Option<std::time::Duration>,
     /// Members that have not answered.
     rest: Gather<Written>,
+}
+
+impl Round {
+    fn add(&mut self, member: usize, answer: Result<Written, StoreError>, plan: &Plan) {
+        match answer {
+            Ok(Written::Applied) => {
+                self.applied += 1;
+                self.counted += usize::from(plan.counted.contains(&member));
+                self.at |= bits(std::iter::once(member));
+            }
+            Ok(Written::Conflict(Some(newer))) => self.newer = Some((member, newer)),
+            Ok(Written::Conflict(None)) => {
+                let problem = "its answer contradicts itself".to_owned();
+                self.failed.push((member, StoreError::Refused(problem)));
+            }
+            Ok(Written::Ahead(by)) => self.ahead = self.ahead.max(Some(by)),
+            Err(error) => self.failed.push((member, error)),
+        }
+    }
 }
 
 impl<T: Value> ReplicaSet<T, LastWriteWins> {
@@ -47,8 +72,8 @@ impl<T: Value> ReplicaSet<T, LastWriteWins> {
     ///
     /// # Errors
     /// Returns [`Problem::WriteRefused`] if too few members accepted it, and in [`Mode::Ap`](super::Mode::Ap) if none did.
-    /// **It can still take effect then**, at a member that did. Returns [`Problem::ClockAhead`], [`Problem::FromTheFuture`],
-    /// [`Problem::Contended`] or [`Problem::NotStorable`] if it has no effect.
+    /// **It can still take effect then**, at a member that did. So it can after [`Problem::Contended`] and [`Problem::FromTheFuture`]. Returns
+    /// [`Problem::ClockAhead`] or [`Problem::NotStorable`] if it has no effect.
     ///
     /// # Cancel safety
     /// If the future is dropped, the write may take effect.
@@ -154,18 +179,20 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
     where
         T: Default,
     {
-        self.updated(&self.key(key), change).await.map_err(|problem| self.error(problem))
+        self.updated(&self.key(key), None, change).await.map_err(|problem| self.error(problem))
     }
 
-    async fn updated(
+    /// `seen` is what the value must contain that is changed.
+    pub(super) async fn updated(
         &self,
         key: &ReplicaKey,
+        seen: Option<Seen>,
         change: impl Fn(&mut T, Actor) -> Result<(), MergeError>,
     ) -> Result<(T, Accepted), Problem>
     where
         T: Default,
     {
-        let found = self.find(key).await?;
+        let found = self.find(key, seen).await?;
         let base = self.resolve(&found.answers)?.value.unwrap_or_default();
         let known: Vec<Known> = found
             .answers
@@ -318,31 +345,24 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         for member in (0..self.inner.members.len()).filter(|&member| Some(member) != done) {
             rest.ask(send(member));
         }
-        let counts = |member: usize| usize::from(plan.counted.contains(&member));
-        let (applied, counted) = done.map_or((0, 0), |member| (1, counts(member)));
-        let mut round = Round { applied, counted, newer: None, failed: Vec::new(), ahead: None, rest };
+        let counted = usize::from(done.is_some_and(|member| plan.counted.contains(&member)));
+        let applied = usize::from(done.is_some());
+        let at = bits(done.into_iter());
+        let mut round = Round { applied, counted, at, newer: None, failed: Vec::new(), ahead: None, rest };
         let mut is_in_time = true;
         while round.counted < plan.needed && round.newer.is_none() && (is_in_time || round.applied == 0) {
             match round.rest.next().await {
-                Next::Answer(member, Ok(Written::Applied)) => {
-                    round.applied += 1;
-                    round.counted += counts(member);
-                }
-                Next::Answer(member, Ok(Written::Conflict(Some(newer)))) => {
-                    round.newer = Some((member, newer));
-                }
-                Next::Answer(member, Ok(Written::Conflict(None))) => {
-                    let problem = "its answer contradicts itself".to_owned();
-                    round.failed.push((member, StoreError::Refused(problem)));
-                }
-                Next::Answer(_, Ok(Written::Ahead(by))) => round.ahead = round.ahead.max(Some(by)),
-                Next::Answer(member, Err(error)) => round.failed.push((member, error)),
+                Next::Answer(member, answer) => round.add(member, answer, &plan),
                 Next::Deadline => is_in_time = false,
                 Next::Hedge => {}
                 Next::End => break,
             }
             let can_succeed = round.counted + round.rest.pending() >= plan.needed;
             if !can_succeed && !plan.is_available {
+                // The members that have failed too are part of the error.
+                while let Some((member, answer)) = round.rest.ready() {
+                    round.add(member, answer, &plan);
+                }
                 break;
             }
         }
@@ -352,7 +372,7 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
     /// Decides whether a write is accepted, and passes it on to the other members.
     fn end(&self, key: &ReplicaKey, record: ReplicaRecord, round: Round) -> Result<Accepted, Problem> {
         let Plan { needed, is_available, .. } = self.plan(false);
-        let Round { applied, counted, failed, ahead, rest, .. } = round;
+        let Round { applied, counted, at, failed, ahead, rest, .. } = round;
         let is_weak = counted < needed;
         if is_weak && !(is_available && applied > 0) {
             self.inner.counters.refused.add();
@@ -375,7 +395,7 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         if is_weak {
             self.inner.counters.weak_writes.add();
         }
-        let accepted = Accepted { members: applied, is_weak, version: timestamp(record.version) };
+        let accepted = Accepted { members: applied, is_weak, version: timestamp(record.version), at };
         for (member, _) in failed {
             self.keep(member, key.clone(), record.clone());
         }
