@@ -101,7 +101,11 @@ impl RedisStore {
     /// # Errors
     /// Returns all settings that are not valid.
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
-        Session::new(config).map(|session| Self { session, pushes: Pushes::default() })
+        Session::new(config).map(|session| Self {
+            session,
+            pushes: Pushes::default(),
+            groups: Groups::default(),
+        })
     }
 
     /// Returns the key in Redis of the record with `key`, to look it up with `HGETALL`.
@@ -284,5 +288,10 @@ pub(crate) fn hex(number: u128) -> Vec<u8> {
 
 /// Rounded up, so that only zero is zero.
 pub(crate) fn micros(span: Duration) -> Vec<u8> {
-    span.min(LONGEST).as_nanos().div_ceil(1000).to_string().into_bytes()
+    whole_micros(span).to_string().into_bytes()
+}
+
+/// Rounded up, so that only zero is zero.
+pub(crate) fn whole_micros(span: Duration) -> u128 {
+    span.min(LONGEST).as_nanos().div_ceil(1000)
 }
