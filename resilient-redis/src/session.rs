@@ -223,6 +223,16 @@ impl Session {
         Box::pin(async move { self.awaited(started).await?.received() })
     }
 
+    /// Starts work that sends operations by [`run_one`](Self::run_one). It counts as one operation.
+    pub(crate) fn operate(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), StoreError> {
+        self.0.worker.start(Need::Optional, work).map(drop).map_err(|problem| self.error(&problem))
+    }
+
+    /// Runs an operation on the thread of the session. It ends within the time limit from `start`.
+    pub(crate) async fn run_one(&self, operation: Operation, start: Instant) -> Result<Reply, StoreError> {
+        self.run(&operation, start, &mut Sent::default()).await
+    }
+
     /// Sends a message to all subscribers of a channel that are connected at the moment.
     ///
     /// It is sent at most once. An error means that it was not sent, or that this is not known.

@@ -8,6 +8,7 @@ use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, O
 
 use crate::circuits::Pushes;
 use crate::config::{Config, InvalidConfig};
+use crate::rate::Groups;
 use crate::script::{CHANGE, CLAIM};
 use crate::session::{Operation, Reply, Session};
 
@@ -70,6 +71,7 @@ pub(crate) const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 pub struct RedisStore {
     session: Session,
     pushes: Pushes,
+    groups: Groups,
 }
 
 impl RedisStore {
@@ -147,6 +149,10 @@ impl RedisStore {
 
     pub(crate) fn pushes(&self) -> &Pushes {
         &self.pushes
+    }
+
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     fn change(

@@ -1,5 +1,7 @@
 //! Rate limits that several instances share. Each is one key, `PREFIX:rate:{HASH}`, changed by one script at a time.
 
+mod group;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use resilient_runtime::store::{Answer, StoreError};
 use crate::script::Script;
 use crate::session::{Operation, Reply, Session};
 use crate::store::{RedisStore, whole_micros};
+
+pub(crate) use group::Groups;
 
 /// Part of the keys in Redis.
 const ROLE: &str = "rate";
@@ -37,6 +41,14 @@ impl RedisStore {
 impl RateStore for RedisStore {
     fn take(&self, request: RateRequest) -> Answer<'_, Taken> {
         let session = self.session();
+        if group::is_simple(&request)
+            && let Some(started) = self.groups().take(session, &request.limit, request.rule)
+        {
+            return Box::pin(async move {
+                let stopped = |_| Err(session.error("the operation was stopped by a panic"));
+                started?.await.unwrap_or_else(stopped)
+            });
+        }
         session.perform(taking(session, &request), |session, reply| read(session, &reply))
     }
 
