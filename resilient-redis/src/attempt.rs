@@ -101,7 +101,10 @@ impl<T: Clone + Send + Sync + 'static> State<T> {
         let (sender, receiver) = watch::channel(None);
         let attempt = attempt(self.number);
         tokio::spawn(async move {
-            sleep_until(at).await;
+            // A timer of tokio takes a millisecond at least.
+            if at > Instant::now() {
+                sleep_until(at).await;
+            }
             sender.send_replace(Some(attempt.await));
         });
         self.current = Some(receiver.clone());
