@@ -96,3 +96,36 @@ impl Refused {
         self.all.store(0, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_refusal_applies_to_calls_that_weigh_as_much_until_their_tokens_are_available() {
+        let (refused, start) = (Refused::new(), Instant::from_nanos(5_000_000_000));
+        for key in [0, 7] {
+            let of = |weight| Request::of(key, weight);
+            assert_eq!(refused.wait(of(1), start), None);
+            refused.note(of(3), start, SECOND, Duration::ZERO);
+            assert_eq!(refused.wait(of(2), start), None, "a lighter call may have its tokens");
+            assert_eq!(refused.wait(of(3), start), Some(SECOND));
+            refused.note(of(1), start, SECOND, Duration::ZERO);
+            assert_eq!(refused.wait(of(1), start), Some(SECOND));
+            assert_eq!(refused.wait(of(2), start.after(SECOND / 4)), Some(SECOND / 4 * 3));
+            assert_eq!(refused.wait(of(1), start.after(SECOND)), None);
+            assert_eq!(refused.wait(Request::of(key + 1, 1), start), None, "another key");
+            refused.forget(key);
+            assert_eq!(refused.wait(of(1), start), None);
+            // A call that can wait is told when its tokens are available, and the store is asked before that.
+            refused.note(of(1), start, SECOND, SECOND / 2);
+            assert_eq!(refused.wait(of(1), start), Some(SECOND));
+            assert_eq!(refused.wait(of(1), start.after(SECOND / 2)), None);
+            refused.note(of(1), start, SECOND, Duration::ZERO);
+            refused.clear();
+            assert_eq!(refused.wait(of(1), start), None);
+        }
+    }
+}
