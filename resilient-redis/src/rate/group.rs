@@ -154,15 +154,16 @@ fn share(all: Taken, rule: RateRule, number: u32) -> Taken {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use resilient_runtime::rate_limit::{Config, Rate};
+
     use super::*;
     use crate::fixture::server::Server;
 
     const HOUR: Duration = Duration::from_hours(1);
 
     fn rule(burst: u32) -> RateRule {
-        let rate = resilient_runtime::rate_limit::Config::default()
-            .rate("1/h".parse::<resilient_runtime::rate_limit::Rate>().unwrap());
-        RateRule::of(&rate.burst(burst)).unwrap()
+        let config = Config::default().rate("1/h".parse::<Rate>().unwrap());
+        RateRule::of(&config.burst(burst)).unwrap()
     }
 
     fn call() -> (Call, oneshot::Receiver<Result<Taken, StoreError>>) {

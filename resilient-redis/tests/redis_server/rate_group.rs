@@ -34,8 +34,8 @@ async fn concurrent_calls_share_requests_and_get_tokens_in_their_order() {
     let store = server.store();
     for burst in [1, 50, 199] {
         let (limit, before) = (format!("api{burst}\0"), requests(&server));
-        let takes: Vec<_> = (0..CALLS).map(|_| store.take(one(&limit, "1/h", burst))).collect();
-        let taken: Result<Vec<Taken>, StoreError> = join_all(takes).await.into_iter().collect();
+        let calls: Vec<_> = (0..CALLS).map(|_| store.take(one(&limit, "1/h", burst))).collect();
+        let taken: Result<Vec<Taken>, StoreError> = join_all(calls).await.into_iter().collect();
         let taken = taken.unwrap();
         let sent = requests(&server) - before;
         assert!(sent < CALLS as u64 / 2, "{sent} requests");
@@ -84,14 +84,14 @@ async fn calls_with_other_rules_and_weights_keep_their_own_requests() {
     let server = Server::start(&[]).await;
     let store = server.store();
     let heavy = RateRequest { tokens: 7, at_least: 7, ..one("api\0", "1/h", 100) };
-    let takes = join_all([
+    let calls = join_all([
         store.take(one("api\0", "1/h", 100)),
         store.take(one("api\0", "1/h", 100)),
         store.take(heavy),
         store.take(one("api\0", "2/h", 100)),
         store.take(one("other\0", "1/h", 100)),
     ]);
-    let taken: Vec<_> = takes.await.into_iter().map(|taken| taken.unwrap().granted).collect();
+    let taken: Vec<_> = calls.await.into_iter().map(|taken| taken.unwrap().granted).collect();
     assert_eq!(taken, [1, 1, 7, 1, 1]);
     assert_eq!(store.take(one("api\0", "1/h", 100)).await.unwrap().remaining, 100 - 11);
     assert_eq!(store.take(one("other\0", "1/h", 100)).await.unwrap().remaining, 100 - 2);
