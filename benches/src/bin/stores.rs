@@ -33,7 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ));
     rows.push(Row::times("shared limit, `exact`", &limits::exact(&server).await?, Some(&bare)));
     rows.push(Row::rate("token bucket in Lua by hand, 64 callers", limits::by_hand_many(&server).await?));
-    rows.push(Row::rate("shared limit, `exact`, 64 callers", limits::exact_many(&server).await?));
+    rows.push(Row::rate("shared limit, `exact`, 64 callers", limits::exact_many(&server, false).await?));
+    rows.push(Row::rate("the same, each with its own key", limits::exact_many(&server, true).await?));
     rows.extend(limits::lease(&server).await?);
     rows.push(Row::times("claim by hand (`SET NX GET PX`)", &records::by_hand(&server).await?, Some(&bare)));
     rows.push(Row::times("idempotency: claim", &records::claim(&server).await?, Some(&bare)));
