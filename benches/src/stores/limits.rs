@@ -13,7 +13,8 @@ use crate::measure;
 use crate::server::Server;
 use crate::times::{Row, Times};
 
-const COUNT: usize = 10_000;
+/// In each round.
+const COUNT: usize = 1000;
 const CALLERS: usize = 64;
 const SPAN: Duration = Duration::from_secs(2);
 

@@ -11,7 +11,8 @@ use crate::measure;
 use crate::server::Server;
 use crate::times::Times;
 
-const COUNT: usize = 10_000;
+/// In each round.
+const COUNT: usize = 1000;
 const OPENINGS: usize = 50;
 
 /// A claim as the idempotency libraries of other languages make it.
@@ -19,7 +20,12 @@ pub(crate) async fn by_hand(server: &Server) -> Result<Times, Box<dyn Error>> {
     let mut connection = server.connection().await?;
     let claim = async |number: usize| {
         let mut set = redis::cmd("SET");
-        set.arg(format!("by_hand:{number}")).arg("owner").arg("NX").arg("GET").arg("PX").arg(3_600_000);
+        set.arg(format!("by_hand:{number}-{:?}", Instant::now()))
+            .arg("owner")
+            .arg("NX")
+            .arg("GET")
+            .arg("PX")
+            .arg(3_600_000);
         set.query_async::<Option<String>>(&mut connection).await.map(drop)
     };
     Ok(measure(COUNT, claim).await?)

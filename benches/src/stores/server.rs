@@ -60,7 +60,7 @@ impl Server {
         let mut connection = self.connection().await?;
         let information: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await?;
         let calls = information.lines().filter_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-        let calls: Option<&str> = calls.filter_map(|rest| rest.split(',').next()).next();
+        let calls = calls.into_iter().find_map(|rest| rest.split(',').next());
         Ok(calls.ok_or("the server does not count scripts")?.parse()?)
     }
 
