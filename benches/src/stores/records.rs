@@ -51,7 +51,7 @@ pub(crate) async fn claim(server: &Server) -> Result<Times, Box<dyn Error>> {
 }
 
 /// The time from the failure that opens the circuit of one instance until the event that the circuit of another one is open.
-/// Nothing else runs on the machine in between, in particular no loop that looks at the circuit.
+/// A loop that looks at the circuit would take a core from the threads that it measures.
 pub(crate) async fn circuit(server: &Server) -> Result<Times, Box<dyn Error>> {
     let registries = [server.instance()?, server.instance()?];
     let config = Config::default().failure_threshold(1).store("shared").coordinate(Coordinate::Enforce);

@@ -1,8 +1,8 @@
 //! Combines the requests of this process for a token of the same bucket.
 //!
 //! While a request for a limit is on its way, calls for this limit wait, and the next request takes a token for each of
-//! them. So the number of decisions per second does not depend on how many requests the server can process. The tokens are
-//! handed out in the order of the calls, as if the server had decided about one after the other.
+//! them. The number of decisions per second can therefore exceed the number of requests that the server can process. The
+//! tokens are handed out in the order of the calls, as if the server had decided about one after the other.
 //!
 //! A call waits for an earlier request for at most [`PATIENCE`]. A distant or slow server therefore has several requests to
 //! process at the same time.
@@ -61,7 +61,7 @@ impl Drop for Sender {
     }
 }
 
-/// Whether the request is one of those that are combined: for one token of a bucket, without waiting for it.
+/// Whether the request can be combined with others: it is for one token of a bucket, and does not wait for it.
 pub(super) fn is_simple(request: &RateRequest) -> bool {
     request.rule.algorithm == RateAlgorithm::Bucket
         && (request.tokens, request.at_least, request.max_wait) == (1, 1, Duration::ZERO)
@@ -127,7 +127,7 @@ impl Sender {
 
 /// Takes a token for each of the calls.
 async fn decide(session: Session, limit: String, rule: RateRule, mut calls: Vec<Call>) {
-    // Nobody would use the tokens of callers that have left.
+    // The tokens of callers that have left would not be used.
     calls.retain(|call| !call.decided.is_closed());
     let Some(since) = calls.first().map(|call| call.since) else { return };
     let tokens = u32::try_from(calls.len()).unwrap_or(u32::MAX);

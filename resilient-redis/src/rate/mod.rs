@@ -95,7 +95,7 @@ fn unusable(session: &Session, reply: &Reply) -> StoreError {
     }
 }
 
-/// The rule as it is stored, and its interval, burst and window.
+/// The rule in its stored form, and its interval, burst and window.
 fn rule_arguments(rule: &RateRule) -> Vec<Vec<u8>> {
     let (kind, window) = match rule.algorithm {
         RateAlgorithm::Bucket => ('b', 0),

@@ -119,7 +119,7 @@ mod tests {
             assert_eq!(refused.wait(Request::of(key + 1, 1), start), None, "another key");
             refused.forget(key);
             assert_eq!(refused.wait(of(1), start), None);
-            // A call that can wait is told when its tokens are available, and the store is asked before that.
+            // The store can promise the tokens to a call that can wait, and is asked before they are available.
             refused.note(of(1), start, SECOND, SECOND / 2);
             assert_eq!(refused.wait(of(1), start), Some(SECOND));
             assert_eq!(refused.wait(of(1), start.after(SECOND / 2)), None);
