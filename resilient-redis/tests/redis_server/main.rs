@@ -11,6 +11,7 @@ mod group;
 mod instances;
 mod lost_response;
 mod rate;
+mod rate_group;
 mod rate_history;
 mod rate_http;
 mod refusals;

@@ -252,6 +252,24 @@ fn a_lease_takes_tokens_in_advance_and_returns_them() {
 }
 
 #[test]
+fn a_lease_that_is_used_up_at_once_needs_few_requests_and_wastes_no_token() {
+    let fleet = Fleet::new();
+    let config = rate("50000/s").burst(5000).mode(Mode::Lease);
+    let (_registry, limiter) = fleet.instance(config);
+    let mut calls = 0;
+    for _ in 0..5000 {
+        fleet.time.advance(Duration::from_micros(200));
+        while limiter.try_acquire().is_ok() {
+            calls += 1;
+        }
+    }
+    // In a second, the burst and the rate, apart from the tokens of a lease.
+    let requests = limiter.stats().shared.unwrap().store_calls;
+    assert!((50_000..=55_000).contains(&calls), "{calls} calls with {requests} requests");
+    assert!(requests < 150, "{requests} requests");
+}
+
+#[test]
 fn without_the_store_a_limiter_decides_as_it_was_told_and_says_so() {
     // T91
     for (choice, expected) in [
