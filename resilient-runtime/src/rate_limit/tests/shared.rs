@@ -243,10 +243,10 @@ fn a_lease_takes_tokens_in_advance_and_returns_them() {
     let config = || rate("100/h").mode(Mode::Lease);
     let (a, first) = fleet.instance(config());
     assert_eq!(admitted(&first, 10), 10);
-    let leased = first.stats().shared.unwrap().leased;
     let (_b, second) = fleet.instance(config());
-    let before = second.check_weighted(0).remaining;
-    assert_eq!(u64::from(before) + leased, 90, "the store has given away what is leased");
+    // The store has given away what is leased. The first instance may take more in the background.
+    let leased = || first.stats().shared.unwrap().leased;
+    until(|| u64::from(second.check_weighted(0).remaining) + leased() == 90);
     drop((first, a));
     until(|| second.check_weighted(0).remaining == 90);
 }
