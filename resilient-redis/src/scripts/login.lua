@@ -23,8 +23,8 @@ if value then
   local c, l, u, k = string.match(rest, '^ (%d+) (%d+) (%d+) (%d+)$')
   if not c then return reply('foreign') end
   count, last, locked, known = tonumber(c), tonumber(l), tonumber(u), tonumber(k)
-  -- The clock has stepped back. A lock or a known address must not last longer than the longest.
-  locked = math.min(locked, now + math.max(first, longest))
+  -- If the clock has stepped back, a lock lasts as long as it would have, and a success was now at the latest.
+  if last > now then locked = math.max(0, locked - (last - now)) end
   known = math.min(known, now)
 end
 local gone = math.max(0, now - last)
