@@ -21,6 +21,7 @@ pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include
 pub(crate) static CACHE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/cache.lua")));
 pub(crate) static CHANGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/change.lua")));
+pub(crate) static LOGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/login.lua")));
 pub(crate) static ANNOUNCE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/announce.lua")));
 pub(crate) static CIRCUIT: LazyLock<Script> =

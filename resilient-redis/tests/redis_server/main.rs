@@ -9,6 +9,7 @@ mod faults;
 mod fleet;
 mod group;
 mod instances;
+mod logins;
 mod lost_response;
 mod rate;
 mod rate_group;

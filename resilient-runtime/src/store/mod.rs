@@ -41,6 +41,7 @@ pub(crate) mod idempotency;
 #[cfg(feature = "chaos")]
 mod injected;
 mod instances;
+pub(crate) mod login;
 mod named;
 pub(crate) mod rate;
 mod stats;
@@ -64,6 +65,7 @@ pub(crate) use gate::{Gate, Pass, Refused};
 pub(crate) use guard::Guard;
 pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
+pub use login::{LoginRule, LoginState, LoginStore, MemoryLogins};
 pub(crate) use named::{Finder, NamedStores, OnReady};
 pub use rate::RateStore;
 pub use stats::Stats;
@@ -100,6 +102,41 @@ impl Store {
         let guard = Arc::new(Guard::new(&core, connectors, Box::new(gate)));
         named.add(core.name, Arc::clone(&guard));
         Self { core, guard, named }
+    }
+
+    /// Sends a request of your own to the store, within its time limit, circuit breaker and bulkhead.
+    ///
+    /// Needs a tokio runtime with a timer.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_runtime::Registry;
+    /// use resilient_runtime::idempotency::MemoryStore;
+    /// use resilient_runtime::store::Need;
+    ///
+    /// let registry = Registry::new();
+    /// let store = registry.use_store("shared", MemoryStore::new(registry.clock().clone(), 1000));
+    /// let address = store.request(Need::Optional, async |backend| Ok(backend.address())).await;
+    /// assert_eq!(address.as_deref(), Ok("memory"));
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the error of `send`, [`StoreError::NotSent`] if the store is degraded and the request is optional, and
+    /// [`StoreError::TimedOut`].
+    ///
+    /// # Cancel safety
+    /// A request that was sent can take effect.
+    pub async fn request<T, F>(
+        &self,
+        need: Need,
+        send: impl FnOnce(Arc<dyn Backend>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.guard.within(need, send).await
     }
 
     /// Replaces the store. A `url` in the settings has precedence.
