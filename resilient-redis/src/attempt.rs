@@ -37,10 +37,14 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
     {
         let current = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(current) = &state.current
+                && let Some(Ok(value)) = &*current.borrow()
+            {
+                return Ok(value.clone());
+            }
             let is_recent = state.started.is_some_and(|started| started.elapsed() < self.pause);
             let usable = state.current.as_ref().filter(|current| match &*current.borrow() {
-                Some(Ok(_)) => true,
-                Some(Err(_)) => is_recent,
+                Some(result) => result.is_err() && is_recent,
                 None => is_running(current),
             });
             match usable {
@@ -101,7 +105,10 @@ impl<T: Clone + Send + Sync + 'static> State<T> {
         let (sender, receiver) = watch::channel(None);
         let attempt = attempt(self.number);
         tokio::spawn(async move {
-            sleep_until(at).await;
+            // A timer of tokio takes a millisecond at least.
+            if at > Instant::now() {
+                sleep_until(at).await;
+            }
             sender.send_replace(Some(attempt.await));
         });
         self.current = Some(receiver.clone());

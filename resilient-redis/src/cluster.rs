@@ -264,7 +264,7 @@ async fn list(node: Node) -> Result<(Server, Vec<Range>), Failure> {
     })?;
     let ranges: Option<Vec<_>> = listed.into_iter().map(range).collect();
     match ranges {
-        Some(ranges) if !ranges.is_empty() => Ok((live.server, ranges)),
+        Some(ranges) if !ranges.is_empty() => Ok((live.server.clone(), ranges)),
         Some(_) => Err(Failure::Found(
             format!("{} knows no slots: is it part of a cluster?", live.server.address).into(),
         )),

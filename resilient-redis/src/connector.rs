@@ -7,7 +7,7 @@ use resilient_runtime::circuit_breaker::shared::CircuitStore;
 use resilient_runtime::fallback::CacheStore;
 use resilient_runtime::idempotency::IdempotencyStore;
 use resilient_runtime::rate_limit::RateStore;
-use resilient_runtime::store::{self, Backend, Connector, InstanceStore};
+use resilient_runtime::store::{self, Backend, Connector, InstanceStore, LoginStore};
 
 use crate::config::Config;
 use crate::store::RedisStore;
@@ -83,6 +83,10 @@ impl Backend for RedisStore {
     }
 
     fn rate(&self) -> Option<&dyn RateStore> {
+        Some(self)
+    }
+
+    fn logins(&self) -> Option<&dyn LoginStore> {
         Some(self)
     }
 

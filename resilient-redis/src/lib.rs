@@ -38,6 +38,7 @@ mod config;
 mod connector;
 mod instances;
 mod link;
+mod logins;
 mod node;
 mod problem;
 mod rate;

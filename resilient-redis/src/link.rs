@@ -25,7 +25,7 @@ pub(crate) enum Link {
 #[derive(Clone)]
 pub(crate) struct Route {
     node: Node,
-    pub(crate) live: Live,
+    pub(crate) live: Arc<Live>,
     /// The server gets the slot of the key at the moment, and serves it only to requests that ask for that.
     pub(crate) is_asking: bool,
 }

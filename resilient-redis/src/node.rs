@@ -32,13 +32,12 @@ pub(crate) fn jittered(span: Duration) -> Duration {
 }
 
 /// An open connection.
-#[derive(Clone)]
 pub(crate) struct Live {
     number: u64,
     pub(crate) connection: MultiplexedConnection,
     pub(crate) server: Server,
     /// Number of responses received. Relaxed: only one thread uses it.
-    responses: Arc<AtomicU64>,
+    responses: AtomicU64,
     clock: Arc<Clock>,
 }
 
@@ -65,7 +64,7 @@ pub(crate) struct Node(Arc<Inner>);
 
 struct Inner {
     target: Target,
-    connection: Shared<Live>,
+    connection: Shared<Arc<Live>>,
     /// The clocks of all servers of the store.
     clocks: Arc<Clocks>,
     /// The server whose settings were checked last.
@@ -113,7 +112,7 @@ impl Node {
     }
 
     /// Returns the open connection, or opens one. Concurrent callers share one attempt, which continues if they leave.
-    pub(crate) async fn get(&self) -> Result<Live, Failure> {
+    pub(crate) async fn get(&self) -> Result<Arc<Live>, Failure> {
         self.0
             .connection
             .get(|number| {
@@ -123,7 +122,7 @@ impl Node {
             .await
     }
 
-    async fn open(&self, number: u64) -> Result<Live, Failure> {
+    async fn open(&self, number: u64) -> Result<Arc<Live>, Failure> {
         let start = Instant::now();
         let end = start + CONNECT;
         let (server, mut connection) = match &self.0.target {
@@ -148,7 +147,7 @@ impl Node {
             // Without a response, the check is left out, and the next operation notices it.
             let _ = tokio::time::timeout_at(end, check).await;
         }
-        Ok(Live { number, connection, server, responses: Arc::default(), clock })
+        Ok(Arc::new(Live { number, connection, server, responses: AtomicU64::new(0), clock }))
     }
 
     /// Closes the connection when a sentinel reports that another server has become the primary.

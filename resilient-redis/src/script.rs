@@ -4,12 +4,12 @@
 //! response was lost. If the operation has a deadline, `ARGV[3]` is the time on the server in microseconds after which
 //! no caller waits for the result. Then follow the arguments of the operation. The script returns four values:
 //! `{ARGV[1], the time on the server in microseconds, a status, a detail}`. The status `late` means that the deadline
-//! has passed and nothing was changed.
+//! has passed and nothing was changed. A script can return numbers after these values.
 
 use std::sync::LazyLock;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
+use redis::{Cmd, ErrorKind, FromRedisValue, ParsingError, RedisError, ServerErrorKind, Value};
 
 /// A script with its hash.
 pub(crate) struct Script {
@@ -21,6 +21,7 @@ pub(crate) static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include
 pub(crate) static CACHE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/cache.lua")));
 pub(crate) static CHANGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/change.lua")));
+pub(crate) static LOGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/login.lua")));
 pub(crate) static ANNOUNCE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/announce.lua")));
 pub(crate) static CIRCUIT: LazyLock<Script> =
@@ -34,6 +35,24 @@ pub(crate) struct Response {
     pub(crate) time: u64,
     pub(crate) status: String,
     pub(crate) detail: Vec<u8>,
+    pub(crate) numbers: Vec<u64>,
+}
+
+impl FromRedisValue for Response {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        fn next<T: FromRedisValue>(values: &mut impl Iterator<Item = Value>) -> Result<T, ParsingError> {
+            T::from_redis_value(values.next().ok_or("a script returns four values or more")?)
+        }
+        let Value::Array(values) = value else { return Err("a script returns an array".into()) };
+        let mut values = values.into_iter();
+        Ok(Self {
+            request: next(&mut values)?,
+            time: next(&mut values)?,
+            status: next(&mut values)?,
+            detail: next(&mut values)?,
+            numbers: values.map(u64::from_redis_value).collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 impl Script {
@@ -61,18 +80,15 @@ impl Script {
             // Both commands are sent together, so that no other one of this connection comes between them.
             let mut both = redis::pipe();
             both.cmd("ASKING").ignore().add_command(of("EVAL", self.source));
-            let ((request, time, status, detail),): ((u64, u64, String, Vec<u8>),) =
-                both.query_async(connection).await?;
-            return Ok(Response { request, time, status, detail });
+            let (response,): (Response,) = both.query_async(connection).await?;
+            return Ok(response);
         }
         let found = of("EVALSHA", &self.hash).query_async(connection).await;
-        let found: (u64, u64, String, Vec<u8>) = match found {
+        match found {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                of("EVAL", self.source).query_async(connection).await?
+                of("EVAL", self.source).query_async(connection).await
             }
-            found => found?,
-        };
-        let (request, time, status, detail) = found;
-        Ok(Response { request, time, status, detail })
+            found => found,
+        }
     }
 }

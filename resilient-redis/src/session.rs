@@ -1,6 +1,5 @@
 //! Operations on the servers of a store. Each runs one script on one key within the time limit.
 
-use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,6 +95,7 @@ impl Operation {
 pub(crate) struct Reply {
     pub(crate) status: String,
     pub(crate) detail: Vec<u8>,
+    pub(crate) numbers: Vec<u64>,
 }
 
 /// A result that arrives when the operation has ended. The operation continues if this is dropped.
@@ -166,11 +166,12 @@ impl Session {
 
     /// The key in Redis of an entry of a role: `prefix:role:{hash}`. All entries of one hash are on one node.
     pub(crate) fn key(&self, role: &str, name: &str) -> String {
-        let mut key = format!("{}:{role}:{{", self.prefix());
-        for byte in Sha256::digest(name.as_bytes()) {
-            // Writing to a string does not fail.
-            let _ = write!(key, "{byte:02x}");
-        }
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+        let hash = Sha256::digest(name.as_bytes());
+        let mut key = String::with_capacity(self.prefix().len() + role.len() + 2 * hash.len() + 4);
+        key.extend([self.prefix(), ":", role, ":{"]);
+        key.extend(hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
         key.push('}');
         key
     }
@@ -220,6 +221,16 @@ impl Session {
             Ok(Delivery { result: replied.and_then(|reply| read(&session, reply)), undo })
         });
         Box::pin(async move { self.awaited(started).await?.received() })
+    }
+
+    /// Starts work that sends operations by [`run_one`](Self::run_one). It counts as one operation.
+    pub(crate) fn operate(&self, work: impl Future<Output = ()> + Send + 'static) -> Result<(), StoreError> {
+        self.0.worker.start(Need::Optional, work).map(drop).map_err(|problem| self.error(&problem))
+    }
+
+    /// Runs an operation on the thread of the session. It ends within the time limit from `start`.
+    pub(crate) async fn run_one(&self, operation: Operation, start: Instant) -> Result<Reply, StoreError> {
+        self.run(&operation, start, &mut Sent::default()).await
     }
 
     /// Sends a message to all subscribers of a channel that are connected at the moment.
@@ -387,9 +398,9 @@ impl Session {
         let mut connection = live.connection.clone();
         let response = operation.script.run(&mut connection, &operation.key, &arguments, route.is_asking);
         match response.await? {
-            Response { request: of, time, status, detail } if of == request => {
+            Response { request: of, time, status, detail, numbers } if of == request => {
                 live.answered(time);
-                Ok(Reply { status, detail })
+                Ok(Reply { status, detail, numbers })
             }
             _ => {
                 self.0.link.lost(route);

@@ -8,6 +8,7 @@ use resilient_runtime::idempotency::{Answer, Claim, Claimed, IdempotencyStore, O
 
 use crate::circuits::Pushes;
 use crate::config::{Config, InvalidConfig};
+use crate::rate::Groups;
 use crate::script::{CHANGE, CLAIM};
 use crate::session::{Operation, Reply, Session};
 
@@ -52,7 +53,7 @@ pub(crate) const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 ///
 /// # Rights
 /// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
-/// for idempotency records, `+get +set` for rate limits, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count
+/// for idempotency records, `+get +set` for rate limits and failed logins, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count
 /// instances, `+get +getrange +set` for a distributed cache, `+hgetall` and `&PREFIX:* +publish +subscribe` for shared
 /// circuits, and `+info` for the check of `maxmemory-policy`. With Sentinel add `+role`, in a cluster
 /// `+cluster|slots +asking`, and for [`Config::wait`] `+wait`. A user of the sentinels needs
@@ -70,6 +71,7 @@ pub(crate) const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 pub struct RedisStore {
     session: Session,
     pushes: Pushes,
+    groups: Groups,
 }
 
 impl RedisStore {
@@ -101,7 +103,11 @@ impl RedisStore {
     /// # Errors
     /// Returns all settings that are not valid.
     pub fn new(config: Config) -> Result<Self, InvalidConfig> {
-        Session::new(config).map(|session| Self { session, pushes: Pushes::default() })
+        Session::new(config).map(|session| Self {
+            session,
+            pushes: Pushes::default(),
+            groups: Groups::default(),
+        })
     }
 
     /// Returns the key in Redis of the record with `key`, to look it up with `HGETALL`.
@@ -143,6 +149,10 @@ impl RedisStore {
 
     pub(crate) fn pushes(&self) -> &Pushes {
         &self.pushes
+    }
+
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     fn change(
@@ -284,5 +294,10 @@ pub(crate) fn hex(number: u128) -> Vec<u8> {
 
 /// Rounded up, so that only zero is zero.
 pub(crate) fn micros(span: Duration) -> Vec<u8> {
-    span.min(LONGEST).as_nanos().div_ceil(1000).to_string().into_bytes()
+    whole_micros(span).to_string().into_bytes()
+}
+
+/// Rounded up, so that only zero is zero.
+pub(crate) fn whole_micros(span: Duration) -> u128 {
+    span.min(LONGEST).as_nanos().div_ceil(1000)
 }

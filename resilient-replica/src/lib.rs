@@ -1,6 +1,9 @@
 //! Replicated data with an explicit choice between consistency and availability.
 //!
-//! [`resolve`] merges changes that were made independently.
+//! - [`ReplicaSet`] writes each value to several stores. Its [`Mode`] says what happens if too few of them can be reached.
+//! - [`resolve`] has what conflicts are resolved with: clocks, version vectors and CRDTs.
+//!
+//! The guide `docs/consistency.md` says what each mode promises, and what it does not.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -14,3 +17,7 @@ pub use set::{
     Accepted, Builder, HintLimits, InvalidSession, InvalidSet, LastWriteWins, Level, Merging, Mode, Problem,
     Read, ReplicaError, ReplicaSet, Resolver, Session, Stats, Sweep, Value,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/consistency.md")]
+struct Guide;

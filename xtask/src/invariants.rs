@@ -23,6 +23,7 @@ fn cited() -> BTreeMap<u32, PathBuf> {
         "resilient-macros",
         "resilient-postgres",
         "resilient-redis",
+        "resilient-replica",
         "resilient-runtime",
         "tests",
     ] {

@@ -8,13 +8,14 @@ use crate::run::{has, root, succeed, target};
 
 /// The public libraries. `resilient-macros` has no listable items: `docs/settings.md` lists the arguments of the
 /// attribute.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "resilient-options",
     "resilient-runtime",
     "resilient-http",
     "resilient-chaos",
     "resilient-redis",
     "resilient-postgres",
+    "resilient-replica",
 ];
 const HEAD: &str = "# Public items of the libraries, with all features, without implementations that are derived, \
                     automatic or blanket.\n# Written by `cargo xtask public-api`.\n";

@@ -13,7 +13,8 @@ use crate::measure;
 use crate::server::Server;
 use crate::times::{Row, Times};
 
-const COUNT: usize = 10_000;
+/// In each round.
+const COUNT: usize = 1000;
 const CALLERS: usize = 64;
 const SPAN: Duration = Duration::from_secs(2);
 
@@ -61,10 +62,10 @@ pub(crate) async fn exact(server: &Server) -> Result<Times, Box<dyn Error>> {
     Ok(measure(COUNT, async |_| limiter.acquire().await.map(drop)).await?)
 }
 
-/// Operations per second of `CALLERS` tasks.
-async fn per_second<F: Future<Output = ()> + Send + 'static>(work: impl Fn(Instant) -> F) -> f64 {
+/// Seconds that `CALLERS` tasks took. Each gets its number, and when it ends.
+async fn seconds<F: Future<Output = ()> + Send + 'static>(work: impl Fn(usize, Instant) -> F) -> f64 {
     let began = Instant::now();
-    let tasks: Vec<_> = (0..CALLERS).map(|_| tokio::spawn(work(began + SPAN))).collect();
+    let tasks: Vec<_> = (0..CALLERS).map(|number| tokio::spawn(work(number, began + SPAN))).collect();
     for task in tasks {
         let _ = task.await;
     }
@@ -74,7 +75,7 @@ async fn per_second<F: Future<Output = ()> + Send + 'static>(work: impl Fn(Insta
 pub(crate) async fn by_hand_many(server: &Server) -> Result<f64, Box<dyn Error>> {
     let (connection, count) = (server.connection().await?, Arc::new(AtomicU64::new(0)));
     let script = Arc::new(Script::new(BY_HAND));
-    let took = per_second(|until| {
+    let took = seconds(|_, until| {
         let (mut connection, script, count) = (connection.clone(), Arc::clone(&script), Arc::clone(&count));
         async move {
             while Instant::now() < until {
@@ -88,16 +89,18 @@ pub(crate) async fn by_hand_many(server: &Server) -> Result<f64, Box<dyn Error>>
     Ok(count.load(Ordering::Relaxed) as f64 / took)
 }
 
-pub(crate) async fn exact_many(server: &Server) -> Result<f64, Box<dyn Error>> {
+/// All callers with one limit, or each with its own key.
+pub(crate) async fn exact_many(server: &Server, has_keys: bool) -> Result<f64, Box<dyn Error>> {
     let registry = server.instance()?;
     let limiter = limiter(&registry, "exact_many", "10000000/s", Mode::Exact)?;
     let count = Arc::new(AtomicU64::new(0));
-    let took = per_second(|until| {
+    let took = seconds(|number, until| {
         let (limiter, count) = (Arc::clone(&limiter), Arc::clone(&count));
         async move {
             while Instant::now() < until {
-                let is_admitted = limiter.acquire().await.is_ok();
-                count.fetch_add(u64::from(is_admitted), Ordering::Relaxed);
+                let taken =
+                    if has_keys { limiter.acquire_key(&number).await } else { limiter.acquire().await };
+                count.fetch_add(u64::from(taken.is_ok()), Ordering::Relaxed);
             }
         }
     });

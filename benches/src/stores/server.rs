@@ -59,9 +59,8 @@ impl Server {
     pub(crate) async fn scripts(&self) -> Result<u64, Box<dyn Error>> {
         let mut connection = self.connection().await?;
         let information: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await?;
-        let calls = information
-            .lines()
-            .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")?.split(',').next());
+        let calls = information.lines().filter_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        let calls = calls.into_iter().find_map(|rest| rest.split(',').next());
         Ok(calls.ok_or("the server does not count scripts")?.parse()?)
     }
 

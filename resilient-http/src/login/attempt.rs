@@ -5,7 +5,7 @@ use std::time::Duration;
 use resilient_runtime::clock::Instant;
 
 use super::LoginGuard;
-use super::record::Keys;
+use super::shared::Keys;
 
 /// The error of a login attempt that is locked out.
 ///
@@ -30,19 +30,24 @@ pub struct Locked {
 /// It counts as a failure unless [`succeeded`](Self::succeeded) is called. Dropping it is the same as a failure.
 ///
 /// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
 /// use resilient_runtime::clock::ManualClock;
 /// use resilient_http::{LoginAttempt, LoginGuard};
 ///
 /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
-/// let attempt: LoginAttempt = guard.attempt("ada", [192, 0, 2, 7].into()).unwrap();
-/// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err(), "counts as a failure until it succeeds");
-/// # attempt.succeeded();
+/// let attempt: LoginAttempt = guard.attempt("ada", [192, 0, 2, 7].into()).await.unwrap();
+/// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).await.is_err(), "counts as a failure until it succeeds");
+/// # attempt.succeeded().await;
+/// # }
 /// ```
 #[derive(Debug)]
 #[must_use = "a login attempt counts as failed unless `succeeded` is called"]
 pub struct LoginAttempt {
     pub(super) guard: LoginGuard,
     pub(super) keys: Keys,
+    /// Whether the store has counted it.
+    pub(super) is_in_store: bool,
     pub(super) began: Instant,
 }
 
@@ -52,17 +57,22 @@ impl LoginAttempt {
     /// Earlier failures of this identity from this address are removed, and the identity becomes known at this address.
     ///
     /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
     /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
-    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).unwrap());
-    /// guard.attempt("ada", [192, 0, 2, 7].into()).unwrap().succeeded();
-    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_ok(), "forgiven");
+    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).await.unwrap());
+    /// guard.attempt("ada", [192, 0, 2, 7].into()).await.unwrap().succeeded().await;
+    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).await.is_ok(), "forgiven");
+    /// # }
     /// ```
-    pub fn succeeded(self) {
-        let LoginGuard { shared, failures, .. } = &self.guard;
-        shared.record().forgive(self.keys, *failures, shared.clock.now());
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the attempt can stay counted as a failure.
+    pub async fn succeeded(self) {
+        self.guard.forgive(&self.keys, self.is_in_store).await;
     }
 
     /// Reports that the password was wrong or that the identity does not exist.
@@ -76,8 +86,8 @@ impl LoginAttempt {
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
-    /// guard.attempt("ada", [192, 0, 2, 7].into()).unwrap().failed().await;
-    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err());
+    /// guard.attempt("ada", [192, 0, 2, 7].into()).await.unwrap().failed().await;
+    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).await.is_err());
     /// # }
     /// ```
     ///
@@ -85,7 +95,7 @@ impl LoginAttempt {
     /// If the future is dropped, the attempt still counts as a failure.
     pub async fn failed(self) {
         let until = self.began.after(self.guard.answers_after);
-        let left = until.since(self.guard.shared.clock.now());
+        let left = until.since(self.guard.clock.now());
         if !left.is_zero() {
             tokio::time::sleep(left).await;
         }

@@ -2,21 +2,22 @@
 
 mod attempt;
 mod identity;
-mod record;
+mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use resilient_runtime::Component;
 use resilient_runtime::clock::Clock;
+use resilient_runtime::store::{LoginRule, MemoryLogins, Store};
 
 use crate::layer::client_of;
 pub use attempt::{Locked, LoginAttempt};
-use record::{Keys, Record};
+use shared::Keys;
 
 /// Protects a login against password guessing.
 ///
@@ -33,9 +34,12 @@ use record::{Keys, Record};
 ///
 /// # Known addresses
 /// After a success, the identity is known at this address for 30 days. At a known address, only its own failures from there
-/// lock it. An attacker at another address cannot lock a user out from an address where the user logged in recently. Known
-/// addresses are stored in memory. After a restart, or at a new address, an attack from many addresses does lock the user
-/// out for as long as it continues.
+/// lock it. An attacker at another address cannot lock a user out from an address where the user logged in recently. At a
+/// new address, an attack from many addresses does lock the user out for as long as it continues.
+///
+/// # Several instances
+/// Failures and known addresses are in the memory of one process, and lost when it ends. With [`store`](Self::store), all
+/// instances of a service share them.
 ///
 /// # Identities
 /// All spellings of an identity, such as `ada`, `Ada ` and `ADA`, share their failures; see [`normalize`](Self::normalize).
@@ -52,15 +56,18 @@ use record::{Keys, Record};
 /// let guard = LoginGuard::new(resilient_runtime::registry().clock());
 /// let address = "192.0.2.7".parse().unwrap();
 /// for _ in 0..5 {
-///     guard.attempt("ada", address).unwrap().failed().await;
+///     guard.attempt("ada", address).await.unwrap().failed().await;
 /// }
-/// let locked = guard.attempt("ada", address).unwrap_err();
+/// let locked = guard.attempt("ada", address).await.unwrap_err();
 /// assert!(locked.retry_after.as_secs() > 50);
 /// # });
 /// ```
 #[derive(Clone)]
 pub struct LoginGuard {
-    shared: Arc<Shared>,
+    clock: Clock,
+    /// Also counts if there is a store, and decides if the store fails.
+    local: Arc<MemoryLogins>,
+    store: Option<Arc<Store>>,
     failures: u32,
     first_lock: Duration,
     answers_after: Duration,
@@ -76,20 +83,8 @@ impl fmt::Debug for LoginGuard {
             .field("failures", &self.failures)
             .field("first_lock", &self.first_lock)
             .field("answers_after", &self.answers_after)
+            .field("store", &self.store.as_ref().map(|store| store.name()))
             .finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug)]
-struct Shared {
-    clock: Clock,
-    hasher: RandomState,
-    record: Mutex<Record>,
-}
-
-impl Shared {
-    fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,21 +92,25 @@ impl LoginGuard {
     /// Creates a guard that locks for one minute after five failures.
     ///
     /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
     /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let time = ManualClock::new();
     /// let (guard, address) = (LoginGuard::new(&time.clock()), [192, 0, 2, 7].into());
     /// for _ in 0..5 {
-    ///     drop(guard.attempt("ada", address).unwrap());
+    ///     drop(guard.attempt("ada", address).await.unwrap());
     /// }
-    /// time.advance(guard.attempt("ada", address).unwrap_err().retry_after);
-    /// assert!(guard.attempt("ada", address).is_ok());
+    /// time.advance(guard.attempt("ada", address).await.unwrap_err().retry_after);
+    /// assert!(guard.attempt("ada", address).await.is_ok());
+    /// # }
     /// ```
     pub fn new(clock: &Clock) -> Self {
-        let shared = Shared { clock: clock.clone(), hasher: RandomState::new(), record: Mutex::default() };
         Self {
-            shared: Arc::new(shared),
+            clock: clock.clone(),
+            local: Arc::new(MemoryLogins::new(clock.clone())),
+            store: None,
             failures: 5,
             first_lock: Duration::from_mins(1),
             answers_after: Duration::ZERO,
@@ -124,12 +123,15 @@ impl LoginGuard {
     /// The default is 5, and the minimum is 1. An address alone, or an identity alone, is locked after ten times as many.
     ///
     /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
     /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
-    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).unwrap());
-    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).is_err());
+    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).await.unwrap());
+    /// assert!(guard.attempt("ada", [192, 0, 2, 7].into()).await.is_err());
+    /// # }
     /// ```
     #[must_use]
     pub fn failures(self, failures: u32) -> Self {
@@ -141,14 +143,17 @@ impl LoginGuard {
     /// Each further failure doubles the lock, up to one hour. A first lock of more than an hour is not doubled.
     ///
     /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
     /// use std::time::Duration;
     /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let lock = Duration::from_mins(5);
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1).first_lock(lock);
-    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).unwrap());
-    /// assert_eq!(guard.attempt("ada", [192, 0, 2, 7].into()).unwrap_err().retry_after, lock);
+    /// drop(guard.attempt("ada", [192, 0, 2, 7].into()).await.unwrap());
+    /// assert_eq!(guard.attempt("ada", [192, 0, 2, 7].into()).await.unwrap_err().retry_after, lock);
+    /// # }
     /// ```
     #[must_use]
     pub fn first_lock(self, span: Duration) -> Self {
@@ -169,13 +174,41 @@ impl LoginGuard {
     ///
     /// let guard = LoginGuard::new(&Clock::tokio()).answers_after(Duration::from_millis(300));
     /// let began = tokio::time::Instant::now();
-    /// guard.attempt("no-such-user", [192, 0, 2, 7].into()).unwrap().failed().await;
+    /// guard.attempt("no-such-user", [192, 0, 2, 7].into()).await.unwrap().failed().await;
     /// assert!(began.elapsed() >= Duration::from_millis(300));
     /// # }
     /// ```
     #[must_use]
     pub fn answers_after(self, span: Duration) -> Self {
         Self { answers_after: span, ..self }
+    }
+
+    /// Shares failures and known addresses with all instances that use the same store.
+    ///
+    /// Without it, an attacker has as many guesses at each instance, and a restart forgets them. The store contains hashes
+    /// of identities and addresses only. While the store fails, the failures that this instance has seen decide. An attempt
+    /// waits for the store for at most its timeout.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use resilient_http::LoginGuard;
+    /// use resilient_runtime::{Registry, store::MemoryLogins};
+    ///
+    /// let registry = Registry::new();
+    /// // With `resilient-redis`: registry.use_store("shared", RedisStore::connect_lazily("redis://..")?);
+    /// registry.use_store("shared", MemoryLogins::new(registry.clock().clone()));
+    /// let instance = || LoginGuard::new(registry.clock()).store(registry.store("shared"));
+    /// let (first, second) = (instance(), instance());
+    /// for _ in 0..5 {
+    ///     first.attempt("ada", [192, 0, 2, 7].into()).await.unwrap().failed().await;
+    /// }
+    /// assert!(second.attempt("ada", [192, 0, 2, 7].into()).await.is_err());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn store(self, store: Arc<Store>) -> Self {
+        Self { store: Some(store), ..self }
     }
 
     /// Sets how an identity is normalized before its failures are counted.
@@ -188,15 +221,18 @@ impl LoginGuard {
     /// are case-sensitive, or if several addresses (`ada+shop@..`) belong to one account.
     ///
     /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
     /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
-    /// let attempt = |guard: &LoginGuard, name: &str| guard.attempt(name, [192, 0, 2, 7].into()).map(drop);
+    /// let attempt = |guard: &LoginGuard, name: &str| guard.attempt(name, [192, 0, 2, 7].into()).await;
     /// assert!(attempt(&guard, "ada").is_ok());
     /// assert!(attempt(&guard, " ADA").is_err(), "the same account");
     /// let case_sensitive = guard.normalize(|name| name.trim().to_owned());
     /// assert!(attempt(&case_sensitive, "Ada").is_ok(), "another account");
+    /// # }
     /// ```
     #[must_use]
     pub fn normalize(self, normalize: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
@@ -209,40 +245,42 @@ impl LoginGuard {
     /// called, so that concurrent attempts cannot exceed the limit.
     ///
     /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
     /// use resilient_runtime::clock::ManualClock;
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
-    /// let attempt = |name: &str| guard.attempt(name, [192, 0, 2, 7].into());
+    /// let attempt = |name: &str| guard.attempt(name, [192, 0, 2, 7].into()).await;
     /// drop(attempt("ada").unwrap());
     /// drop(attempt("ada").unwrap());
     /// assert!(attempt("ada").is_err());
     /// assert!(attempt("bob").is_ok(), "another identity at the same address");
+    /// # }
     /// ```
     ///
     /// # Errors
     /// Returns [`Locked`] if the identity at this address, the address or the identity is locked. At a known address, only
     /// the identity at this address is checked.
-    pub fn attempt(&self, identity: &str, address: IpAddr) -> Result<LoginAttempt, Locked> {
-        let keys = self.keys(identity, address);
-        let now = self.shared.clock.now();
-        let mut record = self.shared.record();
-        if let Some(retry_after) = record.locked_for(&keys, now) {
-            return Err(Locked { retry_after });
-        }
-        // Counted as a failure until it succeeds, so that concurrent attempts cannot exceed the limit.
-        record.note(keys, self.failures, self.first_lock, now);
-        drop(record);
-        Ok(LoginAttempt { guard: self.clone(), keys, began: now })
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the attempt can count as a failure.
+    pub async fn attempt(&self, identity: &str, address: IpAddr) -> Result<LoginAttempt, Locked> {
+        let (keys, began) = (self.keys(identity, address), self.clock.now());
+        let is_in_store = self.admit(&keys).await?;
+        Ok(LoginAttempt { guard: self.clone(), keys, is_in_store, began })
     }
 
     fn keys(&self, identity: &str, address: IpAddr) -> Keys {
-        let identity = (self.normalize)(identity);
-        let (client, hasher) = (client_of(address), &self.shared.hasher);
-        [
-            hasher.hash_one((&identity, client)),
-            hasher.hash_one(("address", client)),
-            hasher.hash_one(("identity", &identity)),
-        ]
+        let (identity, client) = ((self.normalize)(identity), client_of(address));
+        let both = format!("both\0{client}\0{identity}");
+        Keys([both, format!("address\0{client}"), format!("identity\0{identity}")])
+    }
+
+    /// The rule of an identity at an address, and the one of an address or an identity alone.
+    fn rules(&self) -> [LoginRule; 3] {
+        let rule = |limit| LoginRule { limit, first_lock: self.first_lock };
+        let alone = rule(self.failures.saturating_mul(10));
+        [rule(self.failures), alone, alone]
     }
 }

@@ -1,7 +1,13 @@
+use futures_util::FutureExt;
 use resilient_runtime::clock::ManualClock;
 
-use super::record::{HALF_LIFE, KNOWN_FOR, MAX_ENTRIES};
 use super::*;
+use resilient_runtime::Registry;
+use resilient_runtime::store::MemoryLogins;
+
+fn attempt(guard: &LoginGuard, identity: &str, address: IpAddr) -> Result<LoginAttempt, Locked> {
+    guard.attempt(identity, address).now_or_never().expect("memory answers at once")
+}
 
 const SECONDS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -13,26 +19,26 @@ fn address(number: u32) -> IpAddr {
 fn each_further_failure_locks_for_twice_as_long() {
     let time = ManualClock::new();
     let guard = LoginGuard::new(&time.clock()).failures(3);
-    let fail = || guard.attempt("ada", address(1)).map(drop);
+    let fail = || attempt(&guard, "ada", address(1)).map(drop);
     assert_eq!([fail(), fail(), fail()], [Ok(()); 3]);
     for minutes in [1, 2, 4, 8, 16, 32, 60, 60] {
-        let locked = guard.attempt("ada", address(1)).unwrap_err();
+        let locked = attempt(&guard, "ada", address(1)).unwrap_err();
         assert_eq!(locked.retry_after, SECONDS(minutes * 60));
         time.advance(SECONDS(minutes * 60));
         assert_eq!(fail(), Ok(()));
     }
-    assert_eq!(guard.attempt("ada", address(2)).map(drop), Ok(()), "another address of ada is not locked");
-    assert_eq!(guard.attempt("bob", address(1)).map(drop), Ok(()));
+    assert_eq!(attempt(&guard, "ada", address(2)).map(drop), Ok(()), "another address of ada is not locked");
+    assert_eq!(attempt(&guard, "bob", address(1)).map(drop), Ok(()));
 }
 
 #[test]
 fn an_address_and_an_identity_are_locked_after_ten_times_as_many_failures() {
     let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
-    let spray = (0..100).take_while(|n| guard.attempt(&format!("user {n}"), address(1)).map(drop).is_ok());
+    let spray = (0..100).take_while(|n| attempt(&guard, &format!("user {n}"), address(1)).map(drop).is_ok());
     assert_eq!(spray.count(), 20);
-    let botnet = (100..200).take_while(|n| guard.attempt("ada", address(*n)).map(drop).is_ok());
+    let botnet = (100..200).take_while(|n| attempt(&guard, "ada", address(*n)).map(drop).is_ok());
     assert_eq!(botnet.count(), 20);
-    assert!(guard.attempt("another", address(300)).is_ok());
+    assert!(attempt(&guard, "another", address(300)).is_ok());
 }
 
 #[test]
@@ -65,7 +71,7 @@ fn all_spellings_of_an_identity_share_their_failures() {
         let guard = LoginGuard::new(&ManualClock::new().clock());
         let guesses = (0..100).filter(|n| {
             let name = spellings[n % spellings.len()];
-            guard.attempt(name, address(1)).map(drop).is_ok()
+            attempt(&guard, name, address(1)).map(drop).is_ok()
         });
         assert_eq!(guesses.count(), 5, "{spellings:?}");
     }
@@ -79,10 +85,10 @@ fn all_spellings_of_an_identity_share_their_failures() {
 #[test]
 fn concurrent_attempts_cannot_exceed_the_limit() {
     let guard = LoginGuard::new(&ManualClock::new().clock());
-    let together: Vec<_> = (0..100).map_while(|_| guard.attempt("ada", address(1)).ok()).collect();
+    let together: Vec<_> = (0..100).map_while(|_| attempt(&guard, "ada", address(1)).ok()).collect();
     assert_eq!(together.len(), 5);
-    together.into_iter().next().unwrap().succeeded();
-    assert!(guard.attempt("ada", address(1)).is_ok(), "the success unlocks");
+    together.into_iter().next().unwrap().succeeded().now_or_never();
+    assert!(attempt(&guard, "ada", address(1)).is_ok(), "the success unlocks");
 }
 
 #[test]
@@ -90,15 +96,15 @@ fn a_success_and_time_remove_failures() {
     let time = ManualClock::new();
     let guard = LoginGuard::new(&time.clock()).failures(3);
     for _ in 0..10 {
-        guard.attempt("ada", address(1)).map(drop).unwrap();
-        guard.attempt("ada", address(1)).map(drop).unwrap();
-        guard.attempt("ada", address(1)).unwrap().succeeded();
+        attempt(&guard, "ada", address(1)).map(drop).unwrap();
+        attempt(&guard, "ada", address(1)).map(drop).unwrap();
+        attempt(&guard, "ada", address(1)).unwrap().succeeded().now_or_never();
     }
-    guard.attempt("bob", address(2)).map(drop).unwrap();
-    guard.attempt("bob", address(2)).map(drop).unwrap();
-    time.advance(HALF_LIFE + SECONDS(1));
-    guard.attempt("bob", address(2)).map(drop).unwrap();
-    assert!(guard.attempt("bob", address(2)).is_ok());
+    attempt(&guard, "bob", address(2)).map(drop).unwrap();
+    attempt(&guard, "bob", address(2)).map(drop).unwrap();
+    time.advance(LoginRule::HALF_LIFE + SECONDS(1));
+    attempt(&guard, "bob", address(2)).map(drop).unwrap();
+    assert!(attempt(&guard, "bob", address(2)).is_ok());
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn daily_typing_errors_behind_one_address_never_lock_it() {
         for slip in 0..2 {
             // The user gives up, or logs in correctly the next day.
             let user = format!("user {}", (day * 7 + slip * 3) % 200);
-            assert_eq!(guard.attempt(&user, address(1)).map(drop), Ok(()), "day {day}");
+            assert_eq!(attempt(&guard, &user, address(1)).map(drop), Ok(()), "day {day}");
             hours(12);
         }
     }
@@ -118,8 +124,8 @@ fn daily_typing_errors_behind_one_address_never_lock_it() {
     for _ in 0..10 {
         for user in 0..200 {
             let user = format!("user {user}");
-            guard.attempt(&user, address(1)).map(drop).unwrap();
-            guard.attempt(&user, address(1)).unwrap().succeeded();
+            attempt(&guard, &user, address(1)).map(drop).unwrap();
+            attempt(&guard, &user, address(1)).unwrap().succeeded().now_or_never();
         }
     }
 }
@@ -128,9 +134,9 @@ fn daily_typing_errors_behind_one_address_never_lock_it() {
 fn one_correct_password_gives_no_extra_guesses_at_other_identities() {
     let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
     let guesses = (0..100).take_while(|n| {
-        guard.attempt("mallory", address(1)).is_ok_and(|own| {
-            own.succeeded();
-            guard.attempt(&format!("user {n}"), address(1)).map(drop).is_ok()
+        attempt(&guard, "mallory", address(1)).is_ok_and(|own| {
+            own.succeeded().now_or_never();
+            attempt(&guard, &format!("user {n}"), address(1)).map(drop).is_ok()
         })
     });
     assert_eq!(guesses.count(), 20);
@@ -141,53 +147,88 @@ fn failures_at_other_addresses_do_not_lock_a_known_address() {
     let time = ManualClock::new();
     let guard = LoginGuard::new(&time.clock());
     let storm = |from: u32| {
-        let guess = |n: u32| guard.attempt("ada", address(from + n / 5)).map(drop).is_ok();
+        let guess = |n: u32| attempt(&guard, "ada", address(from + n / 5)).map(drop).is_ok();
         (0..500).filter(|n| guess(*n)).count()
     };
-    guard.attempt("ada", address(1)).unwrap().succeeded();
+    attempt(&guard, "ada", address(1)).unwrap().succeeded().now_or_never();
     assert_eq!(storm(100), 50);
-    assert!(guard.attempt("ada", address(2)).is_err(), "an unknown address is locked");
-    guard.attempt("ada", address(1)).unwrap().succeeded();
-    assert!(guard.attempt("ada", address(101)).is_err(), "the success does not help the attacker");
-    let own = (0..10).take_while(|_| guard.attempt("ada", address(1)).map(drop).is_ok()).count();
+    assert!(attempt(&guard, "ada", address(2)).is_err(), "an unknown address is locked");
+    attempt(&guard, "ada", address(1)).unwrap().succeeded().now_or_never();
+    assert!(attempt(&guard, "ada", address(101)).is_err(), "the success does not help the attacker");
+    let own = (0..10).take_while(|_| attempt(&guard, "ada", address(1)).map(drop).is_ok()).count();
     assert_eq!(own, 5, "its own failures lock it");
-    time.advance(KNOWN_FOR + SECONDS(1));
+    time.advance(LoginRule::KNOWN_FOR + SECONDS(1));
     assert_eq!(storm(1000), 50);
-    assert!(guard.attempt("ada", address(1)).is_err(), "the address is no longer known");
-}
-
-#[test]
-fn known_addresses_are_bounded_and_the_oldest_are_removed_first() {
-    let time = ManualClock::new();
-    let guard = LoginGuard::new(&time.clock());
-    for number in 0..150_000 {
-        time.advance(Duration::from_millis(1));
-        guard.attempt(&number.to_string(), address(number)).unwrap().succeeded();
-    }
-    let record = guard.shared.record();
-    assert!(record.known.len() <= MAX_ENTRIES);
-    assert!(record.known.contains_key(&guard.keys("149999", address(149_999))[0]));
-}
-
-#[test]
-fn stored_failures_are_bounded_and_the_largest_counts_are_removed_last() {
-    let guard = LoginGuard::new(&ManualClock::new().clock());
-    for _ in 0..5 {
-        guard.attempt("ada", address(1)).map(drop).unwrap();
-    }
-    for number in 10..200_000 {
-        guard.attempt(&number.to_string(), address(number)).map(drop).unwrap();
-    }
-    assert!(guard.shared.record().failures.len() <= MAX_ENTRIES);
-    assert!(guard.attempt("ada", address(1)).is_err());
+    assert!(attempt(&guard, "ada", address(1)).is_err(), "the address is no longer known");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_takes_at_least_the_set_time() {
     let guard = LoginGuard::new(&Clock::tokio()).answers_after(SECONDS(1));
     let began = tokio::time::Instant::now();
-    let attempt = guard.attempt("no-such-user", address(1)).unwrap();
+    let attempt = attempt(&guard, "no-such-user", address(1)).unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     attempt.failed().await;
     assert_eq!(began.elapsed(), SECONDS(1));
+}
+
+/// Guards of two instances that share a store, and the store.
+fn shared(time: &ManualClock) -> ([LoginGuard; 2], Registry) {
+    let registry = Registry::with_clock(Clock::tokio());
+    registry.use_store("shared", MemoryLogins::new(time.clock()));
+    let instance = || LoginGuard::new(&time.clock()).store(registry.store("shared"));
+    ([instance(), instance()], registry)
+}
+
+#[tokio::test(start_paused = true)]
+async fn instances_with_a_store_share_failures_and_known_addresses() {
+    // T196
+    let time = ManualClock::new();
+    let ([first, second], _registry) = shared(&time);
+    for number in 0..5 {
+        let guard = if number % 2 == 0 { &first } else { &second };
+        drop(guard.attempt("ada", address(1)).await.unwrap());
+    }
+    for guard in [&first, &second] {
+        assert_eq!(guard.attempt("ada", address(1)).await.unwrap_err().retry_after, SECONDS(60));
+    }
+    first.attempt("ada", address(2)).await.unwrap().succeeded().await;
+    let storm = async |from: u32| {
+        for number in 0..100 {
+            drop(first.attempt("ada", address(from + number)).await);
+        }
+    };
+    storm(100).await;
+    assert!(second.attempt("ada", address(300)).await.is_err());
+    assert!(second.attempt("ada", address(2)).await.is_ok(), "known by a login at the other instance");
+}
+
+#[tokio::test(start_paused = true)]
+async fn parallel_guesses_at_several_instances_cannot_exceed_the_limit() {
+    // T197
+    let time = ManualClock::new();
+    let (guards, _registry) = shared(&time);
+    let attempts = (0..40).map(|number| guards[number % 2].attempt("ada", address(1)));
+    let admitted = futures_util::future::join_all(attempts).await;
+    assert_eq!(admitted.iter().filter(|attempt| attempt.is_ok()).count(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failures_that_an_instance_has_seen_decide_while_the_store_fails() {
+    // T198
+    let time = ManualClock::new();
+    let ([first, second], registry) = shared(&time);
+    for _ in 0..3 {
+        drop(first.attempt("ada", address(1)).await.unwrap());
+    }
+    // A store without the role fails each request.
+    registry.use_store("shared", resilient_runtime::rate_limit::MemoryStore::new(time.clock(), 10));
+    let more = async |guard: &LoginGuard| {
+        let mut count = 0;
+        while guard.attempt("ada", address(1)).await.is_ok() {
+            count += 1;
+        }
+        count
+    };
+    assert_eq!((more(&first).await, more(&second).await), (2, 5));
 }

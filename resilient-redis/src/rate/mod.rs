@@ -1,15 +1,18 @@
 //! Rate limits that several instances share. Each is one key, `PREFIX:rate:{HASH}`, changed by one script at a time.
 
+mod group;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use resilient_runtime::rate_limit::{RateAlgorithm, RateRequest, RateRule, RateStore, ReturnedTokens, Taken};
 use resilient_runtime::store::{Answer, StoreError};
-use sha2::{Digest, Sha256};
 
 use crate::script::Script;
 use crate::session::{Operation, Reply, Session};
-use crate::store::{RedisStore, micros};
+use crate::store::{RedisStore, whole_micros};
+
+pub(crate) use group::Groups;
 
 /// Part of the keys in Redis.
 const ROLE: &str = "rate";
@@ -37,16 +40,16 @@ impl RedisStore {
 
 impl RateStore for RedisStore {
     fn take(&self, request: RateRequest) -> Answer<'_, Taken> {
-        let RateRequest { limit, rule, tokens, at_least, max_wait } = request;
-        let mut arguments = rule_arguments(&rule);
-        arguments.push(digest(&arguments));
-        arguments.extend([tokens.to_string().into(), at_least.to_string().into(), floored_micros(max_wait)]);
-        // A second copy of the request can take the tokens twice, which admits fewer calls and never more.
-        let operation = Operation::new(&TAKE, self.limit_key(&limit), arguments).repeatable().with_deadline();
-        self.session().perform(operation, |session, reply| match &*reply.status {
-            "taken" => taken(&reply).ok_or_else(|| unusable(session, &reply)),
-            _ => Err(unusable(session, &reply)),
-        })
+        let session = self.session();
+        if group::is_simple(&request)
+            && let Some(started) = self.groups().take(session, &request.limit, request.rule)
+        {
+            return Box::pin(async move {
+                let stopped = |_| Err(session.error("the operation was stopped by a panic"));
+                started?.await.unwrap_or_else(stopped)
+            });
+        }
+        session.perform(taking(session, &request), |session, reply| read(session, &reply))
     }
 
     fn give_back(&self, returned: ReturnedTokens) -> Answer<'_, ()> {
@@ -59,6 +62,21 @@ impl RateStore for RedisStore {
             _ => Err(unusable(session, &reply)),
         })
     }
+}
+
+/// The operation that takes tokens.
+fn taking(session: &Session, request: &RateRequest) -> Operation {
+    let mut arguments = rule_arguments(&request.rule);
+    arguments.extend([request.tokens, request.at_least].map(|tokens| tokens.to_string().into()));
+    arguments.push(floored_micros(request.max_wait));
+    // A second copy of the request can take the tokens twice, which admits fewer calls and never more.
+    Operation::new(&TAKE, session.key(ROLE, &request.limit), arguments).repeatable().with_deadline()
+}
+
+/// Reads the response to a request for tokens.
+fn read(session: &Session, reply: &Reply) -> Result<Taken, StoreError> {
+    let taken = if reply.status == "taken" { taken(reply) } else { None };
+    taken.ok_or_else(|| unusable(session, reply))
 }
 
 /// The error of a value that cannot be used. A value of another program is not a failure of the store: other limits work.
@@ -77,21 +95,15 @@ fn unusable(session: &Session, reply: &Reply) -> StoreError {
     }
 }
 
-/// The kind, the interval, the burst and the window.
+/// The rule in its stored form, and its interval, burst and window.
 fn rule_arguments(rule: &RateRule) -> Vec<Vec<u8>> {
-    vec![
-        if rule.algorithm == RateAlgorithm::Bucket { b"b".to_vec() } else { b"w".to_vec() },
-        rule.interval.as_nanos().to_string().into(),
-        rule.burst.to_string().into(),
-        micros(rule.window),
-    ]
-}
-
-/// A short hash of a rule, by which instances find that they have different rules.
-fn digest(rule: &[Vec<u8>]) -> Vec<u8> {
-    let hash = Sha256::digest(rule.join(&b':'));
-    let short = hash.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
-    format!("{short:08x}").into()
+    let (kind, window) = match rule.algorithm {
+        RateAlgorithm::Bucket => ('b', 0),
+        RateAlgorithm::Window => ('w', whole_micros(rule.window)),
+    };
+    let (interval, burst) = (rule.interval.as_nanos(), rule.burst);
+    let stored = format!("{kind}:{interval}:{burst}:{window}");
+    [stored, interval.to_string(), burst.to_string(), window.to_string()].map(String::into_bytes).into()
 }
 
 /// Rounded down: a caller must not wait longer than it can.
@@ -101,15 +113,10 @@ fn floored_micros(span: Duration) -> Vec<u8> {
 }
 
 fn taken(reply: &Reply) -> Option<Taken> {
-    let mut numbers =
-        std::str::from_utf8(&reply.detail).ok()?.split(' ').map(|number| number.parse::<u64>().ok());
-    let mut next = || numbers.next().flatten();
+    let &[granted, wait, remaining, reset_after, mark, other] = &*reply.numbers else { return None };
     let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let mut taken = Taken { granted: count(next()?), ..Taken::default() };
-    taken.wait = Duration::from_nanos(next()?);
-    taken.remaining = count(next()?);
-    taken.reset_after = Duration::from_nanos(next()?);
-    taken.mark = next()?;
-    taken.is_other_rule = next()? == 1;
+    let mut taken = Taken { granted: count(granted), remaining: count(remaining), mark, ..Taken::default() };
+    (taken.wait, taken.reset_after) = (Duration::from_nanos(wait), Duration::from_nanos(reset_after));
+    taken.is_other_rule = other == 1;
     Some(taken)
 }

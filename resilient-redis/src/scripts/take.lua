@@ -1,61 +1,76 @@
 -- Takes tokens of the limit KEYS[1].
--- ARGV: request, resent, deadline, kind, interval, burst, window, digest, tokens, at least, max wait.
--- The kind is `b` for a bucket and `w` for a window. The interval is in nanoseconds, other times in microseconds.
--- Returns {request, server time, status, "granted wait remaining reset mark other"}; `wait` and `reset` in nanoseconds.
+-- ARGV: request, resent, deadline, rule, interval, burst, window, tokens, at least, max wait.
+-- The rule is `b:interval:burst:0` of a bucket, whose window is 0, or `w:interval:burst:window`. The interval is in
+-- nanoseconds, other times in microseconds.
+-- Returns {request, server time, status, detail, granted, wait, remaining, reset, mark, other}; `wait` and `reset` in
+-- nanoseconds.
 --
--- A bucket is the time at which it is full again (GCRA), in microseconds and the nanoseconds beyond, its interval, and
--- the time at which its tokens were taken. A window is counts of tenths of it, the current one first. Only the state of a
--- limit that is not full is stored, until it is full again.
+-- A limit is `1:state:rule`. The state of a bucket is its debt: `seconds:microseconds:debt` (GCRA), the time at which tokens
+-- were taken, and the nanoseconds from then until it is full again. The state of a window is `tenth:counts`: the number of
+-- the current tenth, and the counts of its tenths, the current one first. Only the state of a limit that is not full is
+-- stored, until it is full again.
+--
+-- Most requests are for a bucket whose rule is the stored one. Formatting a number is the most expensive step of this script,
+-- so numbers are returned as they are.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local function number(n) return string.format('%.0f', n) end
-local function reply(status, detail) return {ARGV[1], number(now), status, detail or ''} end
 
 -- The caller has given up. Nobody would use the tokens.
-if now > tonumber(ARGV[3]) then return reply('late') end
+if now > tonumber(ARGV[3]) then return {ARGV[1], now, 'late', ''} end
 
-local is_bucket, interval, burst = ARGV[4] == 'b', tonumber(ARGV[5]), tonumber(ARGV[6])
-local tenth = math.max(1, math.ceil(ARGV[7] / 10))
-local tokens, at_least, max_wait = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11] * 1000
+local rule, interval, burst, window = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local tokens, at_least, max_wait = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10] * 1000
 local LATE = 60 * 1000000
 
 local stored = redis.pcall('GET', KEYS[1])
-if type(stored) == 'table' and stored.err then
-  if string.find(stored.err, 'WRONGTYPE', 1, true) then return reply('foreign') end
+if stored and type(stored) ~= 'string' then
+  if string.find(stored.err, 'WRONGTYPE', 1, true) then return {ARGV[1], now, 'foreign', ''} end
   return stored
 end
--- The debt of a bucket in nanoseconds; the counts of a window and the number of their current tenth.
-local debt, counts, slot, differs = 0, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, math.floor(now / tenth), '0'
+local is_bucket, debt, other = window == 0, 0, 0
+-- The counts of a window and the number of their current tenth.
+local counts, slot, tenth
+if not is_bucket then
+  tenth = math.max(1, math.ceil(window / 10))
+  slot = math.floor(now / tenth)
+  counts = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+end
 -- Whether the clock has stepped back. What was counted then counts from now on.
 local has_stepped = false
 if stored then
-  local version, digest, kind, rest = string.match(stored, '^(%d+):(%x+):(%l):(.*)$')
-  if not version then return reply('foreign') end
-  if version ~= '1' then return reply('format', version) end
-  if digest ~= ARGV[8] then differs = '1' end
-  if kind == 'b' then
-    local full, beyond, of, written = string.match(rest, '^(%d+):(%d+):(%d+):(%d+)$')
-    if not full then return reply('foreign') end
-    has_stepped = written - now > LATE
-    debt = math.max(0, (full - (has_stepped and written or now)) * 1000 + beyond)
-    -- Another rate keeps the number of tokens, and of the promised ones those that this request can wait for.
-    of = tonumber(of)
-    if of ~= interval and of > 0 then
-      debt = math.ceil(debt / of * interval)
-      if debt > burst * interval + max_wait + LATE * 1000 then debt = burst * interval end
+  local seconds, micros, owed, of = string.match(stored, '^1:(%d+):(%d+):(%d+):(b:.*)$')
+  if of then
+    local passed = now - (seconds * 1000000 + micros)
+    has_stepped = passed < -LATE
+    debt = has_stepped and tonumber(owed) or owed - passed * 1000
+    if debt < 0 then debt = 0 end
+    if of ~= rule then
+      other = 1
+      of = tonumber(string.match(of, '^b:(%d+):%d+:%d+$'))
+      if not of then return {ARGV[1], now, 'foreign', ''} end
+      -- Another rate keeps the number of tokens, and of the promised ones those that this request can wait for.
+      if of ~= interval and of > 0 then
+        debt = math.ceil(debt / of * interval)
+        if debt > burst * interval + max_wait + LATE * 1000 then debt = burst * interval end
+      end
+      if not is_bucket then counts[1] = math.min(burst, math.ceil(debt / interval)) end
     end
-    if not is_bucket then
-      counts[1] = math.min(burst, math.ceil(debt / interval))
+  else
+    local last, list, of = string.match(stored, '^1:(%d+):([%d,]+):(w:.*)$')
+    if not of then
+      local version = string.match(stored, '^(%d+):.*:%l:')
+      if version and version ~= '1' then return {ARGV[1], now, 'format', version} end
+      return {ARGV[1], now, 'foreign', ''}
     end
-  elseif kind == 'w' then
-    local of, last, list = string.match(rest, '^(%d+):(%d+):([%d,]+)$')
-    if not of then return reply('foreign') end
+    if of ~= rule then other = 1 end
+    of = tonumber(string.match(of, '^w:%d+:%d+:(%d+)$'))
+    if not of then return {ARGV[1], now, 'foreign', ''} end
     local old, sum = {}, 0
     for count in string.gmatch(list, '%d+') do
       old[#old + 1] = tonumber(count)
       sum = sum + count
     end
-    of, last = tonumber(of), tonumber(last)
+    of, last = math.max(1, math.ceil(of / 10)), tonumber(last)
     if is_bucket then
       debt = math.min(burst, sum) * interval
     elseif of ~= tenth or last > slot + 11 + LATE / tenth then
@@ -67,8 +82,6 @@ if stored then
       slot = math.max(slot, last)
       for age = passed, 10 do counts[age + 1] = old[age - passed + 1] or 0 end
     end
-  else
-    return reply('foreign')
   end
 end
 
@@ -81,14 +94,15 @@ if is_bucket then
     wait = math.max(0, debt + at_least * interval - full)
   elseif granted > 0 then
     debt = debt + granted * interval
-    wait = math.max(0, debt - full)
-    mark = now + math.floor(wait / 1000)
+    if debt > full then
+      wait = debt - full
+      mark = now + math.floor(wait / 1000)
+    end
   end
   if granted > 0 or has_stepped then
-    local micros = math.floor(debt / 1000)
-    state = 'b:' .. number(now + micros) .. ':' .. number(debt - micros * 1000) .. ':' .. number(interval) .. ':' .. number(now)
+    state = time[1] .. ':' .. time[2] .. ':' .. string.format('%.0f', debt)
   end
-  remaining = math.max(0, math.floor((full - debt) / interval))
+  if debt < full then remaining = math.floor((full - debt) / interval) end
   reset = debt
 else
   local sum = 0
@@ -112,16 +126,16 @@ else
     sum = sum + granted
   end
   if granted > 0 or has_stepped then
-    state = 'w:' .. number(tenth) .. ':' .. number(slot) .. ':'
-    for age = 0, 10 do state = state .. (age > 0 and ',' or '') .. number(counts[age + 1]) end
+    for age = 1, 11 do counts[age] = string.format('%.0f', counts[age]) end
+    state = string.format('%.0f', slot) .. ':' .. table.concat(counts, ',')
   end
   remaining = math.max(0, burst - sum)
   if sum > 0 then reset = until_free(sum) end
 end
 
 if state then
-  local value = '1:' .. ARGV[8] .. ':' .. state
-  local written = redis.pcall('SET', KEYS[1], value, 'PX', number(math.ceil(reset / 1000000) + 1))
-  if type(written) == 'table' and written.err then return written end
+  local value = '1:' .. state .. ':' .. rule
+  local written = redis.pcall('SET', KEYS[1], value, 'PX', math.ceil(reset / 1000000) + 1)
+  if written.err then return written end
 end
-return reply('taken', table.concat({number(granted), number(wait), number(remaining), number(reset), number(mark), differs}, ' '))
+return {ARGV[1], now, 'taken', '', granted, wait, remaining, reset, mark, other}

@@ -190,11 +190,12 @@ async fn after_a_step_back_of_the_clock_the_tokens_that_were_taken_are_refilled_
     let future = server_micros(&mut admin).await + 1000 * hour;
     let bucket = rule(&rate("1/h").burst(3));
     let window = rule(&rate("3/10h").algorithm(Algorithm::SlidingWindow));
+    let (seconds, micros) = (future / 1_000_000, future % 1_000_000);
     for (of, state, reset) in [
-        (bucket, format!("b:{}:0:{}:{future}", future + 2 * hour, hour * 1000), 2),
-        (window, format!("w:{hour}:{}:2,0,0,0,0,0,0,0,0,0,0", future / hour), 11),
+        (bucket, format!("{seconds}:{micros}:{}:b:{}:3:0", 2000 * hour, 1000 * hour), 2),
+        (window, format!("{}:2,0,0,0,0,0,0,0,0,0,0:w:1:3:{}", future / hour, 10 * hour), 11),
     ] {
-        run(&mut admin, &format!("SET {key} 1:00000000:{state}")).await.unwrap();
+        run(&mut admin, &format!("SET {key} 1:{state}")).await.unwrap();
         let refused = store.take(request(of, 2)).await.unwrap();
         assert_eq!((refused.granted, refused.remaining), (0, 1), "{state}");
         assert!(refused.reset_after <= Duration::from_micros(hour * reset), "{refused:?}");
@@ -223,8 +224,9 @@ async fn a_foreign_value_stays_and_the_limiter_says_whose_key_it_is() {
     for (write, expected) in [
         ("SET {} hello", "another program has written to the key"),
         ("HSET {} name Ada", "another program has written to the key"),
-        ("SET {} 1:00000000:b:x:y:z", "another program has written to the key"),
-        ("SET {} 1:00000000:w:1:2:", "another program has written to the key"),
+        ("SET {} 1:7:7:7:b:x:y:z", "another program has written to the key"),
+        ("SET {} 1:7:7:7", "another program has written to the key"),
+        ("SET {} 1:7:2:w:1:2:", "another program has written to the key"),
         ("SET {} 2:00000000:b:1", "a later version of resilient-redis"),
     ] {
         run(&mut admin, &format!("DEL {key}")).await.unwrap();

@@ -236,11 +236,11 @@ impl RateLimiter {
         }
     }
 
-    /// Rejects the call, unless the store of a shared limit decides.
+    /// Rejects the call, unless the store of a shared limit must be asked.
     #[cold]
     #[inline(never)]
     fn not_taken(&self, request: Request, wait: Option<Duration>) -> Result<Token<'_>, Rejection> {
-        if self.shared().is_none() {
+        if self.is_final(wait) {
             return Err(self.refuse(request, wait));
         }
         let mark = Turn::at_once(self, request).block()?;
@@ -250,7 +250,7 @@ impl RateLimiter {
     pub(super) async fn token(&self, request: Request) -> Result<Token<'_>, Rejection> {
         let mark = match self.try_take(request, self.core.clock().now()) {
             Ok(mark) => mark,
-            Err(wait) if self.never_waits() && self.shared().is_none() => {
+            Err(wait) if self.never_waits() && self.is_final(wait) => {
                 return Err(self.refuse(request, wait));
             }
             Err(_) => self.turn(request, self.inherited()).await?,
@@ -261,7 +261,7 @@ impl RateLimiter {
     pub(super) fn token_blocking(&self, request: Request) -> Result<Token<'_>, Rejection> {
         let mark = match self.try_take(request, self.core.clock().now()) {
             Ok(mark) => mark,
-            Err(wait) if self.never_waits() && self.shared().is_none() => {
+            Err(wait) if self.never_waits() && self.is_final(wait) => {
                 return Err(self.refuse(request, wait));
             }
             Err(_) => {
@@ -274,6 +274,11 @@ impl RateLimiter {
             }
         };
         Ok(Token::new(self, request, mark))
+    }
+
+    /// Whether a call that cannot wait is rejected without a request to a store: the store has told the wait before.
+    fn is_final(&self, wait: Option<Duration>) -> bool {
+        self.shared().is_none() || wait.is_some_and(|wait| !wait.is_zero())
     }
 
     fn never_waits(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CacheStore, CircuitStore, IdempotencyStore, InstanceStore, RateStore, ReplicaStore};
+use super::{CacheStore, CircuitStore, IdempotencyStore, InstanceStore, LoginStore, RateStore, ReplicaStore};
 
 /// A store that components use by name. It plays one or more roles.
 ///
@@ -89,6 +89,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Returns the store of failed logins, if this store has that role.
+    ///
+    /// ```
+    /// use resilient_runtime::{clock::Clock, store::{Backend, MemoryLogins}};
+    ///
+    /// assert!(MemoryLogins::new(Clock::system()).logins().is_some());
+    /// ```
+    fn logins(&self) -> Option<&dyn LoginStore> {
+        None
+    }
+
     /// Returns the store of shared rate limits, if this store has that role.
     ///
     /// ```
@@ -131,6 +142,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn instances(&self) -> Option<&dyn InstanceStore> {
         B::instances(self)
+    }
+
+    fn logins(&self) -> Option<&dyn LoginStore> {
+        B::logins(self)
     }
 
     fn rate(&self) -> Option<&dyn RateStore> {

@@ -41,6 +41,7 @@ pub(crate) mod idempotency;
 #[cfg(feature = "chaos")]
 mod injected;
 mod instances;
+pub(crate) mod login;
 mod named;
 pub(crate) mod rate;
 mod replica;
@@ -65,6 +66,7 @@ pub(crate) use gate::{Gate, Pass, Refused};
 pub(crate) use guard::Guard;
 pub use idempotency::IdempotencyStore;
 pub use instances::InstanceStore;
+pub use login::{LoginRule, LoginState, LoginStore, MemoryLogins};
 pub(crate) use named::{Finder, NamedStores, OnReady};
 pub use rate::RateStore;
 pub use replica::{

@@ -159,7 +159,7 @@ pub struct ReplicaPage {
 /// - The digest of a range is the exclusive or of [`ReplicaRecord::mark`] of all its records, including tombstones. It is 0
 ///   for an empty range.
 ///
-/// `resilient_runtime::testing::check_replica_store` checks these rules.
+/// `MemoryReplica` of the crate `resilient-replica` is an implementation.
 pub trait ReplicaStore: Send + Sync + 'static {
     /// Returns the record of a key, also if it is a tombstone.
     fn read(&self, key: ReplicaKey) -> Answer<'_, Option<ReplicaRecord>>;

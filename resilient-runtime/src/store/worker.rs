@@ -1,13 +1,12 @@
 //! The thread that performs the operations of a store.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinSet;
 
 use crate::sync::Mutex;
 
@@ -181,19 +180,17 @@ impl TaskThread {
 
 /// Runs tasks until the sender is dropped.
 async fn serve(mut tasks: UnboundedReceiver<Task>, after_drop: AfterDrop) {
-    let mut running = JoinSet::new();
-    loop {
-        let next = std::future::poll_fn(|cx| {
-            // Ended tasks are removed. A task that panicked has ended too.
-            while let Poll::Ready(Some(_)) = running.poll_join_next(cx) {}
-            tasks.poll_recv(cx)
+    // A task that ends does not wake this one. It drops its sender, also if it panics.
+    let (running, mut ended) = channel::<Infallible>(1);
+    while let Some(task) = tasks.recv().await {
+        let running = running.clone();
+        tokio::spawn(async move {
+            task.await;
+            drop(running);
         });
-        match next.await {
-            Some(task) => _ = running.spawn(task),
-            None => break,
-        }
     }
+    drop(running);
     if after_drop == AfterDrop::WaitForTasks {
-        while running.join_next().await.is_some() {}
+        ended.recv().await;
     }
 }

@@ -5,10 +5,12 @@
 //! | [`IdempotencyStore`] | [`check_idempotency_store`] | [`MemoryStore`](crate::idempotency::MemoryStore), `DurableStore`, `RedisStore`, `PostgresStore` |
 //! | [`RateStore`] | [`check_rate_store`] | [`MemoryStore`](crate::rate_limit::MemoryStore), `RedisStore` |
 //! | [`CircuitStore`] | [`check_circuit_store`] | [`MemoryCircuits`](crate::circuit_breaker::shared::MemoryCircuits), `RedisStore` |
+//! | [`LoginStore`] | [`check_login_store`] | [`MemoryLogins`](crate::store::MemoryLogins), `RedisStore` |
 //! | [`CacheStore`] | [`check_cache_store`] | [`MemoryCache`](crate::fallback::MemoryCache), `RedisStore` |
 
 mod cache_rules;
 mod circuit_rules;
+mod login_rules;
 mod race;
 mod rate_rules;
 mod store_rules;
@@ -19,6 +21,7 @@ use crate::circuit_breaker::shared::CircuitStore;
 use crate::fallback::CacheStore;
 use crate::idempotency::IdempotencyStore;
 use crate::rate_limit::RateStore;
+use crate::store::LoginStore;
 use rate_rules::RateBench;
 use store_rules::Bench;
 
@@ -191,6 +194,45 @@ pub async fn check_cache_store<S: CacheStore + ?Sized>(
     bench.keys().await?;
     bench.ages().await?;
     bench.ends().await
+}
+
+/// Checks every rule of [`LoginStore`].
+///
+/// `pass` lets time pass on the clock of the store, as for [`check_idempotency_store`]. The checks use keys that no earlier
+/// run used, about 15. They cannot wait for the decay of failures.
+///
+/// | rules | about |
+/// |---|---|
+/// | locks | the limit, doubling up to an hour, judged failures of a locked key, the end of a lock |
+/// | successes | a success removes failures and makes the key known |
+/// | subtractions | a key below the limit is unlocked |
+/// | keys | keys differ in every byte; failures that are counted at the same time |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::{clock::ManualClock, store::MemoryLogins, testing::check_login_store};
+///
+/// let time = ManualClock::new();
+/// let store = MemoryLogins::new(time.clock());
+/// check_login_store(&store, async |span| { time.advance(span); }).await.unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// Returns the first rule that the store broke. An error of the store breaks the rule that was being checked.
+///
+/// # Cancel safety
+/// Dropping the future leaves failures in the store, which are forgotten after 30 days.
+pub async fn check_login_store<S: LoginStore + ?Sized>(
+    store: &S,
+    pass: impl AsyncFn(Duration),
+) -> Result<(), BrokenRule> {
+    let bench = login_rules::Bench::new(store, &pass);
+    bench.locks().await?;
+    bench.successes().await?;
+    bench.subtractions().await?;
+    bench.keys().await
 }
 
 /// Checks every rule of [`RateStore`].

@@ -1,12 +1,13 @@
 use std::time::Duration;
 
-use super::{check_cache_store, check_circuit_store, check_idempotency_store};
+use super::{check_cache_store, check_circuit_store, check_idempotency_store, check_login_store};
 use crate::circuit_breaker::shared::{
     CircuitStore, MemoryCircuits, ProbeRequest, Report, Shared, SharedState,
 };
 use crate::clock::ManualClock;
 use crate::fallback::{CacheEntry, CacheStore, MemoryCache};
 use crate::idempotency::{Answer, Claim, Claimed, IdempotencyStore, MemoryStore, Owner};
+use crate::store::{LoginRule, LoginState, LoginStore, MemoryLogins};
 
 /// A store with one fault.
 #[derive(Debug)]
@@ -242,6 +243,60 @@ async fn each_fault_of_a_cache_breaks_the_rule_that_it_violates() {
         ("forgets the age", "a value that is stored late keeps its age"),
         ("never ends", "a value is not returned after its `ttl`"),
         ("takes a ttl of zero for none", "a `ttl` of zero removes the value"),
+    ] {
+        assert_eq!(check(fault).await.unwrap_err().rule, rule, "{fault}");
+    }
+}
+
+/// A store of logins with a fault.
+struct FaultyLogins(MemoryLogins, &'static str);
+
+impl FaultyLogins {
+    fn has(&self, fault: &str) -> bool {
+        self.1 == fault
+    }
+}
+
+impl LoginStore for FaultyLogins {
+    fn check<'a>(&'a self, key: &'a str) -> Answer<'a, LoginState> {
+        let key = if self.has("cuts keys") { key.trim_end() } else { key };
+        self.0.check(key)
+    }
+
+    fn count<'a>(&'a self, key: &'a str, rule: LoginRule, is_judged: bool) -> Answer<'a, LoginState> {
+        let key = if self.has("cuts keys") { key.trim_end() } else { key };
+        let mut rule = rule;
+        rule.limit += u32::from(self.has("locks late"));
+        self.0.count(key, rule, is_judged && !self.has("counts locked keys"))
+    }
+
+    fn forgive<'a>(&'a self, key: &'a str) -> Answer<'a, u64> {
+        if self.has("forgives nothing") {
+            return Box::pin(async { Ok(0) });
+        }
+        self.0.forgive(key)
+    }
+
+    fn subtract<'a>(&'a self, key: &'a str, rule: LoginRule, thousandths: u64) -> Answer<'a, ()> {
+        let rule = if self.has("stays locked") { LoginRule { limit: 0, ..rule } } else { rule };
+        self.0.subtract(key, rule, thousandths)
+    }
+}
+
+#[tokio::test]
+async fn each_fault_of_a_store_of_logins_breaks_the_rule_that_it_violates() {
+    let check = async |fault| {
+        let time = ManualClock::new();
+        let store = FaultyLogins(MemoryLogins::new(time.clock()), fault);
+        check_login_store(&store, async |span| time.advance(span)).await
+    };
+    assert_eq!(check("none").await, Ok(()));
+    for (fault, rule) in [
+        ("locks late", "a key is locked when its failures reach the limit"),
+        ("counts locked keys", "a failure that is judged counts nothing while the key is locked"),
+        ("forgives nothing", "a success removes the failures and makes the key known"),
+        ("stays locked", "subtracting unlocks a key that is below the limit then"),
+        ("cuts keys", "keys that differ in one byte are different keys"),
     ] {
         assert_eq!(check(fault).await.unwrap_err().rule, rule, "{fault}");
     }

@@ -77,9 +77,9 @@ impl Shared {
             return None;
         }
         self.failed_until.store(0, Ordering::Relaxed);
-        *pace = Pace { since: clock.now(), tokens: self.pool.tokens() };
         if taken.granted == 0 {
-            // Lighter calls than the one that asked for so many tokens ask again. A size is not asked for again.
+            // Lighter calls than the one that asked for so many tokens ask again. The size becomes smaller with the time
+            // since the last lease, so that an instance that needs many tokens gets some beside others.
             let weight = if at_least > wanted { 1 } else { at_least };
             self.refused.note(Request::ONE.with_weight(weight), now, taken.wait, Duration::ZERO);
             // Calls that wait find the refusal. A call that comes later asks again.
@@ -87,6 +87,7 @@ impl Shared {
             self.pool.refills.send_replace(Refill::Refused);
             return Some(now.after(taken.wait));
         }
+        *pace = Pace { since: clock.now(), tokens: self.pool.tokens() };
         self.charge(Request::ONE.with_weight(taken.granted));
         self.pool.refills.send_replace(Refill::Granted);
         None

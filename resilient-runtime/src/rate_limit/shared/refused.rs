@@ -32,12 +32,15 @@ pub(super) struct Refused {
     slots: Box<[Mutex<Refusal>]>,
     /// The latest end of a refusal in nanoseconds. If it has passed, no lookup is needed.
     latest: AtomicU64,
+    /// Until when all calls without a key are refused, in nanoseconds. Relaxed, as `latest`: a call that has not seen the
+    /// newest value asks the store once more.
+    all: AtomicU64,
 }
 
 impl Refused {
     pub(super) fn new() -> Self {
         let slots = (0..SLOTS).map(|_| Mutex::new(Refusal::default())).collect();
-        Self { slots, latest: AtomicU64::new(0) }
+        Self { slots, latest: AtomicU64::new(0), all: AtomicU64::new(0) }
     }
 
     fn slot(&self, key: RateKey) -> &Mutex<Refusal> {
@@ -50,11 +53,25 @@ impl Refused {
         let until = now.after(wait.saturating_sub(patience));
         let refusal = Refusal { key: request.key, weight: request.weight, until, free_at: now.after(wait) };
         *self.slot(request.key).lock() = refusal;
+        if request.key == 0 && request.weight == 1 && patience.is_zero() {
+            self.all.store(until.as_nanos(), Ordering::Relaxed);
+        }
         self.latest.fetch_max(until.as_nanos(), Ordering::Relaxed);
     }
 
     /// Returns the time until the tokens of a request are available, if the store would refuse it.
+    #[inline]
     pub(super) fn wait(&self, request: Request, now: Instant) -> Option<Duration> {
+        if request.key == 0 {
+            let left = self.all.load(Ordering::Relaxed).saturating_sub(now.as_nanos());
+            if left > 0 {
+                return Some(Duration::from_nanos(left));
+            }
+        }
+        self.wait_of(request, now)
+    }
+
+    fn wait_of(&self, request: Request, now: Instant) -> Option<Duration> {
         if self.latest.load(Ordering::Relaxed) <= now.as_nanos() {
             return None;
         }
@@ -64,6 +81,9 @@ impl Refused {
     }
 
     pub(super) fn forget(&self, key: RateKey) {
+        if key == 0 {
+            self.all.store(0, Ordering::Relaxed);
+        }
         let mut refusal = self.slot(key).lock();
         if refusal.key == key {
             *refusal = Refusal::default();
@@ -73,5 +93,39 @@ impl Refused {
     pub(super) fn clear(&self) {
         self.slots.iter().for_each(|slot| *slot.lock() = Refusal::default());
         self.latest.store(0, Ordering::Relaxed);
+        self.all.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(resilient_loom)))]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_refusal_applies_to_calls_that_weigh_as_much_until_their_tokens_are_available() {
+        let (refused, start) = (Refused::new(), Instant::from_nanos(5_000_000_000));
+        for key in [0, 7] {
+            let of = |weight| Request::of(key, weight);
+            assert_eq!(refused.wait(of(1), start), None);
+            refused.note(of(3), start, SECOND, Duration::ZERO);
+            assert_eq!(refused.wait(of(2), start), None, "a lighter call may have its tokens");
+            assert_eq!(refused.wait(of(3), start), Some(SECOND));
+            refused.note(of(1), start, SECOND, Duration::ZERO);
+            assert_eq!(refused.wait(of(1), start), Some(SECOND));
+            assert_eq!(refused.wait(of(2), start.after(SECOND / 4)), Some(SECOND / 4 * 3));
+            assert_eq!(refused.wait(of(1), start.after(SECOND)), None);
+            assert_eq!(refused.wait(Request::of(key + 1, 1), start), None, "another key");
+            refused.forget(key);
+            assert_eq!(refused.wait(of(1), start), None);
+            // The store can promise the tokens to a call that can wait, and is asked before they are available.
+            refused.note(of(1), start, SECOND, SECOND / 2);
+            assert_eq!(refused.wait(of(1), start), Some(SECOND));
+            assert_eq!(refused.wait(of(1), start.after(SECOND / 2)), None);
+            refused.note(of(1), start, SECOND, Duration::ZERO);
+            refused.clear();
+            assert_eq!(refused.wait(of(1), start), None);
+        }
     }
 }
