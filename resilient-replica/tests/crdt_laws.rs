@@ -336,7 +336,7 @@ proptest! {
         }
     }
 
-    /// What a cart means, without any replication: the sum of all that was added, if nothing is removed.
+    /// The meaning of a cart, without any replication: the sum of all that was added, if nothing is removed.
     #[test]
     fn a_cart_counts_everything_that_was_added(history in history()) {
         let mut expected = BTreeMap::new();

@@ -80,7 +80,7 @@ fn no_accepted_write_is_lost_in_cp_and_reads_are_in_order() {
             let mut history = registers(&world, Mode::Cp).await;
             world.heal();
             tokio::time::sleep(Duration::from_mins(1)).await;
-            // What all members agree on after the faults is part of the history.
+            // The value that all members agree on after the faults is part of the history.
             let began = tokio::time::Instant::now();
             let last = world.registers(0, Mode::Cp).at(Level::All).read("key").await.expect("all work again");
             let ended = tokio::time::Instant::now();

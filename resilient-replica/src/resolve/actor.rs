@@ -1,4 +1,4 @@
-//! Who changes replicated data.
+//! The instances that change replicated data.
 
 use std::fmt;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CausalContext, Dot, Merge, MergeError};
 
-/// What remains of the changes that were seen.
+/// The changes that were seen and that still have an effect.
 pub trait DotStore: Clone + Debug + Default + PartialEq {
     /// Returns whether nothing remains.
     fn is_empty(&self) -> bool;
@@ -24,7 +24,7 @@ pub trait DotStore: Clone + Debug + Default + PartialEq {
     /// Returns [`MergeError::SameChange`] if one has.
     fn check(&self, other: &Self) -> Result<(), MergeError>;
 
-    /// Keeps what both have, and what only one has if the other has not seen it. What the other has seen was removed there.
+    /// Keeps what both have, and what only one has if the other has not seen it. A change that the other has seen and does not have was removed there.
     fn join(&mut self, seen: &CausalContext, other: Self, other_seen: &CausalContext);
 }
 
@@ -96,7 +96,7 @@ impl<T: Clone + Debug + PartialEq> DotStore for DotFun<T> {
     }
 }
 
-/// Keys, each with what remains of its changes. A key of which nothing remains is removed.
+/// Keys, each with the changes that still have an effect. A key without any is removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(K, S)>", into = "Vec<(K, S)>")]
 #[serde(bound(

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Merge, MergeError, Timestamp};
 
-/// A value of which the one with the greatest timestamp wins.
+/// A value. The one with the greatest timestamp wins.
 ///
-/// Of two values that were assigned concurrently, **one is lost**. Use an [`MvRegister`](super::MvRegister) if that matters.
+/// If two values are assigned concurrently, **one is lost**. Use an [`MvRegister`](super::MvRegister) if that matters.
 ///
 /// # Source
 /// M. Shapiro et al., *A Comprehensive Study of Convergent and Commutative Replicated Data Types*, INRIA 2011.

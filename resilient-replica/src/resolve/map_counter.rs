@@ -10,7 +10,7 @@ use super::{Actor, Merge, MergeError};
 
 /// A counter as a value of an [`OrMap`](super::OrMap). Unlike a [`PnCounter`](super::PnCounter), it can be removed.
 ///
-/// Removing removes what was counted and seen. What others count concurrently remains.
+/// Removing removes the counts that were seen. Concurrent counts remain.
 ///
 /// ```
 /// use resilient_replica::resolve::{Actor, MapCounter};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Actor, MAX_ACTORS, MAX_GAPS, MAX_SIBLINGS};
 
-/// A value of which several replicas exist that change independently.
+/// A value with several replicas that change independently.
 ///
 /// Merging must be commutative, associative and idempotent: replicas that have merged the same changes are equal, in
 /// whatever order and how often the changes arrived. The CRDTs of this module are such values. Implement it for documents of
@@ -78,7 +78,7 @@ pub enum MergeError {
         "the clock of actor {actor} is {ahead:?} ahead of the clock of this instance: set the clocks of both by NTP"
     )]
     ClockAhead {
-        /// Whose clock it is.
+        /// The actor with this clock.
         actor: Actor,
         /// The difference of the clocks.
         ahead: Duration,

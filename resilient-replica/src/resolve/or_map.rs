@@ -11,7 +11,7 @@ use super::{CausalContext, Dot, Merge, MergeError};
 /// A CRDT that can be a value of an [`OrMap`]: [`OrSet`](super::OrSet), [`MvRegister`](super::MvRegister),
 /// [`MapCounter`](super::MapCounter), or another map.
 pub trait Nested: Clone + Default {
-    /// What remains of its changes.
+    /// The changes that still have an effect.
     type Store: DotStore;
 
     /// Creates it from its parts.

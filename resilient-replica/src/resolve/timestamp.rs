@@ -70,7 +70,7 @@ impl fmt::Debug for Timestamp {
 /// A clock that gives each change a [`Timestamp`].
 ///
 /// It is the time of the machine, but never goes back: not if the clock of the machine does, and not behind a timestamp that
-/// it [`observe`](Self::observe)d. So what was caused by a change is later than the change, although the clocks of two
+/// it [`observe`](Self::observe)d. An effect of a change is therefore later than the change, although the clocks of two
 /// machines differ.
 ///
 /// It refuses timestamps that are far in the future, which would make all later changes of a wrong clock win. Clones are

@@ -11,8 +11,8 @@ pub const MAX_ACTORS: usize = 64;
 
 /// For each actor, how many of its changes a replica has seen.
 ///
-/// Two versions are equal, one is before the other, or both are concurrent. Neither of two concurrent versions contains the
-/// changes of the other.
+/// Two versions are equal, one is before the other, or both are concurrent. A concurrent version does not contain
+/// all changes of the other one.
 ///
 /// It has at most [`MAX_ACTORS`] actors and 16 bytes for each.
 ///

@@ -13,11 +13,11 @@ use crate::resolve::MergeError;
 pub struct ReplicaError {
     /// The name of the set.
     pub set: Arc<str>,
-    /// What went wrong.
+    /// The problem.
     pub problem: Problem,
 }
 
-/// What went wrong in an operation of a replica set.
+/// The problem of a failed operation of a replica set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {

@@ -21,7 +21,7 @@ pub(crate) struct Gather<T> {
     deadline: Option<Delay>,
 }
 
-/// What happened next.
+/// The next event.
 pub(crate) enum Next<T> {
     Answer(usize, Result<T, StoreError>),
     /// A member is slow: ask another one.

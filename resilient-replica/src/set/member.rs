@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Largest number of records that a member lists at once.
 const PAGE: u32 = 500;
 
-/// What a member answers, as a future that does not borrow the set.
+/// The answer of a member, as a future that does not borrow the set.
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = (usize, Result<T, StoreError>)> + Send>>;
 
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! What a replica set does if it cannot reach enough members.
+//! The behaviour of a replica set that cannot reach enough members.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ pub enum Mode {
 pub enum Level {
     /// Any one. Does not see what was written last.
     One,
-    /// The numbers of the set: more than half of the members, or those of
-    /// [`Builder::quorums`](crate::Builder::quorums).
+    /// The numbers of the set: more than half of the members, or as
+    /// [`Builder::quorums`](crate::Builder::quorums) sets.
     #[default]
     Quorum,
     /// More than half of the members in the own region. Sees what was written last in the own region.

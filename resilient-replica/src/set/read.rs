@@ -21,7 +21,7 @@ pub struct Read<T> {
     pub version: Option<Timestamp>,
 }
 
-/// What members have for a key.
+/// The records of members for a key.
 pub(super) struct Found {
     pub(super) answers: Vec<(usize, Option<ReplicaRecord>)>,
     pub(super) is_enough: bool,
@@ -30,7 +30,7 @@ pub(super) struct Found {
 /// The answers of members as one.
 pub(super) struct Resolved<T> {
     pub(super) value: Option<T>,
-    /// What all members should have.
+    /// The record that all members should have.
     pub(super) target: Option<ReplicaRecord>,
     /// The members that have something else.
     pub(super) stale: Vec<(usize, Option<ReplicaVersion>)>,
@@ -40,7 +40,7 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
     /// Reads the value of a key.
     ///
     /// A member that answered with an older value gets the newest one. In [`Mode::Cp`], the read waits for it if fewer members
-    /// have the newest value than a write needs. So no later read returns an older value, also if a write was accepted by too few
+    /// have the newest value than a write needs. A later read therefore does not return an older value, also if a write was accepted by too few
     /// members, unless [`quorums`](crate::Builder::quorums) sets a read quorum below the write quorum.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         Ok((Read { value: resolved.value, may_be_stale, version }, has_it))
     }
 
-    /// Asks as many members as needed, others in place of those that fail or are slow, and more until one has what was seen.
+    /// Asks as many members as needed, others in place of members that fail or are slow, and more until one has what was seen.
     pub(super) async fn find(&self, key: &ReplicaKey, seen: Option<Seen>) -> Result<Found, Problem> {
         let plan = self.plan(true);
         let mut gather = Gather::new(&self.inner.timer, plan.within)?;

@@ -19,7 +19,7 @@ pub trait Resolver<T>: Send + Sync + 'static {
     fn merge(value: &mut T, other: T) -> Result<(), MergeError>;
 }
 
-/// The value that was written last wins. Of two concurrent writes, one is lost.
+/// The value that was written last wins. One of two concurrent writes is lost.
 #[derive(Clone, Copy, Debug)]
 pub struct LastWriteWins;
 

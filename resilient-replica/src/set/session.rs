@@ -13,7 +13,7 @@ use crate::resolve::{Actor, Merge, MergeError};
 /// The number of keys that a session remembers.
 const KEYS: usize = 16;
 
-/// What a client has seen, so that it can read at any instance and at [`Level::One`](super::Level::One), and still sees its
+/// The versions that a client has seen. With them, it can read at any instance and at [`Level::One`](super::Level::One), and still sees its
 /// own writes (*read your writes*) and never an older value than before (*monotonic reads*).
 ///
 /// It remembers the 16 keys that were used last. Reads of other keys are as without a session. Its text is the value of the
@@ -53,7 +53,7 @@ pub struct Session {
     seen: VecDeque<Seen>,
 }
 
-/// What was seen of a key.
+/// The version of a key that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     /// A hash of the set and the key.
@@ -68,16 +68,16 @@ impl Seen {
     pub(super) fn is_in(&self, answers: &[(usize, Option<ReplicaRecord>)], merges: bool) -> bool {
         answers.iter().any(|(member, record)| {
             let has_it = *member < 64 && self.members & 1 << member != 0;
-            // Of values that are merged, one with a higher version need not contain this one.
+            // A merged value with a higher version need not contain this one.
             let version = record.as_ref().map(|record| record.version);
             version >= Some(self.version) && (has_it || !merges || version == Some(self.version))
         })
     }
 }
 
-/// The text is not that of a session.
+/// The text is not a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not the text of a session: use the value of the header `Resilient-Session` as it was sent")]
+#[error("this is not the text of a session: use the unchanged value of the header `Resilient-Session`")]
 pub struct InvalidSession;
 
 impl Session {

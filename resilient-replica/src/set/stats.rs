@@ -14,11 +14,11 @@ pub struct Stats {
     pub degraded: Vec<Arc<str>>,
     /// Reads that were answered.
     pub reads: u64,
-    /// Of these, reads that may be stale.
+    /// Answered reads that may be stale.
     pub stale_reads: u64,
     /// Writes that were accepted.
     pub writes: u64,
-    /// Of these, writes that fewer members accepted than their level needs.
+    /// Accepted writes that fewer members have than their level needs.
     pub weak_writes: u64,
     /// Operations that were refused, because too few members were reached.
     pub refused: u64,

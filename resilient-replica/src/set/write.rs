@@ -29,7 +29,7 @@ pub struct Accepted {
     pub(super) at: u64,
 }
 
-/// What happened at the members.
+/// The answers of the members to a write.
 struct Round {
     /// Members that accepted the write, and of these the ones that count.
     applied: usize,
@@ -39,7 +39,7 @@ struct Round {
     /// A newer record that a member had.
     newer: Option<(usize, ReplicaRecord)>,
     failed: Vec<(usize, StoreError)>,
-    /// How far the clock of this instance is ahead of that of a member.
+    /// How far the clock of this instance is ahead of the clock of a member.
     ahead: Option<std::time::Duration>,
     /// Members that have not answered.
     rest: Gather<Written>,
@@ -68,12 +68,12 @@ impl<T: Value> ReplicaSet<T, LastWriteWins> {
     /// Writes the value of a key, in place of an earlier one.
     ///
     /// All members get it. It is accepted when as many as the level needs have it, and is in order with all writes that were
-    /// accepted before. Of two concurrent writes, one is lost.
+    /// accepted before. One of two concurrent writes is lost.
     ///
     /// # Errors
     /// Returns [`Problem::WriteRefused`] if too few members accepted it, and in [`Mode::Ap`](super::Mode::Ap) if none did.
-    /// **It can still take effect then**, at a member that did. So it can after [`Problem::Contended`] and [`Problem::FromTheFuture`]. Returns
-    /// [`Problem::ClockAhead`] or [`Problem::NotStorable`] if it has no effect.
+    /// **It can still take effect then**, at a member that did. The same is true after [`Problem::Contended`] and
+    /// [`Problem::FromTheFuture`]. Returns [`Problem::ClockAhead`] or [`Problem::NotStorable`] if it has no effect.
     ///
     /// # Cancel safety
     /// If the future is dropped, the write may take effect.
@@ -143,10 +143,10 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
         merged.map_err(|problem| self.error(problem))
     }
 
-    /// Reads the value of a key, changes it, and merges the change into that of all members. Returns the new value too.
+    /// Reads the value of a key, changes it, and merges the change into the value of all members. Returns the new value too.
     ///
     /// `change` gets the value that a read returns, or the default, and the [`Actor`] as which it must change the value: the
-    /// member that accepts the change first. So the actors of all values are the members, however many instances there are.
+    /// member that accepts the change first. The actors of all values are therefore the members, however many instances there are.
     /// It runs again if another change came first.
     ///
     /// ```
@@ -220,7 +220,7 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
         Err(Problem::WriteRefused { needed, reached: 0, can_take_effect: false, members, causes })
     }
 
-    /// Changes the value at one member. Nobody else changes it as the actor of this member at the same time, because the member
+    /// Changes the value at one member. No other instance changes it as the actor of this member at the same time, because the member
     /// accepts only a change of the value that it has.
     async fn change_at(
         &self,
@@ -266,7 +266,7 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
         Err(Problem::Contended { attempts: ATTEMPTS })
     }
 
-    /// Merges `value` into that of all members besides the one that has it. `known` are the versions at members whose values
+    /// Merges `value` into the value of all members besides the one that has it. `known` are the versions at members whose values
     /// it contains.
     async fn put_merged(
         &self,

@@ -1,4 +1,4 @@
-//! What the modes do not promise. The documentation of the crate lists these, and each is shown here.
+//! Anomalies that the modes permit. The documentation of the crate lists these, and each is shown here.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What each mode and level does if members fail.
+//! The behaviour of each mode and level if members fail.
 
 use std::time::Duration;
 

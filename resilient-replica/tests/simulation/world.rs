@@ -21,7 +21,7 @@ const START: Duration = Duration::from_secs(1_700_000_000);
 /// How often something goes wrong.
 #[derive(Clone, Copy)]
 pub(crate) struct Faults {
-    /// Of 100 requests, how many are lost on the way to the member, and how many of the answers.
+    /// How many of 100 requests are lost on the way to the member, and how many of the answers.
     pub(crate) lost: u64,
     /// Largest time on the way, in milliseconds.
     pub(crate) slow: u64,

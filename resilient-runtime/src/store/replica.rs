@@ -151,7 +151,7 @@ pub struct ReplicaPage {
 /// Stores the records of replica sets. A replica set has several such stores as its members, and keeps the same records
 /// in each of them.
 ///
-/// - Each operation is atomic. What was written is durable as far as the store is.
+/// - Each operation is atomic. A write is as durable as the store is.
 /// - A write with [`Expected::Older`] never replaces a record by one with a lower version, so a late write changes nothing.
 ///   A write of the record that the store has already is [`Written::Applied`], with any condition.
 /// - A record whose version is ahead of the clock of the store by more than `max_ahead` is refused. Otherwise an instance
