@@ -227,11 +227,11 @@ impl LoginGuard {
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(1);
-    /// let attempt = |guard: &LoginGuard, name: &str| guard.attempt(name, [192, 0, 2, 7].into()).await;
-    /// assert!(attempt(&guard, "ada").is_ok());
-    /// assert!(attempt(&guard, " ADA").is_err(), "the same account");
+    /// let address = [192, 0, 2, 7].into();
+    /// assert!(guard.attempt("ada", address).await.is_ok());
+    /// assert!(guard.attempt(" ADA", address).await.is_err(), "the same account");
     /// let case_sensitive = guard.normalize(|name| name.trim().to_owned());
-    /// assert!(attempt(&case_sensitive, "Ada").is_ok(), "another account");
+    /// assert!(case_sensitive.attempt("Ada", address).await.is_ok(), "another account");
     /// # }
     /// ```
     #[must_use]
@@ -251,11 +251,11 @@ impl LoginGuard {
     /// use resilient_http::LoginGuard;
     ///
     /// let guard = LoginGuard::new(&ManualClock::new().clock()).failures(2);
-    /// let attempt = |name: &str| guard.attempt(name, [192, 0, 2, 7].into()).await;
-    /// drop(attempt("ada").unwrap());
-    /// drop(attempt("ada").unwrap());
-    /// assert!(attempt("ada").is_err());
-    /// assert!(attempt("bob").is_ok(), "another identity at the same address");
+    /// let address = [192, 0, 2, 7].into();
+    /// drop(guard.attempt("ada", address).await.unwrap());
+    /// drop(guard.attempt("ada", address).await.unwrap());
+    /// assert!(guard.attempt("ada", address).await.is_err());
+    /// assert!(guard.attempt("bob", address).await.is_ok(), "another identity at the same address");
     /// # }
     /// ```
     ///
