@@ -28,7 +28,7 @@ fn requests(server: &Server) -> u64 {
 
 #[tokio::test]
 #[ignore = "needs redis-server: cargo xtask redis"]
-async fn concurrent_calls_share_requests_and_get_tokens_in_their_order() {
+async fn concurrent_calls_share_requests_and_get_exactly_the_tokens() {
     // T173
     let server = Server::start(&[]).await;
     let store = server.store();
@@ -39,13 +39,17 @@ async fn concurrent_calls_share_requests_and_get_tokens_in_their_order() {
         let taken = taken.unwrap();
         let sent = requests(&server) - before;
         assert!(sent < CALLS as u64 / 2, "{sent} requests");
-        for (number, taken) in (0..).zip(&taken) {
-            let left = burst.saturating_sub(number + 1);
-            assert_eq!((taken.granted, taken.remaining), (u32::from(number < burst), left), "{number}");
-            // Each token is refilled in an hour.
+        // If a request is slow, the next one is sent before it has ended, and can arrive first.
+        let (mut granted, refused): (Vec<&Taken>, Vec<&Taken>) =
+            taken.iter().partition(|taken| taken.granted == 1);
+        granted.sort_by_key(|taken| taken.remaining);
+        let remaining: Vec<u32> = granted.iter().map(|taken| taken.remaining).collect();
+        assert_eq!(remaining, (0..burst).collect::<Vec<_>>());
+        assert!(granted.iter().all(|taken| taken.wait.is_zero()));
+        // Each token is refilled in an hour.
+        for taken in refused {
             let hours = taken.wait.as_secs_f64() / 3600.0;
-            let expected = if number < burst { 0.0 } else { 1.0 };
-            assert!((hours - expected).abs() < 0.1, "{number}: {taken:?}");
+            assert!(taken.granted == 0 && (hours - 1.0).abs() < 0.1, "{taken:?}");
         }
         let next = store.take(one(&limit, "1/h", burst)).await.unwrap();
         assert_eq!((next.granted, next.remaining), (0, 0));
