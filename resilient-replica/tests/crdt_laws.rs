@@ -247,93 +247,77 @@ laws! {
     settings: Settings
 }
 
+/// Runs a history with both implementations, and compares what each replica returns after each step. T201
+fn compare<O: Merge + Clone + Default, T: CvRDT + Clone + Default, V: PartialEq + Debug>(
+    history: &[Step],
+    change: impl Fn(&mut O, &mut T, usize, (u8, i8, bool)),
+    read: impl Fn(&O, &T) -> (V, V),
+) {
+    let mut replicas: [(O, T); REPLICAS] = std::array::from_fn(|_| Default::default());
+    for step in history {
+        match *step {
+            Step::Change { replica, key, number, removes } => {
+                let (ours, theirs) = &mut replicas[replica];
+                change(ours, theirs, replica, (key, number, removes));
+            }
+            Step::Sync { replica, from } => {
+                let (ours, theirs) = replicas[from].clone();
+                replicas[replica].0.merge(ours).unwrap();
+                replicas[replica].1.merge(theirs);
+            }
+            // The other implementation has no changes alone.
+            Step::Deliver { .. } => {}
+        }
+        for (ours, theirs) in &replicas {
+            let (ours, theirs) = read(ours, theirs);
+            assert_eq!(ours, theirs);
+        }
+    }
+}
+
 proptest! {
-    /// T201
     #[test]
     fn sets_are_equal_to_those_of_another_implementation(history in history()) {
-        let mut ours: [OrSet<u8>; REPLICAS] = std::array::from_fn(|_| OrSet::default());
-        let mut theirs: [crdts::Orswot<u8, usize>; REPLICAS] = std::array::from_fn(|_| crdts::Orswot::new());
-        for step in &history {
-            match *step {
-                Step::Change { replica, key, removes: false, .. } => {
-                    ours[replica].insert(Actor::new(replica as u64), key).unwrap();
-                    let context = theirs[replica].read_ctx().derive_add_ctx(replica);
-                    let operation = theirs[replica].add(key, context);
-                    theirs[replica].apply(operation);
-                }
-                Step::Change { replica, key, .. } => {
-                    ours[replica].remove(&key);
-                    let context = theirs[replica].contains(&key).derive_rm_ctx();
-                    let operation = theirs[replica].rm(key, context);
-                    theirs[replica].apply(operation);
-                }
-                Step::Sync { replica, from } => {
-                    let (our, their) = (ours[from].clone(), theirs[from].clone());
-                    ours[replica].merge(our).unwrap();
-                    theirs[replica].merge(their);
-                }
-                Step::Deliver { .. } => {}
-            }
-            for (our, their) in ours.iter().zip(&theirs) {
-                let our: BTreeSet<u8> = our.iter().copied().collect();
-                prop_assert_eq!(our, their.read().val.into_iter().collect::<BTreeSet<_>>());
-            }
-        }
+        let change = |ours: &mut OrSet<u8>, theirs: &mut crdts::Orswot<u8, usize>, replica: usize, (key, _, removes)| {
+            let operation = if removes {
+                ours.remove(&key);
+                theirs.rm(key, theirs.contains(&key).derive_rm_ctx())
+            } else {
+                ours.insert(Actor::new(replica as u64), key).unwrap();
+                theirs.add(key, theirs.read_ctx().derive_add_ctx(replica))
+            };
+            theirs.apply(operation);
+        };
+        compare(&history, change, |ours, theirs| {
+            let ours: BTreeSet<u8> = ours.iter().copied().collect();
+            (ours, theirs.read().val.into_iter().collect())
+        });
     }
 
     #[test]
     fn registers_are_equal_to_those_of_another_implementation(history in history()) {
-        let mut ours: [MvRegister<i8>; REPLICAS] = std::array::from_fn(|_| MvRegister::default());
-        let mut theirs: [crdts::MVReg<i8, usize>; REPLICAS] = std::array::from_fn(|_| crdts::MVReg::new());
-        for step in &history {
-            match *step {
-                Step::Change { replica, number, .. } => {
-                    ours[replica].assign(Actor::new(replica as u64), number).unwrap();
-                    let context = theirs[replica].read_ctx().derive_add_ctx(replica);
-                    let operation = theirs[replica].write(number, context);
-                    theirs[replica].apply(operation);
-                }
-                Step::Sync { replica, from } => {
-                    let (our, their) = (ours[from].clone(), theirs[from].clone());
-                    ours[replica].merge(our).unwrap();
-                    theirs[replica].merge(their);
-                }
-                Step::Deliver { .. } => {}
-            }
-            for (our, their) in ours.iter().zip(&theirs) {
-                let (mut our, mut their): (Vec<i8>, Vec<i8>) = (our.values().copied().collect(), their.read().val);
-                our.sort_unstable();
-                their.sort_unstable();
-                prop_assert_eq!(our, their);
-            }
-        }
+        let change = |ours: &mut MvRegister<i8>, theirs: &mut crdts::MVReg<i8, usize>, replica: usize, (_, number, _)| {
+            ours.assign(Actor::new(replica as u64), number).unwrap();
+            theirs.apply(theirs.write(number, theirs.read_ctx().derive_add_ctx(replica)));
+        };
+        compare(&history, change, |ours, theirs| {
+            let (mut ours, mut theirs): (Vec<i8>, Vec<i8>) = (ours.values().copied().collect(), theirs.read().val);
+            ours.sort_unstable();
+            theirs.sort_unstable();
+            (ours, theirs)
+        });
     }
 
     #[test]
     fn counters_are_equal_to_those_of_another_implementation(history in history()) {
-        let mut ours: [PnCounter; REPLICAS] = std::array::from_fn(|_| PnCounter::default());
-        let mut theirs: [crdts::PNCounter<usize>; REPLICAS] = std::array::from_fn(|_| crdts::PNCounter::new());
-        for step in &history {
-            match *step {
-                Step::Change { replica, number, .. } => {
-                    ours[replica].add(Actor::new(replica as u64), number.into()).unwrap();
-                    let size = u64::from(number.unsigned_abs());
-                    let their = &mut theirs[replica];
-                    let operation =
-                        if number < 0 { their.dec_many(replica, size) } else { their.inc_many(replica, size) };
-                    their.apply(operation);
-                }
-                Step::Sync { replica, from } => {
-                    let (our, their) = (ours[from].clone(), theirs[from].clone());
-                    ours[replica].merge(our).unwrap();
-                    theirs[replica].merge(their);
-                }
-                Step::Deliver { .. } => {}
-            }
-            for (our, their) in ours.iter().zip(&theirs) {
-                prop_assert_eq!(our.value().to_string(), their.read().to_string());
-            }
-        }
+        let change = |ours: &mut PnCounter, theirs: &mut crdts::PNCounter<usize>, replica: usize, (_, number, _): (u8, i8, bool)| {
+            ours.add(Actor::new(replica as u64), number.into()).unwrap();
+            let size = u64::from(number.unsigned_abs());
+            let operation =
+                if number < 0 { theirs.dec_many(replica, size) } else { theirs.inc_many(replica, size) };
+            theirs.apply(operation);
+        };
+        compare(&history, change, |ours, theirs| (ours.value().to_string(), theirs.read().to_string()));
     }
 
     /// The meaning of a cart, without any replication: the sum of all that was added, if nothing is removed.

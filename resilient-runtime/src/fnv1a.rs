@@ -2,10 +2,6 @@
 
 /// Returns the Fowler-Noll-Vo hash of `text`. It is stable between runs, so names that contain it are, too.
 pub(crate) fn fnv1a(text: &str) -> u64 {
-    fnv1a_of(text.bytes())
-}
-
-/// Returns the hash of bytes.
-pub(crate) fn fnv1a_of(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -100,10 +100,12 @@ impl LoginGuard {
     pub(super) async fn forgive(&self, keys: &Keys, is_in_store: bool) {
         let rules = self.rules();
         let _ = forgive(&*self.local, keys, rules).await;
-        if let Some(store) = self.store.as_ref().filter(|_| is_in_store) {
+        if let Some(store) = &self.store {
             let send =
                 |backend: Arc<dyn Backend>| async move { forgive(role(&*backend)?, keys, rules).await };
-            if let Err(error) = store.request(Need::Required, send).await {
+            // What the store has not counted is not worth waiting for a store that fails. It can have earlier failures.
+            let need = if is_in_store { Need::Required } else { Need::Optional };
+            if let Err(error) = store.request(need, send).await {
                 self.warn(&error);
             }
         }

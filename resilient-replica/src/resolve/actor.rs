@@ -43,13 +43,7 @@ impl Actor {
     /// assert_eq!(Actor::named("eu-1").number(), 0xcd8e_1560_7fb8_3535);
     /// ```
     pub const fn named(name: &str) -> Self {
-        // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
-        let (bytes, mut hash, mut index) = (name.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
-        while index < bytes.len() {
-            hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
-            index += 1;
-        }
-        Self(hash)
+        Self(fnv1a(name))
     }
 
     /// Returns the number of the actor.
@@ -68,4 +62,14 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
+}
+
+/// The hash FNV-1a, which is equal on every machine: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+pub(crate) const fn fnv1a(text: &str) -> u64 {
+    let (bytes, mut hash, mut index) = (text.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+    while index < bytes.len() {
+        hash = (hash ^ bytes[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    hash
 }

@@ -32,6 +32,7 @@ mod timestamp;
 mod version_vector;
 
 pub use actor::Actor;
+pub(crate) use actor::fnv1a;
 pub use context::{CausalContext, Dot, MAX_GAPS};
 pub use counter::{GCounter, PnCounter};
 pub use lww_register::LwwRegister;

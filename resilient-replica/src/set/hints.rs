@@ -4,7 +4,7 @@
 //! *Dynamo: Amazon's Highly Available Key-value Store*, SOSP 2007. Unlike there, a hint does not count
 //! as a write.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,28 +37,50 @@ impl Default for HintLimits {
 
 /// A record that a member has missed.
 #[derive(Clone, Debug)]
-pub(crate) struct Hint {
-    pub(crate) record: ReplicaRecord,
+struct Hint {
+    record: ReplicaRecord,
     since: Instant,
+    turn: u64,
 }
 
-/// The hints of all members. Only the newest record of each key and member is kept.
+/// The hints of all members. Only the newest record of each key and member is kept. In a set that merges, a sweep exchanges what
+/// an earlier one had besides.
 #[derive(Debug)]
 pub(crate) struct Hints {
     limits: HintLimits,
     state: Mutex<State>,
 }
 
+/// A member, and the key that it has missed.
+type Place = (usize, ReplicaKey);
+
 #[derive(Debug, Default)]
 struct State {
-    hints: HashMap<(usize, ReplicaKey), Hint>,
-    /// The order in which hints are delivered, with keys of hints that are gone.
-    order: VecDeque<(usize, ReplicaKey)>,
+    hints: HashMap<Place, Hint>,
+    /// The order in which hints are delivered. Each hint has one turn.
+    turns: BTreeMap<u64, Place>,
+    last_turn: u64,
     bytes: usize,
 }
 
+impl State {
+    /// Gives a hint the last turn.
+    fn queue(&mut self, place: Place) -> u64 {
+        self.last_turn += 1;
+        self.turns.insert(self.last_turn, place);
+        self.last_turn
+    }
+
+    fn remove(&mut self, place: &Place) {
+        if let Some(hint) = self.hints.remove(place) {
+            self.bytes -= size(&place.1, &hint.record);
+            self.turns.remove(&hint.turn);
+        }
+    }
+}
+
+/// An estimate of the memory of a hint: its value, its key in both maps, and the maps.
 fn size(key: &ReplicaKey, record: &ReplicaRecord) -> usize {
-    // An estimate of the memory besides the key, twice, and the value.
     128 + 2 * (key.key().len() + key.set().len()) + record.value.as_ref().map_or(0, Vec::len)
 }
 
@@ -80,52 +102,49 @@ impl Hints {
             return true;
         }
         let freed = before.map_or(0, |hint| size(&place.1, &hint.record));
-        let bytes = state.bytes - freed + size(&place.1, &record);
-        let is_new = before.is_none();
-        if bytes > self.limits.max_bytes || is_new && state.hints.len() >= self.limits.max_hints {
+        let (turn, bytes) = (before.map(|hint| hint.turn), state.bytes - freed + size(&place.1, &record));
+        if bytes > self.limits.max_bytes || turn.is_none() && state.hints.len() >= self.limits.max_hints {
             return false;
         }
         state.bytes = bytes;
-        if is_new {
-            state.order.push_back(place.clone());
-        }
-        state.hints.insert(place, Hint { record, since: now });
+        let turn = turn.unwrap_or_else(|| state.queue(place.clone()));
+        state.hints.insert(place, Hint { record, since: now, turn });
         true
     }
 
-    /// The next hint to deliver, of one of the members that are asked. It stays until it is [`done`](Self::done).
+    /// The next hint to deliver, of one of the members that are asked. It has the last turn then, and stays until it is
+    /// [`done`](Self::done).
     pub(crate) fn next(
         &self,
         now: Instant,
         is_asked: impl Fn(usize) -> bool,
     ) -> Option<(usize, ReplicaKey, ReplicaRecord)> {
-        let mut state = self.state();
-        for _ in 0..state.order.len() {
-            let place = state.order.pop_front()?;
-            let Some(hint) = state.hints.get(&place) else { continue };
-            if now.since(hint.since) > self.limits.max_age {
-                state.bytes -= size(&place.1, &hint.record);
-                state.hints.remove(&place);
+        let state = &mut *self.state();
+        let is_old = |state: &State, place: &Place| {
+            state.hints.get(place).is_none_or(|hint| now.since(hint.since) > self.limits.max_age)
+        };
+        // Also hints of members that are not asked end.
+        loop {
+            let is_next = |place: &&Place| is_asked(place.0) || is_old(state, place);
+            let place = state.turns.values().find(is_next)?.clone();
+            if is_old(state, &place) {
+                state.remove(&place);
                 continue;
             }
+            let turn = state.queue(place.clone());
+            let hint = state.hints.get_mut(&place)?;
+            let earlier = std::mem::replace(&mut hint.turn, turn);
             let record = hint.record.clone();
-            let found = is_asked(place.0).then(|| (place.0, place.1.clone(), record));
-            state.order.push_back(place);
-            if found.is_some() {
-                return found;
-            }
+            state.turns.remove(&earlier);
+            return Some((place.0, place.1, record));
         }
-        None
     }
 
     /// Removes a hint that was delivered, unless a newer one has replaced it.
     pub(crate) fn done(&self, member: usize, key: &ReplicaKey, record: &ReplicaRecord) {
-        let mut state = self.state();
-        let place = (member, key.clone());
-        if state.hints.get(&place).is_some_and(|hint| hint.record.version <= record.version)
-            && let Some(hint) = state.hints.remove(&place)
-        {
-            state.bytes -= size(key, &hint.record);
+        let (mut state, place) = (self.state(), (member, key.clone()));
+        if state.hints.get(&place).is_some_and(|hint| hint.record.version <= record.version) {
+            state.remove(&place);
         }
     }
 
@@ -140,5 +159,49 @@ impl Hints {
     /// The age of the oldest hint.
     pub(crate) fn oldest(&self, now: Instant) -> Option<Duration> {
         self.state().hints.values().map(|hint| now.since(hint.since)).max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resilient_runtime::clock::ManualClock;
+    use resilient_runtime::store::ReplicaVersion;
+
+    use super::*;
+
+    fn record(version: u128) -> ReplicaRecord {
+        ReplicaRecord { version: ReplicaVersion(version), value: Some(vec![7; 100]) }
+    }
+
+    #[test]
+    fn a_hint_has_one_turn_and_its_memory_is_freed() {
+        let (hints, now) = (Hints::new(HintLimits::default()), ManualClock::new().clock().now());
+        let key = |number: usize| ReplicaKey::new("set", number.to_string());
+        for round in 1..100 {
+            for number in 0..3 {
+                assert!(hints.add(number, key(number), record(round), now));
+            }
+            let delivered: Vec<usize> =
+                (0..6).filter_map(|_| hints.next(now, |_| true)).map(|(member, ..)| member).collect();
+            assert_eq!(delivered, [0, 1, 2, 0, 1, 2], "in turn");
+            assert!(hints.next(now, |member| member == 9).is_none());
+            for number in 0..3 {
+                hints.done(number, &key(number), &record(round - 1));
+                assert_eq!(hints.len(), 3 - number, "a newer one has replaced it");
+                hints.done(number, &key(number), &record(round));
+            }
+            let state = hints.state();
+            assert_eq!((state.hints.len(), state.turns.len(), state.bytes), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn an_old_hint_ends_also_if_its_member_is_not_asked() {
+        let (time, limits) = (ManualClock::new(), HintLimits::default());
+        let (hints, clock) = (Hints::new(limits), time.clock());
+        assert!(hints.add(0, ReplicaKey::new("set", "key"), record(1), clock.now()));
+        time.advance(limits.max_age * 2);
+        assert!(hints.next(clock.now(), |_| false).is_none());
+        assert_eq!((hints.len(), hints.bytes()), (0, 0));
     }
 }

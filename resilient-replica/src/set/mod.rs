@@ -12,6 +12,7 @@ mod resolver;
 mod session;
 mod stats;
 mod sweep;
+mod update;
 mod write;
 
 use std::fmt;

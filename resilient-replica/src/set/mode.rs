@@ -39,7 +39,7 @@ pub enum Level {
     /// [`Builder::quorums`](crate::Builder::quorums) sets.
     #[default]
     Quorum,
-    /// More than half of the members in the own region. Sees what was written last in the own region.
+    /// More than half of the members in the own region, or [`Quorum`](Self::Quorum) if the set has no region. Sees what was written last in the own region.
     LocalQuorum,
     /// All members. Works only if no member fails.
     All,

@@ -8,7 +8,7 @@ use resilient_runtime::store::{ReplicaKey, ReplicaRecord, ReplicaVersion};
 
 use super::error::{Problem, ReplicaError};
 use super::{Accepted, LastWriteWins, Merging, Read, ReplicaSet, Resolver, Value};
-use crate::resolve::{Actor, Merge, MergeError};
+use crate::resolve::{Actor, Merge, MergeError, fnv1a};
 
 /// The number of keys that a session remembers.
 const KEYS: usize = 16;
@@ -104,9 +104,8 @@ impl Session {
     }
 }
 
-/// FNV-1a of both parts, which is equal on every machine.
 fn hash(key: &ReplicaKey) -> u64 {
-    Actor::named(&format!("{}\0{}", key.set(), key.key())).number()
+    fnv1a(&format!("{}\0{}", key.set(), key.key()))
 }
 
 impl fmt::Display for Session {
