@@ -3,7 +3,8 @@ use resilient_runtime::clock::ManualClock;
 
 use super::*;
 use resilient_runtime::Registry;
-use resilient_runtime::store::MemoryLogins;
+use resilient_runtime::store::{Answer, Backend, LoginState, LoginStore, MemoryLogins};
+use tokio::task::yield_now;
 
 fn attempt(guard: &LoginGuard, identity: &str, address: IpAddr) -> Result<LoginAttempt, Locked> {
     guard.attempt(identity, address).now_or_never().expect("memory answers at once")
@@ -203,14 +204,58 @@ async fn instances_with_a_store_share_failures_and_known_addresses() {
     assert!(second.attempt("ada", address(2)).await.is_ok(), "known by a login at the other instance");
 }
 
+/// A store that lets others run before each operation, as one on the network does.
+#[derive(Debug)]
+struct Distant(MemoryLogins);
+
+impl Backend for Distant {
+    fn address(&self) -> String {
+        "distant".to_owned()
+    }
+
+    fn logins(&self) -> Option<&dyn LoginStore> {
+        Some(self)
+    }
+}
+
+impl LoginStore for Distant {
+    fn check<'a>(&'a self, key: &'a str) -> Answer<'a, LoginState> {
+        Box::pin(async { yield_now().then(|()| self.0.check(key)).await })
+    }
+
+    fn count<'a>(&'a self, key: &'a str, rule: LoginRule, is_judged: bool) -> Answer<'a, LoginState> {
+        Box::pin(async move { yield_now().then(|()| self.0.count(key, rule, is_judged)).await })
+    }
+
+    fn forgive<'a>(&'a self, key: &'a str) -> Answer<'a, u64> {
+        Box::pin(async { yield_now().then(|()| self.0.forgive(key)).await })
+    }
+
+    fn subtract<'a>(&'a self, key: &'a str, rule: LoginRule, thousandths: u64) -> Answer<'a, ()> {
+        Box::pin(async move { yield_now().then(|()| self.0.subtract(key, rule, thousandths)).await })
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn parallel_guesses_at_several_instances_cannot_exceed_the_limit() {
     // T197
-    let time = ManualClock::new();
-    let (guards, _registry) = shared(&time);
-    let attempts = (0..40).map(|number| guards[number % 2].attempt("ada", address(1)));
+    let (time, registry) = (ManualClock::new(), Registry::with_clock(Clock::tokio()));
+    let store = Arc::new(Distant(MemoryLogins::new(time.clock())));
+    registry.use_store("shared", Arc::clone(&store));
+    let guards: [LoginGuard; 2] =
+        std::array::from_fn(|_| LoginGuard::new(&time.clock()).failures(2).store(registry.store("shared")));
+    let attempts = (0..30).map(|number| guards[number % 2].attempt("ada", address(1)));
     let admitted = futures_util::future::join_all(attempts).await;
-    assert_eq!(admitted.iter().filter(|attempt| attempt.is_ok()).count(), 5);
+    assert_eq!(admitted.iter().filter(|attempt| attempt.is_ok()).count(), 2);
+
+    let names: Vec<String> = (0..60).map(|number| format!("user {number}")).collect();
+    let attempts = (0..60).map(|number| guards[number % 2].attempt(&names[number], address(2)));
+    let admitted = futures_util::future::join_all(attempts).await;
+    assert_eq!(admitted.iter().filter(|attempt| attempt.is_ok()).count(), 20, "the limit of the address");
+    for (name, attempt) in names.iter().zip(&admitted) {
+        let counted = store.0.forgive(&guards[0].keys(name, address(2)).0[0]).await;
+        assert_eq!(counted, Ok(if attempt.is_ok() { 1000 } else { 0 }), "a refused attempt does not count");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +270,7 @@ async fn the_failures_that_an_instance_has_seen_decide_while_the_store_fails() {
     registry.use_store("shared", resilient_runtime::rate_limit::MemoryStore::new(time.clock(), 10));
     let more = async |guard: &LoginGuard| {
         let mut count = 0;
-        while guard.attempt("ada", address(1)).await.is_ok() {
+        while count < 100 && guard.attempt("ada", address(1)).await.is_ok() {
             count += 1;
         }
         count
