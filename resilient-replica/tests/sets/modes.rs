@@ -130,19 +130,20 @@ async fn levels_need_as_many_members_as_they_say() {
 async fn a_local_quorum_needs_members_of_its_own_region_only() {
     let members = Members::new();
     let set = resilient_replica::ReplicaSet::<u64>::builder("tested", members.clock.clone())
-        .member_in("eu", "a")
+        .member_in("us", "a")
         .member_in("us", "b")
-        .member_in("us", "c")
+        .member_in("eu", "c")
         .region("eu")
         .build(&members.registry)
         .unwrap()
         .at(Level::LocalQuorum);
-    members.behave([Works, Hung, Hung]);
+    members.behave([Hung, Hung, Works]);
     let began = Instant::now();
     set.write("key", &1).await.unwrap();
     assert_eq!(set.read("key").await.unwrap().value, Some(1));
+    assert_eq!(set.at(Level::One).read("key").await.unwrap().value, Some(1));
     assert!(began.elapsed().is_zero(), "it did not wait for the other region");
-    members.behave([Down, Works, Works]);
+    members.behave([Works, Works, Down]);
     assert!(set.write("key", &2).await.is_err());
 }
 
