@@ -19,12 +19,19 @@ const breaker = {
   disabled: ['off', '– disabled'],
 };
 
-/** What the instances that share a circuit know. */
-function sharing({ state, votes, instances, applies, problem }) {
+/** The state of a shared circuit, as far as this instance knows. */
+function sharing({ state, unchanged_for: since, votes, instances, applies, problem }) {
   if (!state) return problem ? 'not shared: store failed' : 'not shared yet';
-  if (state === 'closed') return `open in ${votes} of ${instances} instances`;
-  const by = `by ${votes} of ${instances} instances`;
-  return `${state === 'open' ? 'opened' : 'half-open'} ${by}${applies ? '' : ', not applied'}`;
+  const old = problem ? ' (old: store failed)' : '';
+  if (state === 'closed') return `open in ${votes} of ${instances} instances${old}`;
+  const shared = state === 'open' ? 'opened' : 'half-open';
+  return `${shared} by ${votes} of ${instances} instances ${time(since)} ago${applies ? '' : ', not applied'}${old}`;
+}
+
+/** How a limit is shared. */
+function shareOfLimit({ store: name, mode, instances, degraded, settings_differ: differ }) {
+  if (degraded) return `store ${name} failed: decides without it`;
+  return `${mode}, shared by ${count(instances)} instances${differ ? ' with different settings' : ''}`;
 }
 
 /** Each returns `{ level, mark, facts, weight, spark }`. Components with a greater weight come first. */
@@ -66,8 +73,9 @@ const judges = {
     };
   },
   rate_limit(now) {
-    const level = now.queued ? 'warn' : 'good';
-    return { level, mark: level === 'good' ? '✓ below limit' : '▲ queueing', weight: level === 'good' ? 9 : 90, facts: [`${count(now.remaining)} of ${count(now.limit)} left`, `${count(now.rejected)} rejected`, `${count(now.keys)} keys`] };
+    const { shared } = now;
+    const [level, mark, weight] = shared?.degraded ? ['warn', '▲ not shared', 190] : now.queued ? ['warn', '▲ queueing', 90] : ['good', '✓ below limit', 9];
+    return { level, mark, weight, facts: [`${count(now.remaining)} of ${count(now.limit)} left`, `${count(now.rejected)} rejected`, `${count(now.keys)} keys`, shared ? shareOfLimit(shared) : ''] };
   },
   load_shed(now) {
     const shed = Object.values(now.shed_by).reduce((sum, number) => sum + number, 0);
@@ -93,8 +101,8 @@ const judges = {
   store(now) {
     const level = now.degraded ? 'bad' : now.address === null ? 'off' : 'good';
     return {
-      level, mark: { bad: '✕ degraded', off: '– not registered', good: '✓ available' }[level], spark: 'requests', weight: { bad: 430, off: 7, good: 7 }[level],
-      facts: [now.address ?? '', `${count(now.requests)} requests`, `${count(now.failures)} failures`, now.instances === null ? '' : `${count(now.instances)} instances`, now.last_error ?? ''],
+      level, mark: { bad: `✕ degraded for ${time(now.degraded_for)}`, off: '– not registered', good: '✓ available' }[level], spark: 'requests', weight: { bad: 430, off: 7, good: 7 }[level],
+      facts: [now.address ?? '', `${count(now.requests)} requests`, `${count(now.failures)} failures`, now.timeouts ? `${count(now.timeouts)} timeouts` : '', now.rejected ? `${count(now.rejected)} not sent` : '', now.instances === null ? '' : `${count(now.instances)} instances`, now.last_error && `${now.degraded ? '' : 'last error: '}${now.last_error}`],
     };
   },
   config_source(now) {

@@ -162,6 +162,10 @@ function remember(stats) {
     note(`bulkhead/${name}/queued`, now.queued);
     note(`bulkhead/${name}/limit`, now.limit);
   }
+  for (const [name, now] of Object.entries(stats.store)) {
+    const then = before?.store[name];
+    note(`store/${name}/requests`, then ? Math.max(0, now.requests - then.requests) : null);
+  }
   if (store.times.length > PAST) store.times.shift();
   for (const [key, values] of store.past) {
     while (values.length > store.times.length) values.shift();
