@@ -103,7 +103,7 @@ impl LoginGuard {
         if let Some(store) = &self.store {
             let send =
                 |backend: Arc<dyn Backend>| async move { forgive(role(&*backend)?, keys, rules).await };
-            // What the store has not counted is not worth waiting for a store that fails. It can have earlier failures.
+            // If the store has not counted this attempt, it is not worth waiting for a store that fails. It can have earlier failures.
             let need = if is_in_store { Need::Required } else { Need::Optional };
             if let Err(error) = store.request(need, send).await {
                 self.warn(&error);
