@@ -321,7 +321,7 @@ fn statistics_are_serialized_in_seconds() {
 }
 
 #[test]
-fn a_breaker_takes_at_most_one_kibibyte() {
+fn a_breaker_takes_at_most_one_kibibyte_and_its_own_settings_280_bytes_more() {
     // With two cores. Each further power of two adds 128 bytes per core. The default settings are shared.
     let stripes = 2 * 128;
     let shared_breaker = size_of::<CircuitBreaker>() + 2 * size_of::<usize>();
