@@ -230,7 +230,17 @@ impl RateLimiter {
 
     #[inline]
     pub(super) fn try_token(&self, request: Request) -> Result<Token<'_>, Rejection> {
-        match self.try_take(request, self.core.clock().now()) {
+        let now = self.core.clock().now();
+        match self.take_cell(request, now) {
+            Some(Ok(mark)) => Ok(Token::new(self, request, mark)),
+            Some(Err(wait)) => self.not_taken(request, Some(wait)),
+            None => self.try_token_slowly(request, now),
+        }
+    }
+
+    #[inline(never)]
+    fn try_token_slowly(&self, request: Request, now: Instant) -> Result<Token<'_>, Rejection> {
+        match self.try_take_slowly(request, now) {
             Ok(mark) => Ok(Token::new(self, request, mark)),
             Err(wait) => self.not_taken(request, wait),
         }

@@ -51,19 +51,34 @@ impl RateLimiter {
     /// Takes a token. The error is the time until there is one, or `None` if waiting does not help.
     #[inline]
     pub(super) fn try_take(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
-        if self.queue.len() == 0 {
-            return self.take(request, now);
+        match self.take_cell(request, now) {
+            Some(taken) => taken.map_err(Some),
+            None => self.try_take_slowly(request, now),
         }
-        self.try_take_behind(request, now)
     }
 
-    /// Like `take`, if calls wait: a call does not overtake those that wait for the same key.
-    #[cold]
-    fn try_take_behind(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
-        if self.shared().is_some() {
-            return self.take(request, now);
+    /// Takes the token of a call of weight 1 from a bucket of this process. `None` in all other cases, and if calls wait.
+    #[inline]
+    pub(super) fn take_cell(&self, request: Request, now: Instant) -> Option<Result<Instant, Duration>> {
+        if request.weight != 1 || self.queue.len() != 0 {
+            return None;
         }
-        self.take_behind(request, now)
+        let pace = self.rule.pace()?;
+        let taken = match request.key {
+            0 => self.state.take_cell(pace, now, pace.interval).map(|_| now.as_nanos()),
+            key => self.state.take_keyed_cell(pace, now, key),
+        };
+        Some(taken.map(Instant::from_nanos).map_err(Duration::from_nanos))
+    }
+
+    /// Like `try_take`, without `take_cell`.
+    #[inline(never)]
+    pub(super) fn try_take_slowly(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+        // A call does not overtake those that wait for the same key.
+        if self.queue.len() > 0 && self.shared().is_none() {
+            return self.take_behind(request, now);
+        }
+        self.take_by_rule(request, now)
     }
 
     /// Takes a token of the limiter in this process, unless a call waits for one. `request` is a local one.
@@ -84,21 +99,6 @@ impl RateLimiter {
         self.local().0.wait(rule, now, request).saturating_add(rule.interval.saturating_mul(ahead))
     }
 
-    #[inline]
-    pub(super) fn take(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
-        if request.weight == 1
-            && let Some(pace) = self.rule.pace()
-        {
-            let taken = match request.key {
-                0 => self.state.take_cell(pace, now, pace.interval).map(|_| now.as_nanos()),
-                key => self.state.take_keyed_cell(pace, now, key),
-            };
-            return taken.map(Instant::from_nanos).map_err(|wait| Some(Duration::from_nanos(wait)));
-        }
-        self.take_by_rule(request, now)
-    }
-
-    #[inline(never)]
     fn take_by_rule(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
         let rule = self.rule.get();
         let Some(shared) = self.shared() else { return self.take_from(&self.state, rule, request, now) };
