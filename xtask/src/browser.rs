@@ -6,8 +6,9 @@ use std::process::Command;
 
 use crate::run::{has, installed, root, succeed, target};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "dashboard.mjs",
+    "stores.mjs",
     "chaos.mjs",
     "screenshots.mjs",
     "audit.mjs",
@@ -18,19 +19,23 @@ const FILES: [&str; 8] = [
 ];
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// Runs the dashboard tests against the main example, which must be built.
+/// Runs the dashboard tests against the examples, which must be built.
 pub(crate) fn check() -> Result<(), String> {
-    run("dashboard.mjs", &[])?;
-    run("chaos.mjs", &[])
+    run("dashboard.mjs", "payments", &[])?;
+    run("chaos.mjs", "payments", &[])?;
+    if !has("redis-server") && !installed("redis-server") {
+        return Err("`redis-server` is required: `apt-get install redis-server`".to_owned());
+    }
+    run("stores.mjs", "fleet", &[])
 }
 
 /// Takes the pictures in `docs/images` of the main example, which must be built.
 pub(crate) fn screenshots() -> Result<(), String> {
-    run("screenshots.mjs", &[root().join("docs/images").as_os_str()])
+    run("screenshots.mjs", "payments", &[root().join("docs/images").as_os_str()])
 }
 
-/// Runs a script of `tests/browser` with the path of the main example as its first argument.
-fn run(script: &str, rest: &[&OsStr]) -> Result<(), String> {
+/// Runs a script of `tests/browser` with the path of an example as its first argument.
+fn run(script: &str, example: &str, rest: &[&OsStr]) -> Result<(), String> {
     for needed in ["node", "npm"] {
         if !has(needed) {
             return Err(format!("`{needed}` is required: install Node.js"));
@@ -48,7 +53,7 @@ fn run(script: &str, rest: &[&OsStr]) -> Result<(), String> {
     let mut install = Command::new("npm");
     install.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder);
     succeed(&mut install)?;
-    let program = target.join("debug/examples").join(format!("payments{}", std::env::consts::EXE_SUFFIX));
+    let program = target.join("debug/examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX));
     let mut node = Command::new("node");
     node.arg(script).arg(program).args(rest).env("CHROMIUM", browser).current_dir(&folder);
     succeed(&mut node)

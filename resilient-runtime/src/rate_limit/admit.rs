@@ -73,7 +73,11 @@ impl RateLimiter {
 
     /// Like `try_take`, without `take_cell`.
     #[inline(never)]
-    pub(super) fn try_take_slowly(&self, request: Request, now: Instant) -> Result<Instant, Option<Duration>> {
+    pub(super) fn try_take_slowly(
+        &self,
+        request: Request,
+        now: Instant,
+    ) -> Result<Instant, Option<Duration>> {
         // A call does not overtake those that wait for the same key.
         if self.queue.len() > 0 && self.shared().is_none() {
             return self.take_behind(request, now);

@@ -8,6 +8,9 @@ export const KINDS = ['operations', ...document.querySelector('meta[name=kinds]'
 
 export const kindWords = (kind) => (kind === 'operations' ? 'operation' : words(kind));
 
+/** A number of things, for example `1 instance`. */
+const some = (number, thing) => `${count(number)} ${thing}${number === 1 ? '' : 's'}`;
+
 const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : '–');
 
 const breaker = {
@@ -20,19 +23,22 @@ const breaker = {
 };
 
 /** The state of a shared circuit, as far as this instance knows. */
-function sharing({ state, unchanged_for: since, votes, instances, applies, problem }) {
+function sharing({ state, unchanged_for: since, votes, quorum, instances, applies, problem }) {
   if (!state) return problem ? 'not shared: store failed' : 'not shared yet';
   const old = problem ? ' (old: store failed)' : '';
-  if (state === 'closed') return `open in ${votes} of ${instances} instances${old}`;
+  if (state === 'closed') return `open in ${votes} of ${some(instances, 'instance')}, ${quorum} open it in all${old}`;
   const shared = state === 'open' ? 'opened' : 'half-open';
-  return `${shared} by ${votes} of ${instances} instances ${time(since)} ago${applies ? '' : ', not applied'}${old}`;
+  return `${shared} by ${votes} of ${some(instances, 'instance')} ${time(since)} ago${applies ? '' : ', not applied'}${old}`;
 }
 
 /** How a limit is shared. */
 function shareOfLimit({ store: name, mode, instances, degraded, settings_differ: differ }) {
   if (degraded) return `store ${name} failed: decides without it`;
-  return `${mode}, shared by ${count(instances)} instances${differ ? ' with different settings' : ''}`;
+  return `${mode}, shared by ${some(instances, 'instance')}${differ ? ' with different settings' : ''}`;
 }
+
+/** A fact about failures, if there are any. */
+const failed = (number, what, verb = 'failed') => (number ? `${some(number, what)} ${verb}` : '');
 
 /** Each returns `{ level, mark, facts, weight, spark }`. Components with a greater weight come first. */
 const judges = {
@@ -54,7 +60,7 @@ const judges = {
     const window = now.window;
     return {
       level, mark, spark: 'failed', weight: { bad: 400, warn: 200, good: 30, off: 20 }[level],
-      facts: [`${percent(window.failed, window.calls)} failed`, `${count(window.calls)} in the window`, `${count(now.rejected)} rejected`, now.shared ? sharing(now.shared) : ''],
+      facts: [`${percent(window.failed, window.calls)} failed`, `${count(window.calls)} in the window`, `${count(now.rejected)} rejected`, now.reason?.rule === 'shared' ? 'opened by other instances' : '', now.shared ? sharing(now.shared) : ''],
     };
   },
   bulkhead(now) {
@@ -84,7 +90,19 @@ const judges = {
   },
   fallback(now) {
     const served = Object.values(now.levels).reduce((sum, level) => sum + level.served, 0);
-    return { level: 'good', mark: served ? '✓ used' : '✓ not used', weight: 6, facts: [`${count(served)} served`, `${count(now.all_failed)} failed`] };
+    const cache = now.distributed_cache;
+    return {
+      level: 'good', mark: served ? '✓ used' : '✓ not used', weight: 6,
+      facts: [`${count(served)} served`, `${count(now.all_failed)} failed`, ...(cache ? [`${count(cache.in_memory)} values in memory`, cache.queued_writes ? `${count(cache.queued_writes)} writes waiting` : '', failed(cache.failed_reads, 'read'), failed(cache.failed_writes, 'write'), failed(cache.dropped_writes, 'write', 'dropped')] : [])],
+    };
+  },
+  idempotency(now, recent) {
+    const failures = recent('store_failures');
+    const level = failures ? 'bad' : now.outcome_unknown ? 'warn' : 'good';
+    return {
+      level, mark: { bad: '✕ store failed', warn: '▲ unknown outcomes', good: '✓ in use' }[level], spark: 'executed', weight: { bad: 425, warn: 100, good: 5 }[level],
+      facts: [`${count(now.executed)} executed`, `${count(now.replayed)} replayed`, now.outcome_unknown ? `${count(now.outcome_unknown)} with unknown outcome` : '', failed(now.store_failures, 'claim'), now.not_kept ? `${count(now.not_kept)} results not stored` : ''],
+    };
   },
   timeout(now) {
     return { level: 'good', mark: '✓ active', weight: 4, facts: [`${count(now.total_timeouts)} total timeouts`, `${count(now.attempt_timeouts)} attempt timeouts`] };
@@ -102,7 +120,7 @@ const judges = {
     const level = now.degraded ? 'bad' : now.address === null ? 'off' : 'good';
     return {
       level, mark: { bad: `✕ degraded for ${time(now.degraded_for)}`, off: '– not registered', good: '✓ available' }[level], spark: 'requests', weight: { bad: 430, off: 7, good: 7 }[level],
-      facts: [now.address ?? '', `${count(now.requests)} requests`, `${count(now.failures)} failures`, now.timeouts ? `${count(now.timeouts)} timeouts` : '', now.rejected ? `${count(now.rejected)} not sent` : '', now.instances === null ? '' : `${count(now.instances)} instances`, now.last_error && `${now.degraded ? '' : 'last error: '}${now.last_error}`],
+      facts: [now.address ?? '', some(now.requests, 'request'), some(now.failures, 'failure'), now.timeouts ? some(now.timeouts, 'timeout') : '', now.rejected ? `${count(now.rejected)} not sent` : '', now.instances === null ? '' : some(now.instances, 'instance'), now.last_error && `${now.degraded ? '' : 'last error: '}${now.last_error}`],
     };
   },
   config_source(now) {

@@ -162,10 +162,14 @@ function remember(stats) {
     note(`bulkhead/${name}/queued`, now.queued);
     note(`bulkhead/${name}/limit`, now.limit);
   }
-  for (const [name, now] of Object.entries(stats.store)) {
-    const then = before?.store[name];
-    note(`store/${name}/requests`, then ? Math.max(0, now.requests - then.requests) : null);
-  }
+  const growth = (kind, ...names) => {
+    for (const [name, now] of Object.entries(stats[kind])) {
+      const then = before?.[kind][name];
+      for (const counter of names) note(`${kind}/${name}/${counter}`, then ? Math.max(0, now[counter] - then[counter]) : null);
+    }
+  };
+  growth('store', 'requests');
+  growth('idempotency', 'executed', 'store_failures');
   if (store.times.length > PAST) store.times.shift();
   for (const [key, values] of store.past) {
     while (values.length > store.times.length) values.shift();

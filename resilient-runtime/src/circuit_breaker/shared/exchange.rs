@@ -253,7 +253,7 @@ fn circuit_key(name: &str, scope: Option<&str>) -> String {
     }
 }
 
-fn rule(config: &Config) -> Rule {
+pub(super) fn rule(config: &Config) -> Rule {
     let default = Rule::default();
     let (least_votes, share) = match (config.quorum, config.quorum_share) {
         (Some(votes), _) => (votes, Ratio::ZERO),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::exchange::rule;
 use crate::circuit_breaker::CircuitBreaker;
 use crate::circuit_breaker::config::Coordinate;
 use crate::seconds::{optional_seconds, seconds};
@@ -24,7 +25,7 @@ use crate::store::circuits::{Rule, SharedState};
 ///     std::thread::yield_now(); // the first exchange runs in the background
 /// }
 /// let shared = payment.stats().shared.unwrap();
-/// assert_eq!((shared.votes, shared.instances, shared.applies), (0, 1, false));
+/// assert_eq!((shared.votes, shared.quorum, shared.instances, shared.applies), (0, 2, 1, false));
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -44,6 +45,8 @@ pub struct SharedStats {
     pub votes: u32,
     /// Number of instances that use the circuit.
     pub instances: u32,
+    /// Number of votes that open the shared circuit, by the settings of this instance. 0 while the state is not known.
+    pub quorum: u32,
     /// Number of instances that hold a probe slot.
     pub probes: u32,
     /// Whether other instances use other settings for this circuit. Use the same settings in all instances.
@@ -74,6 +77,7 @@ impl CircuitBreaker {
             unchanged_for: None,
             votes: 0,
             instances: 0,
+            quorum: 0,
             probes: 0,
             mixed_settings: false,
             voted,
@@ -91,6 +95,7 @@ impl CircuitBreaker {
                 stats.unchanged_for = Some(shared.unchanged_for.saturating_add(stats.age));
                 (stats.votes, stats.instances, stats.probes) =
                     (shared.votes, shared.instances, shared.probes);
+                stats.quorum = rule(&config).votes_of(shared.instances);
             }
         }
         if stats.problem.is_none() {
