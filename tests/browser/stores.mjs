@@ -95,9 +95,9 @@ async function look(base, redis, page) {
 }
 
 try {
-  const [redisPort, port, nobody] = [await freePort(), await freePort(), await freePort()];
+  const [redisPort, port, unused] = [await freePort(), await freePort(), await freePort()];
   const redis = await start('redis-server', ['--port', redisPort, '--save', '', '--bind', '127.0.0.1'], redisPort);
-  const args = ['--instance', '1', '--port', port, '--gateway', `127.0.0.1:${nobody}`, '--token', TOKEN];
+  const args = ['--instance', '1', '--port', port, '--gateway', `127.0.0.1:${unused}`, '--token', TOKEN];
   await start(program, args, port, { RESILIENT__STORE__SHARED__URL: `redis://127.0.0.1:${redisPort}` });
   const browser = await launch();
   try {

@@ -6,6 +6,7 @@
 //! | [`RateStore`] | [`check_rate_store`] | [`MemoryStore`](crate::rate_limit::MemoryStore), `RedisStore` |
 //! | [`CircuitStore`] | [`check_circuit_store`] | [`MemoryCircuits`](crate::circuit_breaker::shared::MemoryCircuits), `RedisStore` |
 //! | [`LoginStore`] | [`check_login_store`] | [`MemoryLogins`](crate::store::MemoryLogins), `RedisStore` |
+//! | [`ReplicaStore`] | [`check_replica_store`] | `MemoryReplica`, `FileReplica`, `RedisStore`, `PostgresStore` |
 //! | [`CacheStore`] | [`check_cache_store`] | [`MemoryCache`](crate::fallback::MemoryCache), `RedisStore` |
 
 mod cache_rules;
@@ -13,6 +14,7 @@ mod circuit_rules;
 mod login_rules;
 mod race;
 mod rate_rules;
+mod replica_rules;
 mod store_rules;
 
 use std::time::Duration;
@@ -21,7 +23,7 @@ use crate::circuit_breaker::shared::CircuitStore;
 use crate::fallback::CacheStore;
 use crate::idempotency::IdempotencyStore;
 use crate::rate_limit::RateStore;
-use crate::store::LoginStore;
+use crate::store::{LoginStore, ReplicaStore};
 use rate_rules::RateBench;
 use store_rules::Bench;
 
@@ -235,6 +237,54 @@ pub async fn check_login_store<S: LoginStore + ?Sized>(
     bench.keys().await
 }
 
+/// Checks every rule of [`ReplicaStore`].
+///
+/// The clock of the store must be within 30 s of the one of this program. The checks use replica sets that no earlier run
+/// used. They leave about 100 records, one of them with 64 KiB.
+///
+/// | rules | about |
+/// |---|---|
+/// | records | all bytes and tombstones are returned unchanged; keys and sets differ in every byte |
+/// | versions | all 128 bits; older versions, equal versions, conditions; versions ahead of the clock |
+/// | removals | only a tombstone with a certain version is forgotten |
+/// | ranges | digests and lists have all records of a range, and no others |
+/// | races | concurrent writes with and without a condition |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use resilient_runtime::store::{Answer, ReplicaKey, ReplicaPage, ReplicaRecord, ReplicaStore, ReplicaVersion, ReplicaWrite, Written};
+/// use resilient_runtime::testing::check_replica_store;
+///
+/// struct Forgetful;
+/// impl ReplicaStore for Forgetful {
+///     fn read(&self, _: ReplicaKey) -> Answer<'_, Option<ReplicaRecord>> { Box::pin(async { Ok(None) }) }
+///     fn write(&self, _: ReplicaWrite) -> Answer<'_, Written> { Box::pin(async { Ok(Written::Applied) }) }
+///     fn forget(&self, _: ReplicaKey, _: ReplicaVersion) -> Answer<'_, bool> { Box::pin(async { Ok(false) }) }
+///     fn digest(&self, _: &str, _: u16) -> Answer<'_, u64> { Box::pin(async { Ok(0) }) }
+///     fn list(&self, _: &str, _: u16, _: Option<String>, _: u32) -> Answer<'_, ReplicaPage> {
+///         Box::pin(async { Ok(ReplicaPage::default()) })
+///     }
+/// }
+/// let broken = check_replica_store(&Forgetful).await.unwrap_err();
+/// assert_eq!(broken.rule, "a record is returned unchanged");
+/// # }
+/// ```
+///
+/// # Errors
+/// Returns the first rule that the store broke. An error of the store breaks the rule that was being checked.
+///
+/// # Cancel safety
+/// Dropping the future leaves records in the store.
+pub async fn check_replica_store<S: ReplicaStore + ?Sized>(store: &S) -> Result<(), BrokenRule> {
+    let bench = replica_rules::Bench::new(store);
+    bench.records().await?;
+    bench.versions().await?;
+    bench.removals().await?;
+    bench.ranges().await?;
+    bench.races().await
+}
+
 /// Checks every rule of [`RateStore`].
 ///
 /// `pass` lets time pass on the clock of the store, as in [`check_idempotency_store`].
@@ -282,5 +332,7 @@ pub async fn check_rate_store<S: RateStore + ?Sized>(
 
 #[cfg(all(test, not(resilient_loom)))]
 mod rate_tests;
+#[cfg(all(test, not(resilient_loom)))]
+mod replica_tests;
 #[cfg(all(test, not(resilient_loom)))]
 mod tests;
