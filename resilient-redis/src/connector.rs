@@ -7,7 +7,7 @@ use resilient_runtime::circuit_breaker::shared::CircuitStore;
 use resilient_runtime::fallback::CacheStore;
 use resilient_runtime::idempotency::IdempotencyStore;
 use resilient_runtime::rate_limit::RateStore;
-use resilient_runtime::store::{self, Backend, Connector, InstanceStore, LoginStore};
+use resilient_runtime::store::{self, Backend, Connector, InstanceStore, LoginStore, ReplicaStore};
 
 use crate::config::Config;
 use crate::store::RedisStore;
@@ -91,6 +91,10 @@ impl Backend for RedisStore {
     }
 
     fn cache(&self) -> Option<&dyn CacheStore> {
+        Some(self)
+    }
+
+    fn replica(&self) -> Option<&dyn ReplicaStore> {
         Some(self)
     }
 

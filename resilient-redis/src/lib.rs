@@ -42,6 +42,7 @@ mod logins;
 mod node;
 mod problem;
 mod rate;
+mod replica;
 mod script;
 mod sentinel;
 mod server;
@@ -60,6 +61,7 @@ mod fixture;
 pub use cache::LARGEST_VALUE;
 pub use config::{Config, InvalidConfig};
 pub use connector::{RedisConnector, register};
+pub use replica::LARGEST_RECORD;
 pub use store::{LARGEST_RESULT, RedisStore};
 
 /// Compiles the examples of the guide.

@@ -22,6 +22,8 @@ pub(crate) static CACHE: LazyLock<Script> = LazyLock::new(|| Script::new(include
 pub(crate) static CHANGE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/change.lua")));
 pub(crate) static LOGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/login.lua")));
+pub(crate) static REPLICA: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/replica.lua")));
 pub(crate) static ANNOUNCE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/announce.lua")));
 pub(crate) static CIRCUIT: LazyLock<Script> =

@@ -16,6 +16,7 @@ mod rate_group;
 mod rate_history;
 mod rate_http;
 mod refusals;
+mod replica;
 mod replication;
 mod sentinel;
 mod server;

@@ -7,7 +7,9 @@ use resilient_runtime::circuit_breaker::shared::{CircuitStore, Report, Rule};
 use resilient_runtime::fallback::{CacheEntry, CacheStore};
 use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner, StoreError};
 use resilient_runtime::rate_limit::{self, RateRequest, RateRule, RateStore, ReturnedTokens};
-use resilient_runtime::store::InstanceStore;
+use resilient_runtime::store::{
+    Expected, InstanceStore, ReplicaKey, ReplicaRecord, ReplicaStore, ReplicaVersion, ReplicaWrite,
+};
 
 use crate::group::Nodes;
 use crate::server::{PATIENCE, Server, run};
@@ -150,8 +152,9 @@ async fn a_foreign_value_at_the_key_of_a_record_is_an_error_and_stays() {
 
 /// The rights in the documentation of `RedisStore`, for one server.
 #[rustfmt::skip]
-const RIGHTS: [&str; 19] = [
-    "eval", "evalsha", "time", "exists", "hmget", "hexists", "hset", "hdel", "del", "pexpireat", "zadd", "zrem",
+const RIGHTS: [&str; 22] = [
+    "eval", "evalsha", "time", "exists", "hmget", "hexists", "hset", "hdel", "del", "pexpireat", "hget", "hlen",
+    "hscan", "zadd", "zrem",
     "zcard", "zrange", "zremrangebyscore", "hgetall", "get", "getrange", "set",
 ];
 
@@ -176,7 +179,17 @@ async fn operate(store: &RedisStore) -> Result<(), StoreError> {
     store.reset("payment").await?;
     store.put("a", CacheEntry::new(vec![1], Duration::ZERO), HOUR).await?;
     store.get("a").await?;
-    CacheStore::remove(store, "a").await.map(drop)
+    CacheStore::remove(store, "a").await?;
+    let (key, version) = (ReplicaKey::new("profiles", "a"), ReplicaVersion(1));
+    let write = |version, value| {
+        let record = ReplicaRecord { version, value };
+        ReplicaWrite { key: key.clone(), record, expected: Expected::Older, max_ahead: HOUR }
+    };
+    store.write(write(version, Some(vec![1]))).await?;
+    store.write(write(ReplicaVersion(2), None)).await?;
+    ReplicaStore::read(store, key.clone()).await?;
+    store.list(key.set(), key.range(), None, 9).await?;
+    store.forget(key.clone(), ReplicaVersion(2)).await.map(drop)
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ pub(super) struct Bench<'a, S: ?Sized> {
 }
 
 /// A version with this number in its lowest bits, made now.
+#[allow(clippy::disallowed_methods, reason = "the versions of records contain it")]
 fn version(number: u64) -> ReplicaVersion {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     ReplicaVersion(now.as_millis() << 80 | u128::from(number))
