@@ -35,6 +35,9 @@ pub(crate) mod circuits;
 mod config;
 mod connector;
 mod error;
+#[cfg(feature = "durable")]
+#[doc(hidden)]
+pub mod file;
 mod gate;
 mod guard;
 pub(crate) mod idempotency;

@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
 
-pub use file::OpenError;
+pub use crate::store::file::OpenError;
 
-use self::file::File;
+use self::file::{FORMAT, File};
 use self::writer::{Ask, Reply, Writer};
 use super::record::Time;
 use crate::clock::{Clock, nanos};
@@ -110,8 +110,9 @@ impl DurableStore {
         let writer = Writer::new(file, limit, clock, wall);
         let name = "resilient-idempotency".to_owned();
         let writer = std::thread::Builder::new().name(name).spawn(move || writer.run(&asks));
-        let writer = writer
-            .map_err(|error| OpenError::new(path, format!("cannot start the writer thread: {error}")))?;
+        let writer = writer.map_err(|error| {
+            OpenError::new(&FORMAT, path, format!("cannot start the writer thread: {error}"))
+        })?;
         Ok(Self { path: path.to_owned(), asks: Some(sender), writer: Some(writer) })
     }
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata, Table};
 use tokio::sync::oneshot;
 
-use super::file::{File, Id, META, RECORDS, TIME};
+use super::file::{File, META, RECORDS, TIME};
 use super::row;
 use crate::clock::{Clock, Instant};
 use crate::idempotency::record::{Record, Time};
 use crate::store::StoreError;
+use crate::store::file::FileId;
 use crate::store::idempotency::{Claim, Claimed, Owner};
 
 /// Maximum number of requests in one commit.
@@ -80,7 +81,7 @@ pub(super) struct Writer {
     limit: u64,
     timeline: Timeline,
     /// The file that the store opened. It is never replaced by a new one.
-    id: Option<Id>,
+    id: Option<FileId>,
     /// The key at which the next sweep starts.
     cursor: String,
     /// When to write again after a failure, and the next delay.
@@ -95,7 +96,7 @@ impl Writer {
         let opened = clock.now();
         // If the wall clock went back, time in the file does not.
         let timeline = Timeline { clock, opened, base: wall.max(file.time) };
-        let (path, id, again_at) = (file.path.clone(), file.id(), timeline.opened);
+        let (path, id, again_at) = (file.file.path.clone(), file.id(), timeline.opened);
         let cursor = String::new();
         Self { path, file: Some(file), limit, timeline, id, cursor, again_at, again: AGAIN.0, is_gone: false }
     }
@@ -147,7 +148,7 @@ impl Writer {
     /// An error if the file was removed or replaced. Its records are still read, but changes would be lost when the
     /// process ends.
     fn gone(&mut self) -> Option<StoreError> {
-        let problem = Id::problem(self.id, &self.path);
+        let problem = FileId::problem(self.id, &self.path);
         let path = self.path.display();
         match &problem {
             Some(problem) if !self.is_gone => {
@@ -206,7 +207,7 @@ impl Writer {
         self.open()?;
         let (Some(file), now) = (&self.file, self.timeline.now()) else { return Ok(None) };
         let found = || -> Result<_, redb::Error> {
-            let records = file.database.begin_read()?.open_table(RECORDS)?;
+            let records = file.file.database.begin_read()?.open_table(RECORDS)?;
             Ok(records.get(&*claim.key)?.and_then(|bytes| row::read(&claim.key, bytes.value())))
         };
         let found = found().map_err(|error| {
@@ -223,7 +224,7 @@ impl Writer {
             return Ok(());
         }
         // Do not create a missing file: that would forget all records.
-        if let Some(problem) = Id::problem(self.id, &self.path) {
+        if let Some(problem) = FileId::problem(self.id, &self.path) {
             return Err(problem);
         }
         self.file = Some(File::open(&self.path).map_err(|error| error.to_string())?);
@@ -244,7 +245,7 @@ fn commit(
     now: Time,
     change: impl FnOnce(&mut Records<'_>) -> Result<usize, redb::Error>,
 ) -> Result<(), redb::Error> {
-    let transaction = file.database.begin_write()?;
+    let transaction = file.file.database.begin_write()?;
     let changes = change(&mut transaction.open_table(RECORDS)?)?;
     if changes == 0 {
         transaction.abort()?;
