@@ -8,11 +8,18 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "durable")]
+#[cfg_attr(docsrs, doc(cfg(feature = "durable")))]
+mod file;
 mod memory;
 pub mod resolve;
 mod set;
 
+#[cfg(feature = "durable")]
+pub use file::{FileReplica, LARGEST_RECORD};
 pub use memory::MemoryReplica;
+#[cfg(feature = "durable")]
+pub use resilient_runtime::idempotency::OpenError;
 pub use set::{
     Accepted, Builder, HintLimits, InvalidSession, InvalidSet, LastWriteWins, Level, Merging, Mode, Problem,
     Read, ReplicaError, ReplicaSet, Resolver, Session, Stats, Sweep, Value,

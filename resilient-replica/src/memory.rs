@@ -32,7 +32,7 @@ impl Default for MemoryReplica {
 impl MemoryReplica {
     /// Creates an empty member.
     pub fn new() -> Self {
-        Self::with_wall_clock(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+        Self::with_wall_clock(since_epoch)
     }
 
     /// Creates an empty member with another source of the time since 1970, for tests.
@@ -66,6 +66,11 @@ impl MemoryReplica {
         records.insert(place, write.record);
         Written::Applied
     }
+}
+
+/// The time since 1970.
+pub(crate) fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn place(key: &ReplicaKey) -> (String, u16, String) {

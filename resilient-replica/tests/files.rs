@@ -1,0 +1,9 @@
+//! Members and hints in files: restarts, killed processes, bad files.
+#![cfg(feature = "durable")]
+
+#[path = "files/folder.rs"]
+mod folder;
+#[path = "files/kills.rs"]
+mod kills;
+#[path = "files/member.rs"]
+mod member;
