@@ -112,7 +112,7 @@ async fn a_file_that_cannot_be_used_is_an_error_and_is_not_changed() {
     };
     let store = FileReplica::open(&path).unwrap();
     refused("already open");
-    let first = write(ReplicaKey::new("set", "key"), version(1), Some(&[7; 50_000]), Expected::Older);
+    let first = write(ReplicaKey::new("set", "key"), version(1), Some(&vec![7; 50_000]), Expected::Older);
     assert_eq!(store.write(first.clone()).await, Ok(Written::Applied));
     let large = write(first.key.clone(), version(2), Some(&vec![7; LARGEST_RECORD]), Expected::Older);
     let error = store.write(large).await;
