@@ -3,7 +3,7 @@
 /// The names in the migrations. They are replaced by the names of the settings.
 const SCHEMA_OF_FILES: &str = "public.";
 const TABLE_OF_FILES: &str = "resilient_idempotency";
-/// Names in `PostgreSQL` have at most 63 bytes. The longest one that is derived from the table adds 11.
+/// Names in `PostgreSQL` have at most 63 bytes. The longest one that is derived from the table adds 13.
 const LONGEST: usize = 50;
 
 /// The names of the tables, quoted for SQL, and of the first one as shown to people.
@@ -14,6 +14,8 @@ pub(crate) struct Names {
     pub(crate) records: String,
     /// The versions of the schema.
     pub(crate) versions: String,
+    /// The records of replica sets.
+    pub(crate) replicas: String,
     pub(crate) shown: String,
     table: String,
 }
@@ -25,6 +27,7 @@ impl Names {
             schema: schema.to_owned(),
             records: format!("\"{schema}\".\"{table}\""),
             versions: format!("\"{schema}\".\"{table}_version\""),
+            replicas: format!("\"{schema}\".\"{table}_replica\""),
             shown: format!("{schema}.{table}"),
             table: table.to_owned(),
         }

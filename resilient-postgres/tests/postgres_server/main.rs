@@ -10,6 +10,8 @@ mod lost_response;
 mod payments;
 mod pooled;
 mod refusals;
+mod replica;
+mod replica_faults;
 mod server;
 #[cfg(feature = "tls")]
 mod tls;
