@@ -13,6 +13,7 @@ mod refusals;
 mod replica;
 mod replica_faults;
 mod server;
+mod standby;
 #[cfg(feature = "tls")]
 mod tls;
 mod transactions;

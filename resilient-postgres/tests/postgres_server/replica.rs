@@ -323,6 +323,46 @@ async fn a_conflict_has_the_record_that_another_transaction_wrote_meanwhile() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs PostgreSQL: cargo xtask postgres"]
+async fn a_conflict_does_not_wait_for_a_transaction_that_uses_the_record() {
+    let server = Server::start().await;
+    let (store, pool) = (server.store(), server.pool());
+    let key = ReplicaKey::new("profiles", "user 7");
+    store.write(write(&key, record(9, "a"), Expected::Older)).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    run(&mut *tx, "SELECT FROM resilient_idempotency_replica FOR UPDATE").await.unwrap();
+    for (record, expected) in [
+        (record(8, "b"), Expected::Older),
+        (record(10, "b"), Expected::Exactly(None)),
+        (record(10, "b"), Expected::Exactly(Some(version(8)))),
+    ] {
+        let conflict = Ok(Written::Conflict(Some(crate::replica::record(9, "a"))));
+        assert_eq!(store.write(write(&key, record, expected)).await, conflict, "{expected:?}");
+    }
+    assert_eq!(store.write(write(&key, record(9, "a"), Expected::Older)).await, Ok(Written::Applied));
+    assert_eq!(store.forget(key, version(8)).await, Ok(false));
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: cargo xtask postgres"]
+async fn a_write_is_tried_again_if_the_record_that_was_in_its_way_is_gone() {
+    let server = Server::start().await;
+    let store = server.store();
+    let key = ReplicaKey::new("profiles", "user 7");
+    store.write(write(&key, removed(9), Expected::Older)).await.unwrap();
+    // Deletes the record after the write has seen it.
+    server
+        .run(
+            "CREATE FUNCTION vanish() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN DELETE FROM resilient_idempotency_replica; RETURN NULL; END'; \
+             CREATE TRIGGER vanish BEFORE INSERT ON resilient_idempotency_replica EXECUTE FUNCTION vanish()",
+        )
+        .await;
+    assert_eq!(store.write(write(&key, record(1, "a"), Expected::Older)).await, Ok(Written::Applied));
+    assert_eq!(store.read(key).await, Ok(Some(record(1, "a"))));
+}
+
 #[test]
 fn the_store_has_the_role() {
     assert!(PostgresStore::connect_lazily("postgres://localhost/shop").unwrap().replica().is_some());
