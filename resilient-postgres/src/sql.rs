@@ -4,7 +4,6 @@
 //! trip and needs no prepared statement, which `pgbouncer` in transaction mode would not keep. Every value is written as
 //! digits or hexadecimal digits, so no value can end a literal.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use resilient_runtime::idempotency::{Claim, Owner};
@@ -218,7 +217,9 @@ pub(crate) fn micros_of(time: &str) -> String {
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
     }
     text
 }
