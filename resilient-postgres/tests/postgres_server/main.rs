@@ -12,6 +12,7 @@ mod pooled;
 mod refusals;
 mod replica;
 mod replica_faults;
+mod replica_set;
 mod server;
 mod standby;
 #[cfg(feature = "tls")]

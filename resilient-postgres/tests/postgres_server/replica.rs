@@ -215,10 +215,15 @@ async fn a_page_is_limited_in_records_and_in_bytes() {
     let pages = all(500).await;
     assert!(pages.len() >= 3 && pages.iter().all(|page| *page <= 5), "{pages:?}");
     assert_eq!(pages.iter().sum::<usize>(), 10);
-    let Err(StoreError::Refused(problem)) = store.list("profiles", 0, Some("user 7".into()), 9).await else {
-        panic!()
-    };
-    assert!(problem.contains(&server.address()) && problem.contains("`from` is not the `next`"), "{problem}");
+    for wrong in ["user 7", "00", ""] {
+        let Err(StoreError::Refused(problem)) = store.list("profiles", 0, Some(wrong.into()), 9).await else {
+            panic!("{wrong}")
+        };
+        assert!(
+            problem.contains(&server.address()) && problem.contains("`from` is not the `next`"),
+            "{problem}"
+        );
+    }
 }
 
 #[tokio::test]

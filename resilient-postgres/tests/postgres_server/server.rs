@@ -138,6 +138,13 @@ impl Server {
         }
     }
 
+    /// Makes the server a standby at its next start.
+    pub(crate) fn demote(&self) {
+        let file = self.folder.0.join("data/standby.signal");
+        std::fs::write(&file, "").unwrap();
+        give(&file);
+    }
+
     /// Sends a signal, such as `STOP` and `CONT`, to all processes of the server.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.process.id();

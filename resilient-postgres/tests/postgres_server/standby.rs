@@ -3,14 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use resilient_postgres::PostgresStore;
+use resilient_postgres::{Config, PostgresStore};
 use resilient_runtime::idempotency::IdempotencyStore as _;
 use resilient_runtime::store::{Expected, ReplicaKey, ReplicaStore, StoreError, Written};
 
 use crate::replica::{record, write};
 use crate::replica_faults::all_fail;
 use crate::server::{PATIENCE, Server};
+use crate::wire::Wire;
 use crate::{claim, problem};
+
+const REFUSED: &str = "the server is read-only: use the address of the primary";
 
 /// Makes the primary wait until the standby has applied each change.
 async fn replicate_synchronously(primary: &Server) {
@@ -44,10 +47,9 @@ async fn a_standby_refuses_until_it_is_promoted_and_has_every_write_that_it_conf
     assert_eq!(put(&writer, 7).await, Ok(Written::Applied));
 
     // Reads too: a standby can be behind, and a replica set counts the answer of a member that acknowledged a write.
-    let refused = "the server is read-only: use the address of the primary";
-    all_fail(&reader, &standby, refused).await;
+    all_fail(&reader, &standby, REFUSED).await;
     for problem in [problem(reader.check().await), problem(reader.claim(claim("k", 1)).await)] {
-        assert!(problem.contains(refused), "{problem}");
+        assert!(problem.contains(REFUSED), "{problem}");
     }
 
     let acknowledged = Arc::new(Mutex::new(vec![7]));
@@ -73,7 +75,7 @@ async fn a_standby_refuses_until_it_is_promoted_and_has_every_write_that_it_conf
     for task in tasks {
         task.await.unwrap();
     }
-    all_fail(&reader, &standby, refused).await;
+    all_fail(&reader, &standby, REFUSED).await;
     standby.run("SELECT pg_promote()").await;
     // The store finds out without a restart.
     let acknowledged = acknowledged.lock().unwrap().clone();
@@ -98,6 +100,33 @@ async fn a_write_that_no_standby_confirms_is_an_error() {
     standby.start_again().await;
     // It takes effect later.
     let store = primary.store();
+    assert_eq!(put(&store, 7).await, Ok(Written::Applied));
+    assert_eq!(store.read(key(7)).await, Ok(Some(record(7, "value"))));
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: cargo xtask postgres"]
+async fn a_primary_that_becomes_a_standby_refuses_reads_too() {
+    let mut server = Server::start().await;
+    let store = server.store();
+    assert_eq!(put(&store, 7).await, Ok(Written::Applied));
+    server.kill();
+    server.demote();
+    server.start_again().await;
+    all_fail(&store, &server, REFUSED).await;
+    server.run("SELECT pg_promote()").await;
+    assert_eq!(store.read(key(7)).await, Ok(Some(record(7, "value"))));
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL: cargo xtask postgres"]
+async fn a_store_leaves_a_standby_when_its_address_leads_to_the_primary() {
+    let primary = Server::start().await;
+    let standby = primary.start_standby().await;
+    let wire = Wire::start(&standby).await;
+    let store = PostgresStore::new(Config::new(wire.url()).timeout(PATIENCE)).unwrap();
+    assert!(problem(store.read(key(7)).await).contains(REFUSED));
+    wire.lead_to(&primary);
     assert_eq!(put(&store, 7).await, Ok(Written::Applied));
     assert_eq!(store.read(key(7)).await, Ok(Some(record(7, "value"))));
 }
