@@ -161,6 +161,7 @@ async fn it_works_through_pgbouncer() {
     let server = Server::start().await;
     let bouncer = Bouncer::start(&server).await;
     let store = PostgresStore::new(Config::new(bouncer.url()).timeout(PATIENCE)).unwrap();
+    resilient_runtime::testing::check_replica_store(&store).await.unwrap();
     let mut tasks = Vec::new();
     let store = Arc::new(store);
     for number in 1..=50_u128 {
