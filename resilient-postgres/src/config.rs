@@ -119,7 +119,8 @@ impl Config {
 
     /// Sets the name of the table with the records. Default: `resilient_idempotency`.
     ///
-    /// 1 to 50 lower-case letters, digits and `_`. A second table has the same name with `_version` at the end.
+    /// 1 to 50 lower-case letters, digits and `_`. Two more tables have the same name with `_version` and
+    /// `_replica` at the end.
     ///
     /// ```
     /// use resilient_postgres::{Config, PostgresStore};

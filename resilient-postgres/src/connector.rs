@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use resilient_runtime::Registry;
 use resilient_runtime::idempotency::IdempotencyStore;
-use resilient_runtime::store::{self, Backend, Connector};
+use resilient_runtime::store::{self, Backend, Connector, ReplicaStore};
 
 use crate::config::Config;
 use crate::store::PostgresStore;
@@ -64,6 +64,10 @@ impl Backend for PostgresStore {
     }
 
     fn idempotency(&self) -> Option<&dyn IdempotencyStore> {
+        Some(self)
+    }
+
+    fn replica(&self) -> Option<&dyn ReplicaStore> {
         Some(self)
     }
 }

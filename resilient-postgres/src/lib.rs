@@ -46,6 +46,7 @@ mod migration;
 mod names;
 mod operation;
 mod problem;
+mod replica;
 mod sql;
 mod store;
 mod transaction;
@@ -53,6 +54,7 @@ mod transaction;
 pub use claim_error::ClaimError;
 pub use config::{Config, InvalidConfig};
 pub use connector::{PostgresConnector, register};
+pub use replica::LARGEST_RECORD;
 pub use store::{LARGEST_RESULT, PostgresStore};
 pub use transaction::{ClaimIn, ClaimedIn, FreshClaim, StoredResult};
 

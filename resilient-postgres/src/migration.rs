@@ -14,7 +14,8 @@ use crate::sql::VERSION;
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// The files, in the order of their versions.
-const FILES: [&str; 1] = [include_str!("../migrations/0001_create.sql")];
+const FILES: [&str; 2] =
+    [include_str!("../migrations/0001_create.sql"), include_str!("../migrations/0002_replica.sql")];
 
 /// Another instance that migrates at the same time waits for this lock.
 const LOCK: i64 = 0x7265_7369_6c69_656e;

@@ -1,12 +1,12 @@
 //! The names of the tables.
 
 /// The names in the migrations. They are replaced by the names of the settings.
-const SCHEMA_OF_FILES: &str = "public";
+const SCHEMA_OF_FILES: &str = "public.";
 const TABLE_OF_FILES: &str = "resilient_idempotency";
-/// Names in `PostgreSQL` have at most 63 bytes. The longest one that is derived from the table adds 11.
+/// Names in `PostgreSQL` have at most 63 bytes. The longest one that is derived from the table adds 13.
 const LONGEST: usize = 50;
 
-/// The names of the two tables, quoted for SQL, and of the first one as shown to people.
+/// The names of the tables, quoted for SQL, and of the first one as shown to people.
 #[derive(Clone, Debug)]
 pub(crate) struct Names {
     pub(crate) schema: String,
@@ -14,6 +14,8 @@ pub(crate) struct Names {
     pub(crate) records: String,
     /// The versions of the schema.
     pub(crate) versions: String,
+    /// The records of replica sets.
+    pub(crate) replicas: String,
     pub(crate) shown: String,
     table: String,
 }
@@ -25,6 +27,7 @@ impl Names {
             schema: schema.to_owned(),
             records: format!("\"{schema}\".\"{table}\""),
             versions: format!("\"{schema}\".\"{table}_version\""),
+            replicas: format!("\"{schema}\".\"{table}_replica\""),
             shown: format!("{schema}.{table}"),
             table: table.to_owned(),
         }
@@ -32,11 +35,19 @@ impl Names {
 
     /// Replaces the names in a migration.
     pub(crate) fn applied_to(&self, migration: &str) -> String {
-        let qualified = format!("{SCHEMA_OF_FILES}.{TABLE_OF_FILES}");
-        migration
-            .replace(&format!("{qualified}_version"), &self.versions)
-            .replace(&qualified, &self.records)
-            .replace(&format!("{TABLE_OF_FILES}_"), &format!("{}_", self.table))
+        let (schema, table) = (&self.schema, &self.table);
+        // In one pass, because a new name can contain an old one.
+        let mut parts = migration.split(TABLE_OF_FILES);
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
+            let (suffix, rest) = part.split_at(end);
+            text = match text.strip_suffix(SCHEMA_OF_FILES) {
+                Some(before) => format!("{before}\"{schema}\".\"{table}{suffix}\"{rest}"),
+                None => format!("{text}{table}{suffix}{rest}"),
+            };
+        }
+        text
     }
 }
 
@@ -84,5 +95,7 @@ mod tests {
                         CREATE INDEX order_expires_at ON \"shop\".\"order\" (x);\n\
                         CREATE TABLE \"shop\".\"order_version\" (x int);";
         assert_eq!(Names::new("shop", "order").applied_to(file), expected);
+        let longer = expected.replace("order", "resilient_idempotency_2");
+        assert_eq!(Names::new("shop", "resilient_idempotency_2").applied_to(file), longer);
     }
 }

@@ -52,6 +52,7 @@ pub(crate) enum Outcome<T> {
     Ended(T),
     /// Another operation was faster, or the known time on the server was wrong.
     Again,
+    Failed(StoreError),
 }
 
 /// The state of an operation before an attempt.
@@ -147,6 +148,7 @@ impl Session {
             match read(&reply, circumstances) {
                 Ok(Outcome::Ended(ended)) => return Ok(ended),
                 Ok(Outcome::Again) => {}
+                Ok(Outcome::Failed(error)) => return Err(error),
                 Err(error) => return Err(self.error(&problem::of(&error, &self.0.names))),
             }
         }
@@ -199,8 +201,8 @@ impl Session {
         if row.try_get("is_unsafe")? {
             tracing::warn!(
                 target: "resilient_postgres", address = self.0.address,
-                "the server may lose acknowledged idempotency records when its machine fails, so that calls are executed \
-                 twice: set `fsync = on`"
+                "the server may lose acknowledged records when its machine fails, so that calls are executed twice: set \
+                 `fsync = on`"
             );
         }
         Ok(())

@@ -20,7 +20,9 @@ pub(crate) fn of(error: &Error, names: &Names) -> String {
     let remedy = match (&*code, error) {
         ("28P01" | "28000", _) => "the server refused the login: check the user and the password".to_owned(),
         ("3D000", _) => "the database does not exist: check its name in the URL".to_owned(),
-        ("42P01" | "3F000", _) => missing_schema(names),
+        ("42P01" | "3F000", _) => missing_schema(names, &error.to_string()),
+        // The function that an earlier server does not have.
+        ("42883", error) if error.to_string().contains("bit_xor") => OLD_SERVER.to_owned(),
         ("42703" | "42883" | "42804", _) => format!(
             "the table `{table}` does not have the columns of schema version {VERSION}: check whether another program has \
              created it, and set another `table`"
@@ -84,18 +86,28 @@ pub(crate) fn of_version(version: Option<i32>, names: &Names) -> String {
     }
 }
 
-fn missing_schema(names: &Names) -> String {
+/// The problem of a member of a replica set on a server before [`OLDEST_SERVER`](crate::replica::OLDEST_SERVER).
+pub(crate) const OLD_SERVER: &str =
+    "a member of a replica set needs PostgreSQL 14 or later: update the server, or use another member";
+
+fn missing_schema(names: &Names, error: &str) -> String {
+    let table = &names.shown;
+    let later = format!("{table}_replica");
+    let (table, reason) = if error.contains(&later) {
+        (&later, format!(", because the schema is older than version {VERSION}"))
+    } else {
+        (table, String::new())
+    };
     format!(
-        "the table `{}` does not exist: run `PostgresStore::migrate` at the start of the program, or the files in \
-         `migrations/` by hand",
-        names.shown
+        "the table `{table}` does not exist{reason}: run `PostgresStore::migrate` at the start of the program, or the files \
+         in `migrations/` by hand"
     )
 }
 
 fn missing_right(names: &Names) -> String {
     format!(
-        "the user lacks a right: GRANT USAGE ON SCHEMA {}, SELECT, INSERT, UPDATE, DELETE ON {}, and SELECT ON {}",
-        names.schema, names.records, names.versions
+        "the user lacks a right: GRANT USAGE ON SCHEMA {}, SELECT, INSERT, UPDATE, DELETE ON {} and {}, and SELECT ON {}",
+        names.schema, names.records, names.replicas, names.versions
     )
 }
 

@@ -4,7 +4,6 @@
 //! trip and needs no prepared statement, which `pgbouncer` in transaction mode would not keep. Every value is written as
 //! digits or hexadecimal digits, so no value can end a literal.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use resilient_runtime::idempotency::{Claim, Owner};
@@ -13,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::names::Names;
 
 /// The version of the schema that the statements expect.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 /// Durations are limited to this, so that times stay in the range of the server.
 const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
@@ -143,11 +142,15 @@ pub(crate) fn expire(names: &Names, batch: u32) -> String {
 pub(crate) fn state(names: &Names) -> String {
     let versions = &names.versions;
     format!(
-        "SELECT {} AS now, (SELECT max(version) FROM {versions}) AS version, \
+        "SELECT {} AS now, (SELECT max(version) FROM {versions}) AS version, {PRIMARY}, \
          current_setting('fsync') = 'off' AS is_unsafe",
         micros_of("clock_timestamp()")
     )
 }
+
+/// A column that is an error (25006) if the server is a standby, as a change is.
+pub(crate) const PRIMARY: &str =
+    "CASE WHEN pg_is_in_recovery() THEN pg_current_xact_id()::text END AS primary";
 
 /// The settings of the transaction of an operation on an own connection. Nothing of it remains in the session.
 ///
@@ -183,7 +186,7 @@ fn key(record_key: &str) -> String {
     format!("decode('{}', 'hex')", hash(record_key))
 }
 
-fn bytes(bytes: &[u8]) -> String {
+pub(crate) fn bytes(bytes: &[u8]) -> String {
     format!("decode('{}', 'hex')", hex(bytes))
 }
 
@@ -192,7 +195,7 @@ fn text(text: &str) -> String {
     format!("convert_from({}, 'UTF8')", bytes(text.escape_default().to_string().as_bytes()))
 }
 
-fn uuid(number: u128) -> String {
+pub(crate) fn uuid(number: u128) -> String {
     format!("'{number:032x}'::uuid")
 }
 
@@ -207,14 +210,16 @@ fn time(micros: u64) -> String {
     format!("to_timestamp({}.{:06}::float8)", micros / 1_000_000, micros % 1_000_000)
 }
 
-fn micros_of(time: &str) -> String {
+pub(crate) fn micros_of(time: &str) -> String {
     format!("(extract(epoch from {time}) * 1000000)::int8")
 }
 
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
     }
     text
 }

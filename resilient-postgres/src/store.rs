@@ -1,4 +1,4 @@
-//! The store of idempotency records.
+//! The store, and its role as a store of idempotency records.
 
 use std::fmt;
 use std::sync::Arc;
@@ -48,8 +48,12 @@ pub const LARGEST_RESULT: usize = 16 << 20;
 /// - Operations have up to [`Config::connections`] connections of their own and a thread, which ends after the store is
 ///   dropped.
 ///
+/// It is also a member of replica sets: a [`ReplicaStore`](resilient_runtime::store::ReplicaStore), with its records in a table
+/// of their own. Their keys and values are stored in plain form. A standby refuses reads too, because it can be
+/// behind. This role needs `PostgreSQL` 14 or later.
+///
 /// It needs `PostgreSQL` 13 or later, the tables of [`migrate`](Self::migrate), and the rights `SELECT, INSERT, UPDATE,
-/// DELETE` on the table of records and `SELECT` on the table of versions. It works through pgbouncer in session mode and in
+/// DELETE` on the tables of records and `SELECT` on the table of versions. It works through pgbouncer in session mode and in
 /// transaction mode.
 ///
 /// ```no_run
@@ -200,7 +204,7 @@ impl PostgresStore {
     }
 
     /// Starts an operation at once on the thread of the store. The returned future waits for its result.
-    fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         need: Need,
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'static,

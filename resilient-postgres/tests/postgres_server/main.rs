@@ -10,7 +10,11 @@ mod lost_response;
 mod payments;
 mod pooled;
 mod refusals;
+mod replica;
+mod replica_faults;
+mod replica_set;
 mod server;
+mod standby;
 #[cfg(feature = "tls")]
 mod tls;
 mod transactions;
@@ -52,6 +56,7 @@ async fn it_keeps_every_rule_of_a_store() {
     let server = Server::start().await;
     let pass = async |span| tokio::time::sleep(span).await;
     resilient_runtime::testing::check_idempotency_store(&server.store(), pass).await.unwrap();
+    resilient_runtime::testing::check_replica_store(&server.store()).await.unwrap();
 }
 
 #[tokio::test]

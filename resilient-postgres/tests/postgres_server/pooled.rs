@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use crate::payments::{check, create_tables, pay};
 use crate::server::{Folder, PATIENCE, Server, free_port, program, url};
 
-struct Bouncer {
+pub(crate) struct Bouncer {
     process: Child,
     port: u16,
     _folder: Folder,
@@ -19,7 +19,7 @@ struct Bouncer {
 
 impl Bouncer {
     /// Starts pgbouncer with two connections to the server.
-    async fn start(server: &Server) -> Self {
+    pub(crate) async fn start(server: &Server) -> Self {
         let folder = Folder::new();
         let port = free_port();
         let settings = format!(
@@ -44,7 +44,7 @@ impl Bouncer {
         bouncer
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         url(&format!("127.0.0.1:{}", self.port))
     }
 }

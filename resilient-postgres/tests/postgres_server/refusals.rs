@@ -55,17 +55,17 @@ async fn tables_that_are_missing_or_of_another_version_are_an_error_and_stay_unc
     assert_eq!(store.check().await, Ok(()));
     assert_eq!(store.claim(claim("k", 1)).await, Ok(Claimed::Acquired));
 
-    server.run("INSERT INTO resilient_idempotency_version VALUES (2)").await;
-    let newer = "the tables have schema version 2, this version of resilient-postgres needs 1: update";
+    server.run("INSERT INTO resilient_idempotency_version VALUES (3)").await;
+    let newer = "the tables have schema version 3, this version of resilient-postgres needs 2: update";
     all_fail(&store, &server, newer).await;
     assert!(problem(store.migrate().await).contains(newer));
     server.run("UPDATE resilient_idempotency_version SET version = version - 2").await;
-    all_fail(&store, &server, "schema version 0, this version of resilient-postgres needs 1: run `Postg")
+    all_fail(&store, &server, "schema version 1, this version of resilient-postgres needs 2: run `Postg")
         .await;
     server.run("DELETE FROM resilient_idempotency_version").await;
     all_fail(&store, &server, "is empty, so the schema version of `public.resilient_idempotency` is not")
         .await;
-    server.run("INSERT INTO resilient_idempotency_version VALUES (1)").await;
+    server.run("INSERT INTO resilient_idempotency_version VALUES (2)").await;
     assert_eq!(store.renew("k", Owner(1), HOUR).await, Ok(true), "the record is unchanged");
 }
 

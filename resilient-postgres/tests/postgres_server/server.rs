@@ -38,6 +38,21 @@ impl Server {
     pub(crate) async fn start_with(settings: &[&str]) -> Self {
         let folder = Folder::new();
         initialize(&folder.0.join("data"));
+        Self::start_in(folder, settings).await
+    }
+
+    /// Starts a standby that has all data of this server, and follows it.
+    pub(crate) async fn start_standby(&self) -> Self {
+        let folder = Folder::new();
+        let mut backup = program(binaries().join("pg_basebackup"), &folder.0);
+        backup.args(["--host=127.0.0.1", "--username=admin", "--checkpoint=fast", "--no-sync"]);
+        backup.args(["--write-recovery-conf", "--pgdata=data", &format!("--port={}", self.port)]);
+        let output = backup.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self::start_in(folder, &[]).await
+    }
+
+    async fn start_in(folder: Folder, settings: &[&str]) -> Self {
         let arguments: Vec<_> = settings.iter().map(ToString::to_string).collect();
         let mut port = free_port();
         let mut server = Self { process: spawn(port, &folder.0, &arguments), port, folder, arguments };
@@ -121,6 +136,13 @@ impl Server {
             }
             assert!(start.elapsed() < PATIENCE, "{}", self.log());
         }
+    }
+
+    /// Makes the server a standby at its next start.
+    pub(crate) fn demote(&self) {
+        let file = self.folder.0.join("data/standby.signal");
+        std::fs::write(&file, "").unwrap();
+        give(&file);
     }
 
     /// Sends a signal, such as `STOP` and `CONT`, to all processes of the server.
@@ -216,8 +238,10 @@ fn binaries() -> PathBuf {
     let mut folders: Vec<_> = versions.map(|version| version.unwrap().path().join("bin")).collect();
     folders.sort();
     folders.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
-    let found = folders.into_iter().rfind(|folder| folder.join("initdb").exists());
-    found.expect("`PostgreSQL` is required: run `cargo xtask postgres`, which installs it")
+    // Only some of the programs may have a link.
+    let found = folders.into_iter().rev().find_map(|folder| folder.join("initdb").canonicalize().ok());
+    let found = found.expect("`PostgreSQL` is required: run `cargo xtask postgres`, which installs it");
+    found.parent().unwrap().to_owned()
 }
 
 /// Creates the data directory of a server without a password for `admin`.

@@ -1,7 +1,7 @@
 //! A proxy that counts round trips, and loses responses.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +15,7 @@ use crate::server::{Server, url};
 pub(crate) struct Wire {
     counters: Arc<Counters>,
     address: String,
+    to: Arc<Mutex<String>>,
     task: JoinHandle<()>,
 }
 
@@ -30,19 +31,26 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let counters = Arc::<Counters>::default();
-        let (shared, to) = (Arc::clone(&counters), server.address());
+        let to = Arc::new(Mutex::new(server.address()));
+        let (shared, leads_to) = (Arc::clone(&counters), Arc::clone(&to));
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
+                let to = leads_to.lock().unwrap().clone();
                 let Ok(server) = TcpStream::connect(&to).await else { continue };
                 tokio::spawn(forward(client, server, Arc::clone(&shared)));
             }
         });
-        Self { counters, address, task }
+        Self { counters, address, to, task }
     }
 
     pub(crate) fn url(&self) -> String {
         url(&self.address)
+    }
+
+    /// Makes new connections lead to another server.
+    pub(crate) fn lead_to(&self, server: &Server) {
+        *self.to.lock().unwrap() = server.address();
     }
 
     /// The number of round trips since the last call.
