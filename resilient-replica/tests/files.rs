@@ -3,6 +3,8 @@
 
 #[path = "files/folder.rs"]
 mod folder;
+#[path = "files/hints.rs"]
+mod hints;
 #[path = "files/kills.rs"]
 mod kills;
 #[path = "files/member.rs"]

@@ -75,7 +75,12 @@ where
 
 impl Disk {
     pub(crate) fn open(path: &Path, format: &'static FileFormat) -> Result<Self, OpenError> {
-        let file = DatabaseFile::open(path, format)?;
+        Self::of(DatabaseFile::open(path, format)?, format)
+    }
+
+    /// Starts the threads of an open file.
+    pub(crate) fn of(file: DatabaseFile, format: &'static FileFormat) -> Result<Self, OpenError> {
+        let path = &*file.path.clone();
         let (changes, to_write) = sync_channel(WAITING);
         let (reads, to_read) = sync_channel::<Read>(WAITING);
         let source =

@@ -1,6 +1,7 @@
 //! A member of a replica set in a file.
 
 mod disk;
+mod hints;
 mod place;
 
 use std::fmt;
@@ -15,9 +16,9 @@ use resilient_runtime::store::{
     ReplicaVersion, ReplicaWrite, StoreError, Written,
 };
 
-pub(crate) use disk::{Disk, Made};
-use place::{key_in, place, range_of};
-pub(crate) use place::{pack, unpack};
+use disk::{Disk, Made};
+pub(crate) use hints::HintFile;
+use place::{key_in, pack, place, range_of, unpack};
 
 /// The largest record that a [`FileReplica`] stores: 16 MiB for its value and its key.
 ///

@@ -19,14 +19,14 @@ pub(super) fn key_in(place: &[u8], range: &[u8]) -> Option<String> {
 }
 
 /// The bytes of a record: its version, 1 if it has a value, and the value.
-pub(crate) fn pack(record: &ReplicaRecord) -> Vec<u8> {
+pub(super) fn pack(record: &ReplicaRecord) -> Vec<u8> {
     let value = record.value.as_deref();
     let version = record.version.0.to_be_bytes();
     [&version[..], &[u8::from(value.is_some())], value.unwrap_or_default()].concat()
 }
 
 /// Reads what [`pack`] has written.
-pub(crate) fn unpack(bytes: &[u8]) -> Option<ReplicaRecord> {
+pub(super) fn unpack(bytes: &[u8]) -> Option<ReplicaRecord> {
     let (version, rest) = bytes.split_first_chunk()?;
     let value = match rest.split_first()? {
         (0, []) => None,

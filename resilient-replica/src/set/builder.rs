@@ -2,11 +2,15 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+#[cfg(feature = "durable")]
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use resilient_runtime::Registry;
+#[cfg(feature = "durable")]
+use resilient_runtime::{clock::Instant, store::ReplicaKey};
 
 use super::hints::{HintLimits, Hints};
 use super::member::Member;
@@ -14,6 +18,8 @@ use super::resolver::{LastWriteWins, Merging, Resolver, Value};
 use super::stats::Counters;
 use super::{Inner, Level, Mode, ReplicaSet};
 use crate::resolve::{HybridClock, Merge};
+#[cfg(feature = "durable")]
+use crate::{OpenError, file::HintFile};
 
 /// Builds a [`ReplicaSet`].
 ///
@@ -44,6 +50,8 @@ pub struct Builder<T, R> {
     quorums: Option<(usize, usize)>,
     hedge_after: Duration,
     hints: HintLimits,
+    #[cfg(feature = "durable")]
+    hints_in: Option<PathBuf>,
     grace: Duration,
     max_ahead: Duration,
     kind: PhantomData<fn() -> (T, R)>,
@@ -75,6 +83,8 @@ impl<T: Value> Builder<T, LastWriteWins> {
             quorums: None,
             hedge_after: Duration::from_millis(50),
             hints: HintLimits::default(),
+            #[cfg(feature = "durable")]
+            hints_in: None,
             grace: Duration::from_hours(24 * 10),
             max_ahead: Duration::from_secs(1),
             kind: PhantomData,
@@ -87,11 +97,21 @@ impl<T: Value> Builder<T, LastWriteWins> {
     where
         T: Merge,
     {
-        let Self {
-            name, clock, members, region, mode, quorums, hedge_after, hints, grace, max_ahead, ..
-        } = self;
-        let kind = PhantomData;
-        Builder { name, clock, members, region, mode, quorums, hedge_after, hints, grace, max_ahead, kind }
+        Builder {
+            name: self.name,
+            clock: self.clock,
+            members: self.members,
+            region: self.region,
+            mode: self.mode,
+            quorums: self.quorums,
+            hedge_after: self.hedge_after,
+            hints: self.hints,
+            #[cfg(feature = "durable")]
+            hints_in: self.hints_in,
+            grace: self.grace,
+            max_ahead: self.max_ahead,
+            kind: PhantomData,
+        }
     }
 }
 
@@ -150,6 +170,35 @@ impl<T: Value, R: Resolver<T>> Builder<T, R> {
         Self { hints, ..self }
     }
 
+    /// Keeps the writes that members missed in a file too, so that they survive a restart. Each set has a file of its own.
+    ///
+    /// A weak write is accepted when they are on disk. Other writes do not wait for it. Call [`build`](Self::build) inside of a
+    /// runtime, so that hints from before the restart are delivered at once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use resilient_replica::{MemoryReplica, Mode, ReplicaSet, resolve::{Actor, HybridClock}};
+    /// use resilient_runtime::Registry;
+    /// # let path = std::env::temp_dir().join(format!("resilient-hints-{}", std::process::id()));
+    ///
+    /// let registry = Registry::new();
+    /// registry.use_store("near", MemoryReplica::new()); // `far` is not there yet
+    /// let clock = HybridClock::new(Actor::named("orders-0"));
+    /// let names = ReplicaSet::<String>::builder("names", clock).member("near").member("far").mode(Mode::Ap);
+    /// let names = names.hints_in(&path).build(&registry)?;
+    /// assert!(names.write("user 7", &"Ada".to_owned()).await?.is_weak);
+    /// assert_eq!(names.stats().hints, 1);
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "durable")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "durable")))]
+    #[must_use]
+    pub fn hints_in(self, path: impl Into<PathBuf>) -> Self {
+        Self { hints_in: Some(path.into()), ..self }
+    }
+
     /// Sets how long a tombstone is kept at least. 10 days by default, as in Cassandra. It must be longer than hints are kept.
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
@@ -166,7 +215,7 @@ impl<T: Value, R: Resolver<T>> Builder<T, R> {
     ///
     /// # Errors
     /// Returns all problems: no members, a member twice, quorums that do not overlap, a region without members, tombstones
-    /// that are forgotten before hints.
+    /// that are forgotten before hints, a file of hints that cannot be opened.
     pub fn build(self, registry: &Registry) -> Result<ReplicaSet<T, R>, InvalidSet> {
         let count = self.members.len();
         let majority = count / 2 + 1;
@@ -175,25 +224,43 @@ impl<T: Value, R: Resolver<T>> Builder<T, R> {
         if !problems.is_empty() {
             return Err(InvalidSet { set: self.name, problems });
         }
-        let members = self.members.into_iter().enumerate().map(|(index, (region, name))| {
+        let member = |(index, (region, name)): (usize, (Option<String>, String))| {
             let store = registry.store(&name);
             Member { index, name: name.into(), region: region.map(Into::into), store }
-        });
+        };
+        let members: Vec<_> = self.members.into_iter().enumerate().map(member).collect();
+        let counters = Counters::default();
+        #[cfg(not(feature = "durable"))]
+        let hints = Hints::new(self.hints);
+        #[cfg(feature = "durable")]
+        let hints = match &self.hints_in {
+            None => Hints::new(self.hints),
+            Some(path) => {
+                opened(path, &self.name, self.hints, &members, &counters, registry.clock().now()).map_err(
+                    |error| InvalidSet { set: self.name.clone(), problems: vec![error.to_string()] },
+                )?
+            }
+        };
         let inner = Inner {
             name: self.name.into(),
             clock: self.clock,
             timer: registry.clock().clone(),
-            members: members.collect(),
+            members,
             region: self.region.map(Into::into),
             quorums: (read, write),
             hedge_after: self.hedge_after,
-            hints: Hints::new(self.hints),
+            hints,
             is_delivering: AtomicBool::new(false),
             grace: self.grace,
             max_ahead: self.max_ahead,
-            counters: Counters::default(),
+            counters,
         };
-        Ok(ReplicaSet { inner: Arc::new(inner), mode: self.mode, level: Level::default(), kind: PhantomData })
+        let (mode, level) = (self.mode, Level::default());
+        let set = ReplicaSet { inner: Arc::new(inner), mode, level, kind: PhantomData };
+        if set.inner.hints.len() > 0 {
+            set.start_delivery();
+        }
+        Ok(set)
     }
 
     fn problems(&self, read: usize, write: usize) -> Vec<String> {
@@ -238,4 +305,38 @@ impl<T: Value, R: Resolver<T>> Builder<T, R> {
         }
         problems
     }
+}
+
+/// Opens a file of hints.
+#[cfg(feature = "durable")]
+fn opened(
+    path: &Path,
+    set: &str,
+    limits: HintLimits,
+    members: &[Member],
+    counters: &Counters,
+    now: Instant,
+) -> Result<Hints, OpenError> {
+    let names = members.iter().map(|member| Arc::clone(&member.name)).collect();
+    let (file, stored) = HintFile::open(path, set, names)?;
+    let mut kept = Vec::new();
+    for hint in stored {
+        match file.member(&hint.member) {
+            Some(member) => {
+                kept.push((
+                    hint.left(limits.max_age),
+                    member,
+                    ReplicaKey::new(set, &*hint.key),
+                    hint.record.clone(),
+                ));
+            }
+            None => {
+                file.remove(&hint.member, &hint.key);
+                counters.dropped_hints.add();
+            }
+        }
+    }
+    let (hints, dropped) = Hints::with_log(limits, file, kept.into_iter(), now);
+    (0..dropped).for_each(|_| counters.dropped_hints.add());
+    Ok(hints)
 }

@@ -30,16 +30,30 @@ impl Drop for Delivering {
 }
 
 impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
-    /// Keeps a write for a member that missed it.
-    pub(super) fn keep(&self, member: usize, key: ReplicaKey, record: ReplicaRecord) {
-        if !self.inner.hints.add(member, key, record, self.inner.timer.now()) {
-            self.inner.counters.dropped_hints.add();
-            return;
+    /// Keeps a write for a member that missed it. The returned future ends when it is kept on disk, if hints are.
+    pub(super) fn keep(
+        &self,
+        member: usize,
+        key: ReplicaKey,
+        record: &ReplicaRecord,
+    ) -> impl Future<Output = ()> + Send + use<T, R> {
+        let (now, inner) = (self.inner.timer.now(), Arc::clone(&self.inner));
+        let kept = inner.hints.add(member, key, record, now);
+        match kept {
+            Some(_) => self.start_delivery(),
+            None => inner.counters.dropped_hints.add(),
         }
-        self.start_delivery();
+        async move {
+            if let Some(Some(saved)) = kept
+                && let Err(error) = saved.await
+            {
+                inner.counters.unsaved_hints.add();
+                tracing::warn!(target: "resilient_replica", set = &*inner.name, %error, "a hint is kept in memory only");
+            }
+        }
     }
 
-    fn start_delivery(&self) {
+    pub(super) fn start_delivery(&self) {
         if self.inner.is_delivering.swap(true, Ordering::AcqRel) {
             return;
         }

@@ -5,11 +5,12 @@
 //! as a write.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use resilient_runtime::clock::Instant;
-use resilient_runtime::store::{ReplicaKey, ReplicaRecord};
+use resilient_runtime::store::{Answer, ReplicaKey, ReplicaRecord};
 
 /// The bounds of the hints of a set.
 ///
@@ -39,7 +40,7 @@ impl Default for HintLimits {
 #[derive(Clone, Debug)]
 struct Hint {
     record: ReplicaRecord,
-    since: Instant,
+    until: Instant,
     turn: u64,
 }
 
@@ -49,7 +50,20 @@ struct Hint {
 pub(crate) struct Hints {
     limits: HintLimits,
     state: Mutex<State>,
+    log: Option<Box<dyn HintLog>>,
 }
+
+/// Keeps the hints on disk. It is called while the state is locked, so it goes through the same states.
+pub(crate) trait HintLog: fmt::Debug + Send + Sync {
+    /// Starts to store a hint in place of an earlier one.
+    fn put(&self, member: usize, key: &str, record: &ReplicaRecord) -> Answer<'static, ()>;
+
+    /// Starts to remove a hint. If that fails, it is delivered again after a restart, which changes nothing.
+    fn remove(&self, member: usize, key: &str);
+}
+
+/// Ends when a hint is on disk. `None` without a log.
+pub(crate) type Saved = Option<Answer<'static, ()>>;
 
 /// A member, and the key that it has missed.
 type Place = (usize, ReplicaKey);
@@ -86,21 +100,64 @@ fn size(key: &ReplicaKey, record: &ReplicaRecord) -> usize {
 
 impl Hints {
     pub(crate) fn new(limits: HintLimits) -> Self {
-        Self { limits, state: Mutex::default() }
+        Self { limits, state: Mutex::default(), log: None }
+    }
+
+    /// Creates hints with a log, and the hints that it has: how long each can still be kept, its member, key and record.
+    /// Returns how many of them were dropped.
+    #[cfg(feature = "durable")]
+    pub(crate) fn with_log(
+        limits: HintLimits,
+        log: impl HintLog + 'static,
+        stored: impl Iterator<Item = (Duration, usize, ReplicaKey, ReplicaRecord)>,
+        now: Instant,
+    ) -> (Self, usize) {
+        let hints = Self { log: Some(Box::new(log)), ..Self::new(limits) };
+        let mut dropped = 0;
+        for (left, member, key, record) in stored {
+            let (mut state, place) = (hints.state(), (member, key));
+            if left.is_zero() || !hints.put(&mut state, place.clone(), record, now.after(left)) {
+                hints.remove(&mut state, &place);
+                dropped += 1;
+            }
+        }
+        (hints, dropped)
+    }
+
+    fn remove(&self, state: &mut State, place: &Place) {
+        state.remove(place);
+        if let Some(log) = &self.log {
+            log.remove(place.0, place.1.key());
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a record for a member. Returns false if there is no space: the sweep delivers it then.
-    pub(crate) fn add(&self, member: usize, key: ReplicaKey, record: ReplicaRecord, now: Instant) -> bool {
-        let mut state = self.state();
-        let place = (member, key);
-        let before = state.hints.get(&place);
-        if before.is_some_and(|hint| hint.record.version >= record.version) {
-            return true;
+    /// Keeps a record for a member. Returns `None` if there is no space: the sweep delivers it then.
+    pub(crate) fn add(
+        &self,
+        member: usize,
+        key: ReplicaKey,
+        record: &ReplicaRecord,
+        now: Instant,
+    ) -> Option<Saved> {
+        let (mut state, place) = (self.state(), (member, key));
+        if state.hints.get(&place).is_some_and(|hint| hint.record.version >= record.version) {
+            return Some(None);
         }
+        let saved = |log: &dyn HintLog| log.put(member, place.1.key(), record);
+        let until = now.after(self.limits.max_age);
+        if !self.put(&mut state, place.clone(), record.clone(), until) {
+            return None;
+        }
+        Some(self.log.as_deref().map(saved))
+    }
+
+    /// Puts a hint in place of an earlier one. Returns false if there is no space.
+    fn put(&self, state: &mut State, place: Place, record: ReplicaRecord, until: Instant) -> bool {
+        let before = state.hints.get(&place);
         let freed = before.map_or(0, |hint| size(&place.1, &hint.record));
         let (turn, bytes) = (before.map(|hint| hint.turn), state.bytes - freed + size(&place.1, &record));
         if bytes > self.limits.max_bytes || turn.is_none() && state.hints.len() >= self.limits.max_hints {
@@ -108,7 +165,7 @@ impl Hints {
         }
         state.bytes = bytes;
         let turn = turn.unwrap_or_else(|| state.queue(place.clone()));
-        state.hints.insert(place, Hint { record, since: now, turn });
+        state.hints.insert(place, Hint { record, until, turn });
         true
     }
 
@@ -120,15 +177,14 @@ impl Hints {
         is_asked: impl Fn(usize) -> bool,
     ) -> Option<(usize, ReplicaKey, ReplicaRecord)> {
         let state = &mut *self.state();
-        let is_old = |state: &State, place: &Place| {
-            state.hints.get(place).is_none_or(|hint| now.since(hint.since) > self.limits.max_age)
-        };
+        let is_old =
+            |state: &State, place: &Place| state.hints.get(place).is_none_or(|hint| now > hint.until);
         // Also hints of members that are not asked end.
         loop {
             let is_next = |place: &&Place| is_asked(place.0) || is_old(state, place);
             let place = state.turns.values().find(is_next)?.clone();
             if is_old(state, &place) {
-                state.remove(&place);
+                self.remove(state, &place);
                 continue;
             }
             let turn = state.queue(place.clone());
@@ -144,7 +200,7 @@ impl Hints {
     pub(crate) fn done(&self, member: usize, key: &ReplicaKey, record: &ReplicaRecord) {
         let (mut state, place) = (self.state(), (member, key.clone()));
         if state.hints.get(&place).is_some_and(|hint| hint.record.version <= record.version) {
-            state.remove(&place);
+            self.remove(&mut state, &place);
         }
     }
 
@@ -158,7 +214,8 @@ impl Hints {
 
     /// The age of the oldest hint.
     pub(crate) fn oldest(&self, now: Instant) -> Option<Duration> {
-        self.state().hints.values().map(|hint| now.since(hint.since)).max()
+        let left = self.state().hints.values().map(|hint| hint.until.since(now)).min();
+        left.map(|left| self.limits.max_age.saturating_sub(left))
     }
 }
 
@@ -179,7 +236,7 @@ mod tests {
         let key = |number: usize| ReplicaKey::new("set", number.to_string());
         for round in 1..100 {
             for number in 0..3 {
-                assert!(hints.add(number, key(number), record(round), now));
+                assert!(hints.add(number, key(number), &record(round), now).is_some());
             }
             let delivered: Vec<usize> =
                 (0..6).filter_map(|_| hints.next(now, |_| true)).map(|(member, ..)| member).collect();
@@ -199,7 +256,7 @@ mod tests {
     fn an_old_hint_ends_also_if_its_member_is_not_asked() {
         let (time, limits) = (ManualClock::new(), HintLimits::default());
         let (hints, clock) = (Hints::new(limits), time.clock());
-        assert!(hints.add(0, ReplicaKey::new("set", "key"), record(1), clock.now()));
+        assert!(hints.add(0, ReplicaKey::new("set", "key"), &record(1), clock.now()).is_some());
         time.advance(limits.max_age * 2);
         assert!(hints.next(clock.now(), |_| false).is_none());
         assert_eq!((hints.len(), hints.bytes()), (0, 0));

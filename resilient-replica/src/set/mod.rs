@@ -24,6 +24,8 @@ use std::time::Duration;
 pub use builder::{Builder, InvalidSet};
 pub use error::{Problem, ReplicaError};
 pub use hints::HintLimits;
+#[cfg(feature = "durable")]
+pub(crate) use hints::HintLog;
 pub use mode::{Level, Mode};
 pub use read::Read;
 use resilient_runtime::Component;
@@ -159,6 +161,7 @@ impl<T, R> ReplicaSet<T, R> {
             hint_bytes: hints.bytes(),
             oldest_hint: hints.oldest(timer.now()),
             dropped_hints: counters.dropped_hints.get(),
+            unsaved_hints: counters.unsaved_hints.get(),
         }
     }
 

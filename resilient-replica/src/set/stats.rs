@@ -36,6 +36,8 @@ pub struct Stats {
     pub oldest_hint: Option<Duration>,
     /// Writes that were not kept for a member, because there was no space. A sweep delivers them.
     pub dropped_hints: u64,
+    /// Writes that are kept in memory only, because the file of hints could not be written.
+    pub unsaved_hints: u64,
 }
 
 #[derive(Debug, Default)]
@@ -63,4 +65,5 @@ pub(crate) struct Counters {
     pub(crate) repairs: Count,
     pub(crate) hedges: Count,
     pub(crate) dropped_hints: Count,
+    pub(crate) unsaved_hints: Count,
 }

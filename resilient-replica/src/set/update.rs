@@ -172,7 +172,7 @@ impl<T: Value + Merge> ReplicaSet<T, Merging> {
             Box::pin(async move { (member, set.merge_into(member, &key, value, record, version).await) })
         };
         let round = self.round(send, done).await?;
-        self.end(key, record, round)
+        self.end(key, record, round).await
     }
 }
 

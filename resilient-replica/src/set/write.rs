@@ -1,5 +1,6 @@
 //! Writes.
 
+use futures_util::future::join_all;
 use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, StoreError, Written};
 
 use super::deliver::in_background;
@@ -114,7 +115,7 @@ impl<T: Value> ReplicaSet<T, LastWriteWins> {
                     self.inner.counters.conflicts.add();
                     record = self.record(record.value);
                 }
-                None => return self.end(&key, record, round),
+                None => return self.end(&key, record, round).await,
             }
         }
         Err(Problem::Contended { attempts: ATTEMPTS })
@@ -163,7 +164,7 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
     }
 
     /// Decides whether a write is accepted, and passes it on to the other members.
-    pub(super) fn end(
+    pub(super) async fn end(
         &self,
         key: &ReplicaKey,
         record: ReplicaRecord,
@@ -192,12 +193,17 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
             self.inner.counters.weak_writes.add();
         }
         let accepted = Accepted { members: applied, is_weak, version: timestamp(record.version), at };
-        for (member, _) in failed {
-            self.keep(member, key.clone(), record.clone());
-        }
+        let kept: Vec<_> =
+            failed.into_iter().map(|(member, _)| self.keep(member, key.clone(), &record)).collect();
         if rest.pending() > 0 {
             let (set, key) = (self.clone(), key.clone());
             in_background(async move { set.finish(&key, &record, rest).await });
+        }
+        let kept = async { _ = join_all(kept).await };
+        if is_weak {
+            kept.await;
+        } else {
+            in_background(kept);
         }
         Ok(accepted)
     }
@@ -206,7 +212,9 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
     async fn finish(&self, key: &ReplicaKey, record: &ReplicaRecord, mut rest: Gather<Written>) {
         loop {
             match rest.next().await {
-                Next::Answer(member, Err(_)) => self.keep(member, key.clone(), record.clone()),
+                Next::Answer(member, Err(_)) => {
+                    self.keep(member, key.clone(), record).await;
+                }
                 Next::Answer(..) | Next::Hedge | Next::Deadline => {}
                 Next::End => return,
             }
