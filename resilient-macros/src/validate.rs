@@ -82,6 +82,7 @@ fn signature(function: &FnItem, errors: &mut Errors) {
 fn runtime_above(args: &Args, function: &FnItem, errors: &mut Errors) -> bool {
     let awaits = |fallback: &Fallback| {
         timeouts(fallback).next().is_some()
+            || fallback.replica().is_some()
             || fallback.code().any(|answer| is_async(answer) || names(&answer.to_token_stream(), "await"))
     };
     let needs_async = args.timeout.is_some() && args.threads().is_none()
@@ -278,6 +279,10 @@ fn fallback_fits(args: &Args, shape: &Shape, errors: &mut Errors) {
     let Some(fallback) = &args.fallback else { return };
     if let (false, Some(span)) = (shape.is_async(), timeouts(fallback).next()) {
         errors.span(span, "a synchronous fallback level cannot be cancelled, so it cannot have a time limit; make the function an `async fn`");
+    }
+    if let Some(replica) = fallback.replica().filter(|_| !shape.is_async()) {
+        let message = "a replica set is read asynchronously; make the function an `async fn`, or write `replica = f` with your own function";
+        errors.at(&replica.set, message);
     }
     for answer in fallback.code() {
         if let Expr::Closure(closure) = answer

@@ -7,8 +7,11 @@ table! {
 
     /// Timeout of an asynchronous level that sets no timeout itself.
     level_timeout: span("24h") = "1s", "level_timeout = \"1s\"" [timeout]
-    /// Another instance or region of the same service.
-    replica: group, "replica = f or replica(f, timeout = \"500ms\")" {
+    /// Another instance or region of the same service: a function, or a `ReplicaSet` of the crate `resilient-replica`, which
+    /// is read asynchronously.
+    replica: group, "replica = f or replica(f, timeout = \"500ms\"), or replica(set, key = id)" {
+        /// Key in the replica set.
+        key: code, "key = id"
         /// Timeout of an asynchronous replica. If not set: `level_timeout`.
         timeout as replica_timeout: span("24h") = none, "timeout = \"500ms\""
     }

@@ -57,6 +57,8 @@ mod methods;
 mod once;
 #[path = "shapes/repeated.rs"]
 mod repeated;
+#[path = "shapes/replica.rs"]
+mod replica;
 #[path = "shapes/shed.rs"]
 mod shed;
 #[path = "shapes/sites.rs"]

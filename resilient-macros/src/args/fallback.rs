@@ -30,6 +30,14 @@ pub(crate) enum Answer {
     Code(Expr),
     /// The built-in local or distributed cache.
     Cache(BuiltInCache),
+    /// A replica set.
+    Replica(ReplicaRead),
+}
+
+/// `replica(set, key = id)`
+pub(crate) struct ReplicaRead {
+    pub(crate) set: Expr,
+    pub(crate) key: Keyed<Expr>,
 }
 
 pub(crate) struct BuiltInCache {
@@ -55,7 +63,15 @@ impl Fallback {
     pub(crate) fn caches(&self) -> impl Iterator<Item = &BuiltInCache> {
         self.levels.iter().filter_map(|level| match &level.answer {
             Answer::Cache(cache) => Some(cache),
-            Answer::Code(_) => None,
+            Answer::Code(_) | Answer::Replica(_) => None,
+        })
+    }
+
+    /// Returns the replica set, if it is a level.
+    pub(crate) fn replica(&self) -> Option<&ReplicaRead> {
+        self.levels.iter().find_map(|level| match &level.answer {
+            Answer::Replica(replica) => Some(replica),
+            Answer::Code(_) | Answer::Cache(_) => None,
         })
     }
 
@@ -63,7 +79,7 @@ impl Fallback {
     pub(crate) fn code(&self) -> impl Iterator<Item = &Expr> {
         self.levels.iter().filter_map(|level| match &level.answer {
             Answer::Code(answer) => Some(answer),
-            Answer::Cache(_) => None,
+            Answer::Cache(_) | Answer::Replica(_) => None,
         })
     }
 }
@@ -74,12 +90,13 @@ impl BuiltInCache {
     }
 }
 
+const REPLICA: &str = "replica";
 const LOCAL: &str = "local_cache";
 const DISTRIBUTED: &str = "distributed_cache";
 
 /// Name in the attribute and variant, in the order of the chain.
 const LEVELS: [(&str, &str); 5] = [
-    ("replica", "Replica"),
+    (REPLICA, "Replica"),
     (DISTRIBUTED, "DistributedCache"),
     (LOCAL, "LocalCache"),
     ("backup", "Backup"),
@@ -183,9 +200,19 @@ fn level(
                 .parse::<Token![,]>()
                 .map_err(|error| Error::new(error.span(), "expected `,` between two options"))?;
         }
-        options_here.rows.retain(|row| row.option == TIMEOUT);
-        options(&options_here, content, errors, settings, |_, _, _, _| Ok(false));
-        Ok(Answer::Code(answer))
+        options_here.rows.retain(|row| row.option == TIMEOUT || name == REPLICA);
+        let mut by = None;
+        options(&options_here, content, errors, settings, |option, input, _, _| {
+            if name != REPLICA || option != "key" {
+                return Ok(false);
+            }
+            by = Some(expression(option.clone(), input, "id")?);
+            Ok(true)
+        });
+        Ok(match by {
+            Some(key) => Answer::Replica(ReplicaRead { set: answer, key }),
+            None => Answer::Code(answer),
+        })
     })
 }
 

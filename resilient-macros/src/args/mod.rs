@@ -15,7 +15,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, Ident, LitStr, Path, Result, Token, parenthesized};
 
 pub(crate) use chaos::Chaos;
-pub(crate) use fallback::{Answer, BuiltInCache, Fallback, Level, is_async, timeouts};
+pub(crate) use fallback::{Answer, BuiltInCache, Fallback, Level, ReplicaRead, is_async, timeouts};
 pub(crate) use limits::{Coalesce, RateLimit};
 pub(crate) use once::Once;
 pub(crate) use policies::{Policy, Retry};

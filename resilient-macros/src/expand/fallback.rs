@@ -20,7 +20,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Expr, Type};
 
 use super::Writer;
-use crate::args::{Answer, BuiltInCache, Fallback, Level, is_async};
+use crate::args::{Answer, BuiltInCache, Fallback, Level, ReplicaRead, is_async};
 use crate::shape::tokens;
 use crate::spans::{ends, located, runtime_at};
 
@@ -118,6 +118,7 @@ impl Writer<'_> {
             }
             Answer::Code(answer) => self.level_of_code(level, answer, index == last),
             Answer::Cache(cache) => self.level_of_cache(cache, level, index == last),
+            Answer::Replica(replica) => self.level_of_replica(replica, level, index == last),
         });
         let why = self.why();
         quote_spanned!(mixed=> #why #[allow(unreachable_code)] '__levels: { #(#levels)* })
@@ -224,6 +225,33 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+
+    fn level_of_replica(&self, replica: &ReplicaRead, level: &Level, is_last: bool) -> TokenStream {
+        let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
+        let ReplicaRead { set, key } = replica;
+        let (variant, key) = (self.level(level.variant), &key.value);
+        // rustc errors about a set that is none, or has other values, point to it.
+        let read = runtime_at(krate, "read_replica", ends(set));
+        let (set, key) = (quote_spanned!(ends(set).0=> &(#set)), quote_spanned!(ends(key).0=> &(#key)));
+        let read = quote_spanned!(ends(&replica.set).1=> #read::<#output, _, _>(#set, #key));
+        let served = self.served(level.variant, &quote!(::core::option::Option::None));
+        let failed = self.failed_level(level.variant, is_last);
+        quote_spanned! {mixed=> {
+            let __last: ::core::result::Result<#output, #krate::__rt::NoAnswer> =
+                match __call.enter_level(#variant) {
+                    #[allow(unused_mut)]
+                    ::core::result::Result::Ok(mut __asking) => {
+                        let __found = __call.ask(__asking, #read).await;
+                        __call.replica_found(__found)
+                    }
+                    ::core::result::Result::Err(__none) => ::core::result::Result::Err(__none),
+                };
+            match __last {
+                ::core::result::Result::Ok(__out) => { #served }
+                __last => { #failed }
+            }
+        }}
     }
 
     /// Returns the code for a level that returned the result `__out`.

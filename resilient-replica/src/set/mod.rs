@@ -3,6 +3,7 @@
 mod builder;
 mod deliver;
 mod error;
+mod fallback;
 mod gather;
 mod hints;
 mod member;

@@ -81,6 +81,7 @@ mod failed;
 mod kept;
 mod level_permit;
 mod memory;
+mod replica;
 mod stats;
 
 use std::any::TypeId;
@@ -107,6 +108,7 @@ pub use kept::{Keeps, LastGood};
 pub(crate) use level_permit::LevelPermit;
 pub use level_permit::NoAnswer;
 pub use memory::MemoryCache;
+pub use replica::ReplicaSource;
 pub use stats::{CacheStats, LevelStats, Stats};
 
 pub use crate::store::cache::{CacheEntry, CacheStore};
@@ -384,9 +386,14 @@ impl Fallback {
     }
 
     /// The distributed cache misses without a read or an entry.
-    #[cold]
     pub(crate) fn distributed_missed(&self, none: NoAnswer) {
-        let (level, why) = (Level::DistributedCache.as_str(), none.as_str());
+        self.found_nothing(Level::DistributedCache, none);
+    }
+
+    /// A level has no value. It has not failed otherwise.
+    #[cold]
+    pub(crate) fn found_nothing(&self, level: Level, none: NoAnswer) {
+        let (level, why) = (level.as_str(), none.as_str());
         self.core.publish(Self::KIND, EventKind::FallbackMissed { level, why });
     }
 

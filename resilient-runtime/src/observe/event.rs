@@ -160,7 +160,8 @@ pub enum EventKind {
     FallbackMissed {
         /// The name of the level.
         level: &'static str,
-        /// `timed_out`, `refused` or `out_of_time`.
+        /// `timed_out`, `refused` or `out_of_time`; of a cache or replica set also `empty`, `stale`, `unreadable` or
+        /// `store_failed`.
         why: &'static str,
     },
     /// Every fallback level failed.

@@ -664,3 +664,13 @@ pub async fn recover_level_async<R, E>(
 ) -> R {
     answer(failure).await
 }
+
+/// Reads the value of a key from a replica set, as an outcome.
+pub async fn read_replica<R, S, K>(set: &S, key: &K) -> Result<R, NoAnswer>
+where
+    R: crate::replay::Replay<Value: From<S::Value>>,
+    S: crate::fallback::ReplicaSource + ?Sized,
+    K: ToString + ?Sized,
+{
+    set.read_replica(&key.to_string()).await.map(|value| R::replay(value.into()))
+}

@@ -85,6 +85,14 @@ impl<'p> Call<'p> {
         fallback::note(self.pipeline.operation.name(), level, age, why);
     }
 
+    /// Records that a replica set had no value.
+    pub fn replica_found<R>(&self, found: Result<Result<R, NoAnswer>, NoAnswer>) -> Result<R, NoAnswer> {
+        if let (Ok(Err(none)), Some(fallback)) = (&found, &self.pipeline.stages.fallback) {
+            fallback.found_nothing(Level::Replica, *none);
+        }
+        found.and_then(|found| found)
+    }
+
     /// Records that a level had no value.
     #[cold]
     pub fn level_failed(&mut self, level: Level) {
