@@ -96,6 +96,9 @@ pub mod metrics;
 mod middleware;
 mod per_host;
 mod problem;
+#[cfg(feature = "replica")]
+#[cfg_attr(docsrs, doc(cfg(feature = "replica")))]
+mod replica;
 mod serve;
 
 pub use admin::Admin;
@@ -104,6 +107,8 @@ pub use login::{Locked, LoginAttempt, LoginGuard};
 pub use middleware::ReqwestMiddleware;
 pub use per_host::PerHost;
 pub use problem::{Problem, status_of};
+#[cfg(feature = "replica")]
+pub use replica::ReplicaSession;
 pub use serve::HttpServer;
 
 /// Runs the examples of the README and of `docs` as tests, in the crate that has all of their dependencies.

@@ -1,6 +1,7 @@
 //! Reads.
 
 use resilient_runtime::store::{Expected, ReplicaKey, ReplicaRecord, ReplicaVersion, Written};
+use resilient_runtime::{Degradation, Level};
 
 use super::error::{Problem, ReplicaError};
 use super::gather::{Gather, Next};
@@ -14,8 +15,8 @@ use crate::resolve::Timestamp;
 pub struct Read<T> {
     /// The value, or `None` if there is none.
     pub value: Option<T>,
-    /// Whether fewer members answered than a read needs to see the last write. Mark the response of your service as degraded
-    /// then.
+    /// Whether fewer members answered than a read needs to see the last write. The read is then part of the
+    /// [`Degradation`] of the work around it, so that `resilient-http` marks the response.
     pub may_be_stale: bool,
     /// The version of the value, or of its removal.
     pub version: Option<Timestamp>,
@@ -67,9 +68,17 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         self.inner.counters.reads.add();
         if may_be_stale {
             self.inner.counters.stale_reads.add();
+            self.note_stale(found.answers.len());
         }
         let version = resolved.target.map(|target| timestamp(target.version));
         Ok((Read { value: resolved.value, may_be_stale, version }, has_it))
+    }
+
+    /// Marks the response of the service as degraded.
+    fn note_stale(&self, answers: usize) {
+        let (name, members) = (&self.inner.name, self.inner.members.len());
+        let text = format!("{answers} of {members} members of the replica set `{name}` answered");
+        Degradation::note("replica set", Level::Replica, None, &text);
     }
 
     /// Asks as many members as needed, others in place of members that fail or are slow, and more until one has what was seen.

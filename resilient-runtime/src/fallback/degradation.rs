@@ -131,6 +131,26 @@ impl Why {
 }
 
 impl Degradation {
+    /// Records that the result of the work that is running is degraded, although no fallback level made it. `text` is the
+    /// reason.
+    ///
+    /// It has no effect outside of a [`scope`](Self::scope), and of a function that stores its results in a built-in cache: this
+    /// one does not store a degraded result.
+    ///
+    /// ```
+    /// use resilient_runtime::{Degradation, Level};
+    ///
+    /// let near = || {
+    ///     Degradation::note("prices", Level::Replica, None, "two of three members did not answer");
+    ///     995
+    /// };
+    /// let (price, degradation) = Degradation::collect(near);
+    /// assert_eq!((price, degradation.unwrap().level), (995, Level::Replica));
+    /// ```
+    pub fn note(operation: &'static str, level: Level, age: Option<Duration>, text: &str) {
+        note(operation, level, age, Some(&Why::new(None, text)));
+    }
+
     /// Runs `work`, and returns its output together with the calls in it that fallback levels served.
     ///
     /// # Cancel safety

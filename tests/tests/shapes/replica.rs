@@ -1,8 +1,8 @@
 //! A replica set as a fallback level.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use resilient_runtime::fallback::{NoAnswer, ReplicaSource};
