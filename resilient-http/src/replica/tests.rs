@@ -15,7 +15,7 @@ use crate::layer::DegradedLayer;
 
 type Names = ReplicaSet<String>;
 
-/// A service with a set of three members, of which some can be reached.
+/// A service with a set of three members. Only the members in `reached` exist.
 fn service(mode: Mode, reached: &[&str]) -> Router {
     async fn read(
         State(names): State<Names>,

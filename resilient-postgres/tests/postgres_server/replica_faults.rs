@@ -223,6 +223,7 @@ async fn the_documented_rights_are_enough_and_each_missing_one_is_an_error() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs PostgreSQL: cargo xtask postgres"]
 async fn twenty_kills_of_the_server_lose_no_write_that_was_applied() {
+    // T211
     let mut server = Server::start().await;
     let store = Arc::new(server.store());
     let (next, ends) = (Arc::new(AtomicU32::new(1)), Arc::new(AtomicBool::new(false)));

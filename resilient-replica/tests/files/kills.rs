@@ -61,6 +61,7 @@ fn number_of(record: &ReplicaRecord) -> u64 {
 
 #[tokio::test]
 async fn no_write_that_was_acknowledged_is_lost_when_the_process_is_killed() {
+    // T210
     let folder = Folder::new("kills");
     let path = folder.path("member");
     let mut acknowledged: BTreeMap<u32, u64> = BTreeMap::new();

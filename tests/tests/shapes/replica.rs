@@ -70,6 +70,7 @@ impl Shop {
 
 #[tokio::test(start_paused = true)]
 async fn a_replica_set_is_read_if_the_call_fails() {
+    // T212
     let shop = Shop::new();
     assert_eq!(shop.price(3, "apples".to_owned(), true).await, Ok(3));
     assert_eq!(shop.copies.reads.load(Ordering::Relaxed), 0, "only after a failure");
