@@ -29,7 +29,7 @@ impl Instance {
         Self::with(Registry::new(), url, PATIENCE, config)
     }
 
-    fn with(registry: Registry, url: &str, timeout: Duration, config: rate_limit::Config) -> Self {
+    pub(crate) fn with(registry: Registry, url: &str, timeout: Duration, config: rate_limit::Config) -> Self {
         resilient_redis::register(&registry);
         registry.store("shared").reconfigure(store::Config::default().url(url).timeout(timeout)).unwrap();
         let limiter = registry.rate_limiter("api");
@@ -37,7 +37,14 @@ impl Instance {
         Self { registry, limiter }
     }
 
-    fn shared(&self) -> rate_limit::SharedStats {
+    /// Another limiter of this instance.
+    pub(crate) fn add(&self, name: &str, config: rate_limit::Config) -> Arc<RateLimiter> {
+        let limiter = self.registry.rate_limiter(name);
+        limiter.reconfigure(config.store("shared")).unwrap();
+        limiter
+    }
+
+    pub(crate) fn shared(&self) -> rate_limit::SharedStats {
         self.limiter.stats().shared.unwrap()
     }
 }
