@@ -14,6 +14,7 @@ mod logins;
 mod lost_response;
 mod process;
 mod rate;
+mod rate_failover;
 mod rate_group;
 mod rate_history;
 mod rate_http;
@@ -23,6 +24,7 @@ mod sentinel;
 mod server;
 #[cfg(feature = "tls")]
 mod tls;
+mod wait;
 
 use std::time::Duration;
 
