@@ -14,7 +14,7 @@ use crate::server::{PATIENCE, Server};
 
 const PROCESSES: usize = 4;
 const TASKS: usize = 4;
-const KILLS: usize = 20;
+const KILLS: usize = 30;
 /// The time from one key to the next, in microseconds.
 const KEY_EVERY: u64 = 2000;
 

@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Executed(u64),
     /// The caller got the result with this number.
     Answered(u64),
-    /// The caller was told that the outcome is unknown.
+    /// The outcome of the key is unknown to the store.
     Unknown,
 }
 
@@ -90,7 +90,7 @@ impl Recorder {
     }
 }
 
-/// Reads the calls of a process. The last line of a killed process can be incomplete: nobody knows of this call.
+/// Reads the calls of a process. The last line of a killed process can be incomplete, and is not used.
 pub(crate) fn read(path: impl AsRef<Path>) -> Vec<Call> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));

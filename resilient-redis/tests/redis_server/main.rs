@@ -13,6 +13,7 @@ mod instances;
 mod logins;
 mod lost_response;
 mod process;
+mod proxy;
 mod rate;
 mod rate_failover;
 mod rate_group;

@@ -21,7 +21,7 @@ const INSTANCES: usize = 3;
 /// Tasks that ask, for each limiter of each instance.
 const TASKS: usize = 2;
 
-/// Who decided about a call.
+/// Where a call was decided.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Store,
@@ -61,7 +61,7 @@ impl Asked {
                     self.calls.lock().unwrap().push((by, call));
                 }
                 Err(kind) => {
-                    assert_eq!(kind, RejectionKind::RateLimited, "the limiter in the process decides")
+                    assert_eq!(kind, RejectionKind::RateLimited, "the limiter in the process decides");
                 }
             }
             // Leaves the processor to the servers.
@@ -70,7 +70,7 @@ impl Asked {
     }
 }
 
-/// Starts instances, each of which knows from its first call how many there are.
+/// Starts instances. Each one knows the number of all instances from its first call on.
 async fn instances(url: &str, server: &Server) -> Vec<Instance> {
     let store = server.store();
     for other in 1..INSTANCES {
@@ -79,7 +79,7 @@ async fn instances(url: &str, server: &Server) -> Vec<Instance> {
     let mut instances = Vec::new();
     for other in 1..=INSTANCES {
         let instance = Instance::with(Registry::new(), url, LIMIT, rate("10/h"));
-        until("all are known", || instance.shared().instances as usize == INSTANCES).await;
+        until("all are known", async || instance.shared().instances as usize == INSTANCES).await;
         instances.push(instance);
         store.leave(other as u128).await.unwrap();
     }
@@ -142,10 +142,10 @@ async fn during_a_failover_each_instance_has_its_share_and_no_call_waits_longer_
         limiters.map(|limiter| Arc::new(Asked { limiter, calls: Mutex::default() })).collect::<Vec<_>>()
     });
     let every = || asked.iter().flatten();
-    // Of the limit of an hour, all replicas know that 4 tokens are used.
+    // All replicas receive that 4 tokens of the limit of an hour are used.
     assert_eq!(take(&watched.servers[0], "api\0", rate("10/h"), 4).await.granted, 4);
     let [primary, replicas @ ..] = &watched.servers[..] else { unreachable!() };
-    until("all replicas know", || {
+    until("all replicas know", async || {
         replicas.iter().all(|replica| state(replica, "api\0") == state(primary, "api\0"))
     })
     .await;
@@ -156,13 +156,14 @@ async fn during_a_failover_each_instance_has_its_share_and_no_call_waits_longer_
         tokio::spawn(async move { asked.ask(&is_over).await })
     });
     let tasks: Vec<_> = tasks.collect();
-    until("the store decides", || every().all(|asked| asked.count(By::Store) > 20)).await;
+    until("the store decides", async || every().all(|asked| asked.count(By::Store) > 20)).await;
     watched.expect_failover();
     watched.servers[0].kill();
-    until("the limiter in the process decides", || every().all(|asked| asked.count(By::Local) > 20)).await;
+    until("the limiter in the process decides", async || every().all(|asked| asked.count(By::Local) > 20))
+        .await;
     let counts: Vec<_> = every().map(|asked| asked.count(By::Store)).collect();
     let goes_on = || every().zip(&counts).all(|(asked, before)| asked.count(By::Store) > before + 40);
-    until("the store decides again", || goes_on() && every().all(|asked| !asked.is_degraded())).await;
+    until("the store decides again", async || goes_on() && every().all(|asked| !asked.is_degraded())).await;
     is_over.store(true, Ordering::SeqCst);
     for task in tasks {
         task.await.unwrap();
@@ -206,7 +207,7 @@ async fn a_failover_admits_as_many_more_calls_as_the_replica_had_not_received() 
     for (name, config) in &limits {
         assert_eq!(take(&server, name, config.clone(), 3).await.remaining, 7);
     }
-    let is_known = || limits.iter().all(|(name, _)| state(&replica, name) == state(&server, name));
+    let is_known = async || limits.iter().all(|(name, _)| state(&replica, name) == state(&server, name));
     until("the replica knows", is_known).await;
     // The connection of the replica is lost.
     replica.run("REPLICAOF 127.0.0.1 1").await;

@@ -12,9 +12,9 @@ use crate::server::PATIENCE;
 pub(crate) const LATE: Duration = Duration::from_millis(5);
 
 /// Waits until a condition holds.
-pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
-    while !holds() {
+    while !holds().await {
         assert!(start.elapsed() < PATIENCE * 2, "{what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
