@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Times are rounded down to microseconds, in the processes and in the server.
 const ROUNDING: u64 = 2;
@@ -100,16 +100,35 @@ pub(crate) fn read(path: impl AsRef<Path>) -> Vec<Call> {
 /// How many calls a limit admits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bound {
-    pub(crate) per_second: u64,
+    /// At once, and for each time of `every` that has passed, `tokens` more.
     pub(crate) burst: u64,
+    pub(crate) tokens: u64,
+    pub(crate) every: Duration,
     /// Tokens that can be taken before a period begins and used in it. The first period has all tokens, and none of these.
     pub(crate) leased: u64,
 }
 
-/// Checks that a limit admitted at most `per_second` × time + `burst` calls in every period.
+impl Bound {
+    /// One token in each interval, without leases.
+    pub(crate) fn bucket(burst: u64, every: Duration) -> Self {
+        Self { burst, tokens: 1, every, leased: 0 }
+    }
+
+    /// The tokens that are refilled in so many microseconds.
+    pub(crate) fn refilled(self, span: u64) -> u64 {
+        (span + ROUNDING) / u64::try_from(self.every.as_micros()).unwrap() * self.tokens
+    }
+}
+
+/// Checks that a limit admitted in every period at most `burst` calls and those of the tokens that were refilled in it.
 ///
 /// The store decides about a call between its begin and its end, so the calls count that began and ended in the period.
-pub(crate) fn check_limit<'a>(calls: impl IntoIterator<Item = &'a Call>, bound: Bound) -> Result<(), String> {
+/// Returns the largest number of calls in a period, without the refilled tokens.
+pub(crate) fn check_limit<'a>(
+    calls: impl IntoIterator<Item = &'a Call>,
+    bound: Bound,
+) -> Result<u64, String> {
+    let mut largest = 0;
     let mut by_end: Vec<_> = calls.into_iter().filter(|call| call.outcome == Outcome::Admitted).collect();
     by_end.sort_by_key(|call| call.ended);
     let mut begins: Vec<_> = by_end.iter().map(|call| call.began).collect();
@@ -120,14 +139,16 @@ pub(crate) fn check_limit<'a>(calls: impl IntoIterator<Item = &'a Call>, bound: 
         for call in by_end.iter().filter(|call| call.began >= from) {
             count += 1;
             let span = call.ended - from;
-            let most = (span + ROUNDING) * bound.per_second / 1_000_000 + bound.burst + extra;
+            let refilled = bound.refilled(span);
+            let most = refilled + bound.burst + extra;
             if count > most {
                 let of = &call.of;
                 return Err(format!("`{of}` admitted {count} calls in {span} us, at most {most}: {bound:?}"));
             }
+            largest = largest.max(count.saturating_sub(refilled));
         }
     }
-    Ok(())
+    Ok(largest)
 }
 
 /// Checks that each key was executed at most once, and that no result was lost or changed after a caller got it.
@@ -172,12 +193,12 @@ mod tests {
         ends.iter().map(|end| call("api", end * 1000 - 1000, end * 1000, Admitted)).collect()
     }
 
-    const BOUND: Bound = Bound { per_second: 100, burst: 3, leased: 0 };
+    const BOUND: Bound = Bound { burst: 3, tokens: 1, every: Duration::from_millis(10), leased: 0 };
 
     #[test]
     fn one_admission_too_many_is_found_in_every_period() {
         for good in [&[1, 1, 1][..], &[1, 1, 1, 10, 20, 30], &[1, 40, 40, 40, 49]] {
-            assert_eq!(check_limit(&admitted(good), BOUND), Ok(()), "{good:?}");
+            assert_eq!(check_limit(&admitted(good), BOUND), Ok(3), "{good:?}");
         }
         for bad in [&[1, 1, 1, 1][..], &[1, 1, 1, 9], &[1, 1, 1, 10, 20, 29, 29], &[1, 40, 40, 40, 41]] {
             let found = check_limit(&admitted(bad), BOUND).unwrap_err();
@@ -185,14 +206,22 @@ mod tests {
         }
         let mut others = admitted(&[1, 1, 1]);
         others.push(call("api", 0, 1000, Unknown));
-        assert_eq!(check_limit(&others, BOUND), Ok(()), "only admissions count");
+        assert_eq!(check_limit(&others, BOUND), Ok(3), "only admissions count");
+    }
+
+    #[test]
+    fn a_window_refills_all_its_tokens_at_once() {
+        let bound = Bound { burst: 2, tokens: 2, every: Duration::from_millis(10), leased: 0 };
+        assert_eq!(check_limit(&admitted(&[1, 1, 11, 11, 21, 21]), bound), Ok(2));
+        check_limit(&admitted(&[1, 1, 9]), bound).unwrap_err();
+        check_limit(&admitted(&[1, 1, 10, 11, 11]), bound).unwrap_err();
     }
 
     #[test]
     fn a_slow_call_counts_only_in_periods_that_contain_all_of_it() {
         let mut calls = admitted(&[41, 41, 41]);
         calls.push(call("api", 0, 41_000, Admitted));
-        assert_eq!(check_limit(&calls, BOUND), Ok(()), "it may have been admitted before");
+        assert_eq!(check_limit(&calls, BOUND), Ok(3), "it may have been admitted before");
         calls[3].began = 35_000;
         check_limit(&calls, BOUND).unwrap_err();
     }
@@ -200,7 +229,7 @@ mod tests {
     #[test]
     fn leased_tokens_count_in_later_periods_and_not_in_the_first_one() {
         let bound = Bound { leased: 2, ..BOUND };
-        assert_eq!(check_limit(&admitted(&[1, 100, 100, 100, 100, 100]), bound), Ok(()));
+        assert_eq!(check_limit(&admitted(&[1, 100, 100, 100, 100, 100]), bound), Ok(5));
         check_limit(&admitted(&[1, 100, 100, 100, 100, 100, 100]), bound).unwrap_err();
         check_limit(&admitted(&[1, 1, 1, 1]), bound).unwrap_err();
     }

@@ -108,18 +108,17 @@ fn check(name: &str, asked: &[Arc<Asked>], bound: Bound) {
     let back = after.iter().map(|call| call.began).min().unwrap();
     let overlap = local.iter().map(|call| call.ended).max().unwrap().saturating_sub(back);
     let counts = [&before, &local, &after].map(Vec::len);
-    eprintln!(
-        "measured: {name}: {counts:?} calls before, during and after; shares for {overlap} us beside the store"
-    );
-    check_limit(&before, bound).unwrap();
-    let Bound { per_second, burst, leased } = bound;
-    let in_pieces = Bound { burst: burst + leased, leased: 0, ..bound };
-    check_limit(&local, in_pieces).unwrap();
-    check_limit(&after, in_pieces).unwrap();
+    let in_pieces = Bound { burst: bound.burst + bound.leased, leased: 0, ..bound };
     // The failover adds at most the burst of the limiters in the processes, and the burst of the new primary: its limit is
     // refilled during the failover, and it lacks the tokens that it has not received.
-    let added = 2 * burst + per_second * overlap / 1_000_000 + 1;
-    check_limit(&all, Bound { burst: in_pieces.burst + added, ..in_pieces }).unwrap();
+    let added = 2 * bound.burst + bound.refilled(overlap) + 1;
+    let whole = Bound { burst: in_pieces.burst + added, ..in_pieces };
+    let bursts = [(&before, bound), (&local, in_pieces), (&after, in_pieces), (&all, whole)]
+        .map(|(calls, bound)| (check_limit(calls, bound).unwrap(), bound.burst));
+    eprintln!(
+        "measured: {name}: {counts:?} calls before, during and after, and in {overlap} us with both decisions; largest bursts \
+         of each and of all calls, with their bounds: {bursts:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,12 +128,13 @@ async fn during_a_failover_each_instance_has_its_share_and_no_call_waits_longer_
     let mut watched = Watched::start(&["--appendonly", "no"], "", "").await;
     let url = format!("redis+sentinel://{}/{MASTER}", watched.addresses().join(","));
     let instances = instances(&url, &watched.servers[0]).await;
+    let ms = Duration::from_millis;
     let limits: [(_, rate_limit::Config, _); 2] = [
-        ("exact", rate("200/s").burst(30).mode(Mode::Exact), Bound { per_second: 200, burst: 30, leased: 0 }),
+        ("exact", rate("200/s").burst(30).mode(Mode::Exact), Bound::bucket(30, ms(5))),
         (
             "lease",
             rate("500/s").burst(60).mode(Mode::Lease),
-            Bound { per_second: 500, burst: 60, leased: 38 },
+            Bound { leased: 38, ..Bound::bucket(60, ms(2)) },
         ),
     ];
     let asked = limits.clone().map(|(name, config, _)| {
