@@ -118,6 +118,13 @@ async fn a_connection_that_fails_delays_no_call_beyond_the_limit_and_works_again
     let pieces = proxy.add(Toxic::slicer(1, 0, Duration::ZERO)).unwrap();
     service.shares_with(&other).await;
     drop(pieces);
+    // All requests of a login together have the time limit.
+    let delay = proxy.add(Toxic::latency(LIMIT * 7 / 10)).unwrap();
+    for _ in 0..3 {
+        service.call().await;
+    }
+    drop(delay);
+    service.shares_with(&other).await;
     let mut events = service.instance.registry.subscribe();
     let (silent, lost): (&[_], &[_]) =
         (&["within 100ms", "did not respond in time"], &["the connection was lost"]);
