@@ -106,6 +106,9 @@ fn of(error: &RedisError, prefix: &str) -> String {
         (ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::CrossSlot), _) => {
             "the server is part of a Redis Cluster: use `redis+cluster://host:port,host:port`".to_owned()
         }
+        (ErrorKind::Parse, _) if detail.contains("Unexpected end of input") => {
+            "the connection was lost in the middle of a response: check the network and the server".to_owned()
+        }
         (ErrorKind::Parse | ErrorKind::UnexpectedReturnType, _) => {
             "the response is not the Redis protocol: check that the address and port belong to a Redis server, and \
              whether it needs TLS"

@@ -8,10 +8,14 @@ mod eviction;
 mod faults;
 mod fleet;
 mod group;
+mod history;
 mod instances;
 mod logins;
 mod lost_response;
+mod process;
+mod proxy;
 mod rate;
+mod rate_failover;
 mod rate_group;
 mod rate_history;
 mod rate_http;
@@ -22,6 +26,7 @@ mod sentinel;
 mod server;
 #[cfg(feature = "tls")]
 mod tls;
+mod wait;
 
 use std::time::Duration;
 

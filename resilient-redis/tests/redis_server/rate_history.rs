@@ -1,81 +1,86 @@
-//! Several processes that share a limit, and the history of what it admitted.
+//! Several processes that share limits and are killed at random, and the history of what the limits admitted.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use resilient_runtime::rate_limit::{Algorithm, Mode};
+use resilient_redis::{Config, RedisStore};
+use resilient_runtime::rate_limit::{self, Algorithm, Mode};
+use resilient_runtime::store::InstanceStore as _;
 
+use crate::history::{Bound, Outcome, check_limit, now};
+use crate::process::{Process, Task, random};
 use crate::rate::{Instance, rate};
-use crate::server::Server;
+use crate::server::{PATIENCE, Server};
 
-const URL: &str = "RESILIENT_TEST_RATE_REDIS";
-const LIMIT: &str = "RESILIENT_TEST_RATE_LIMIT";
-const PROCESSES: usize = 3;
-const SPAN: Duration = Duration::from_millis(600);
+const PROCESSES: u32 = 3;
+const KILLS: u32 = 6;
 
-/// The time in microseconds. All processes are on one machine.
-fn micros() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
+/// The limits, each with its bound. Leased tokens are at most the calls of 75 ms.
+fn limits() -> [(&'static str, rate_limit::Config, Bound); 3] {
+    let (bucket, ms) = (Bound::bucket, Duration::from_millis);
+    let window = || rate("100/200ms").algorithm(Algorithm::SlidingWindow);
+    [
+        ("exact", rate("500/s").burst(50).mode(Mode::Exact), bucket(50, ms(2))),
+        ("lease", rate("1000/s").burst(100).mode(Mode::Lease), Bound { leased: 75, ..bucket(100, ms(1)) }),
+        ("window", window().mode(Mode::Exact), Bound { burst: 100, tokens: 100, every: ms(200), leased: 0 }),
+    ]
 }
 
-fn limit(name: &str) -> (resilient_runtime::rate_limit::Config, u64, u64) {
-    match name {
-        "exact" => (rate("500/s").burst(50).mode(Mode::Exact), 500, 50),
-        "lease" => (rate("3000/s").burst(100).mode(Mode::Lease), 3000, 100),
-        _ => (rate("100/200ms").algorithm(Algorithm::SlidingWindow).mode(Mode::Exact), 500, 100),
-    }
-}
-
-/// A process of the test below: prints when each call was admitted.
+/// A process of the test below: writes each call that was admitted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child() {
-    let (Ok(url), Ok(name)) = (std::env::var(URL), std::env::var(LIMIT)) else { return };
-    let instance = Instance::new(&url, limit(&name).0);
-    let (start, mut admitted) = (Instant::now(), Vec::new());
-    while start.elapsed() < SPAN {
-        if instance.limiter.acquire().await.is_ok() {
-            admitted.push(micros());
-        }
-        tokio::task::yield_now().await;
+    let Some(task) = Task::new() else { return };
+    let instance = Instance::new(&task.url, rate("1/h"));
+    let start = Instant::now();
+    while instance.shared().instances < PROCESSES {
+        assert!(start.elapsed() < PATIENCE, "the other processes are announced");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let mut output = std::io::stdout().lock();
-    admitted.iter().for_each(|at| writeln!(output, "admitted {at}").unwrap());
-    writeln!(output, "finished").unwrap();
+    let callers = limits().map(|(name, config, _)| {
+        let (limiter, task) = (instance.add(name, config), &task);
+        async move {
+            while task.goes_on() {
+                let began = now();
+                if limiter.acquire().await.is_ok() {
+                    task.recorder.note(name, began, Outcome::Admitted);
+                    tokio::task::yield_now().await;
+                } else {
+                    // Leaves the processor to the server.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    });
+    futures_util::future::join_all(callers).await;
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server: cargo xtask redis"]
-async fn at_every_moment_all_processes_have_admitted_no_more_than_the_rate_and_the_burst() {
+async fn in_every_period_all_processes_have_admitted_no_more_than_the_rate_and_the_burst() {
     // T173
     let server = Server::start(&[]).await;
-    let this = std::env::current_exe().unwrap();
-    for name in ["exact", "lease", "window"] {
-        server.run("FLUSHALL").await;
-        let began = micros();
-        let start = || {
-            let mut child = Command::new(&this);
-            child
-                .args(["rate_history::child", "--exact", "--nocapture"])
-                .env(URL, server.url())
-                .env(LIMIT, name);
-            child.stdout(Stdio::piped()).spawn().unwrap()
-        };
-        let processes: Vec<_> = (0..PROCESSES).map(|_| start()).collect();
-        let mut history = Vec::new();
-        for process in processes {
-            let output = String::from_utf8(process.wait_with_output().unwrap().stdout).unwrap();
-            assert!(output.contains("finished"), "{output}");
-            let times = output.lines().filter_map(|line| line.split_once("admitted "));
-            history.extend(times.map(|(_, at)| at.parse::<u64>().unwrap()));
-        }
-        history.sort_unstable();
-        let (_, per_second, burst) = limit(name);
-        for (before, at) in history.iter().enumerate() {
-            // Rounded up.
-            let most = (at - began) * per_second / 1_000_000 + 1 + burst;
-            assert!((before as u64) < most, "{name}: {} calls until {} us", before + 1, at - began);
-        }
-        assert!(history.len() as u64 >= burst, "{name}: {} calls", history.len());
+    // Each process knows from the start that there are others, so that their leases are small enough together.
+    let store = RedisStore::new(Config::new(server.url()).timeout(PATIENCE)).unwrap();
+    for other in 1..PROCESSES {
+        store.announce(other.into(), Duration::from_hours(1)).await.unwrap();
+    }
+    let start = || Process::start("rate_history::child", &server);
+    let mut processes: Vec<_> = (0..PROCESSES).map(|_| start()).collect();
+    let mut calls = Vec::new();
+    for _ in 0..KILLS {
+        let mut killed = processes.swap_remove(usize::try_from(random(PROCESSES.into())).unwrap());
+        killed.wait_for(usize::try_from(random(150)).unwrap() + 1).await;
+        calls.extend(killed.kill());
+        processes.push(start());
+    }
+    for mut process in processes {
+        process.wait_for(300).await;
+        calls.extend(process.end());
+    }
+    for (name, _, bound) in limits() {
+        let of_limit: Vec<_> = calls.iter().filter(|call| call.of == name).collect();
+        assert!(of_limit.len() as u64 >= bound.burst, "{name}: {} calls", of_limit.len());
+        let calls = of_limit.len();
+        let used = check_limit(of_limit, bound).unwrap();
+        eprintln!("measured: {name}: {calls} calls, the largest burst {used} of {}", bound.burst);
     }
 }

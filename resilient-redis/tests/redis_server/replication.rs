@@ -8,7 +8,7 @@ use resilient_runtime::idempotency::{Claimed, IdempotencyStore, Owner};
 use crate::server::{PATIENCE, Server, run};
 use crate::{HOUR, claim, problem};
 
-async fn replicated() -> (Server, Server) {
+pub(crate) async fn replicated() -> (Server, Server) {
     let server = Server::start(&["--repl-diskless-sync-delay", "0"]).await;
     let port = server.port().to_string();
     let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await;
