@@ -35,7 +35,7 @@ fn for_all_seeds<F: Future<Output = ()>>(run: impl Fn(u64) -> F) {
 }
 
 /// Each instance reads and writes one key for some time. Returns the history.
-async fn registers(world: &World, mode: Mode) -> Vec<Event> {
+async fn registers(world: &World, mode: Mode) -> Vec<Event<tokio::time::Instant>> {
     let instances = (0..INSTANCES).map(|instance| {
         let (set, mut random) = (world.registers(instance, mode), world.random(instance as u64));
         async move {

@@ -5,6 +5,7 @@ mod attribute;
 mod classify;
 mod faults;
 mod fleet;
+mod histories;
 mod kills;
 mod lost_response;
 mod payments;

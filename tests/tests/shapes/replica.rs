@@ -42,8 +42,8 @@ struct Shop {
 
 impl Shop {
     fn new() -> Self {
-        let values = [("7 apples", 70), ("empty", 0), ("slow", 1)];
-        let values = values.map(|(key, value)| (key.to_owned(), value)).into();
+        let known = [("7 apples", 70), ("empty", 0), ("slow", 1)];
+        let values = known.map(|(key, value)| (key.to_owned(), value)).into();
         let registry = Registry::with_clock(resilient_runtime::clock::Clock::tokio());
         Self { registry, copies: Arc::new(Copies { values, ..Copies::default() }) }
     }
@@ -64,7 +64,7 @@ impl Shop {
     }
 
     fn served(&self, name: &str, level: Level) -> u64 {
-        self.registry.fallback(name).stats().levels.get(&level).map_or(0, |level| level.served)
+        self.registry.fallback(name).stats().levels.get(&level).map_or(0, |counts| counts.served)
     }
 }
 
