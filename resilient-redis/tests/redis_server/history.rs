@@ -120,7 +120,8 @@ impl Bound {
     }
 }
 
-/// Checks that a limit admitted in every period at most `burst` calls, and one more for each token that was refilled in it.
+/// Checks that a limit admitted in every period at most `burst` calls and one call for each token that was
+/// refilled in it.
 ///
 /// The store decides about a call between its begin and its end, so the calls count that began and ended in the period.
 /// Returns the largest number of calls in a period, without the refilled tokens.
