@@ -11,6 +11,7 @@
 #[cfg(feature = "durable")]
 #[cfg_attr(docsrs, doc(cfg(feature = "durable")))]
 mod file;
+mod hint_log;
 mod memory;
 pub mod resolve;
 mod set;

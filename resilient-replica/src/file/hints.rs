@@ -9,8 +9,8 @@ use resilient_runtime::store::file::{DatabaseFile, FileFormat, OpenError};
 use resilient_runtime::store::{Answer, ReplicaRecord};
 
 use super::{Disk, pack, unpack};
+use crate::hint_log::HintLog;
 use crate::memory::since_epoch;
-use crate::set::HintLog;
 
 /// Hints by the name of the member and the key.
 const HINTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("hints");

@@ -5,12 +5,13 @@
 //! as a write.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use resilient_runtime::clock::Instant;
 use resilient_runtime::store::{Answer, ReplicaKey, ReplicaRecord};
+
+use crate::hint_log::HintLog;
 
 /// The bounds of the hints of a set.
 ///
@@ -51,15 +52,6 @@ pub(crate) struct Hints {
     limits: HintLimits,
     state: Mutex<State>,
     log: Option<Box<dyn HintLog>>,
-}
-
-/// Keeps the hints on disk. It is called while the state is locked, so it goes through the same states.
-pub(crate) trait HintLog: fmt::Debug + Send + Sync {
-    /// Starts to store a hint in place of an earlier one.
-    fn put(&self, member: usize, key: &str, record: &ReplicaRecord) -> Answer<'static, ()>;
-
-    /// Starts to remove a hint. If that fails, it is delivered again after a restart, which changes nothing.
-    fn remove(&self, member: usize, key: &str);
 }
 
 /// Ends when a hint is on disk. `None` without a log.
@@ -144,15 +136,18 @@ impl Hints {
         now: Instant,
     ) -> Option<Saved> {
         let (mut state, place) = (self.state(), (member, key));
-        if state.hints.get(&place).is_some_and(|hint| hint.record.version >= record.version) {
-            return Some(None);
+        let saved = |log: &dyn HintLog, record: &ReplicaRecord| log.put(member, place.1.key(), record);
+        if let Some(hint) = state.hints.get(&place)
+            && hint.record.version >= record.version
+        {
+            // It may not be on disk yet.
+            return Some(self.log.as_deref().map(|log| saved(log, &hint.record)));
         }
-        let saved = |log: &dyn HintLog| log.put(member, place.1.key(), record);
         let until = now.after(self.limits.max_age);
         if !self.put(&mut state, place.clone(), record.clone(), until) {
             return None;
         }
-        Some(self.log.as_deref().map(saved))
+        Some(self.log.as_deref().map(|log| saved(log, record)))
     }
 
     /// Puts a hint in place of an earlier one. Returns false if there is no space.

@@ -25,8 +25,6 @@ use std::time::Duration;
 pub use builder::{Builder, InvalidSet};
 pub use error::{Problem, ReplicaError};
 pub use hints::HintLimits;
-#[cfg(feature = "durable")]
-pub(crate) use hints::HintLog;
 pub use mode::{Level, Mode};
 pub use read::Read;
 use resilient_runtime::Component;
