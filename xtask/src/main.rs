@@ -178,19 +178,21 @@ fn test_proxy() -> Vec<Step> {
 
 fn test_redis() -> Vec<Step> {
     let server = Step::task("redis-server and redis-sentinel", redis::install);
-    vec![server, on_servers("the store in Redis", "resilient-redis")]
+    // The tests mostly wait, for failovers and time limits.
+    vec![server, on_servers("the store in Redis", "resilient-redis", "4")]
 }
 
 fn test_postgres() -> Vec<Step> {
     let server = Step::task("PostgreSQL", postgres::install);
-    vec![server, on_servers("the store in PostgreSQL", "resilient-postgres")]
+    vec![server, on_servers("the store in PostgreSQL", "resilient-postgres", "num-cpus")]
 }
 
-/// The tests that start servers. They are ignored in the other steps.
-fn on_servers(name: &'static str, package: &str) -> Step {
+/// The tests that start servers, so many at the same time. They are ignored in the other steps.
+fn on_servers(name: &'static str, package: &str, threads: &str) -> Step {
     if run::has("cargo-nextest") {
         let all = ["nextest", "run", "--workspace", "--all-features", "--run-ignored", "only"];
-        Step::cargo(name, &[&all[..], &["-E", &format!("package({package})")]].concat())
+        let chosen = ["--test-threads", threads, "-E", &format!("package({package})")];
+        Step::cargo(name, &[&all[..], &chosen].concat())
     } else {
         Step::cargo(name, &["test", "-p", package, "--all-features", "--lib", "--tests", "--", "--ignored"])
     }

@@ -1,6 +1,7 @@
 //! A Redis Cluster: failed nodes and slots that move.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,11 +10,12 @@ use resilient_runtime::Rejection;
 use resilient_runtime::idempotency::{Claimed, Fingerprint, IdempotencyStore, Owner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::fleet::component;
 use crate::group::Nodes;
 use crate::server::{PATIENCE, Server};
+use crate::wait::until;
 use crate::{HOUR, claim, problem};
 
 /// A time limit that a working server keeps, also on a busy machine.
@@ -43,21 +45,29 @@ async fn slots_that_move_change_no_result() {
         let to = if round % 2 == 0 { nodes.owner(0, &store.record_key("other")) } else { (from + 1) % 3 };
         let to = if to == from { (from + 1) % 3 } else { to };
         let slot = nodes.slot(&record);
+        // In the other rounds, at any time.
+        let is_moved_during_work = round % 3 == 0;
+        let has_moved = watch::Sender::new(!is_moved_during_work);
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let (once, key, executed) =
-                    (Arc::clone(&once[writer % 2]), key.clone(), Arc::clone(&executed));
+                let (once, key) = (Arc::clone(&once[writer % 2]), key.clone());
+                let (executed, has_moved) = (Arc::clone(&executed), has_moved.subscribe());
                 tokio::spawn(async move {
                     let call = once.call_async(&key, Fingerprint(7), async || {
                         *executed.lock().unwrap().entry(round).or_insert(0) += 1;
                         tokio::time::sleep(Duration::from_millis(20)).await;
+                        has_moved.clone().wait_for(|has_moved| *has_moved).await.unwrap();
                         Ok::<_, Rejection>(round)
                     });
                     assert_eq!(call.await, Ok(round), "every caller gets the result");
                 })
             })
             .collect();
+        if is_moved_during_work {
+            until("it runs", async || executed.lock().unwrap().contains_key(&round)).await;
+        }
         nodes.move_slot(slot, (from, to)).await;
+        has_moved.send_replace(true);
         for writer in writers {
             writer.await.unwrap();
         }
@@ -154,7 +164,7 @@ async fn a_failed_node_affects_only_its_keys_until_its_replica_is_promoted() {
 
 /// Forwards to a node under another port, and holds the next response to a script back when `executed` is awaited.
 async fn hold(listener: TcpListener, server: String, executed: Arc<Notify>, release: Arc<Notify>) {
-    let is_armed = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_armed = Arc::new(AtomicBool::new(true));
     loop {
         let (mut client, _) = listener.accept().await.unwrap();
         let mut server = TcpStream::connect(&server).await.unwrap();
@@ -173,7 +183,7 @@ async fn hold(listener: TcpListener, server: String, executed: Arc<Notify>, rele
                     Ok(bytes) = server.read(&mut response) => {
                         if bytes == 0 { return }
                         let is_result = runs_script && !response[..bytes].starts_with(b"-NOSCRIPT");
-                        if is_result && is_armed.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                        if is_result && is_armed.swap(false, Ordering::SeqCst) {
                             executed.notify_one();
                             release.notified().await;
                             return;
