@@ -40,7 +40,7 @@ fn micros(time: Duration) -> String {
     format!("{:.1} us", time.as_secs_f64() * 1e6)
 }
 
-/// The time of a merge of two values with `size` elements, of which each has half alone.
+/// The time of a merge of two values with `size` elements. Half of them are in both.
 fn sets(size: u64) -> (Duration, Duration) {
     let (one, two) = (Actor::new(1), Actor::new(2));
     let mut ours = [OrSet::default(), OrSet::default()];
