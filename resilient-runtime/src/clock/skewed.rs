@@ -53,6 +53,8 @@ pub(crate) struct Skewed {
     epoch: AtomicU64,
     /// Added to the time of `base`, wrapping, while the epoch is even.
     offset: AtomicU64,
+    /// The latest time that was read under the lock. A processor can read its time before the epoch, as an earlier time.
+    floor: AtomicU64,
     state: Mutex<State>,
     waiters: Waiters,
 }
@@ -125,6 +127,7 @@ impl Skewed {
             base,
             epoch: AtomicU64::new(0),
             offset: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
             state: Mutex::new(State { base: now, value: now, faults: Vec::new() }),
             waiters: Waiters::default(),
         })
@@ -146,7 +149,8 @@ impl Skewed {
             let base = self.base.now().as_nanos();
             let offset = self.offset.load(Ordering::Acquire);
             if self.epoch.load(Ordering::Acquire) == epoch {
-                return Instant::from_nanos(base.wrapping_add(offset));
+                let floor = self.floor.load(Ordering::Acquire);
+                return Instant::from_nanos(base.wrapping_add(offset).max(floor));
             }
         }
         self.now_slowly(self.base.now().as_nanos())
@@ -168,6 +172,7 @@ impl Skewed {
     fn settled(&self, state: &mut State, base: u64) -> u64 {
         let before = state.faults.len();
         state.settle(base);
+        self.floor.fetch_max(state.value, Ordering::AcqRel);
         if state.faults.len() != before {
             self.publish(state);
         }
@@ -252,6 +257,10 @@ impl Skewed {
         let mut state = self.state.lock();
         // Odd before the time is read: otherwise a reader could use the old offset with a later time.
         self.epoch.fetch_or(1, Ordering::SeqCst);
+        // A processor can read its time a little after the epoch that is read later in the program. About a microsecond.
+        for _ in 0..100 {
+            std::hint::spin_loop();
+        }
         state.settle(self.base.now().as_nanos());
         state.value = state.value.saturating_add(nanos(jump));
         if (speed - 1.0).abs() > f64::EPSILON {
