@@ -471,6 +471,7 @@ async fn two_controllers_cannot_start_at_once() {
 async fn an_attended_experiment_is_aborted_when_its_follower_is_gone() {
     let served = serve().await;
     let path = served.start(json!({ "attended": true })).await;
+    let followed = Instant::now();
     let request = served.request("GET", &format!("{path}/journal")).header("accept", "text/event-stream");
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -481,7 +482,7 @@ async fn an_attended_experiment_is_aborted_when_its_follower_is_gone() {
     let lost = Instant::now();
     served.wait_until(|served| !served.registry.chaos().is_armed()).await;
     assert!(
-        lost.elapsed() >= Duration::from_millis(1500) && lost.elapsed() < Duration::from_secs(5),
+        followed.elapsed() >= Duration::from_secs(2) && lost.elapsed() < Duration::from_secs(20),
         "{lost:?}"
     );
     let state = served.end_of(&path).await;

@@ -4,6 +4,8 @@
 mod anomalies;
 #[path = "sets/bounds.rs"]
 mod bounds;
+#[path = "simulation/history.rs"]
+mod history;
 #[path = "sets/members.rs"]
 mod members;
 #[path = "sets/modes.rs"]

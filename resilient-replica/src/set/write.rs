@@ -41,6 +41,8 @@ pub(super) struct Round {
     failed: Vec<(usize, StoreError)>,
     /// How far the clock of this instance is ahead of the clock of a member.
     ahead: Option<std::time::Duration>,
+    /// Whether the same write with an earlier version can take effect.
+    earlier_can_take_effect: bool,
     /// Members that have not answered.
     rest: Gather<Written>,
 }
@@ -61,6 +63,14 @@ impl Round {
             Ok(Written::Ahead(by)) => self.ahead = self.ahead.max(Some(by)),
             Err(error) => self.failed.push((member, error)),
         }
+    }
+
+    fn can_take_effect(&self) -> bool {
+        let is_uncertain = |(_, error): &(usize, StoreError)| !has_no_effect(error);
+        self.earlier_can_take_effect
+            || self.applied > 0
+            || self.rest.pending() > 0
+            || self.failed.iter().any(is_uncertain)
     }
 }
 
@@ -98,7 +108,7 @@ impl<T: Value> ReplicaSet<T, LastWriteWins> {
 
     async fn put(&self, key: &str, value: Option<Vec<u8>>) -> Result<Accepted, Problem> {
         let key = self.key(key);
-        let mut record = self.record(value);
+        let (mut record, mut can_take_effect) = (self.record(value), false);
         for _ in 0..ATTEMPTS {
             let send = |member: usize| {
                 self.inner.members[member].write(
@@ -108,7 +118,9 @@ impl<T: Value> ReplicaSet<T, LastWriteWins> {
                     self.inner.max_ahead,
                 )
             };
-            let round = self.round(send, None).await?;
+            let mut round = self.round(send, None).await?;
+            round.earlier_can_take_effect = can_take_effect;
+            can_take_effect = round.can_take_effect();
             match round.newer {
                 Some((member, newer)) => {
                     self.observe(member, newer.version)?;
@@ -142,7 +154,9 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         let counted = usize::from(done.is_some_and(|member| plan.counted.contains(&member)));
         let applied = usize::from(done.is_some());
         let at = bits(done.into_iter());
-        let mut round = Round { applied, counted, at, newer: None, failed: Vec::new(), ahead: None, rest };
+        let (newer, failed, ahead) = (None, Vec::new(), None);
+        let mut round =
+            Round { applied, counted, at, newer, failed, ahead, earlier_can_take_effect: false, rest };
         let mut is_in_time = true;
         while round.counted < plan.needed && round.newer.is_none() && (is_in_time || round.applied == 0) {
             match round.rest.next().await {
@@ -171,12 +185,11 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         round: Round,
     ) -> Result<Accepted, Problem> {
         let Plan { needed, is_available, .. } = self.plan(false);
+        let can_take_effect = round.can_take_effect();
         let Round { applied, counted, at, failed, ahead, rest, .. } = round;
         let is_weak = counted < needed;
         if is_weak && !(is_available && applied > 0) {
             self.inner.counters.refused.add();
-            let can_take_effect =
-                applied > 0 || rest.pending() > 0 || failed.iter().any(|(_, error)| !has_no_effect(error));
             if let Some(ahead) = ahead.filter(|_| !can_take_effect) {
                 return Err(Problem::ClockAhead { ahead });
             }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use resilient_replica::resolve::{Actor, HybridClock};
 use resilient_replica::{Builder, FileReplica, HintLimits, LastWriteWins, MemoryReplica, Mode, ReplicaSet};
-use resilient_runtime::Registry;
-use resilient_runtime::store::{Backend, ReplicaKey, ReplicaStore};
+use resilient_runtime::store::{Backend, Config, ReplicaKey, ReplicaStore};
+use resilient_runtime::{Component as _, Registry};
 
 use crate::folder::Folder;
 
@@ -35,6 +35,12 @@ impl Backend for Shared {
 fn builder(path: &Path) -> Builder<u64, LastWriteWins> {
     let clock = HybridClock::new(Actor::named("orders-0"));
     ReplicaSet::builder("numbers", clock).member("near").member("far").mode(Mode::Ap).hints_in(path)
+}
+
+/// Registers the near member in a file, with a time limit for a slow machine.
+fn use_near(registry: &Registry, folder: &Path) {
+    let near = registry.use_store("near", FileReplica::open(folder.join("near")).unwrap());
+    near.reconfigure(Config::default().timeout(PATIENCE)).unwrap();
 }
 
 async fn until(mut is_done: impl AsyncFnMut() -> bool) {
@@ -156,7 +162,7 @@ async fn child() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let folder = Path::new(&folder);
     let registry = Registry::new();
-    registry.use_store("near", FileReplica::open(folder.join("near")).unwrap());
+    use_near(&registry, folder);
     let set = builder(&folder.join("hints")).build(&registry).unwrap();
     for number in 0.. {
         let key = format!("{}-{number}", std::process::id());
@@ -189,7 +195,7 @@ fn no_hint_of_an_accepted_write_is_lost_when_the_process_is_killed() {
     let far = Arc::new(MemoryReplica::new());
     in_process(async {
         let registry = Registry::new();
-        registry.use_store("near", FileReplica::open(folder.path("near")).unwrap());
+        use_near(&registry, &folder.path(""));
         registry.use_store("far", Shared(Arc::clone(&far)));
         let set = builder(&folder.path("hints")).build(&registry).unwrap();
         until(async || set.stats().hints == 0).await;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use resilient_replica::resolve::{Actor, HybridClock, MvRegister};
 use resilient_replica::{Level, Mode, Problem, ReplicaSet};
 
-use crate::members::Behaviour::{Down, Works};
-use crate::members::Members;
+use crate::history::{Event, Kind, Outcome, is_linearizable};
+use crate::members::Behaviour::{Down, Late, Refuses, Works};
+use crate::members::{LATE, Members};
 
 #[tokio::test(start_paused = true)]
 async fn a_write_that_was_refused_can_take_effect_later() {
@@ -18,6 +19,24 @@ async fn a_write_that_was_refused_can_take_effect_later() {
     assert!(matches!(refused.problem, Problem::WriteRefused { can_take_effect: true, .. }));
     members.behave([Works, Works, Works]);
     assert_eq!(set.at(Level::All).read("key").await.unwrap().value, Some(2), "although it was refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_refused_when_it_is_repeated_can_take_effect_too() {
+    let members = Members::new();
+    let (writer, other) = (members.registers(Mode::Cp), members.registers(Mode::Cp));
+    members.behave([Works, Late, Late]);
+    let late = tokio::spawn(async move { writer.write("key", &1).await });
+    members.settle().await;
+    // Another write comes first at the others, which refuse the repetition.
+    members.behave([Refuses, Works, Works]);
+    other.write("key", &2).await.unwrap();
+    members.behave([Refuses, Refuses, Refuses]);
+    let refused = late.await.unwrap().unwrap_err().problem;
+    assert!(matches!(refused, Problem::WriteRefused { can_take_effect: true, reached: 0, .. }), "{refused}");
+    members.behave([Works, Down, Down]);
+    let read = other.in_mode(Mode::Ap).read("key").await.unwrap();
+    assert_eq!(read.value, Some(1), "the first member has it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,4 +109,40 @@ async fn writes_of_several_keys_are_not_atomic() {
     members.behave([Down, Works, Works]);
     let (from, to) = (set.read("from").await.unwrap(), set.read("to").await.unwrap());
     assert_eq!((from.value, to.value), (Some(0), None), "the amount is at neither key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_meets_a_newer_version_can_appear_twice() {
+    let start = tokio::time::Instant::now();
+    let members = Members::new();
+    let (writer, other) = (members.registers(Mode::Cp), members.registers(Mode::Cp));
+    let done = |kind, began| Event { kind, outcome: Outcome::Done, began, ended: start.elapsed() };
+    // The write arrives at `a` at once, and at the others late.
+    members.behave([Works, Late, Late]);
+    let late = tokio::spawn(async move { writer.write("key", &1).await.map(|_| writer.stats().conflicts) });
+    members.settle().await;
+    members.behave([Works, Works, Works]);
+    let mut history = Vec::new();
+    for (value, write) in [(1, false), (2, true), (2, false)] {
+        let began = start.elapsed();
+        if write {
+            other.write("key", &value).await.unwrap();
+            history.push(done(Kind::Write(value), began));
+        } else {
+            let read = other.read("key").await.unwrap().value;
+            assert_eq!(read, Some(value));
+            history.push(done(Kind::Read(read), began));
+        }
+        tokio::time::sleep(LATE / 10).await;
+    }
+    assert!(!late.is_finished());
+    assert_eq!(late.await.unwrap(), Ok(1), "it is written again with a later version");
+    let write = done(Kind::Write(1), std::time::Duration::ZERO);
+    let began = start.elapsed();
+    let read = other.read("key").await.unwrap().value;
+    assert_eq!(read, Some(1), "it replaces the write that replaced it");
+    history.extend([write, done(Kind::Read(read), began)]);
+    assert!(!is_linearizable(&history), "one write does not do this");
+    history.push(write);
+    assert!(is_linearizable(&history), "two writes of this value do");
 }

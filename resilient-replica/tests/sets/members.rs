@@ -14,6 +14,8 @@ use resilient_runtime::store::{
 use resilient_runtime::{Component, Registry};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a request is on the way to a member that is [`Behaviour::Late`].
+pub(crate) const LATE: Duration = Duration::from_millis(40);
 
 /// How a member behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub(crate) enum Behaviour {
     Mute,
     /// Reads are answered as if there were nothing.
     Empty,
+    /// Requests arrive after [`LATE`].
+    Late,
+    /// Requests are refused, and not carried out.
+    Refuses,
 }
 
 #[derive(Debug)]
@@ -49,8 +55,14 @@ impl Member {
         if self.behaves(Behaviour::Down) {
             return Err(StoreError::Unavailable("connection refused".to_owned()));
         }
+        if self.behaves(Behaviour::Refuses) {
+            return Err(StoreError::Refused("no right to do this".to_owned()));
+        }
         if self.behaves(Behaviour::Hung) {
             std::future::pending::<()>().await;
+        }
+        if self.behaves(Behaviour::Late) {
+            tokio::time::sleep(LATE).await;
         }
         let answer = request.await;
         if self.behaves(Behaviour::Mute) {
