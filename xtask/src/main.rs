@@ -130,7 +130,7 @@ fn tests() -> Vec<Step> {
 
 /// Checks each feature without the others, because a feature must not depend on another one being enabled.
 fn features_alone() -> impl Iterator<Item = Step> {
-    const FEATURES: [(&str, &[&str]); 5] = [
+    const FEATURES: [(&str, &[&str]); 6] = [
         (
             "resilient-runtime",
             &[
@@ -147,10 +147,11 @@ fn features_alone() -> impl Iterator<Item = Step> {
                 "tonic",
             ],
         ),
-        ("resilient-http", &["chaos", "reqwest", "otel", "metrics"]),
+        ("resilient-http", &["chaos", "reqwest", "otel", "metrics", "replica"]),
         ("resilient-chaos", &["experiments", "proxy"]),
         ("resilient-redis", &["tls"]),
         ("resilient-postgres", &["tls"]),
+        ("resilient-replica", &["durable"]),
     ];
     let all =
         FEATURES.into_iter().flat_map(|(package, features)| features.iter().map(move |one| (package, *one)));

@@ -36,7 +36,10 @@ fn median<I, O>(mut prepare: impl FnMut() -> I, mut work: impl FnMut(I) -> O) ->
     times[ROUNDS / 2]
 }
 
-fn micros(time: Duration) -> String {
+fn shown(time: Duration) -> String {
+    if time < Duration::from_micros(1) {
+        return format!("{} ns", time.as_nanos());
+    }
     format!("{:.1} us", time.as_secs_f64() * 1e6)
 }
 
@@ -160,7 +163,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(text, "\n| operation | median / 99th percentile |\n|---|--:|")?;
     for (name, (half, most)) in quorums().await? {
-        writeln!(text, "| {name} | {} / {} |", micros(half), micros(most))?;
+        writeln!(text, "| {name} | {} / {} |", shown(half), shown(most))?;
     }
     let mut vector = VersionVector::default();
     for actor in 0..16 {
@@ -185,5 +188,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 fn row(text: &mut String, name: &str, (ours, theirs): (Duration, Duration)) -> std::fmt::Result {
     let factor = theirs.as_secs_f64() / ours.as_secs_f64();
-    writeln!(text, "| {name} | {} | {} | {factor:.1} |", micros(ours), micros(theirs))
+    writeln!(text, "| {name} | {} | {} | {factor:.1} |", shown(ours), shown(theirs))
 }

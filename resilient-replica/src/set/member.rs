@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Largest number of records that a member lists at once.
 const PAGE: u32 = 500;
+/// Maximum number of pages of a range: 2.5 million records, if they are full. A member that is wrong could list without an end.
+const MOST_PAGES: u32 = 5000;
 
 /// The answer of a member, as a future that does not borrow the set.
 pub(crate) type Reply<T> = Pin<Box<dyn Future<Output = (usize, Result<T, StoreError>)> + Send>>;
@@ -64,13 +66,19 @@ impl Member {
 
     /// All records of a range.
     pub(crate) async fn list(&self, set: &str, range: u16) -> Result<Vec<ReplicaEntry>, StoreError> {
-        let (mut entries, mut from) = (Vec::new(), None);
+        let (mut entries, mut from, mut pages) = (Vec::new(), None, 0_u32);
         loop {
             let send = |backend: Arc<dyn Backend>| async move {
                 role(&*backend)?.list(set, range, from, PAGE).await
             };
             let page = self.store.request(Need::Optional, send).await?;
             entries.extend(page.entries);
+            pages += 1;
+            if pages > MOST_PAGES {
+                let problem =
+                    format!("it lists more than {MOST_PAGES} pages of records in one of 256 ranges");
+                return Err(StoreError::Refused(problem));
+            }
             match page.next {
                 Some(next) => from = Some(next),
                 None => return Ok(entries),

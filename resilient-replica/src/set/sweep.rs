@@ -19,7 +19,7 @@ pub struct Sweep {
     pub different_ranges: u32,
     /// Records that were written to a member that did not have them.
     pub repaired: u64,
-    /// Records that could not be written, with the reason of the last one.
+    /// Records that could not be written, and ranges of a member that could not be listed, with the reason of the last one.
     pub failed: (u64, Option<String>),
     /// Tombstones that were removed for good: older than the grace period, and known to all members.
     pub forgotten: u64,
@@ -85,10 +85,14 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         let mut versions: BTreeMap<String, BTreeMap<usize, ReplicaEntry>> = BTreeMap::new();
         let mut listed = Vec::new();
         for (member, list) in reachable.iter().copied().zip(lists) {
-            let Ok(list) = list else { continue };
-            listed.push(member);
-            for entry in list {
-                versions.entry(entry.key.clone()).or_default().insert(member, entry);
+            match list {
+                Ok(list) => {
+                    listed.push(member);
+                    for entry in list {
+                        versions.entry(entry.key.clone()).or_default().insert(member, entry);
+                    }
+                }
+                Err(error) => sweep.failed = (sweep.failed.0 + 1, Some(self.cause(member, &error))),
             }
         }
         for (key, entries) in versions {

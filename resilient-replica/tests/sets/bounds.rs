@@ -7,7 +7,7 @@ use resilient_replica::{HintLimits, Level, MemoryReplica, Mode, Problem, Replica
 use resilient_runtime::Registry;
 use resilient_runtime::rate_limit::MemoryStore;
 
-use crate::members::Behaviour::{Down, Works};
+use crate::members::Behaviour::{Down, Endless, Works};
 use crate::members::Members;
 
 fn problem(
@@ -119,6 +119,19 @@ async fn hints_are_bounded_and_a_sweep_delivers_the_others() {
     assert_eq!((set.stats().hints, set.stats().hint_bytes), (0, 0));
     assert_eq!(set.sweep().await.unwrap().repaired, 15);
     assert_eq!(set.sweep().await.unwrap().different_ranges, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_lists_without_an_end_ends_no_sweep_and_is_told() {
+    let members = Members::new();
+    let set = members.registers(Mode::Cp);
+    members.behave([Works, Works, Down]);
+    set.write("key", &1).await.unwrap();
+    members.behave([Works, Works, Endless]);
+    let sweep = set.sweep().await.unwrap();
+    assert_eq!((sweep.different_ranges, sweep.failed.0), (256, 256));
+    let problem = sweep.failed.1.unwrap();
+    assert!(problem.starts_with("`c`: ") && problem.contains("more than 5000 pages"), "{problem}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,8 @@ pub(crate) enum Behaviour {
     Late,
     /// Requests are refused, and not carried out.
     Refuses,
+    /// Its digests are wrong, and its lists have no end.
+    Endless,
 }
 
 #[derive(Debug)]
@@ -99,11 +101,17 @@ impl ReplicaStore for Member {
     }
 
     fn digest(&self, set: &str, range: u16) -> Answer<'_, u64> {
+        if self.behaves(Behaviour::Endless) {
+            return Box::pin(async { Ok(1) });
+        }
         let digest = self.memory.digest(set, range);
         Box::pin(async move { self.ask(digest).await })
     }
 
     fn list(&self, set: &str, range: u16, from: Option<String>, limit: u32) -> Answer<'_, ReplicaPage> {
+        if self.behaves(Behaviour::Endless) {
+            return Box::pin(async { Ok(ReplicaPage { entries: Vec::new(), next: Some(String::new()) }) });
+        }
         let page = self.memory.list(set, range, from, limit);
         Box::pin(async move { self.ask(page).await })
     }
