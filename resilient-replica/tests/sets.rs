@@ -4,7 +4,6 @@
 mod anomalies;
 #[path = "sets/bounds.rs"]
 mod bounds;
-#[path = "simulation/history.rs"]
 mod history;
 #[path = "sets/members.rs"]
 mod members;

@@ -2,15 +2,16 @@
 //!
 //! `SEEDS=7 cargo test -p resilient-replica --test simulation` repeats the run of one seed.
 
-#[path = "simulation/history.rs"]
 mod history;
+#[path = "history/tests.rs"]
+mod history_tests;
 #[path = "simulation/world.rs"]
 mod world;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use history::{Event, Kind, Outcome, is_linearizable};
+use history::{Event, Kind, Outcome, check};
 use resilient_replica::resolve::{Actor, OrSet, PnCounter};
 use resilient_replica::{Level, Mode, Problem, ReplicaSet, Resolver, Value};
 use world::{Faults, World};
@@ -85,7 +86,7 @@ fn no_accepted_write_is_lost_in_cp_and_reads_are_in_order() {
             let last = world.registers(0, Mode::Cp).at(Level::All).read("key").await.expect("all work again");
             let ended = tokio::time::Instant::now();
             history.push(Event { kind: Kind::Read(last.value), outcome: Outcome::Done, began, ended });
-            assert!(is_linearizable(&history), "seed {seed}: {history:#?}");
+            check(&history).unwrap_or_else(|stuck| panic!("seed {seed}: {stuck:?} {history:#?}"));
             let mut counts = counts.lock().unwrap();
             counts.0 += history.iter().filter(|event| event.outcome == Outcome::Done).count();
             counts.1 += history.iter().filter(|event| event.outcome != Outcome::Done).count();

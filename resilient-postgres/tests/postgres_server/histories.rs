@@ -3,7 +3,7 @@
 //! Each process writes what it does, with begin and end, to a file. A key has one writer and several readers: of two writers of
 //! one key, the slower one writes again, which a history can show twice (`docs/consistency.md`, anomalies).
 
-#[path = "../../../resilient-replica/tests/simulation/history.rs"]
+#[path = "../../../resilient-replica/tests/history/mod.rs"]
 mod history;
 #[path = "histories/redis.rs"]
 mod redis;
@@ -27,7 +27,7 @@ use resilient_runtime::store::{Config, ReplicaKey, ReplicaStore as _};
 use resilient_runtime::{Component as _, Registry};
 
 use crate::server::{Folder, PATIENCE, Server, url};
-use history::{Event, Kind, Outcome, is_linearizable};
+use history::{Event, Kind, Outcome, check};
 use redis::Redis;
 
 /// The folder of the histories, the number of the process, and the addresses of the members.
@@ -325,8 +325,7 @@ async fn histories_of_processes_are_linearizable_in_cp_and_lose_nothing_in_ap() 
         recorded.numbers.get_mut(&key).unwrap().push(event);
     }
     for (key, history) in &recorded.numbers {
-        assert!(history.len() <= 128, "{key}: {}", history.len());
-        assert!(is_linearizable(history), "{key}:\n{}", shown(history));
+        check(history).unwrap_or_else(|stuck| panic!("{key}: {stuck:?}\n{}", shown(history)));
     }
 
     while {
