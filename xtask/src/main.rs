@@ -58,6 +58,11 @@ const TASKS: &[Task] = &[
         test_postgres,
     ),
     (
+        "replica",
+        "tests replica sets of several processes over real servers that fail (installs the servers)",
+        test_replica,
+    ),
+    (
         "public-api",
         "writes docs/public-api.txt, on a nightly toolchain (installs cargo-public-api)",
         list_public_items,
@@ -111,6 +116,7 @@ fn test() -> Vec<Step> {
     steps.extend(test_proxy());
     steps.extend(test_redis());
     steps.extend(test_postgres());
+    steps.extend(test_replica());
     steps.extend(models());
     steps.extend(count_instructions());
     steps
@@ -186,6 +192,13 @@ fn test_redis() -> Vec<Step> {
 fn test_postgres() -> Vec<Step> {
     let server = Step::task("PostgreSQL", postgres::install);
     vec![server, on_servers("the store in PostgreSQL", "resilient-postgres", "num-cpus")]
+}
+
+fn test_replica() -> Vec<Step> {
+    vec![
+        Step::task("redis-server and PostgreSQL", postgres::install),
+        on_servers("replica sets over servers", "resilient-replica", "num-cpus"),
+    ]
 }
 
 /// The tests that start servers, so many at the same time. They are ignored in the other steps.
