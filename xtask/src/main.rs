@@ -116,7 +116,6 @@ fn test() -> Vec<Step> {
     steps.extend(test_proxy());
     steps.extend(test_redis());
     steps.extend(test_postgres());
-    steps.extend(test_replica());
     steps.extend(models());
     steps.extend(count_instructions());
     steps
