@@ -68,8 +68,7 @@ fn of_sentinel(error: &RedisError) -> String {
 
 /// The rights that a user needs.
 pub(crate) const RIGHTS: &str = "+eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat +hget +hlen +hscan \
-                                 +zadd +zrem \
-                                 +zcard +zrange +zremrangebyscore +hgetall +get +getrange +set +publish +subscribe";
+                                 +zadd +zrem +zcard +zrange +zremrangebyscore +hgetall +get +getrange +set +publish +subscribe";
 
 fn of(error: &RedisError, prefix: &str) -> String {
     if error.is_connection_refusal() {

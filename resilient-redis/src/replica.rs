@@ -12,7 +12,7 @@ use crate::script::REPLICA;
 use crate::session::{Operation, Performed, Reply, Session};
 use crate::store::{RedisStore, hex};
 
-/// The largest value of a replica set that a [`RedisStore`] stores: 16 MiB.
+/// The largest record of a replica set that a [`RedisStore`] stores: 16 MiB for its value and its key.
 ///
 /// A replica set has a smaller limit for its values: 1 MiB.
 ///

@@ -53,12 +53,11 @@ pub(crate) const LONGEST: Duration = Duration::from_hours(30 * 365 * 24);
 ///
 /// # Rights
 /// With ACLs, the user needs `~PREFIX:* +eval +evalsha +time +exists +hmget +hexists +hset +hdel +del +pexpireat`
-/// for idempotency records, `+get +set` for rate limits and failed logins, `+zadd +zrem +zcard +zrange +zremrangebyscore` to count
-/// instances, `+get +getrange +set` for a distributed cache, `+hget +hset +hdel +hlen
-/// +hscan +del` for replica sets, `+hgetall` and `&PREFIX:* +publish +subscribe` for shared
-/// circuits, and `+info` for the check of `maxmemory-policy`. With Sentinel add `+role`, in a cluster
-/// `+cluster|slots +asking`, and for [`Config::wait`] `+wait`. A user of the sentinels needs
-/// `+sentinel|get-master-addr-by-name`.
+/// for idempotency records, `+get +set` for rate limits and failed logins, `+zadd +zrem +zcard +zrange +zremrangebyscore` to
+/// count instances, `+get +getrange +set` for a distributed cache, `+hget +hset +hdel +hlen +hscan +del` for replica sets,
+/// `+hgetall` and `&PREFIX:* +publish +subscribe` for shared circuits, and `+info` for the check of `maxmemory-policy`. With
+/// Sentinel add `+role`, in a cluster `+cluster|slots +asking`, and for [`Config::wait`] `+wait`. A user of the sentinels
+/// needs `+sentinel|get-master-addr-by-name`.
 ///
 /// ```no_run
 /// use std::sync::Arc;

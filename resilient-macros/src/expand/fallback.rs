@@ -231,10 +231,12 @@ impl Writer<'_> {
         let (krate, output, mixed) = (self.krate(), self.output, Span::mixed_site());
         let ReplicaRead { set, key } = replica;
         let (variant, key) = (self.level(level.variant), &key.value);
-        // rustc errors about a set that is none, or has other values, point to it.
-        let read = runtime_at(krate, "read_replica", ends(set));
-        let (set, key) = (quote_spanned!(ends(set).0=> &(#set)), quote_spanned!(ends(key).0=> &(#key)));
-        let read = quote_spanned!(ends(&replica.set).1=> #read::<#output, _, _>(#set, #key));
+        // rustc errors about a set that is none, has other values, or about a key without a text, point to them.
+        let (set_at, key_at) = (ends(set), ends(key));
+        let (read, text) = (runtime_at(krate, "read_replica", set_at), runtime_at(krate, "key_text", key_at));
+        let text = quote_spanned!(key_at.0=> #text(&(#key)));
+        let set = quote_spanned!(set_at.0=> &(#set));
+        let read = quote_spanned!(set_at.1=> #read::<#output, _>(#set, &__key));
         let served = self.served(level.variant, &quote!(::core::option::Option::None));
         let failed = self.failed_level(level.variant, is_last);
         quote_spanned! {mixed=> {
@@ -242,6 +244,8 @@ impl Writer<'_> {
                 match __call.enter_level(#variant) {
                     #[allow(unused_mut)]
                     ::core::result::Result::Ok(mut __asking) => {
+                        // The key itself is not held across the await.
+                        let __key = #text;
                         let __found = __call.ask(__asking, #read).await;
                         __call.replica_found(__found)
                     }

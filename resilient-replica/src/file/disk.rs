@@ -106,7 +106,6 @@ impl Disk {
     }
 
     /// Starts a change at once. It is on disk when the future returns, and is made even if the future is dropped.
-    ///
     pub(crate) fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&WriteTransaction) -> Made<T> + Send + 'static,

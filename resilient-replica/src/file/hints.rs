@@ -70,8 +70,8 @@ impl HintFile {
         self.members.iter().position(|member| **member == *name)
     }
 
-    /// Removes a hint.
-    pub(crate) fn remove(&self, member: &str, key: &str) {
+    /// Removes a hint, also of a member that the set does not have any more.
+    pub(crate) fn forget(&self, member: &str, key: &str) {
         let (member, key) = (member.to_owned(), key.to_owned());
         drop(self.disk.change(move |transaction| {
             let is_removed = transaction.open_table(HINTS)?.remove((&*member, &*key))?.is_some();
@@ -81,9 +81,9 @@ impl HintFile {
 }
 
 impl HintLog for HintFile {
-    fn put(&self, member: usize, key: &str, record: &ReplicaRecord) -> Answer<'static, ()> {
+    fn put(&self, member: usize, key: &str, record: &ReplicaRecord, age: Duration) -> Answer<'static, ()> {
         let (member, key) = (self.members.get(member).cloned(), key.to_owned());
-        let since = u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX);
+        let since = u64::try_from(since_epoch().saturating_sub(age).as_millis()).unwrap_or(u64::MAX);
         let row = [&since.to_be_bytes()[..], &pack(record)].concat();
         self.disk.change(move |transaction| {
             let Some(member) = member else { return Ok((Ok(()), false)) };
@@ -94,7 +94,7 @@ impl HintLog for HintFile {
 
     fn remove(&self, member: usize, key: &str) {
         if let Some(member) = self.members.get(member) {
-            self.remove(member, key);
+            self.forget(member, key);
         }
     }
 }

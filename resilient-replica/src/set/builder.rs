@@ -173,7 +173,8 @@ impl<T: Value, R: Resolver<T>> Builder<T, R> {
     /// Keeps the writes that members missed in a file too, so that they survive a restart. Each set has a file of its own.
     ///
     /// A weak write is accepted when they are on disk. Other writes do not wait for it. Call [`build`](Self::build) inside of a
-    /// runtime, so that hints from before the restart are delivered at once.
+    /// runtime, so that hints from before the restart are delivered at once. The file stays open until all clones of the set are
+    /// dropped and its hints are delivered or too old.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -323,15 +324,11 @@ fn opened(
     for hint in stored {
         match file.member(&hint.member) {
             Some(member) => {
-                kept.push((
-                    hint.left(limits.max_age),
-                    member,
-                    ReplicaKey::new(set, &*hint.key),
-                    hint.record.clone(),
-                ));
+                let left = hint.left(limits.max_age);
+                kept.push((left, member, ReplicaKey::new(set, hint.key), hint.record));
             }
             None => {
-                file.remove(&hint.member, &hint.key);
+                file.forget(&hint.member, &hint.key);
                 counters.dropped_hints.add();
             }
         }

@@ -30,27 +30,25 @@ impl Drop for Delivering {
 }
 
 impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
-    /// Keeps a write for a member that missed it. The returned future ends when it is kept on disk, if hints are.
+    /// Keeps a write for a member that missed it. With a file, the returned future ends when it is on disk.
     pub(super) fn keep(
         &self,
         member: usize,
         key: ReplicaKey,
         record: &ReplicaRecord,
-    ) -> impl Future<Output = ()> + Send + use<T, R> {
-        let (now, inner) = (self.inner.timer.now(), Arc::clone(&self.inner));
-        let kept = inner.hints.add(member, key, record, now);
-        match kept {
-            Some(_) => self.start_delivery(),
-            None => inner.counters.dropped_hints.add(),
-        }
-        async move {
-            if let Some(Some(saved)) = kept
-                && let Err(error) = saved.await
-            {
+    ) -> Option<impl Future<Output = ()> + Send + use<T, R>> {
+        let Some(saved) = self.inner.hints.add(member, key, record, self.inner.timer.now()) else {
+            self.inner.counters.dropped_hints.add();
+            return None;
+        };
+        self.start_delivery();
+        let (saved, inner) = (saved?, Arc::clone(&self.inner));
+        Some(async move {
+            if let Err(error) = saved.await {
                 inner.counters.unsaved_hints.add();
                 tracing::warn!(target: "resilient_replica", set = &*inner.name, %error, "a hint is kept in memory only");
             }
-        }
+        })
     }
 
     pub(super) fn start_delivery(&self) {

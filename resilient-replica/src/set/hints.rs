@@ -136,18 +136,24 @@ impl Hints {
         now: Instant,
     ) -> Option<Saved> {
         let (mut state, place) = (self.state(), (member, key));
-        let saved = |log: &dyn HintLog, record: &ReplicaRecord| log.put(member, place.1.key(), record);
+        let saved = |record: &ReplicaRecord, age| {
+            self.log.as_deref().map(|log| log.put(member, place.1.key(), record, age))
+        };
         if let Some(hint) = state.hints.get(&place)
             && hint.record.version >= record.version
         {
             // It may not be on disk yet.
-            return Some(self.log.as_deref().map(|log| saved(log, &hint.record)));
+            return Some(saved(&hint.record, self.age(hint, now)));
         }
         let until = now.after(self.limits.max_age);
         if !self.put(&mut state, place.clone(), record.clone(), until) {
             return None;
         }
-        Some(self.log.as_deref().map(|log| saved(log, record)))
+        Some(saved(record, Duration::ZERO))
+    }
+
+    fn age(&self, hint: &Hint, now: Instant) -> Duration {
+        self.limits.max_age.saturating_sub(hint.until.since(now))
     }
 
     /// Puts a hint in place of an earlier one. Returns false if there is no space.
@@ -209,8 +215,7 @@ impl Hints {
 
     /// The age of the oldest hint.
     pub(crate) fn oldest(&self, now: Instant) -> Option<Duration> {
-        let left = self.state().hints.values().map(|hint| hint.until.since(now)).min();
-        left.map(|left| self.limits.max_age.saturating_sub(left))
+        self.state().hints.values().map(|hint| self.age(hint, now)).max()
     }
 }
 

@@ -15,8 +15,9 @@ use crate::resolve::Timestamp;
 pub struct Read<T> {
     /// The value, or `None` if there is none.
     pub value: Option<T>,
-    /// Whether fewer members answered than a read needs to see the last write. The read is then part of the
-    /// [`Degradation`] of the work around it, so that `resilient-http` marks the response.
+    /// Whether fewer members answered than a read needs to see the last write: because the level asks for fewer, or because
+    /// too few can be reached. In the second case the read is part of the [`Degradation`] of the work around it, so that
+    /// `resilient-http` marks the response.
     pub may_be_stale: bool,
     /// The version of the value, or of its removal.
     pub version: Option<Timestamp>,
@@ -68,14 +69,16 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         self.inner.counters.reads.add();
         if may_be_stale {
             self.inner.counters.stale_reads.add();
-            self.note_stale(found.answers.len());
+        }
+        if !found.is_enough {
+            self.note_degraded(found.answers.len());
         }
         let version = resolved.target.map(|target| timestamp(target.version));
         Ok((Read { value: resolved.value, may_be_stale, version }, has_it))
     }
 
     /// Marks the response of the service as degraded.
-    fn note_stale(&self, answers: usize) {
+    fn note_degraded(&self, answers: usize) {
         let (name, members) = (&self.inner.name, self.inner.members.len());
         let text = format!("{answers} of {members} members of the replica set `{name}` answered");
         Degradation::note("replica set", Level::Replica, None, &text);

@@ -130,7 +130,13 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
     async fn forget(&self, range: u16, sweep: &mut Sweep) {
         let Self { inner, .. } = self;
         let Some(first) = inner.members.first() else { return };
-        let Ok(entries) = first.list(&inner.name, range).await else { return };
+        let entries = match first.list(&inner.name, range).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                sweep.failed = (sweep.failed.0 + 1, Some(self.cause(first.index, &error)));
+                return;
+            }
+        };
         let now = inner.clock.wall();
         let is_old = |entry: &ReplicaEntry| now.saturating_sub(entry.version.since_epoch()) > inner.grace;
         for entry in entries.into_iter().filter(|entry| entry.is_removed && is_old(entry)) {

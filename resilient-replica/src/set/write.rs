@@ -206,17 +206,16 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
             self.inner.counters.weak_writes.add();
         }
         let accepted = Accepted { members: applied, is_weak, version: timestamp(record.version), at };
-        let kept: Vec<_> =
-            failed.into_iter().map(|(member, _)| self.keep(member, key.clone(), &record)).collect();
+        let keep = |(member, _)| self.keep(member, key.clone(), &record);
+        let saved: Vec<_> = failed.into_iter().filter_map(keep).collect();
         if rest.pending() > 0 {
             let (set, key) = (self.clone(), key.clone());
             in_background(async move { set.finish(&key, &record, rest).await });
         }
-        let kept = async { _ = join_all(kept).await };
         if is_weak {
-            kept.await;
-        } else {
-            in_background(kept);
+            join_all(saved).await;
+        } else if !saved.is_empty() {
+            in_background(async { _ = join_all(saved).await });
         }
         Ok(accepted)
     }
@@ -226,7 +225,9 @@ impl<T: Value, R: Resolver<T>> ReplicaSet<T, R> {
         loop {
             match rest.next().await {
                 Next::Answer(member, Err(_)) => {
-                    self.keep(member, key.clone(), record).await;
+                    if let Some(saved) = self.keep(member, key.clone(), record) {
+                        saved.await;
+                    }
                 }
                 Next::Answer(..) | Next::Hedge | Next::Deadline => {}
                 Next::End => return,

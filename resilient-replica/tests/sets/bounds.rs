@@ -122,7 +122,7 @@ async fn hints_are_bounded_and_a_sweep_delivers_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_lists_without_an_end_ends_no_sweep_and_is_told() {
+async fn a_member_that_lists_without_an_end_does_not_block_a_sweep() {
     let members = Members::new();
     let set = members.registers(Mode::Cp);
     members.behave([Works, Works, Down]);

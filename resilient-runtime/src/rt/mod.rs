@@ -665,12 +665,16 @@ pub async fn recover_level_async<R, E>(
     answer(failure).await
 }
 
+/// The key of a replica set as a text.
+pub fn key_text<K: ToString + ?Sized>(key: &K) -> String {
+    key.to_string()
+}
+
 /// Reads the value of a key from a replica set, as an outcome.
-pub async fn read_replica<R, S, K>(set: &S, key: &K) -> Result<R, NoAnswer>
+pub async fn read_replica<R, S>(set: &S, key: &str) -> Result<R, NoAnswer>
 where
     R: crate::replay::Replay<Value: From<S::Value>>,
     S: crate::fallback::ReplicaSource + ?Sized,
-    K: ToString + ?Sized,
 {
-    set.read_replica(&key.to_string()).await.map(|value| R::replay(value.into()))
+    set.read_replica(key).await.map(|value| R::replay(value.into()))
 }

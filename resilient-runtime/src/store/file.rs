@@ -169,7 +169,7 @@ impl FileId {
             _ => return None,
         };
         Some(format!(
-            "it was {what} while it was open: new keys are rejected until the file is restored or the process restarts"
+            "it was {what} while it was open: nothing new is accepted until the file is restored or the process restarts"
         ))
     }
 }

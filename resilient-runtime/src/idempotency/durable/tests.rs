@@ -367,7 +367,7 @@ fn a_removed_or_replaced_file_rejects_new_keys_and_still_serves_existing_ones() 
         }
         gone(
             now(store.claim(claim("new", 2))),
-            &format!("it was {what} while it was open: new keys are rejected"),
+            &format!("it was {what} while it was open: nothing new is accepted"),
         );
         assert_eq!(now(store.claim(claim("done", 2))), Ok(Claimed::Done(vec![7])), "{what}");
         assert!(matches!(now(store.claim(claim("running", 2))), Ok(Claimed::InProgress { .. })));
