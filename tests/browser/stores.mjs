@@ -54,6 +54,14 @@ async function start(command, args, port, env = {}) {
   }
 }
 
+/** Starts an instance of the fleet. Nothing listens at its gateway. */
+async function instance(redisPort, number) {
+  const [port, unused] = [await freePort(), await freePort()];
+  const args = ['--instance', number, '--port', port, '--gateway', `127.0.0.1:${unused}`, '--token', TOKEN];
+  const child = await start(program, args, port, { RESILIENT__STORE__SHARED__URL: `redis://127.0.0.1:${redisPort}` });
+  return { base: `http://127.0.0.1:${port}`, kill: () => child.kill('SIGKILL') };
+}
+
 async function look(base, redis, page) {
   await watch(page);
   page.setDefaultTimeout(WAIT);
@@ -74,6 +82,16 @@ async function look(base, redis, page) {
     await shows(card('circuit_breaker', 'stock'), 'open in 0 of 1 instance, 2 open it in all');
   });
 
+  await step('a circuit that other instances have opened is shown as opened by them', async () => {
+    const others = await Promise.all([2, 3].map((number) => instance(redis.port, number)));
+    await shows(card('store', 'shared'), '3 instances');
+    for (const other of others) {
+      for (let call = 0; call < 3; call += 1) await fetch(`${other.base}/stock`);
+    }
+    await shows(card('circuit_breaker', 'stock'), 'opened by other instances');
+    for (const other of others) other.kill();
+  });
+
   await step('a store that hangs is shown as degraded, and so is all that needs it', async () => {
     redis.kill('SIGSTOP');
     await shows(card('store', 'shared'), '✕ degraded for');
@@ -90,18 +108,17 @@ async function look(base, redis, page) {
     redis.kill('SIGCONT');
     await shows(card('store', 'shared'), '✓ available');
     await fetch(`${base}/quotes`);
-    await shows(card('rate_limit', 'quotes'), 'exact, shared by 1 instance');
+    await shows(card('rate_limit', 'quotes'), 'exact, shared by');
   });
 }
 
 try {
-  const [redisPort, port, unused] = [await freePort(), await freePort(), await freePort()];
-  const redis = await start('redis-server', ['--port', redisPort, '--save', '', '--bind', '127.0.0.1'], redisPort);
-  const args = ['--instance', '1', '--port', port, '--gateway', `127.0.0.1:${unused}`, '--token', TOKEN];
-  await start(program, args, port, { RESILIENT__STORE__SHARED__URL: `redis://127.0.0.1:${redisPort}` });
+  const port = await freePort();
+  const server = await start('redis-server', ['--port', port, '--save', '', '--bind', '127.0.0.1'], port);
+  const { base } = await instance(port, 1);
   const browser = await launch();
   try {
-    await look(`http://127.0.0.1:${port}`, redis, await browser.newPage());
+    await look(base, { port, kill: (signal) => server.kill(signal) }, await browser.newPage());
   } finally {
     await browser.close();
   }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crdts::{CmRDT as _, CvRDT as _};
+use crdts::CmRDT as _;
 use resilient_replica::resolve::{Actor, GCounter, HybridClock, Merge, OrSet, VersionVector};
 use resilient_replica::{MemoryReplica, ReplicaSet};
 use resilient_runtime::Registry;
@@ -43,21 +43,8 @@ fn shown(time: Duration) -> String {
     format!("{:.1} us", time.as_secs_f64() * 1e6)
 }
 
-/// The time of a merge of two values with `size` elements. Half of them are in both.
-fn sets(size: u64) -> (Duration, Duration) {
-    let (one, two) = (Actor::new(1), Actor::new(2));
-    let mut ours = [OrSet::default(), OrSet::default()];
-    for item in 0..size {
-        ours[0].insert(one, item).expect("a number is left");
-        ours[1].insert(two, size / 2 + item).expect("a number is left");
-    }
-    let mut theirs = [crdts::Orswot::<u64, u64>::new(), crdts::Orswot::new()];
-    for item in 0..size {
-        let add = theirs[0].add(item, theirs[0].read_ctx().derive_add_ctx(1));
-        theirs[0].apply(add);
-        let add = theirs[1].add(size / 2 + item, theirs[1].read_ctx().derive_add_ctx(2));
-        theirs[1].apply(add);
-    }
+/// The times of a merge of two values, with this crate and with `crdts`.
+fn merges<O: Merge + Clone, T: crdts::CvRDT + Clone>(ours: &[O; 2], theirs: &[T; 2]) -> (Duration, Duration) {
     let our_time = median(
         || ours.clone(),
         |[mut left, right]| {
@@ -75,6 +62,24 @@ fn sets(size: u64) -> (Duration, Duration) {
     (our_time, their_time)
 }
 
+/// The time of a merge of two values with `size` elements. Half of them are in both.
+fn sets(size: u64) -> (Duration, Duration) {
+    let (one, two) = (Actor::new(1), Actor::new(2));
+    let mut ours = [OrSet::default(), OrSet::default()];
+    for item in 0..size {
+        ours[0].insert(one, item).expect("a number is left");
+        ours[1].insert(two, size / 2 + item).expect("a number is left");
+    }
+    let mut theirs = [crdts::Orswot::<u64, u64>::new(), crdts::Orswot::new()];
+    for item in 0..size {
+        let add = theirs[0].add(item, theirs[0].read_ctx().derive_add_ctx(1));
+        theirs[0].apply(add);
+        let add = theirs[1].add(size / 2 + item, theirs[1].read_ctx().derive_add_ctx(2));
+        theirs[1].apply(add);
+    }
+    merges(&ours, &theirs)
+}
+
 fn counters(actors: u64) -> (Duration, Duration) {
     let mut ours = [GCounter::default(), GCounter::default()];
     let mut theirs = [crdts::GCounter::<u64>::new(), crdts::GCounter::new()];
@@ -85,21 +90,7 @@ fn counters(actors: u64) -> (Duration, Duration) {
             theirs[index].apply(change);
         }
     }
-    let our_time = median(
-        || ours.clone(),
-        |[mut left, right]| {
-            left.merge(right).expect("within the bounds");
-            left
-        },
-    );
-    let their_time = median(
-        || theirs.clone(),
-        |[mut left, right]| {
-            left.merge(right);
-            left
-        },
-    );
-    (our_time, their_time)
+    merges(&ours, &theirs)
 }
 
 /// The median and the 99th percentile.
